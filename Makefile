@@ -1,0 +1,29 @@
+# Two commands do everything: `make study` and `make test`. The rest are their parts.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: study test test-full bench lint clean
+
+study: $(STAMP)
+	@$(BIN)/headstart study cifar10-quick
+
+test: $(STAMP)
+	@$(BIN)/ruff check src tests benchmarks
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+test-full: $(STAMP)
+	@$(BIN)/python -m pytest -m "slow or not slow"
+
+bench: $(STAMP)
+	@$(BIN)/python benchmarks/run.py
+
+# Pinned versions: the CPU build of torch where pip can find it, else the plain one.
+$(STAMP): pyproject.toml constraints-cpu.txt constraints-gpu.txt tools/install.sh
+	@sh tools/install.sh "$(PYTHON)" "$(VENV)"
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info

@@ -1,0 +1,17 @@
+"""Makes torchvision's registry wheel importable beside a CPU build of torch; import this before torchvision.
+
+That wheel is built against a CUDA torch: its library of operators does not load, and importing it stops at
+"operator torchvision::nms does not exist". Naming the operators is enough: no transform uses them.
+"""
+
+from __future__ import annotations
+
+import torch
+
+_library = torch.library.Library("torchvision", "DEF")
+for _schema in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+                "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"):  # fmt: skip
+    try:
+        _library.define(_schema)
+    except RuntimeError:
+        pass  # a matching torchvision build has already defined it

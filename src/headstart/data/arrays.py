@@ -1,0 +1,213 @@
+"""Decoded datasets in the cache: plain .npy arrays, loaded memory-mapped, and meta.json written last.
+
+    <folder>/train_images.npy  uint8 (N, H, W, 3)    train_labels.npy  int64 (N,)    test_*.npy likewise
+    <folder>/meta.json         class names, source, fingerprints, and each file's size, time of change and SHA-256
+A file whose size is another is damaged; one whose time of change is another (a copied cache) is hashed once to find
+out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import store
+from headstart.errors import DataError, StoreError
+from headstart.types import Dataset, ImageSet
+
+SCHEMA = 1  # of meta.json
+_ARRAYS = {"train_images": np.uint8, "train_labels": np.int64, "test_images": np.uint8, "test_labels": np.int64}
+
+
+def image_set(images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: Sequence[str]) -> ImageSet:
+    """An ImageSet with its fingerprint: SHA-256 of the images' bytes (C order), the labels' (int64) and the class
+    names.
+
+    images: uint8 (N, H, W, 3). labels: int64 (N,).
+    """
+    assert images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] == 3, (images.dtype, images.shape)
+    assert labels.dtype == np.int64 and labels.shape == images.shape[:1], (labels.dtype, labels.shape)
+    names = tuple(class_names)
+    fingerprint = hashlib.sha256(
+        store.digest([images.shape, names]).encode()
+    )  # the bytes alone do not tell their shape
+    fingerprint.update(np.ascontiguousarray(images).data)
+    fingerprint.update(np.ascontiguousarray(labels).astype("<i8", copy=False).data)
+    return ImageSet(images=images, labels=labels, class_names=names, fingerprint=fingerprint.hexdigest())
+
+
+def dataset(name: str, title: str, source: str, train: ImageSet, test: ImageSet) -> Dataset:
+    """A Dataset with its fingerprint: the digest of both sets' fingerprints."""
+    return Dataset(
+        name=name,
+        title=title,
+        source=source,
+        train=train,
+        test=test,
+        fingerprint=store.digest([train.fingerprint, test.fingerprint]),
+    )
+
+
+def array_hash(array: NDArray) -> str:
+    """SHA-256 (hex) of an array's bytes in C order."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def write_dataset(folder: Path, value: Dataset) -> None:
+    """Stores a dataset; it counts as stored once meta.json is there. Raises: StoreError where it cannot be written."""
+    store.require_space(
+        folder, value.train.images.nbytes + value.test.images.nbytes + 10_000_000, f"the decoded {value.title}"
+    )
+    (folder / "meta.json").unlink(missing_ok=True)
+    files = {}
+    for name in _ARRAYS:
+        part, _, what = name.partition("_")
+        path = folder / f"{name}.npy"
+        _write_array(path, getattr(getattr(value, part), what))
+        files[path.name] = _file_facts(path)
+    store.write_json(
+        folder / "meta.json",
+        {
+            "schema": SCHEMA,
+            "name": value.name,
+            "title": value.title,
+            "source": value.source,
+            "class_names": value.train.class_names,
+            "fingerprints": {
+                "train": value.train.fingerprint,
+                "test": value.test.fingerprint,
+                "dataset": value.fingerprint,
+            },
+            "files": files,
+        },
+    )
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """The stored dataset; images memory-mapped, everything read-only.
+
+    Raises: DataError where it is not there, incomplete, truncated or altered (what only a full hash can find:
+    verify_dataset).
+    """
+    meta = _read_meta(folder)
+    for name, stored in meta["files"].items():
+        _check_file(folder, name, stored, meta)
+    arrays = {}
+    for name, dtype in _ARRAYS.items():
+        try:
+            array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{folder / name}.npy cannot be read ({error})") from error
+        if array.dtype != dtype:
+            raise DataError(f"{folder / name}.npy holds {array.dtype}, not {np.dtype(dtype)}")
+        arrays[name] = array
+    names, prints = tuple(meta["class_names"]), meta["fingerprints"]
+    train, test = (
+        ImageSet(
+            images=arrays[f"{part}_images"],
+            labels=_in_memory(arrays[f"{part}_labels"]),
+            class_names=names,
+            fingerprint=prints[part],
+        )
+        for part in ("train", "test")
+    )
+    return Dataset(
+        name=meta["name"],
+        title=meta["title"],
+        source=meta["source"],
+        train=train,
+        test=test,
+        fingerprint=prints["dataset"],
+    )
+
+
+def verify_dataset(folder: Path) -> Dataset:
+    """The stored dataset after recomputing every fingerprint from its bytes. Raises: DataError where one differs."""
+    stored = read_dataset(folder)
+    for part, given in (("training", stored.train), ("test", stored.test)):
+        if image_set(given.images, given.labels, given.class_names).fingerprint != given.fingerprint:
+            raise DataError(
+                f"{folder}: the {part} images, labels or class names were altered (their SHA-256 is another)"
+            )
+    return stored
+
+
+def _in_memory(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    copy = np.array(labels)
+    copy.flags.writeable = False
+    return copy
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    path = folder / "meta.json"
+    if not path.is_file():
+        raise DataError(f"{folder} holds no complete dataset")
+    try:
+        meta = store.read_json(path)
+        if meta["schema"] != SCHEMA or set(meta["files"]) != {f"{name}.npy" for name in _ARRAYS}:
+            raise DataError(f"{path} was written by another version of headstart")
+        for section, keys in (
+            ("fingerprints", ("train", "test", "dataset")),
+            ("class_names", ()),
+            ("name", ()),
+            ("title", ()),
+            ("source", ()),
+        ):
+            for key in keys or (0,):
+                meta[section][key]  # a KeyError or TypeError here is a damaged file
+    except (StoreError, KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{path} is damaged") from error
+    return meta
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    facts = path.stat()
+    with path.open("rb") as file:
+        return {
+            "bytes": facts.st_size,
+            "mtime_ns": facts.st_mtime_ns,
+            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+        }
+
+
+def _check_file(folder: Path, name: str, stored: dict[str, Any], meta: dict[str, Any]) -> None:
+    path = folder / name
+    try:
+        facts = path.stat()
+        if facts.st_size != stored["bytes"]:
+            raise DataError(f"{path} is damaged: it has {facts.st_size:,} bytes, not {stored['bytes']:,}")
+        if facts.st_mtime_ns == stored["mtime_ns"]:
+            return
+        found = _file_facts(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
+    if found["sha256"] != stored["sha256"]:
+        raise DataError(f"{path} is damaged: its SHA-256 is not the one it was written with")
+    meta["files"][name] = found
+    with suppress(StoreError):  # a cache that cannot be written is hashed each time
+        store.write_json(folder / "meta.json", meta)
+
+
+def _write_array(path: Path, array: NDArray) -> None:
+    """As store.write_bytes, without a second copy of the array in memory."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}; free space or set HEADSTART_CACHE to another folder"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,120 @@
+"""Which images a trial learns from and which ones choose for it: pure functions of the labels and the dataset's
+identity.
+
+Every draw ranks the images of one class by random 64-bit numbers from PCG64 seeded with SHA-256 of the draw's parts.
+The raw numbers, not numpy's shuffles, because only the raw stream is promised to stay the same across numpy versions.
+All ids are int64 positions in the training set, sorted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.errors import ConfigError
+
+Ids = NDArray[np.int64]
+
+
+def validation_split(labels: NDArray[np.int64], fingerprint: str, count: int = 5000) -> tuple[Ids, Ids]:
+    """(train_ids, val_ids): `count` images for validation, the rest for training; fixed per dataset.
+
+    labels: int64 (N,), of the whole training set. Each class gives its exact proportion of `count`, rounded by largest
+    remainder (ties: the lower class first), and depends on the fingerprint alone.
+    Raises: ConfigError where `count` is not in [1, N) or would leave a class without training images.
+    """
+    if not 0 < count < len(labels):
+        raise ConfigError(f"{count:,} validation images asked of {len(labels):,}; choose 1 to {len(labels) - 1:,}")
+    sizes = np.bincount(labels)
+    for label in np.flatnonzero(sizes == 0):
+        raise ConfigError(f"class {label} has no images; every class from 0 to {len(sizes) - 1} needs some")
+    quotas, remainders = np.divmod(count * sizes, len(labels))
+    extra = np.argsort(-remainders, kind="stable")[: count - quotas.sum()]
+    quotas[extra] += 1
+    for label in np.flatnonzero(quotas >= sizes):
+        raise ConfigError(f"{count:,} validation images would take all {sizes[label]} of class {label}; choose fewer")
+    val_ids = np.sort(
+        np.concatenate(
+            [_ranked(labels, label, fingerprint, "validation")[:quota] for label, quota in enumerate(quotas)]
+        )
+    )
+    return np.setdiff1d(np.arange(len(labels)), val_ids), val_ids
+
+
+def label_subset(
+    labels: NDArray[np.int64],
+    train_ids: Ids,
+    fingerprint: str,
+    seed: int,
+    labels_per_class: int | None,
+    class_names: Sequence[str] | None = None,
+) -> Ids:
+    """The ids of `labels_per_class` training images a class, or all of train_ids where it is None.
+
+    labels: int64 (N,), of the whole training set. A class's order depends on (fingerprint, seed, class) alone, so the
+    subsets of one seed nest as the budget grows, and the same for every arm. class_names: for the messages only.
+    Raises: ConfigError where a class has fewer images in train_ids than asked for.
+    """
+    if labels_per_class is None:
+        return np.sort(train_ids)
+    if labels_per_class < 1:
+        raise ConfigError(f'labels_per_class is {labels_per_class}; it must be at least 1, or "all"')
+    classes = len(class_names) if class_names is not None else int(labels.max()) + 1
+    allowed = np.zeros(len(labels), bool)
+    allowed[train_ids] = True
+    chosen = []
+    for label in range(classes):
+        ranked = _ranked(labels, label, fingerprint, "subset", seed)
+        ranked = ranked[allowed[ranked]]
+        if len(ranked) < labels_per_class:
+            name = f"class {class_names[label]!r}" if class_names is not None else f"class {label}"
+            raise ConfigError(
+                f"{labels_per_class} labels per class asked for, but {name} has {len(ranked)} training images; "
+                f"choose {len(ranked)} or fewer"
+                if len(ranked)
+                else f"{labels_per_class} labels per class asked for, but {name} has no training images"
+            )
+        chosen.append(ranked[:labels_per_class])
+    return np.sort(np.concatenate(chosen))
+
+
+def stratified_folds(
+    labels: NDArray[np.int64], ids: Ids, folds: int, fingerprint: str, seed: int
+) -> list[tuple[Ids, Ids]]:
+    """(train_ids, val_ids) for each of `folds` folds of `ids`: the val_ids are disjoint and together they are all of
+    `ids`.
+
+    Each class is dealt evenly, and the deal goes on where the class before stopped: fold sizes differ by at most one,
+    in each class and altogether.
+    Raises: ConfigError where folds is under 2 or a class in `ids` has fewer images than folds.
+    """
+    if folds < 2:
+        raise ConfigError(f"{folds} folds asked for; at least 2 are needed")
+    wanted = np.zeros(len(labels), bool)
+    wanted[ids] = True
+    fold_of = np.full(len(labels), -1)
+    dealt = 0
+    for label in np.unique(labels[ids]):
+        ranked = _ranked(labels, int(label), fingerprint, "folds", seed)
+        ranked = ranked[wanted[ranked]]
+        if len(ranked) < folds:
+            raise ConfigError(
+                f"{folds} folds asked for, but class {label} has {len(ranked)} images; use {len(ranked)} folds or fewer"
+            )
+        fold_of[ranked] = (dealt + np.arange(len(ranked))) % folds
+        dealt += len(ranked)
+    return [
+        (np.flatnonzero((fold_of >= 0) & (fold_of != fold)), np.flatnonzero(fold_of == fold)) for fold in range(folds)
+    ]
+
+
+def _ranked(labels: NDArray[np.int64], label: int, *parts: str | int) -> Ids:
+    """The ids of one class in an order that depends on `parts` and the class alone."""
+    ids = np.flatnonzero(labels == label)
+    seed = hashlib.sha256(json.dumps(["headstart split 1", *parts, int(label)]).encode()).digest()
+    numbers = np.random.PCG64(int.from_bytes(seed, "little")).random_raw(len(ids))
+    return ids[np.argsort(numbers, kind="stable")]

@@ -1,0 +1,66 @@
+"""The errors that a user can meet: each is one line and carries its documented exit code.
+
+A message says what was given, what was expected and what to do next. Our own mistakes stay
+ordinary exceptions (and tracebacks); these are for everything that a user can mend.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HeadstartError(Exception):
+    """Anything that a user can mend; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class ConfigError(HeadstartError):
+    """A study, option or name that makes no sense as given."""
+
+    exit_code = 2
+
+
+class DataError(HeadstartError):
+    """Images or labels that cannot be used."""
+
+    exit_code = 3
+
+
+class DownloadError(HeadstartError):
+    """Something could not be fetched, or what came is not what was asked for."""
+
+    exit_code = 4
+
+
+class WeightsError(HeadstartError):
+    """A weights file that is missing, damaged or of another network."""
+
+    exit_code = 5
+
+
+class StoreError(HeadstartError):
+    """A folder that cannot be written, a full disk, a damaged run folder."""
+
+    exit_code = 6
+
+
+class BusyError(HeadstartError):
+    """Another process holds what this one needs."""
+
+    exit_code = 7
+
+
+class TrialsFailedError(HeadstartError):
+    """Some trials of a study failed; the others are kept."""
+
+    exit_code = 8
+
+
+def unknown_name(kind: str, given: str, choices: Iterable[str]) -> ConfigError:
+    """A ConfigError naming the choices and, where one is near, the likely meaning."""
+    names = sorted(choices)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return ConfigError(f"unknown {kind} {given!r}{hint}; choose from: {', '.join(names)}")

@@ -1,0 +1,62 @@
+"""What every method is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headstart.cost import Stopwatch
+from headstart.types import Dataset, Predictions, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """A trial with its data.
+
+    train_ids, val_ids: int64 positions in dataset.train, disjoint, sorted; val_ids is empty where nothing may be
+    selected on validation (label budgets, refits). sample_ids: the training images on which training accuracy is read.
+    folder: the run folder, for checkpoints. watch: phases of wall time are measured with it."""
+
+    trial: Trial
+    dataset: Dataset
+    train_ids: NDArray[np.int64]
+    val_ids: NDArray[np.int64]
+    sample_ids: NDArray[np.int64]
+    weights_hash: str
+    folder: Path
+    device: torch.device
+    watch: Stopwatch
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.dataset.train.class_names)
+
+    @property
+    def what(self) -> str:
+        """The trial in a few words, for progress lines."""
+        budget = "all labels" if self.trial.labels_per_class is None else f"{self.trial.labels_per_class} labels a class"
+        return f"{self.trial.arm.label}, {budget}, seed {self.trial.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a method learned and how it does.
+
+    predictions: by part, "train" (the sample), "val" (absent where empty), "test". state: tensors to keep;
+    architecture: what rebuilds the network around them. examples, flops: see types.Cost; flops include frozen layers."""
+
+    predictions: Mapping[str, Predictions]
+    history: list[dict[str, float]]
+    examples: int
+    flops: int
+    state: Mapping[str, Tensor]
+    architecture: Mapping[str, Any]
+    selected: Mapping[str, Any] = field(default_factory=dict)
+    cached_seconds: float = 0.0  # of watch's seconds, those that an earlier trial had spent

@@ -1,0 +1,113 @@
+"""The custom CNN: small, trained from scratch end to end, strong for its compute.
+
+Layers for 32-px images and widths (64, 256, 256); C is the number of classes:
+
+| layer        | operation                                        | output           | learns |
+|--------------|--------------------------------------------------|------------------|--------|
+| whiten       | 2x2 convolution, 24 fixed filters + bias; ReLU   | (N, 24, 31, 31)  | bias   |
+| block 1      | 3x3 conv, 2x2 max-pool, BatchNorm, ReLU          | (N, 64, 15, 15)  | yes    |
+|              | 3x3 conv, BatchNorm, ReLU                        | (N, 64, 15, 15)  | yes    |
+| block 2      | 3x3 conv, 2x2 max-pool, BatchNorm, ReLU          | (N, 256, 7, 7)   | yes    |
+|              | 3x3 conv, BatchNorm, ReLU                        | (N, 256, 7, 7)   | yes    |
+| block 3      | 3x3 conv, 2x2 max-pool, BatchNorm, ReLU          | (N, 256, 3, 3)   | yes    |
+|              | 3x3 conv, BatchNorm, ReLU                        | (N, 256, 3, 3)   | yes    |
+| pool         | global max-pool                                  | (N, 256)         |        |
+| head         | linear without bias, divided by the width        | (N, C)           | yes    |
+
+Ideas taken from the cifar10-airbench line of work (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single
+GPU"), whose hyperparameters were found on CIFAR-10's own test set: a first layer that whitens 2x2 patches (its
+filters are the patch covariance's eigenvectors, computed from training images, and stay fixed), convolutions that
+begin as the identity, BatchNorm without learned scale, pooling before the first normalisation of a block. Ours
+differs in using ReLU, not GELU: 450 against 357 training images/s in bf16 on two cores, see docs/negative-results.md.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from headstart.types import Preprocessing
+
+# Channel means and deviations of CIFAR-10's training images, the field's usual constants.
+CNN_PREPROCESSING = Preprocessing(size_pixels=None, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
+_WHITEN_PIXELS = 2
+_WHITEN_EPS = 5e-4  # keeps the flattest patch directions from being blown up into noise
+
+
+class ConvBlock(nn.Module):
+    """Two 3x3 convolutions with BatchNorm and ReLU; the first is followed by a 2x2 max-pool.
+
+    (N, in_channels, H, W) -> (N, out_channels, H // 2, W // 2)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = _identity_conv(in_channels, out_channels)
+        self.norm1 = _norm(out_channels)
+        self.conv2 = _identity_conv(out_channels, out_channels)
+        self.norm2 = _norm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm1(F.max_pool2d(self.conv1(x), 2)), inplace=True)
+        return F.relu(self.norm2(self.conv2(x)), inplace=True)
+
+
+def _identity_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
+    conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+    with torch.no_grad():
+        nn.init.dirac_(conv.weight[:in_channels])  # an implicit residual: the first filters pass their input on
+    return conv
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    # Running statistics follow fast (0.4 a step): the whole training is a few hundred steps.
+    norm = nn.BatchNorm2d(channels, momentum=0.4)
+    norm.weight.requires_grad_(False)
+    return norm
+
+
+class CNN(nn.Module):
+    """The network of this module's table; logits float32 (N, num_classes) from normalised float (N, 3, S, S).
+
+    image_pixels: S, at least 16. widths: channels of the three blocks. `fit_whitening` must be called with
+    training images before training."""
+
+    def __init__(self, num_classes: int, image_pixels: int = 32, widths: tuple[int, int, int] = (64, 256, 256)) -> None:
+        super().__init__()
+        if image_pixels < 16:
+            raise ValueError(f"image_pixels must be at least 16 (three poolings), got {image_pixels}")
+        self.preprocessing = CNN_PREPROCESSING
+        filters = 2 * 3 * _WHITEN_PIXELS**2
+        self.whiten = nn.Conv2d(3, filters, _WHITEN_PIXELS)
+        self.whiten.weight.requires_grad_(False)
+        self.blocks = nn.ModuleList(
+            ConvBlock(i, o) for i, o in zip((filters, *widths[:-1]), widths, strict=True)
+        )
+        self.head = nn.Linear(widths[-1], num_classes, bias=False)
+        with torch.no_grad():
+            self.head.weight /= self.head.weight.std()
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.no_grad()
+    def fit_whitening(self, images: Tensor) -> None:
+        """Sets the first layer from normalised float images (N, 3, S, S); a few thousand suffice."""
+        size = _WHITEN_PIXELS
+        patches = images.unfold(2, size, 1).unfold(3, size, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * size * size)
+        # float64 on the CPU: the same bits whatever the device or precision of training
+        patches = patches.to("cpu", torch.float64)
+        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        # eigh leaves each vector's sign open: fix it, so that equal data give equal filters everywhere
+        vectors = vectors * torch.sign(vectors[vectors.abs().argmax(0), torch.arange(len(values))])
+        filters = (vectors / (values + _WHITEN_EPS).sqrt()).T.reshape(-1, 3, size, size)
+        self.whiten.weight.copy_(torch.cat((filters, -filters)).to(self.whiten.weight))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Pooled features (N, widths[-1])."""
+        x = F.relu(self.whiten(x), inplace=True)
+        for block in self.blocks:
+            x = block(x)
+        return x.amax((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.forward_features(x)
+        return self.head(features).float() / features.shape[1]

@@ -1,0 +1,309 @@
+"""ResNet-18/34/50/101, in both forms in which published ImageNet weights exist.
+
+| stage  | ResNet-18      | ResNet-34      | ResNet-50              | ResNet-101             | output at 224 px |
+|--------|----------------|----------------|------------------------|------------------------|------------------|
+| stem   | 7x7 convolution, stride 2, BatchNorm, ReLU, 3x3 max-pool, stride 2                 || 56 px            |
+| layer1 | 2 x (3x3, 3x3) | 3 x (3x3, 3x3) | 3 x (1x1, 3x3, 1x1)    | 3 x (1x1, 3x3, 1x1)    | 56 px            |
+| layer2 | 2 x            | 4 x            | 4 x                    | 4 x                    | 28 px            |
+| layer3 | 2 x            | 6 x            | 6 x                    | 23 x                   | 14 px            |
+| layer4 | 2 x            | 3 x            | 3 x                    | 3 x                    | 7 px             |
+| pool   | mean over positions: 512 features      | 2,048 features         | 2,048 features         | 1 x 1            |
+| fc     | linear to the classes                                                              || logits           |
+
+The two forms differ in three things:
+
+| form        | stride 2 of a bottleneck sits on | convolutions carry biases | BatchNorm eps |
+|-------------|----------------------------------|---------------------------|---------------|
+| Keras (v1)  | the first 1x1                    | yes                       | 1e-3          |
+| torchvision | the 3x3                          | no                        | 1e-5          |
+
+Keras pads by one zero and pools without padding; the values are ReLU outputs (>= 0), so that equals max-pooling with
+padding 1. Parameter names are torchvision's: its state dicts load as they are.
+
+Source: He et al. 2015, "Deep Residual Learning for Image Recognition", table 1.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from headstart.types import Preprocessing
+
+_WIDTHS = (64, 128, 256, 512)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut; (N, C, H, W) -> (N, width, H/stride, W/stride)."""
+
+    expansion = 1
+
+    def __init__(
+        self, in_channels: int, width: int, stride: int, *, stride_on_first: bool, bias: bool, eps: float
+    ) -> None:
+        super().__init__()
+        # here both forms put the stride on the first convolution
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=bias)
+        self.bn1 = nn.BatchNorm2d(width, eps)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=bias)
+        self.bn2 = nn.BatchNorm2d(width, eps)
+        self.downsample: nn.Sequential | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += x if self.downsample is None else self.downsample(x)
+        return self.relu(out)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions around a shortcut; (N, C, H, W) -> (N, 4 * width, H/stride, W/stride)."""
+
+    expansion = 4
+
+    def __init__(
+        self, in_channels: int, width: int, stride: int, *, stride_on_first: bool, bias: bool, eps: float
+    ) -> None:
+        super().__init__()
+        first, second = (stride, 1) if stride_on_first else (1, stride)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, first, bias=bias)
+        self.bn1 = nn.BatchNorm2d(width, eps)
+        self.conv2 = nn.Conv2d(width, width, 3, second, padding=1, bias=bias)
+        self.bn2 = nn.BatchNorm2d(width, eps)
+        self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=bias)
+        self.bn3 = nn.BatchNorm2d(width * self.expansion, eps)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Sequential | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        out += x if self.downsample is None else self.downsample(x)
+        return self.relu(out)
+
+
+class MeanPool(nn.Module):
+    """Mean over positions: (N, C, H, W) of any float type -> float32 (N, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float().mean((2, 3))  # float32: a mean of bf16 values must not be rounded to bf16
+
+
+_ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+}
+
+
+class ResNet(nn.Module):
+    """The network of this module's table; logits float32 (N, num_classes) from preprocessed float (N, 3, S, S).
+
+    depth: 18, 34, 50 or 101. stride_on_first, conv_bias, bn_eps: the form, see the module's second table.
+
+    The network is a row of units: "stem", the blocks "layer1.0", "layer1.1", ... "layer4.N", "pool", and the head "fc".
+    A *cut* is the name of the unit (or stage: "layer1" is its last block) after which the row is cut.
+    Random weights come from torch's global generator: see `headstart.models.load_model` for a seeded start.
+    """
+
+    preprocessing: Preprocessing | None = None
+
+    def __init__(
+        self,
+        depth: int,
+        num_classes: int = 1000,
+        *,
+        stride_on_first: bool = False,
+        conv_bias: bool = False,
+        bn_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        if depth not in _ARCHITECTURES:
+            raise ValueError(f"depth must be one of {sorted(_ARCHITECTURES)}, got {depth}")
+        block, counts = _ARCHITECTURES[depth]
+        self.depth = depth
+        self._frozen: frozenset[str] = frozenset()
+        self._keep_statistics = False
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=conv_bias)
+        self.bn1 = nn.BatchNorm2d(64, bn_eps)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        channels = 64
+        for number, (width, count) in enumerate(zip(_WIDTHS, counts, strict=True), start=1):
+            blocks: list[nn.Module] = []
+            for index in range(count):
+                stride = 2 if index == 0 and number > 1 else 1
+                unit = block(channels, width, stride, stride_on_first=stride_on_first, bias=conv_bias, eps=bn_eps)
+                if stride != 1 or channels != width * block.expansion:
+                    unit.downsample = nn.Sequential(
+                        nn.Conv2d(channels, width * block.expansion, 1, stride, bias=conv_bias),
+                        nn.BatchNorm2d(width * block.expansion, bn_eps),
+                    )
+                blocks.append(unit)
+                channels = width * block.expansion
+            self.add_module(f"layer{number}", nn.Sequential(*blocks))
+        self.avgpool = MeanPool()
+        self.feature_dim = channels
+        self.fc = nn.Linear(channels, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    # --- forward, whole or in two parts ---
+
+    def stages(self) -> list[tuple[str, nn.Module]]:
+        """The backbone in order: ("stem", ...), ("layer1", ...) to ("layer4", ...), ("pool", ...)."""
+        stem = nn.Sequential(self.conv1, self.bn1, self.relu, self.maxpool)
+        return [
+            ("stem", stem),
+            *((name, self.get_submodule(name)) for name in ("layer1", "layer2", "layer3", "layer4")),
+            ("pool", self.avgpool),
+        ]
+
+    def units(self) -> list[tuple[str, nn.Module]]:
+        """The backbone in order, block by block: "stem", "layer1.0", ..., "pool"."""
+        return list(self._units())
+
+    def _units(self) -> Iterator[tuple[str, nn.Module]]:
+        for name, stage in self.stages():
+            if name.startswith("layer"):
+                yield from ((f"{name}.{index}", block) for index, block in stage.named_children())
+            else:
+                yield name, stage
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.forward_features(x).to(self.fc.weight.dtype)).float()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Pooled features, float32 (N, feature_dim)."""
+        for _, unit in self._units():
+            x = unit(x)
+        return x
+
+    def forward_to(self, x: Tensor, cut: str) -> Tensor:
+        """Activations after `cut`: (N, C, H, W), or the pooled features (N, feature_dim) after "pool".
+
+        Raises: ValueError for a name that is no cut."""
+        for _, unit in self.units()[: self._position(cut) + 1]:
+            x = unit(x)
+        return x
+
+    def forward_from(self, x: Tensor, cut: str) -> Tensor:
+        """Pooled features from the activations after `cut`: forward_from(forward_to(x, c), c) is forward_features(x).
+
+        Raises: ValueError for a name that is no cut."""
+        for _, unit in self.units()[self._position(cut) + 1 :]:
+            x = unit(x)
+        return x
+
+    def cut_before(self, from_stage: str) -> str | None:
+        """The cut after which everything learns under `set_trainable(from_stage)`; None if that is everything."""
+        start = self._start(from_stage)
+        return self.units()[start - 1][0] if start else None
+
+    def _position(self, cut: str) -> int:
+        """Index of the last unit of a stage or of a unit."""
+        names = [name for name, _ in self._units()]
+        found = [index for index, name in enumerate(names) if name == cut or name.startswith(f"{cut}.")]
+        if not found:
+            raise ValueError(f"{cut!r} is no cut of this network; choose a stage or one of {', '.join(names)}")
+        return found[-1]
+
+    def _start(self, stage: str) -> int:
+        """Index of the first unit of a stage or of a unit; "fc" comes after all of them."""
+        names = [*(name for name, _ in self._units()), "fc"]
+        found = [index for index, name in enumerate(names) if name == stage or name.startswith(f"{stage}.")]
+        if not found:
+            raise ValueError(f"{stage!r} is no stage of this network; choose a stage or one of {', '.join(names)}")
+        return found[0]
+
+    # --- what learns ---
+
+    def set_trainable(self, from_stage: str | None, *, keep_statistics: bool = False) -> None:
+        """Lets `from_stage` and all after it learn, freezes all before it: weights and BatchNorm statistics.
+
+        from_stage: a stage ("layer4"), a block ("layer4.1"), "stem" (everything), "fc" (the head) or None (nothing).
+        keep_statistics: BatchNorm of what learns also normalises with its stored statistics and leaves them alone.
+        The policy outlasts `train()`: frozen units stay in eval mode until the next call.
+
+        Raises: ValueError for a name that is no stage."""
+        start = len(self.units()) + 1 if from_stage is None else self._start(from_stage)
+        frozen: set[str] = set()
+        for index, (name, unit) in enumerate((*self._units(), ("fc", self.fc))):
+            unit.requires_grad_(index >= start)
+            if index < start:
+                frozen |= {"conv1", "bn1", "maxpool"} if name == "stem" else {"avgpool"} if name == "pool" else {name}
+        self._frozen, self._keep_statistics = frozenset(frozen), keep_statistics
+        self.train(self.training)
+
+    def freeze(self) -> None:
+        """Freezes the backbone, weights and BatchNorm statistics; the head learns."""
+        self.set_trainable("fc")
+
+    def train(self, mode: bool = True) -> ResNet:
+        """As nn.Module's, except that frozen parts stay in eval mode."""
+        super().train(mode)
+        for name in self._frozen:
+            self.get_submodule(name).eval()
+        if self._keep_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def reset_head(self, num_classes: int) -> None:
+        """Puts a new linear head of random weights (torch's global generator) in place of the present one."""
+        self.fc = nn.Linear(self.feature_dim, num_classes, device=self.fc.weight.device, dtype=self.fc.weight.dtype)
+
+
+def fold_batchnorm(model: nn.Module) -> nn.Module:
+    """A frozen eval-mode copy with each BatchNorm folded into the convolution before it: fewer passes over memory.
+
+    Pairs are attributes conv<i>/bn<i> of a module and neighbours in an nn.Sequential. The outputs equal the original's
+    up to rounding; statistics are the stored ones, whatever mode the original is in.
+
+    Raises: ValueError where a BatchNorm has no such convolution."""
+    folded = copy.deepcopy(model).eval().requires_grad_(False)
+    for parent in list(folded.modules()):
+        children = dict(parent.named_children())
+        order = list(children)
+        for position, name in enumerate(order):
+            norm = children[name]
+            if not isinstance(norm, nn.BatchNorm2d):
+                continue
+            if isinstance(parent, nn.Sequential):
+                before = order[position - 1] if position else ""
+            else:
+                before = name.replace("bn", "conv", 1)
+            conv = children.get(before)
+            if not isinstance(conv, nn.Conv2d):
+                raise ValueError(f"BatchNorm {name!r} of {type(parent).__name__} has no convolution to be folded into")
+            setattr(parent, before, fuse_conv_bn_eval(conv, norm))
+            setattr(parent, name, nn.Identity())
+    return folded.requires_grad_(False)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of parameters (BatchNorm's running statistics are not parameters)."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def forward_flops(model: nn.Module, image_pixels: int) -> int:
+    """Floating-point operations of one image's forward pass: two for each multiply-add of convolutions and products.
+
+    Counted on shapes alone where the model lies on the "meta" device."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = next(model.parameters()).device
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        copy.deepcopy(model).eval()(torch.empty(1, 3, image_pixels, image_pixels, device=device))
+    return counter.get_total_flops()

@@ -1,0 +1,151 @@
+"""What all figures share: colours, marks, fonts, and how numbers are written."""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+# Drawn in light colours; svg_text swaps each for its CSS variable. They must differ from one another and from the arms'.
+INK, MUTED, GRID, PAPER, HEAT = "#1b1d21", "#5c626b", "#dcdfe4", "#fefefe", "#0a4a8a"
+PIXEL_HEAT = (0.18, 0.5, 0.78)  # pixels cannot follow the page: a blue that shows on white and on black
+# Okabe-Ito hues, darkened until text in them reads on white (contrast 4.5 or more), and brightened for dark pages.
+ARM_COLORS_LIGHT = ("#005a96", "#c24a00", "#007a58", "#a3407a", "#2a76a8", "#8f6200", "#5a5a5b", "#746a00")
+ARM_COLORS_DARK = ("#5cb3f0", "#ff9152", "#2fc79a", "#eb9fcb", "#9ad4ff", "#ffc24d", "#b8b8ba", "#e6dc4a")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1.2)),
+                           (0, (4, 1, 1, 1, 1, 1)), (0, (1, 2.2)))
+
+WIDTH = 480.0  # SVG units, one CSS pixel each at full size
+STYLE = {
+    "font.family": ["DejaVu Sans"], "font.size": 13.0, "axes.titlesize": 13.0, "axes.labelsize": 13.0,
+    "xtick.labelsize": 12.5, "ytick.labelsize": 12.5, "text.color": INK, "axes.labelcolor": MUTED, "axes.titlecolor": MUTED,
+    "axes.edgecolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED, "axes.titlelocation": "left",
+    "axes.titlepad": 10.0, "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False,
+    "axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 1.0,
+    "xtick.major.size": 4.0, "ytick.major.size": 0.0, "axes.linewidth": 1.0, "lines.linewidth": 2.0,
+    "lines.markersize": 6.0, "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none",
+    "axes.formatter.useoffset": False, "axes.unicode_minus": True, "text.parse_math": False,
+    "svg.fonttype": "none", "svg.hashsalt": "headstart", "figure.dpi": 72.0, "figure.constrained_layout.h_pad": 0.06,
+    "figure.constrained_layout.w_pad": 0.04,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmStyle:
+    """How one arm looks in every figure: colour, marker and line, by its place in the study."""
+
+    name: str
+    label: str
+    color: str
+    marker: str
+    line: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A measured share with its interval; `points` are the single seeds where there are several."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+    points: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One seed's learning curve of one arm: x (epochs or seconds) and accuracies 0..1; NaN where not measured."""
+
+    arm: str
+    x: NDArray[np.float64]
+    train: NDArray[np.float64]
+    val: NDArray[np.float64]
+
+
+def arm_styles(labels: Mapping[str, str]) -> dict[str, ArmStyle]:
+    """The style of each arm (name -> label), by order; the ninth arm begins again with the first one's colour."""
+    count = len(_MARKERS)
+    return {name: ArmStyle(name=name, label=label, color=ARM_COLORS_LIGHT[i % count], marker=_MARKERS[i % count],
+                           line=_LINES[i % count])
+            for i, (name, label) in enumerate(labels.items())}  # fmt: skip
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    @functools.wraps(draw)
+    def styled(*args: Any, **kwargs: Any) -> Figure:
+        with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def new_figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def wrapped(label: str, width: int, lines: int = 3) -> str:
+    """A label in lines of at most `width` characters, the rest cut with "…"."""
+    return "\n".join(textwrap.wrap(label, width, max_lines=lines, placeholder="…")) or label
+
+
+def shortened(label: str, length: int) -> str:
+    """A label on one line of at most `length` characters, the rest cut with "…"."""
+    return label if len(label) <= length else label[: length - 1].rstrip(" ,") + "…"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share 0..1 as people write it: "94.1 %" (with a thin no-break space)."""
+    return f"{100 * share:.{digits}f}\u202f%"
+
+
+def short_duration(seconds: float) -> str:
+    """Seconds as people read them: "0.8 s", "48 s", "3.5 min", "1.2 h"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}\u202fs"
+    if seconds < 119.5:
+        return f"{seconds:.0f}\u202fs"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f}\u202fmin"
+    return f"{seconds / 3600:.1f}\u202fh"
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions near the wanted ones, in their order, at least `gap` apart and inside [low, high] where they fit."""
+    if not wanted:
+        return []
+    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
+    gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
+    clusters: list[tuple[float, int]] = []  # (sum of the wanted starts, members); each cluster is a stack of labels
+    for i in order:
+        total, size = wanted[i], 1
+        while clusters:
+            last_total, last_size = clusters[-1]
+            if last_total / last_size + gap * last_size <= total / size:
+                break
+            clusters.pop()
+            # one start for both: each later label wants its own place less its offset in the stack
+            total, size = last_total + total - gap * last_size * size, last_size + size
+        clusters.append((total, size))
+    starts = [total / size for total, size in clusters]
+    sizes = [size for _, size in clusters]
+    placed = [start + gap * k for start, size in zip(starts, sizes, strict=True) for k in range(size)]
+    # Keep the stack inside: push up from below, then down from above.
+    for k in range(len(placed)):
+        placed[k] = max(placed[k], low + gap * k)
+    for k in range(len(placed)):
+        back = len(placed) - 1 - k
+        placed[back] = min(placed[back], high - gap * k)
+    result = [0.0] * len(wanted)
+    for place, i in zip(placed, order, strict=True):
+        result[i] = place
+    return result
+
+

@@ -1,0 +1,61 @@
+"""A Figure as inline SVG that follows a page from light to dark."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from headstart.plots.style import ARM_COLORS_LIGHT, GRID, HEAT, INK, MUTED, PAPER, STYLE
+
+_CSS_COLORS = {INK: "currentColor", MUTED: f"var(--muted,{MUTED})", GRID: f"var(--grid,{GRID})",
+               PAPER: f"var(--page,{PAPER})", HEAT: f"var(--heat,{HEAT})",
+               **{color: f"var(--arm{i},{color})" for i, color in enumerate(ARM_COLORS_LIGHT)}}  # fmt: skip
+_FONTS = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+def svg_text(figure: Figure, name: str, description: str) -> str:
+    """The figure as one inline <svg> element: text stays text, colours follow the page, ids begin with `name`.
+
+    The same figure and name give the same bytes on every call: no date, no random ids, two decimals.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+                       transparent=True)  # fmt: skip
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
+    used = set(re.findall(r"url\(#([^)]+)\)", svg)) | set(re.findall(r'href="#([^"]+)"', svg))
+    svg = re.sub(r"<[^>]+>", lambda tag: _clean_tag(tag[0], used, name), svg)
+    for _ in range(6):  # groups that lost their id wrap one element or nothing
+        svg = re.sub(r"<g>\s*</g>|<defs>\s*</defs>", "", svg)
+    svg = re.sub(r">\s+<", ">\n<", svg)
+    box = re.search(r'viewBox="([^"]+)"', svg)
+    assert box is not None
+    width, height = box[1].split()[2:]
+    opening = (f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box[1]}" '
+               f'width="{width}" height="{height}" class="plot" role="img" aria-label="{_escape(description)}" '
+               f'font-family="{_FONTS}" style="stroke-linejoin:round">')  # fmt: skip
+    return opening + svg[svg.index(">") + 1 :]
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _clean_tag(tag: str, used: set[str], name: str) -> str:
+    """One tag with page colours, prefixed ids (unused ones dropped), no font family, short numbers."""
+    if "data:image" not in tag:
+        tag = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), tag)
+    tag = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", tag)
+    tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", tag)
+    tag = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', tag)
+    tag = re.sub(r"font-family: [^;\"]+;? ?", "", tag)
+    tag = re.sub(r"font: ([^;\"]*?)([\d.]+px) [^;\"]+;? ?",
+                 lambda found: f"font-weight: {found[1].strip() or 'normal'}; font-size: {found[2]}; ", tag)
+    tag = re.sub(r' transform="rotate\(-0 [^"]+\)"', "", tag)
+    tag = re.sub(r"#[0-9a-f]{6}\b", lambda color: _CSS_COLORS.get(color[0], color[0]), tag)
+    return re.sub(r"\s*\n\s*", " ", tag)

@@ -1,0 +1,82 @@
+"""Progress for people: what, how far, time left; silent steps are those under a second.
+
+On a terminal a live bar; elsewhere (logs, pipes) a plain line at most every ten seconds.
+Everything goes to standard error, so standard output stays for results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_console = Console(stderr=True)
+_LOG_EVERY_SECONDS = 10.0
+_QUIET_SECONDS = 1.0
+
+
+def say(text: str) -> None:
+    """Prints one line for people (standard error)."""
+    _console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class Track:
+    """A running step of `total` units; `advance` moves it, `note` shows a short remark beside it."""
+
+    def __init__(self, what: str, total: float, unit: str) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.done = 0.0
+        self.remark = ""
+        self._start = time.monotonic()
+        self._last = self._start
+        self._bar: Progress | None = None
+
+    def advance(self, amount: float = 1.0) -> None:
+        self.done += amount
+        self._show()
+
+    def note(self, remark: str) -> None:
+        self.remark = remark
+        self._show()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if sys.stderr.isatty():
+            if self._bar is None and now - self._start > _QUIET_SECONDS:
+                self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
+                                     TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[remark]}"),
+                                     console=_console, transient=True)
+                self._task = self._bar.add_task(self.what, total=self.total, remark="")
+                self._bar.start()
+            if self._bar is not None:
+                self._bar.update(self._task, completed=self.done, remark=self.remark)
+        elif now - self._last > _LOG_EVERY_SECONDS and self.done:
+            self._last = now
+            left = (now - self._start) * max(self.total - self.done, 0) / self.done
+            say(f"{self.what}: {self.done:,.0f} of {self.total:,.0f} {self.unit}, {_clock(left)} left  {self.remark}".rstrip())
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        took = time.monotonic() - self._start
+        if took > _QUIET_SECONDS:
+            say(f"{self.what}: {self.done:,.0f} {self.unit} in {_clock(took)}  {self.remark}".rstrip())
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def track(what: str, total: float, unit: str = "") -> Iterator[Track]:
+    """A progress bar for one step; closes itself, also when the step fails."""
+    bar = Track(what, total, unit)
+    try:
+        yield bar
+    finally:
+        bar.close()

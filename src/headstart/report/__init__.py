@@ -1,0 +1,11 @@
+"""Run folders -> one self-contained HTML page, a table for the terminal, the answer in a sentence.
+
+Reads a study's folder and nothing else; never imports torch. The same folder gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from headstart.report.page import write_report
+from headstart.report.terminal import summary_table, verdict
+
+__all__ = ["summary_table", "verdict", "write_report"]

@@ -1,0 +1,343 @@
+"""The report's figures: each with the message that its numbers carry, and a caption that says what is drawn and from how much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure as MplFigure
+from numpy.typing import NDArray
+
+from headstart import findings, metrics, plots
+from headstart.plots import percent, short_duration
+from headstart.report import words
+from headstart.report.load import Arm, StudyView, Trials, estimate
+from headstart.types import Result
+
+_MOST_CLASSES = 20  # more than these do not fit into bars on a phone: the most telling ones are drawn
+_FEWEST_IN_BIN = 10
+_SHARE_TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A drawing with its message (a sentence from its own numbers) and caption."""
+
+    name: str
+    message: str
+    caption: str
+    svg: str
+    wide: bool = False
+
+
+def _finish(drawing: MplFigure, name: str, message: str, caption: str) -> Figure:
+    return Figure(name=name, message=message, caption=caption,
+                  svg=plots.svg_text(drawing, name, f"{message}. {caption}"))
+
+
+def _n(view: StudyView) -> str:
+    return f"n = {view.test_images:,} test images"
+
+
+def _interval_words(view: StudyView) -> str:
+    several = any(len({r.metrics.get("test_accuracy") for _, r in arm.trials}) > 1 for arm in view.arms)
+    single = any(len({r.metrics.get("test_accuracy") for _, r in arm.trials}) == 1 for arm in view.arms)
+    seeds = max(len(arm.trials) for arm in view.arms)
+    told = []
+    if several:
+        told.append(f"t interval over up to {seeds} seeds (ticks: single seeds)")
+    if single:
+        told.append("Wilson interval over the test images of one trained model, which says nothing about another seed")
+    return "; ".join(told)
+
+
+def accuracy(view: StudyView) -> Figure:
+    """Test accuracy of each arm with its interval."""
+    estimates = {arm.name: estimate(_values(arm, "test_accuracy"), view.test_images) for arm in view.arms}
+    ranked = sorted(view.arms, key=lambda arm: -estimates[arm.name].value)
+    best = ranked[0]
+    message = f"{best.label}: {percent(estimates[best.name].value)} of test images right"
+    if len(ranked) > 1:
+        lead = 100 * (estimates[best.name].value - estimates[ranked[1].name].value)
+        message = f"{best.label} leads {ranked[1].label} by {lead:.1f} points"
+        if _overlap(estimates[best.name], estimates[ranked[1].name]):
+            message = f"{best.label} and {ranked[1].label} are close: their intervals overlap"
+    drawing = plots.accuracy(estimates, view.styles, "Test accuracy")
+    return _finish(drawing, "fig-accuracy", message,
+                   f"{_n(view)}, {words.budget(view.budget)}. Bars: 95 % interval ({_interval_words(view)}). "
+                   "The scale does not begin at zero.")  # fmt: skip
+
+
+def _overlap(a: plots.Estimate, b: plots.Estimate) -> bool:
+    (a_low, a_high), (b_low, b_high) = a.interval or (a.value, a.value), b.interval or (b.value, b.value)
+    return a_low <= b_high and b_low <= a_high
+
+
+def _values(arm: Arm, metric: str) -> list[float]:
+    return [v for _, result in arm.trials if (v := result.metrics.get(metric)) is not None]
+
+
+def _curve_trials(view: StudyView) -> list[tuple[Arm, Trials]]:
+    """Trials whose history can be drawn: those of the main phase that have one, else the arm's select trials."""
+    found = []
+    for arm in view.arms:
+        own = [item for item in arm.trials if item[1].history]
+        if not any("val_accuracy" in row for _, r in own for row in r.history):
+            other = [item for item in view.trials if item[1].trial["arm"]["name"] == arm.name and item[1].history
+                     and item[1].trial["labels_per_class"] == view.budget and item[1].trial["phase"] == "select"]  # fmt: skip
+            own = other or own
+        if own:
+            found.append((arm, own))
+    return found
+
+
+def _curve(name: str, result: Result, axis: str) -> plots.Curve:
+    def column(key: str) -> NDArray[np.float64]:
+        return np.array([np.nan if row.get(key) is None else float(row[key]) for row in result.history])
+
+    return plots.Curve(arm=name, x=column(axis), train=column("train_accuracy"), val=column("val_accuracy"))
+
+
+def learning(view: StudyView) -> list[Figure]:
+    """Accuracy against epochs and against seconds; nothing where no trial kept a history."""
+    sides = _curve_trials(view)
+    curves = {axis: [_curve(arm.name, result, axis) for arm, items in sides for _, result in items]
+              for axis in ("epoch", "seconds")}  # fmt: skip
+    drawn = [c for c in curves["epoch"] if np.isfinite(c.val).any() or np.isfinite(c.train).any()]
+    if not drawn:
+        return []
+    with_train = any(np.isfinite(c.train).any() for c in drawn)
+    with_val = any(np.isfinite(c.val).any() for c in drawn)
+    measure = "Validation accuracy (thin: training)" if with_train and with_val else \
+              "Validation accuracy" if with_val else "Training accuracy"  # fmt: skip
+    seeds = max(len(items) for _, items in sides)
+    common = (f"{'A line a seed' if seeds > 1 else 'One seed'}. Marked lines: validation images, evaluated as training went. "
+              + ("Thin lines: training images as the network met them, augmentation and all. " if with_train else ""))
+    frozen = [arm.label for arm, _ in sides if arm.described["method"] in ("linear_probe",)]
+    note = f"For {words.listing(frozen)} an epoch is one pass of the solver over stored features. " if frozen else ""
+    last = {arm.label: row for arm, items in sides if (row := _last(items[0][1], "val_accuracy")) is not None}
+    if len(last) > 2:
+        best = max(last, key=lambda label: last[label])
+        last = {best: last[best]}
+    ends = words.listing([f"{label} at {percent(value)}" for label, value in last.items()])
+    figures = [_finish(plots.learning_curves(curves["epoch"], view.styles, "epoch", measure), "fig-curves-epochs",
+                       f"After the last epoch: {ends}" if ends else "Accuracy by epoch", common + note)]  # fmt: skip
+    if any(np.isfinite(c.x).any() for c in curves["seconds"]):
+        figures.append(_finish(
+            plots.learning_curves(curves["seconds"], view.styles, "seconds since the start", measure), "fig-curves-seconds",
+            _first_there(view, sides),
+            common + "Seconds are cold: a frozen backbone's curve begins when its features are computed."))
+    return figures
+
+
+def _last(result: Result, key: str) -> float | None:
+    values = [row[key] for row in result.history if row.get(key) is not None]
+    return values[-1] if values else None
+
+
+def _reach(items: Trials, target: float, cost: str) -> float | None:
+    """Mean cost over the seeds until validation reaches the target; None unless every seed reaches it."""
+    reached = [findings.time_to_accuracy(result.history, target) for _, result in items]
+    values = [value for r in reached if r is not None and (value := r[cost]) is not None]
+    return float(np.mean(values)) if values and len(values) == len(items) else None
+
+
+def _first_there(view: StudyView, sides: Sequence[tuple[Arm, Trials]]) -> str:
+    for target in reversed(targets(view)):
+        times = {arm.label: s for arm, items in sides if (s := _reach(items, target, "seconds")) is not None}
+        if len(times) > 1:
+            order = sorted(times, key=lambda label: times[label])
+            return (f"{order[0]} is first at {100 * target:g} %: {short_duration(times[order[0]])} against "
+                    f"{short_duration(times[order[1]])}")
+    return "Accuracy by wall-clock time"
+
+
+def targets(view: StudyView) -> list[float]:
+    """Up to four round validation accuracies worth timing: from below the weakest side's end to below the best's."""
+    best = [max(values) for _, items in _curve_trials(view)
+            if (values := [row["val_accuracy"] for _, r in items for row in r.history if row.get("val_accuracy") is not None])]
+    if not best:
+        return []
+    below = [t for t in _SHARE_TARGETS if t <= max(best)]
+    shared = [t for t in below if t <= min(best)]
+    chosen = shared[-2:] + [t for t in below if t > min(best)][-2:]
+    return (chosen if len(chosen) == 4 else (shared + [t for t in below if t > min(best)])[-4:]) or below[-4:]
+
+
+def time_rows(view: StudyView) -> list[dict]:
+    """A row a target and arm: mean cold seconds, epochs and FLOPs until validation reaches it, or None."""
+    rows = []
+    for target in targets(view):
+        for arm, items in _curve_trials(view):
+            costs = {cost: _reach(items, target, cost) for cost in ("seconds", "epochs", "flops")}
+            reached = sum(findings.time_to_accuracy(r.history, target) is not None for _, r in items)
+            rows.append({"target": target, "arm": arm, "reached": reached, "seeds": len(items), **costs})
+    return rows
+
+
+def times(view: StudyView) -> Figure | None:
+    """Seconds to each target accuracy; None where no validation accuracy was kept."""
+    rows, chosen = time_rows(view), targets(view)
+    arms = list(dict.fromkeys(row["arm"].name for row in rows))
+    if not chosen or not any(row["seconds"] for row in rows):
+        return None
+    seconds = {name: [row["seconds"] for row in rows if row["arm"].name == name] for name in arms}
+    top = chosen[-1]
+    there = {view.styles[name].label: row[-1] for name, row in seconds.items() if row[-1] is not None}
+    never = [view.styles[name].label for name, row in seconds.items() if row[-1] is None]
+    first = min(there, key=lambda label: there[label] or 0) if there else None
+    if never and there and len(there) == 1:
+        message = f"Only {first} reaches {100 * top:g} % on validation"
+    elif first and len(there) > 1:
+        message = f"{first} reaches {100 * top:g} % first"
+    else:
+        message = "Time until validation accuracy first reaches a target"
+    drawing = plots.time_to_accuracy(chosen, seconds, view.styles, "Time to validation accuracy (log scale)")
+    seeds = max(row["seeds"] for row in rows)
+    return _finish(drawing, "fig-time", message,
+                   "Cold wall-clock time, feature extraction included, until validation accuracy was first read at or above the "
+                   f"target; nothing interpolated. {f'Means over {seeds} seeds' if seeds > 1 else 'One seed'}.")  # fmt: skip
+
+
+def cost(view: StudyView) -> Figure:
+    """Where each arm's seconds went."""
+    seconds = {arm.name: _mean_seconds(arm) for arm in view.arms}
+    totals = {arm.label: sum(seconds[arm.name].values()) for arm in view.arms}
+    order = sorted(totals, key=lambda label: totals[label])
+    message = f"{order[0]}: {short_duration(totals[order[0]])} in all"
+    if len(order) > 1 and totals[order[0]] > 0:
+        message = f"{order[-1]} takes {totals[order[-1]] / totals[order[0]]:.1f} times as long as {order[0]}"
+    drawing = plots.cost_by_phase(seconds, view.styles, "Wall-clock seconds, cold, by phase")
+    return _finish(drawing, "fig-cost", message,
+                   "Everything a trial needs from an empty cache, data download aside; mean over seeds. "
+                   f"{_machine(view)}")  # fmt: skip
+
+
+def _machine(view: StudyView) -> str:
+    found = sorted({f"{r.environment.get('device', '?')}, {r.environment.get('processor', '?')}, "
+                    f"{r.environment.get('threads', '?')} threads" for arm in view.arms for _, r in arm.trials})  # fmt: skip
+    return f"Measured on: {'; '.join(found)}."
+
+
+def _mean_seconds(arm: Arm) -> dict[str, float]:
+    phases = list(dict.fromkeys(phase for _, r in arm.trials for phase in r.cost.seconds))
+    means = {phase: float(np.mean([r.cost.seconds.get(phase, 0.0) for _, r in arm.trials])) for phase in phases}
+    return {phase: s for phase, s in means.items() if s >= 0.05} or means
+
+
+def label_budgets(view: StudyView) -> Figure | None:
+    """Test accuracy against labels a class; None where the study has one budget."""
+    budgets = sorted({r.trial["labels_per_class"] or 10**9 for _, r in view.trials})
+    if len(budgets) < 2:
+        return None
+    points: dict[str, list[tuple[float, str, plots.Estimate]]] = {}
+    for arm in view.arms:
+        for b in budgets:
+            items = view.at(arm.name, None if b == 10**9 else b)
+            values = [v for _, r in items if (v := r.metrics.get("test_accuracy")) is not None]
+            if values:
+                labels = items[0][1].train_images / len(view.class_names)
+                text = f"all\n({labels:,.0f})" if b == 10**9 else f"{b:,}"
+                points.setdefault(arm.name, []).append((labels, text, estimate(values, view.test_images)))
+    if not points:
+        return None
+    drawing = plots.accuracy_by_labels(points, view.styles, "Test accuracy")
+    return _finish(drawing, "fig-labels", _leaders(view, points),
+                   f"{_n(view)}. Bars: 95 % interval, t over seeds where there are several, else Wilson over test images. "
+                   "“All” is every training image outside the validation split.")  # fmt: skip
+
+
+def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Estimate]]]) -> str:
+    """Who leads at the fewest labels, and from where on someone else does."""
+    every = sorted({x for row in points.values() for x, _, _ in row})
+    lead = []
+    for x in every:
+        there = {name: e.value for name, row in points.items() for at, _, e in row if at == x}
+        if len(there) == len(points):
+            lead.append((x, max(there, key=lambda name: there[name])))
+    if not lead or len(points) < 2:
+        return "Accuracy grows with labels"
+    first, last = view.styles[lead[0][1]].label, view.styles[lead[-1][1]].label
+    if first == last:
+        return f"{first} leads from {lead[0][0]:,.0f} labels a class to {lead[-1][0]:,.0f}"
+    turn = next(x for i, (x, name) in enumerate(lead) if all(n == lead[-1][1] for _, n in lead[i:]))
+    return f"{first} leads with few labels, {last} from {turn:,.0f} a class on"
+
+
+def confusions(view: StudyView) -> list[Figure]:
+    """Each arm's confusion matrix, rows normalised, seeds averaged; one scale for all."""
+    figures = []
+    for arm in view.arms:
+        counts = np.sum([metrics.confusion_matrix(t.logits, t.labels) for t in arm.tests], axis=0)
+        totals = counts.sum(axis=1, keepdims=True)
+        shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+        off = np.nan_to_num(shares) * (1 - np.eye(len(shares)))
+        i, j = np.unravel_index(int(off.argmax()), off.shape)
+        names = view.class_names
+        message = (f"{arm.label}: {percent(off[i, j], 0)} of “{names[i]}” images are taken for “{names[j]}”" if off[i, j] > 0
+                   else f"{arm.label}: no confusion at all")
+        seeds = f", {len(arm.tests)} seeds together" if len(arm.tests) > 1 else ""
+        drawing = plots.confusion(shares, names, f"{arm.label}: share of each true class"
+                                  + (" (%)" if len(names) <= 20 else ""))
+        figures.append(_finish(
+            drawing, f"fig-confusion-{words.anchor(arm.name)}", message,
+            f"{_n(view)}{seeds}. Each row adds up to 100 %"
+            + ("; cells of 0.5 % or less carry no number" if len(names) <= 20 else "; class numbers follow the data set's order")
+            + ". Ink grows with the square root of the share, on one scale for every arm."))
+    return figures
+
+
+def by_class(view: StudyView) -> Figure:
+    """Recall by class, arms side by side; of many classes those where the arms differ most."""
+    names = view.class_names
+    recalls = {arm.name: np.array([metrics.per_class(t.logits, t.labels, names)["recall"] for t in arm.tests])
+               for arm in view.arms}  # fmt: skip
+    support = np.bincount(view.arms[0].tests[0].labels, minlength=len(names))
+    means = np.array([r.mean(axis=0) for r in recalls.values()])
+    there = support > 0
+    gap = np.where(there, np.nan_to_num(means).max(axis=0) - np.nan_to_num(means).min(axis=0), -1)
+    low = np.where(there, np.nan_to_num(means).mean(axis=0), 2)
+    chosen = np.flatnonzero(there)
+    cut = ""
+    if len(chosen) > _MOST_CLASSES:
+        chosen = np.sort(np.argsort(-gap if len(view.arms) > 1 else low, kind="stable")[:_MOST_CLASSES])
+        cut = f"The {_MOST_CLASSES} of {len(names)} classes where the arms differ most are drawn. " if len(view.arms) > 1 else \
+              f"The {_MOST_CLASSES} hardest of {len(names)} classes are drawn. "  # fmt: skip
+    if len(view.arms) > 1:
+        widest = int(gap.argmax())
+        order = np.argsort(-means[:, widest], kind="stable")
+        a, b = view.arms[order[0]], view.arms[order[-1]]
+        message = (f"Widest apart on “{names[widest]}”: {a.label} {percent(means[order[0], widest], 0)}, "
+                   f"{b.label} {percent(means[order[-1], widest], 0)}")
+    else:
+        message = f"Hardest class: “{names[int(low.argmin())]}”, {percent(float(low.min()), 0)} found"
+    values = {name: [estimate([float(v) for v in r[:, c]], int(support[c])) for c in chosen] for name, r in recalls.items()}
+    drawing = plots.by_class([names[c] for c in chosen], values, view.styles, "Recall: share of a class's images found")
+    per = f"{support[there].min():,}" if support[there].min() == support[there].max() else \
+          f"{support[there].min():,} to {support[there].max():,}"  # fmt: skip
+    return _finish(drawing, "fig-classes", message,
+                   f"{cut}n = {per} test images a class. Lines: 95 % interval (t over seeds where they differ, else Wilson over "
+                   "the class's images).")  # fmt: skip
+
+
+def calibration(view: StudyView) -> Figure:
+    """Reliability diagram of every arm (first seed)."""
+    points, notes = {}, {}
+    for arm in view.arms:
+        test = arm.tests[0]
+        table = metrics.reliability(test.logits, test.labels, bins=10, equal_mass=False)
+        points[arm.name] = (table["confidence"].to_numpy(), table["accuracy"].to_numpy(), table["count"].to_numpy())
+        notes[arm.name] = f"ECE {100 * (arm.mean('test_ece') or 0):.1f}\u202f%"
+    errors = {arm.label: arm.mean("test_ece") or 0.0 for arm in view.arms}
+    order = sorted(errors, key=lambda label: errors[label])
+    message = f"{order[0]} is off by {100 * errors[order[0]]:.1f} points on average"
+    if len(order) > 1:
+        message = (f"{order[0]} means its confidence more: off by {100 * errors[order[0]]:.1f} points on average, "
+                   f"{order[-1]} by {100 * errors[order[-1]]:.1f}")
+    drawing = plots.reliability(points, notes, view.styles, "Accuracy at that confidence", fewest=_FEWEST_IN_BIN)
+    first = ", first seed" if len(view.arms[0].tests) > 1 else ""
+    return _finish(drawing, "fig-reliability", message,
+                   f"{_n(view)}{first}, ten bins of equal width, those with fewer than {_FEWEST_IN_BIN} images left out; a "
+                   "larger mark holds more images. Above the dashed line a network is too modest, below it too sure. "
+                   "ECE, the mean distance, is taken over 15 bins of equally many images.")

@@ -1,0 +1,95 @@
+"""Which images the report shows, and what each arm said about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headstart import findings, metrics
+from headstart.report.load import Arm, StudyView, data_uri
+
+_SHOWN = 12  # a panel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    arm: Arm
+    predicted: str
+    confidence: float
+    right: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A test image with its true class and the arms' answers."""
+
+    id: int
+    picture: str
+    truth: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Images of one kind: how many there are in the test set, and those shown. `missing`: without stored pixels."""
+
+    name: str
+    title: str
+    total: int
+    examples: tuple[Example, ...]
+    missing: int
+
+
+def _pairs(view: StudyView) -> list[tuple[Arm, Arm]]:
+    """Both directions of: two arms; of more, the most accurate arm of each way to start (from scratch, from weights)."""
+    if len(view.arms) < 2:
+        return []
+    if len(view.arms) == 2:
+        a, b = view.arms
+    else:
+        ranked = sorted(view.arms, key=lambda arm: -(arm.mean("test_accuracy") or 0.0))
+        a = ranked[0]
+        start = a.described["weights"] == "none"
+        b = next((arm for arm in ranked[1:] if (arm.described["weights"] == "none") != start), ranked[1])
+        a, b = sorted((a, b), key=lambda arm: arm.place)
+    return [(a, b), (b, a)]
+
+
+def disagreements(view: StudyView) -> list[Panel]:
+    """Images that one side gets right and the other wrong, both directions, the clearest cases first."""
+    return [_panel(view, f"{a.name}-not-{b.name}", f"{a.label} right, {b.label} wrong",
+                   findings.disagreements(a.tests[0], b.tests[0]).tolist(), (a, b)) for a, b in _pairs(view)]
+
+
+def confident_errors(view: StudyView) -> list[Panel]:
+    """For each arm the images that it is surest about and wrong."""
+    return [_panel(view, f"sure-{arm.name}", arm.label, findings.most_confident_errors(arm.tests[0]).tolist(), (arm,))
+            for arm in view.arms]
+
+
+def _panel(view: StudyView, name: str, title: str, ids: list[int], arms: tuple[Arm, ...]) -> Panel:
+    wanted = ids[:_SHOWN]
+    shown = [i for i in wanted if i in view.pictures]
+    tests = [arm.tests[0] for arm in arms]
+    probabilities = [metrics.probabilities(test.logits) for test in tests]
+    places = {int(i): k for k, i in enumerate(tests[0].example_ids)}
+    names = view.class_names
+    examples = []
+    for i in shown:
+        k = places[i]
+        answers = tuple(Answer(arm=arm, predicted=names[int(p[k].argmax())], confidence=float(p[k].max()),
+                               right=bool(p[k].argmax() == tests[0].labels[k]))
+                        for arm, p in zip(arms, probabilities, strict=True))  # fmt: skip
+        examples.append(Example(id=i, picture=data_uri(view.pictures[i]), truth=names[int(tests[0].labels[k])], answers=answers))
+    return Panel(name=name, title=title, total=len(ids), examples=tuple(examples), missing=len(wanted) - len(shown))
+
+
+def overlap(view: StudyView) -> str | None:
+    """In words, how far the two compared sides err on the same images."""
+    pairs = _pairs(view)
+    if not pairs:
+        return None
+    a, b = pairs[0]
+    shares = findings.agreement(a.tests[0], b.tests[0])
+    return (f"Of {view.test_images:,} test images both get {100 * shares['both_right']:.1f} % right and "
+            f"{100 * shares['both_wrong']:.1f} % wrong; only {a.label} gets {100 * shares['only_a']:.1f} % right, "
+            f"only {b.label} {100 * shares['only_b']:.1f} %.")

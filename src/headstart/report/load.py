@@ -1,0 +1,137 @@
+"""A study folder as the report sees it: the study, its finished trials, their test predictions, the gallery's pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from headstart import examples, plots, stats, store
+from headstart.errors import DataError, StoreError
+from headstart.types import Predictions, Result
+
+Trials = list[tuple[Path, Result]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One arm of the study: what study.json says of it, its finished trials at the main label budget, its style."""
+
+    name: str
+    label: str
+    place: int  # position in the study: the key of its colour
+    described: dict[str, Any]
+    style: plots.ArmStyle
+    trials: tuple[tuple[Path, Result], ...]  # ordered by seed
+    tests: tuple[Predictions, ...]  # of these trials, in their order
+
+    @property
+    def first(self) -> Result:
+        return self.trials[0][1]
+
+    def mean(self, metric: str) -> float | None:
+        """Mean of a metric over the trials that have it; None where none has."""
+        values = [v for _, result in self.trials if (v := result.metrics.get(metric)) is not None]
+        return float(np.mean(values)) if values else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyView:
+    """All that a report is made from. `arms` are those with finished trials at the main budget, in the study's order."""
+
+    folder: Path
+    study: dict[str, Any]
+    trials: Trials  # the newest of every arm, budget, phase and seed
+    arms: tuple[Arm, ...]
+    styles: dict[str, plots.ArmStyle]
+    budget: int | None  # the main one: labels a class, None for all
+    unfinished: tuple[str, ...]  # labels of arms without a finished trial there
+    superseded: int  # finished trials in the folder that no number rests on
+    pictures: dict[int, NDArray[np.uint8]] = field(repr=False)  # example id -> pixels (H, W, 3)
+
+    @property
+    def class_names(self) -> list[str]:
+        return list(self.study["dataset"]["class_names"])
+
+    @property
+    def test_images(self) -> int:
+        return len(self.arms[0].tests[0].labels)
+
+    def at(self, arm: str, budget: int | None) -> Trials:
+        """The arm's trials at a label budget, of the study's phase, by seed."""
+        phase = self.arms[0].first.trial["phase"]
+        found = [item for item in self.trials if item[1].trial["arm"]["name"] == arm
+                 and item[1].trial["labels_per_class"] == budget and item[1].trial["phase"] == phase]  # fmt: skip
+        return sorted(found, key=lambda item: item[1].trial["seed"])
+
+
+def load_study(folder: Path) -> StudyView:
+    """Reads a study folder.
+
+    Raises: StoreError where study.json or every finished trial is missing, or a file is damaged; DataError where the
+    trials were not tested on the same images."""
+    study = store.read_json(folder / "study.json")
+    every = store.finished_trials(folder)
+    labels = {arm["name"]: arm["label"] for arm in study["arms"]}
+    trials = [item for item in examples.newest(every) if item[1].trial["arm"]["name"] in labels]
+    if not trials:
+        raise StoreError(f"no finished trial in {folder}; finish the study first: {study.get('command', 'headstart study')}")
+    if len({result.trial["dataset_fingerprint"] for _, result in trials}) > 1:
+        raise DataError(f"the trials in {folder} were tested on different data sets; give each data set a folder of its own")
+    styles = plots.arm_styles(labels)
+    main = examples.main_trials(trials, study.get("phase"))
+    arms = tuple(_arm(described, place, styles[described["name"]], main[described["name"]])
+                 for place, described in enumerate(study["arms"]) if described["name"] in main)  # fmt: skip
+    for arm in arms:
+        for test in arm.tests:
+            examples.require_same_images(arms[0].tests[0], test)
+    return StudyView(
+        folder=folder, study=study, trials=trials, arms=arms, styles=styles,
+        budget=arms[0].first.trial["labels_per_class"], superseded=len(every) - len(trials),
+        unfinished=tuple(label for name, label in labels.items() if name not in main), pictures=_pictures(folder),
+    )  # fmt: skip
+
+
+def _arm(described: dict[str, Any], place: int, style: plots.ArmStyle, trials: Trials) -> Arm:
+    tests = tuple(store.read_predictions(folder)["test"] for folder, _ in trials)
+    return Arm(name=described["name"], label=described["label"], place=place, described=described, style=style,
+               trials=tuple(trials), tests=tests)
+
+
+def _pictures(folder: Path) -> dict[int, NDArray[np.uint8]]:
+    path = folder / "gallery.npz"
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            images, ids = stored["images"], stored["ids"]
+        return dict(zip(ids.tolist(), images, strict=True))
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise StoreError(f"cannot read {path}: {error}; delete it and run the study again") from error
+
+
+def data_uri(image: NDArray[np.uint8]) -> str:
+    """An image, uint8 (H, W, 3), as a PNG in a data: URI."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def estimate(values: list[float], images: int) -> plots.Estimate:
+    """The mean of shares, one a seed, with a 95 % interval.
+
+    Several different values: a t interval over seeds. One value, or a deterministic arm's equal ones: a Wilson
+    interval over the `images` that one share was counted on, never a width of zero."""
+    mean = float(np.mean(values))
+    if len(values) > 1 and np.ptp(values) > 0:
+        interval = stats.t_interval(values)
+        return plots.Estimate(value=mean, interval=interval and (max(interval[0], 0.0), min(interval[1], 1.0)),
+                              points=tuple(values))
+    interval = stats.wilson_interval(round(mean * images), images) if images else None
+    return plots.Estimate(value=mean, interval=interval, points=())

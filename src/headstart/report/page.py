@@ -1,0 +1,175 @@
+"""Renders the page: everything inline (style, figures, pictures), so that one file is the whole report."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from headstart import findings, plots, store
+from headstart.report import figures, gallery, tables, words
+from headstart.report.load import Arm, StudyView, estimate, load_study
+
+_TEMPLATES = Path(__file__).parent / "templates"
+# The arms' marks in the page's text, on a 12 x 12 field, as plots draws them.
+_MARKS = {
+    "o": '<circle cx="6" cy="6" r="4.6"/>', "s": '<rect x="1.8" y="1.8" width="8.4" height="8.4"/>',
+    "^": '<path d="M6 1 11.2 10.6H.8Z"/>', "D": '<path d="M6 .6 11.4 6 6 11.4.6 6Z"/>', "v": '<path d="M6 11 .8 1.4h10.4Z"/>',
+    "P": '<path d="M4.2 1h3.6v3.2H11v3.6H7.8V11H4.2V7.8H1V4.2h3.2Z"/>',
+    "X": '<path d="M3.4 1 6 3.6 8.6 1 11 3.4 8.4 6 11 8.6 8.6 11 6 8.4 3.4 11 1 8.6 3.6 6 1 3.4Z"/>',
+    "h": '<path d="M6 .8 10.6 3.4v5.2L6 11.2 1.4 8.6V3.4Z"/>',
+}  # fmt: skip
+
+
+def write_report(study_folder: Path) -> Path:
+    """Renders report.html into a study's folder, from that folder alone, and returns its path.
+
+    One self-contained file: no network, no script. The same folder gives the same bytes.
+    Raises: StoreError where no trial has finished or the folder cannot be written; DataError where the trials were
+    tested on different images."""
+    path = Path(study_folder) / "report.html"
+    store.write_bytes(path, render(load_study(Path(study_folder))).encode())
+    return path
+
+
+def render(view: StudyView) -> str:
+    """The page as HTML text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(share=words.share, number=words.number, duration=words.duration, flops=words.flops,
+                               memory=words.memory, count=words.count, tied=tied)
+    text = environment.get_template("report.html").render(**_context(view))
+    return re.sub(r"\n\s*\n+", "\n", text)
+
+
+def tied(text: str) -> str:
+    """Numbers tied to their units and names to theirs ("ResNet-50"), so that a line never ends between them."""
+    text = re.sub(r"(?<=[A-Za-z])-(?=\d)", "-\u2060", text)
+    return re.sub(r"(?<=\d) (?=(?:%|seconds?|minutes?|hours?|points?)\b|%)", "\u00a0", text)
+
+
+def _context(view: StudyView) -> dict[str, Any]:
+    def svg(figure: figures.Figure | None) -> dict[str, Any] | None:
+        return None if figure is None else {"name": figure.name, "message": figure.message, "caption": figure.caption,
+                                            "svg": Markup(figure.svg)}  # fmt: skip
+
+    learning = [svg(f) for f in figures.learning(view)]
+    return {
+        "study": view.study, "dataset": view.study["dataset"], "arms": view.arms, "view": view,
+        "answer": tied(findings.headline(view.study, view.trials)), "budget": words.budget(view.budget),
+        "style": Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8") + _arm_colors()),
+        "mark": mark, "color": color, "cards": [_card(view, arm) for arm in view.arms],
+        "comparison": tables.comparison(view), "class_rows": tables.classes(view), "ledger": tables.ledger(view),
+        "seeds": sorted({r.trial["seed"] for arm in view.arms for _, r in arm.trials}),
+        "phase": view.arms[0].first.trial["phase"], "train_images": sorted({arm.first.train_images for arm in view.arms}),
+        "fig_accuracy": svg(figures.accuracy(view)), "learning": learning, "fig_time": svg(figures.times(view)),
+        "time_rows": figures.time_rows(view), "fig_cost": svg(figures.cost(view)), "fig_labels": svg(figures.label_budgets(view)),
+        "budget_rows": tables.budgets(view),
+        "confusions": [svg(f) for f in figures.confusions(view)], "fig_classes": svg(figures.by_class(view)),
+        "fig_calibration": svg(figures.calibration(view)), "confidences": tables.confidences(view),
+        "overlap": gallery.overlap(view),
+        "disagreements": gallery.disagreements(view), "errors": gallery.confident_errors(view),
+        "methods": [_method(view, arm) for arm in view.arms], "pretraining": _pretraining(view),
+        "environments": _environments(view), "trials": [_trial(view, folder, r) for folder, r in view.trials],
+    }  # fmt: skip
+
+
+def _arm_colors() -> str:
+    def variables(colors: tuple[str, ...]) -> str:
+        return "".join(f"--arm{i}:{value};" for i, value in enumerate(colors))
+
+    return (f":root{{{variables(plots.ARM_COLORS_LIGHT)}}}\n"
+            f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(plots.ARM_COLORS_DARK)}}}}}\n")
+
+
+def color(arm: Arm) -> str:
+    """The CSS variable of an arm's colour."""
+    return f"var(--arm{arm.place % len(plots.ARM_COLORS_LIGHT)})"
+
+
+def mark(arm: Arm) -> Markup:
+    """The arm's marker in its colour, as small inline SVG."""
+    shape = _MARKS[arm.style.marker]
+    return Markup(f'<svg class="mark" viewBox="0 0 12 12" aria-hidden="true" style="fill:{color(arm)}">{shape}</svg>')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    arm: Arm
+    accuracy: str
+    note: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def _card(view: StudyView, arm: Arm) -> Card:
+    values = [v for _, r in arm.trials if (v := r.metrics.get("test_accuracy")) is not None]
+    found = estimate(values, view.test_images)
+    several = len(set(values)) > 1
+    low, high = found.interval or (0.0, 0.0)
+    over = f"{len(values)} seeds" if several else f"{view.test_images:,} test images, one model"
+    results = [r for _, r in arm.trials]
+    return Card(
+        arm=arm, accuracy=words.share(found.value), note=f"95 % interval {100 * low:.1f} to {100 * high:.1f}, over {over}",
+        facts=(("time, cold", words.duration(sum(r.cost.total_seconds for r in results) / len(results))),
+               ("work", words.flops(sum(r.cost.flops for r in results) / len(results))),
+               ("gap to training", words.points(arm.mean("generalization_gap"))),
+               ("calibration error", words.share(arm.mean("test_ece")))),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    arm: Arm
+    paragraphs: tuple[str, ...]
+    recipe_name: str
+    settings: tuple[tuple[str, str], ...]
+
+
+def _method(view: StudyView, arm: Arm) -> Method:
+    described, trial = arm.described, arm.first.trial
+    model = view.study.get("models", {}).get(described["model"], {})
+    paragraphs = words.method_in_words(described, model, trial, dict(arm.first.selected))
+    extra = [("precision", str(trial.get("precision")))]
+    if described["method"] in ("linear_probe", "knn"):
+        extra.append(("precision of frozen layers", str(trial.get("feature_precision"))))
+    extra += [(f"selected {name}", words.setting(value)) for name, value in arm.first.selected.items()
+              if not isinstance(value, (dict, list))]  # fmt: skip
+    return Method(arm=arm, paragraphs=tuple(paragraphs), settings=(*words.settings(described["recipe"]), *extra),
+                  recipe_name=described.get("recipe_name") or trial["arm"].get("recipe_name", ""))
+
+
+def _pretraining(view: StudyView) -> list[dict[str, str]]:
+    """What the makers of the weights paid, for each pretrained model that an arm uses."""
+    used = {arm["model"] for arm in view.study["arms"] if arm["weights"] != "none"}
+    models = view.study.get("models", {})
+    unknown = "not stated by the weights' source"
+    return [{"title": models[name].get("title", name), "told": (models[name].get("pretraining") or unknown).rstrip("."),
+             "origin": (models[name].get("origin") or "").rstrip("."), "licence": models[name].get("licence") or ""}
+            for name in sorted(used) if name in models]  # fmt: skip
+
+
+def _environments(view: StudyView) -> list[tuple[str, list[str]]]:
+    """Each fact of the environments with its different values; start times are left to the trials' table."""
+    facts: dict[str, list[str]] = {}
+    for _, result in view.trials:
+        for name, value in result.environment.items():
+            if name != "started" and str(value) not in facts.setdefault(name, []):
+                facts[name].append(str(value))
+    return list(facts.items())
+
+
+def _trial(view: StudyView, folder: Path, result: Any) -> dict[str, Any]:
+    trial = result.trial
+    return {
+        "label": view.styles[trial["arm"]["name"]].label, "budget": words.budget(trial["labels_per_class"]),
+        "seed": trial["seed"], "phase": trial["phase"], "folder": folder.name, "key": result.key,
+        "weights_hash": trial.get("weights_hash") or "none", "started": result.environment.get("started", words.NONE),
+        "accuracy": result.metrics.get("test_accuracy"), "seconds": result.cost.total_seconds,
+        "spent": result.cost.spent_seconds,
+    }  # fmt: skip

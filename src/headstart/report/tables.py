@@ -1,0 +1,226 @@
+"""The report's tables as rows of text, ready for the template."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from headstart import findings, metrics
+from headstart.report import words
+from headstart.report.load import Arm, StudyView, estimate
+from headstart.types import Claim, Finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    text: str
+    note: str = ""  # small print under it: an interval, or why there is none
+    best: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    title: str
+    hint: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    title: str
+    rows: tuple[Row, ...]
+
+
+def comparison(view: StudyView) -> list[Group]:
+    """Measures by row, arms by column, grouped: what they reach, how far to trust it, what it cost."""
+    table = findings.comparison_table(view.trials)
+    budget = "all" if view.budget is None else view.budget
+    phase = view.arms[0].first.trial["phase"]
+    main = table[(table["labels_per_class"] == budget) & (table["phase"] == phase)].set_index("arm")
+    rows = [main.loc[arm.name] for arm in view.arms]
+
+    def line(title: str, column: str, show: Any, hint: str = "", better: int = 0) -> Row:
+        values = [None if pd.isna(row[column]) else float(row[column]) for row in rows]
+        return _row(title, hint, values, [show(v) for v in values], better)
+
+    test = line("Test accuracy", "test_accuracy", lambda v: words.share(v, 2), "95 % interval over seeds", +1)
+    noted = [dataclasses.replace(cell, note=_seed_note(row, arm))
+             for cell, row, arm in zip(test.cells, rows, view.arms, strict=True)]  # fmt: skip
+    test = dataclasses.replace(test, cells=tuple(noted))
+    one_model = [estimate([arm.first.metrics["test_accuracy"] or 0.0], view.test_images).interval for arm in view.arms]
+    over_images = Row(title="… over test images", hint="95 % Wilson interval, first seed's model alone", cells=tuple(
+        Cell(text=f"{100 * i[0]:.2f} to {100 * i[1]:.2f}" if i else words.NONE) for i in one_model))  # fmt: skip
+    reached = [
+        test, over_images,
+        line("… flip-averaged", "test_flip_accuracy", lambda v: words.share(v, 2),
+             "mean of an image's and its mirror image's logits", +1),
+        line("Top-5 accuracy", "test_top5_accuracy", lambda v: words.share(v, 2), better=+1),
+        line("Macro F1", "test_macro_f1", lambda v: words.share(v, 2), better=+1),
+        line("Validation accuracy", "val_accuracy", lambda v: words.share(v, 2), better=+1),
+        line("Training accuracy", "train_accuracy", lambda v: words.share(v, 2), "a fixed sample of training images"),
+        line("Generalization gap", "generalization_gap", words.points, "training less test accuracy", -1),
+    ]  # fmt: skip
+    trust = [
+        line("Negative log-likelihood", "test_nll", words.number, "nats an image", -1),
+        line("Expected calibration error", "test_ece", lambda v: words.share(v, 2), "15 bins of equally many images", -1),
+        line("Brier score", "test_brier", words.number, "", -1),
+    ]
+    cost = [
+        line("Time, cold", "seconds", words.duration, "from an empty cache", -1),
+        line("Time spent", "spent_seconds", words.duration, "stored features reused: the amortised cost", -1),
+        *_phases(view),
+        line("Floating-point operations", "flops", words.flops, "counted", -1),
+        line("Images passed through", "examples", words.count, "repeats counted"),
+        line("Training images", "train_images", words.count),
+        line("Peak memory", "peak_memory_bytes", words.memory, "resident, highest of the seeds", -1),
+        *_parameters(view),
+        line("Seeds", "n", lambda v: f"{v:.0f}"),
+    ]  # fmt: skip
+    groups = [("What they reach", reached), ("How far to trust their confidence", trust), ("What it cost", cost)]
+    return [Group(title=title, rows=tuple(row for row in rows_ if any(c.text != words.NONE for c in row.cells)))
+            for title, rows_ in groups]  # fmt: skip
+
+
+def _row(title: str, hint: str, values: list[float | None], texts: list[str], better: int = 0) -> Row:
+    known = [v for v in values if v is not None]
+    top = (max(known) if better > 0 else min(known)) if better and len(known) > 1 and max(known) > min(known) else None
+    cells = tuple(Cell(text=text, best=top is not None and value == top) for value, text in zip(values, texts, strict=True))
+    return Row(title=title, hint=hint, cells=cells)
+
+
+def _seed_note(row: pd.Series, arm: Arm) -> str:
+    if row["n"] == 1:
+        return "n/a (1 seed)"
+    if len({r.metrics["test_accuracy"] for _, r in arm.trials}) == 1:
+        return f"n/a (the same at all {row['n']} seeds)"
+    return f"{100 * row['test_accuracy_low']:.2f} to {100 * row['test_accuracy_high']:.2f}"
+
+
+def _phases(view: StudyView) -> list[Row]:
+    phases = list(dict.fromkeys(p for arm in view.arms for _, r in arm.trials for p in r.cost.seconds))
+    rows = []
+    for phase in phases:
+        values = [[r.cost.seconds[phase] for _, r in arm.trials if phase in r.cost.seconds] for arm in view.arms]
+        texts = [words.duration(float(np.mean(v))) if v else "–" for v in values]
+        rows.append(Row(title=f"… {phase}", hint="", cells=tuple(Cell(text=t) for t in texts)))
+    return rows
+
+
+def _parameters(view: StudyView) -> list[Row]:
+    found = [view.study.get("models", {}).get(arm.described["model"], {}).get("parameters") for arm in view.arms]
+    trained = [arm.first.metrics.get("trained_parameters") or arm.first.selected.get("trained_parameters") for arm in view.arms]
+    rows = [Row(title="Network's parameters", hint="", cells=tuple(Cell(text=words.count(v)) for v in found))]
+    if any(v is not None for v in trained):
+        rows.append(Row(title="Trained parameters", hint="", cells=tuple(Cell(text=words.count(v)) for v in trained)))
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassRow:
+    name: str
+    support: int
+    scores: tuple[tuple[str, str, str], ...]  # per arm: precision, recall, F1
+
+
+def classes(view: StudyView) -> list[ClassRow]:
+    """Precision, recall and F1 of every class, by arm, means over seeds."""
+    names = view.class_names
+    tables = {arm.name: _mean_table([metrics.per_class(t.logits, t.labels, names) for t in arm.tests]) for arm in view.arms}
+    support = np.bincount(view.arms[0].tests[0].labels, minlength=len(names))
+    return [ClassRow(name=name, support=int(support[c]), scores=tuple(
+        tuple(_percent_or_none(tables[arm.name].iloc[c][k]) for k in ("precision", "recall", "f1")) for arm in view.arms))  # type: ignore[misc]
+        for c, name in enumerate(names)]  # fmt: skip
+
+
+def _mean_table(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    columns = ["precision", "recall", "f1"]
+    return pd.DataFrame(np.mean([t[columns].to_numpy(dtype=float) for t in tables], axis=0), columns=columns)
+
+
+def _percent_or_none(value: float) -> str:
+    return words.NONE if np.isnan(value) else f"{100 * value:.1f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimRow:
+    sentence: str
+    verdict: str
+    measured: str
+    effect: str
+    interval: str
+    p_value: str
+    n: int
+    note: str
+
+
+def ledger(view: StudyView) -> list[ClaimRow]:
+    """The study's claims with their verdicts, in the study's order."""
+    claims = [Claim(**claim) for claim in view.study.get("claims", [])]
+    return [_claim_row(view, finding) for finding in findings.decide(claims, view.trials)]
+
+
+def _claim_row(view: StudyView, finding: Finding) -> ClaimRow:
+    claim, spec = finding.claim, findings.metric_spec(finding.claim.metric)
+
+    def shown(value: float) -> str:
+        if spec.unit == "fraction":
+            return f"{100 * value:+.2f}".replace("-", "−")
+        return f"{value:+,.3g}".replace("-", "−")
+
+    unit = "points" if spec.unit == "fraction" else spec.unit
+    a, b = (view.styles[name].label if name in view.styles else name for name in (claim.a, claim.b))
+    beyond = f" by more than {shown(claim.margin).lstrip('+')} {unit}" if claim.margin else ""
+    return ClaimRow(
+        sentence=claim.sentence, verdict=finding.verdict,
+        measured=f"{spec.title}, {words.budget(claim.labels_per_class)}: {a} less {b}, expected {claim.direction}{beyond}",
+        effect=words.NONE if finding.effect is None else f"{shown(finding.effect)}\u202f{unit}",
+        interval=words.NONE if finding.interval is None else f"{shown(finding.interval[0])} to {shown(finding.interval[1])}",
+        p_value=words.NONE if finding.p_value is None else f"{finding.p_value:.2g}", n=finding.n, note=finding.note,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confidence:
+    """How sure an arm is against how often it is right, means over seeds."""
+
+    arm: Arm
+    accuracy: float | None
+    confidence: float
+    ece: float | None
+    ece_calibrated: float | None
+    temperature: float | None
+
+
+def confidences(view: StudyView) -> list[Confidence]:
+    """A row an arm: mean confidence beside accuracy, calibration error before and after temperature scaling."""
+    return [Confidence(
+        arm=arm, accuracy=arm.mean("test_accuracy"), ece=arm.mean("test_ece"), ece_calibrated=arm.mean("test_ece_calibrated"),
+        confidence=float(np.mean([metrics.probabilities(t.logits).max(axis=1).mean() for t in arm.tests])),
+        temperature=arm.mean("temperature")) for arm in view.arms]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetRow:
+    title: str
+    cells: tuple[Cell, ...]
+
+
+def budgets(view: StudyView) -> list[BudgetRow]:
+    """Test accuracy by label budget (rows) and arm, with 95 % intervals; empty where the study has one budget."""
+    sizes: list[int | None] = sorted({n for _, r in view.trials if (n := r.trial["labels_per_class"]) is not None})
+    if any(r.trial["labels_per_class"] is None for _, r in view.trials):
+        sizes.append(None)
+    rows = []
+    for size in sizes if len(sizes) > 1 else []:
+        cells = []
+        for arm in view.arms:
+            values = [v for _, r in view.at(arm.name, size) if (v := r.metrics.get("test_accuracy")) is not None]
+            found = estimate(values, view.test_images) if values else None
+            note = f"{100 * found.interval[0]:.1f} to {100 * found.interval[1]:.1f}" if found and found.interval else ""
+            cells.append(Cell(text=words.share(found.value) if found else words.NONE, note=note))
+        rows.append(BudgetRow(title="all" if size is None else f"{size:,}", cells=tuple(cells)))
+    return rows

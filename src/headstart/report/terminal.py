@@ -1,0 +1,47 @@
+"""The answer for a terminal: a table and a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from headstart import findings
+from headstart.report import words
+from headstart.report.load import estimate, load_study
+
+
+def summary_table(study_folder: Path) -> Table:
+    """A row an arm at the main label budget: accuracies, calibration and cost, means over seeds.
+
+    Raises: StoreError where no trial has finished."""
+    view = load_study(study_folder)
+    seeds = max(len(arm.trials) for arm in view.arms)
+    how = ("one seed: the interval is over test images, not over seeds" if seeds == 1
+           else f"means over up to {seeds} seeds, with t intervals")  # fmt: skip
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, caption_justify="left",
+                  caption=f"{words.budget(view.budget)}; {how}")
+    table.add_column("arm", min_width=12)
+    for title in ("test %", "95 %", "val %", "NLL", "ECE", "seconds", "PFLOP", "GB"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for arm in view.arms:
+        values = [v for _, r in arm.trials if (v := r.metrics.get("test_accuracy")) is not None]
+        found = estimate(values, view.test_images) if values else None
+        test = f"{100 * found.value:.2f}" if found else words.NONE
+        interval = f"{100 * found.interval[0]:.1f}–{100 * found.interval[1]:.1f}" if found and found.interval else words.NONE
+        val = arm.mean("val_accuracy")
+        results = [r for _, r in arm.trials]
+        table.add_row(
+            arm.label, test, interval, words.NONE if val is None else f"{100 * val:.2f}", words.number(arm.mean("test_nll")),
+            words.number(arm.mean("test_ece")), f"{sum(r.cost.total_seconds for r in results) / len(results):.0f}",
+            f"{sum(r.cost.flops for r in results) / len(results) / 1e15:.3g}",
+            f"{max(r.cost.peak_memory_bytes for r in results) / 1e9:.2f}",
+        )  # fmt: skip
+    return table
+
+
+def verdict(study_folder: Path) -> str:
+    """The study's answer in one sentence with its numbers. Raises: StoreError where no trial has finished."""
+    view = load_study(study_folder)
+    return findings.headline(view.study, view.trials)

@@ -1,0 +1,176 @@
+"""Numbers and methods as people write them: the template's filters, and what a recipe means in plain words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.plots import percent, short_duration
+
+NONE = "n/a"
+_THIN = "\u202f"  # a narrow no-break space: numbers stay with their units
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """A share 0..1 in percent, or "n/a"."""
+    return NONE if value is None else percent(value, digits)
+
+
+def points(value: float | None, digits: int = 1) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    if value is None:
+        return NONE
+    text = f"{100 * value:+.{digits}f}".replace("-", "−")
+    return f"{text}{_THIN}points"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return NONE if value is None else f"{value:.{digits}f}"
+
+
+def duration(value: float | None) -> str:
+    return NONE if value is None else short_duration(value)
+
+
+def count(value: float | None) -> str:
+    """A large number in words' steps: "1.97 million", "4,500"."""
+    if value is None:
+        return NONE
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if value >= size:
+            return f"{value / size:.3g}{_THIN}{word}"
+    return f"{value:,.0f}"
+
+
+def flops(value: float | None) -> str:
+    """Floating-point operations in a fitting unit: "1.9 PFLOP"."""
+    if value is None:
+        return NONE
+    for size, unit in ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")):
+        if value >= size:
+            return f"{value / size:.3g}{_THIN}{unit}"
+    return f"{value / 1e6:.3g}{_THIN}MFLOP"
+
+
+def memory(value: float | None) -> str:
+    """Bytes as GB (10^9) or MB."""
+    if not value:
+        return NONE
+    return f"{value / 1e9:.2f}{_THIN}GB" if value >= 1e9 else f"{value / 1e6:.0f}{_THIN}MB"
+
+
+def anchor(text: str) -> str:
+    """A text as an HTML id."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+
+
+def listing(items: list[str]) -> str:
+    """"a", "a and b", "a, b and c"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def budget(labels_per_class: int | None) -> str:
+    return "all labels" if labels_per_class is None else f"{labels_per_class:,} labels a class"
+
+
+_OPTIMIZERS = {
+    "muon": "Muon for the convolution filters and SGD with Nesterov momentum for everything else",
+    "sgd": "SGD with momentum", "adamw": "AdamW",
+}  # fmt: skip
+_FLIPS = {
+    "alternating": "mirrored in every other epoch", "random": "mirrored at random", "none": "never mirrored",
+}  # fmt: skip
+
+
+def method_in_words(arm: Mapping[str, Any], model: Mapping[str, Any], trial: Mapping[str, Any],
+                    selected: Mapping[str, Any]) -> list[str]:
+    """What was done in an arm, one paragraph an item; says only what the stored recipe says."""
+    title = model.get("title", arm["model"])
+    size = f" ({count(model['parameters'])} parameters)" if model.get("parameters") else ""
+    told = {"scratch": _scratch, "linear_probe": _probe}.get(arm["method"], _other)(arm, title + size, trial, selected)
+    return [sentence for sentence in told if sentence]
+
+
+def _scratch(arm: Mapping[str, Any], model: str, trial: Mapping[str, Any], selected: Mapping[str, Any]) -> list[str]:
+    recipe = arm["recipe"]
+    widths = recipe.get("widths")
+    blocks = (" Its three blocks of two 3×3 convolutions, max-pooling, batch normalisation and ReLU have "
+              f"{listing([str(w) for w in widths])} channels; a global max-pool and a linear layer classify."
+              if widths and len(widths) == 3 and arm["model"] == "cnn" else "")  # fmt: skip
+    return [f"{model}, started from random weights; every layer learns, end to end.{blocks}", *_training(recipe)]
+
+
+def _training(recipe: Mapping[str, Any]) -> list[str]:
+    views = []
+    if recipe.get("flip") in _FLIPS:
+        views.append(_FLIPS[recipe["flip"]])
+    if recipe.get("translate_pixels"):
+        views.append(f"shifted by up to {recipe['translate_pixels']} pixels in each direction, borders reflected")
+    told = [f"Augmentation: images are {listing(views)}." if views else ""]
+    if recipe.get("duration"):
+        schedule = f"Schedule: {recipe['duration']}, batches of {recipe.get('batch_size', '?')} images"
+        if recipe.get("optimizer"):
+            schedule += f", {_OPTIMIZERS.get(recipe['optimizer'], recipe['optimizer'])}"
+        schedule += f"; the learning rate starts at {recipe['learning_rate']:g}" if recipe.get("learning_rate") else ""
+        if recipe.get("warmup_fraction"):
+            schedule = schedule.replace("the learning rate starts at",
+                                        f"the learning rate rises over the first {100 * recipe['warmup_fraction']:g} % to")
+        end = recipe.get("final_lr_fraction") or 0
+        schedule += f" and falls linearly to {f'{100 * end:g} % of that' if end else 'zero'}"
+        told.append(schedule + ".")
+    guards = []
+    if recipe.get("label_smoothing"):
+        guards.append(f"label smoothing {recipe['label_smoothing']:g}")
+    if recipe.get("weight_decay"):
+        guards.append(f"weight decay {recipe['weight_decay']:g}")
+    if recipe.get("ema_decay"):
+        guards.append(f"an average of the weights (decay {recipe['ema_decay']:g} a step) is what gets evaluated")
+    told.append(f"Regularisation: {listing(guards)}." if guards else "")
+    return told
+
+
+def _probe(arm: Mapping[str, Any], model: str, trial: Mapping[str, Any], selected: Mapping[str, Any]) -> list[str]:
+    recipe = arm["recipe"]
+    pixels = (trial.get("preprocessing") or {}).get("size_pixels") or arm.get("input_pixels")
+    at = f" at {pixels}×{pixels} pixels" if pixels else ""
+    weights = "random weights, as a control" if arm["weights"] == "none" else f"the weights “{arm['weights']}”"
+    tried = recipe.get("l2_values") or []
+    l2 = selected.get("l2")
+    if l2 is None:
+        choice = f"The L2 penalty is the recipe's default, {recipe.get('default_l2', 0):g}."
+    elif selected.get("validation_accuracy_by_l2") == {}:
+        choice = f"Too few labels to select anything: the L2 penalty is the recipe's default, {l2:g}, written beforehand."
+    else:
+        held_out = "the validation images" if trial.get("labels_per_class") is None else "folds inside the label budget"
+        choice = f"The L2 penalty was chosen on {held_out} among {len(tried)} values: {l2:g}."
+    return [
+        f"{model} with {weights}. The backbone is frozen, its batch-normalisation statistics too.",
+        f"Features are computed once for each image{at}, without augmentation, and standardised; the new head on top is a "
+        "multinomial logistic regression, fitted to its optimum.",
+        choice,
+    ]  # fmt: skip
+
+
+def _other(arm: Mapping[str, Any], model: str, trial: Mapping[str, Any], selected: Mapping[str, Any]) -> list[str]:
+    kinds = {
+        "finetune": "every layer goes on learning from there", "partial": "the last stages go on learning, the rest stays frozen",
+        "lp_ft": "first a new head on the frozen backbone, then all layers together",
+        "knn": "no training: an image takes the class of its nearest neighbours among frozen features",
+    }  # fmt: skip
+    start = "random weights" if arm["weights"] == "none" else f"the weights “{arm['weights']}”"
+    chosen = listing([f"{k} = {v}" for k, v in sorted(selected.items()) if isinstance(v, (int, float, str))])
+    return [f"{model}, started from {start}; {kinds.get(arm['method'], 'method ' + arm['method'])}.",
+            *_training(arm["recipe"]), f"Chosen on validation: {chosen}." if chosen else ""]  # fmt: skip
+
+
+def settings(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A recipe's fields for a table, in its own order."""
+    return [(name.replace("_", " "), setting(value)) for name, value in recipe.items()]
+
+
+def setting(value: Any) -> str:
+    """One setting as text: numbers short, lists with commas, None as "none"."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(setting(v) for v in value)
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,205 @@
+"""The words of the project as frozen values; imports nothing of ours.
+
+Arrays are numpy here: reports and statistics read these types without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Phase = Literal["select", "refit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """Labelled images of one size.
+
+    images: uint8 (N, H, W, 3), RGB; may be memory-mapped.
+    labels: int64 (N,), each in [0, len(class_names)).
+    fingerprint: SHA-256 (hex) of images, labels and class names: the identity of this set.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A training and a test set of the same classes, and where they come from."""
+
+    name: str
+    title: str
+    train: ImageSet
+    test: ImageSet
+    source: str  # in words: who published it, under which terms
+    fingerprint: str  # of train and test together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """What turns uint8 RGB images into a network's input; belongs to the weights, stored with them.
+
+    size_pixels: images are resized to (size, size); None keeps their size.
+    interpolation: "bicubic" or "bilinear" (Pillow's, antialiased).
+    channel_order: "rgb" or "bgr".
+    scale: pixels are multiplied by this (1/255 or 1), then mean is subtracted and std divides;
+        mean and std follow channel_order.
+    """
+
+    size_pixels: int | None
+    interpolation: str = "bicubic"
+    channel_order: str = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every hyperparameter of a method, one frozen value; subclasses in recipes.py name them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One side of a comparison: dataset x model x weights x method x recipe."""
+
+    name: str  # short and unique in its study: the key of colours and tables
+    label: str  # for people
+    dataset: str
+    model: str
+    weights: str  # "none" for a random start
+    method: str
+    recipe: Recipe
+    recipe_name: str = ""  # the named recipe it started from
+    input_pixels: int | None = None  # None: what the model's preprocessing says
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One training and one test reading."""
+
+    arm: Arm
+    labels_per_class: int | None  # None: all
+    seed: int
+    phase: Phase = "select"  # select: trains on the training images less validation; refit: on all, nothing selected
+    precision: str  # of the network's arithmetic: "bf16" or "fp32"
+    feature_precision: str = "bf16"  # of frozen layers: "bf16", "fp32" or "int8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A sentence that a study can support or refute: arm `a` beats arm `b` on `metric` by more than `margin`."""
+
+    sentence: str
+    a: str
+    b: str
+    metric: str
+    direction: Literal["higher", "lower"] = "higher"
+    margin: float = 0.0  # in the metric's own unit
+    labels_per_class: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Arms x label budgets x seeds, read from a TOML file."""
+
+    name: str
+    title: str
+    question: str
+    dataset: str
+    arms: tuple[Arm, ...]
+    labels_per_class: tuple[int | None, ...]
+    seeds: tuple[int, ...]
+    phase: Phase = "select"
+    precision: str = "auto"
+    feature_precision: str = "auto"
+    claims: tuple[Claim, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """Frozen activations of a set of images.
+
+    values: float16 (N, D), memory-mapped. labels: int64 (N,). key: SHA-256 of all that the values depend on.
+    """
+
+    values: NDArray[np.float16]
+    labels: NDArray[np.int64]
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What a trained model says about a set of images.
+
+    logits: float32 (N, C). flip_logits: float32 (N, C), mean of the image's and its mirror image's logits, or None.
+    labels: int64 (N,). example_ids: int64 (N,), positions in the dataset's train or test set.
+    """
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    example_ids: NDArray[np.int64]
+    flip_logits: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a trial cost.
+
+    seconds: wall seconds by phase, cold: "features" is what computing them took, even where this trial found them cached.
+    spent_seconds: wall seconds that this trial itself took (cached parts excluded).
+    examples: images passed through what learns, repeats counted. flops: floating-point operations, counted.
+    peak_memory_bytes: highest resident memory of the process during the trial. joules: None where nothing measures it.
+    """
+
+    seconds: Mapping[str, float]
+    spent_seconds: float
+    examples: int
+    flops: int
+    peak_memory_bytes: int
+    joules: float | None = None
+
+    @property
+    def total_seconds(self) -> float:
+        """Cold wall seconds, all phases together."""
+        return float(sum(self.seconds.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished trial. `history` has a row an epoch (or a solver's pass): epoch, step, seconds, examples, flops and
+    whatever was measured (train_loss, train_accuracy, val_accuracy, val_nll, learning_rate)."""
+
+    key: str
+    study: str
+    trial: Mapping[str, Any]  # the fully resolved trial, as stored in trial.json
+    metrics: Mapping[str, float | None]  # train_accuracy, val_accuracy, test_accuracy, ... ; None where undefined
+    train_images: int
+    history: tuple[Mapping[str, float], ...]
+    cost: Cost
+    selected: Mapping[str, Any] = field(default_factory=dict)  # what validation chose: {"l2": 0.01, ...}
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A comparison of two arms: effect (a - b), interval, test, verdict, the trials it rests on."""
+
+    claim: Claim
+    effect: float | None
+    interval: tuple[float, float] | None
+    p_value: float | None
+    verdict: Literal["supported", "refuted", "inconclusive", "n/a"]
+    n: int
+    trials: tuple[str, ...]
+    note: str = ""

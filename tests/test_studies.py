@@ -1,0 +1,95 @@
+"""Study files: what they mean, and one clear line for each way of getting them wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headstart.errors import ConfigError
+from headstart.recipes import CNNRecipe
+from headstart.studies import built_in_studies, load_study
+
+GOOD = """name = "mine"
+dataset = "cifar10"
+seeds = [0, 1]
+
+[[arms]]
+name = "cnn"
+model = "cnn"
+method = "scratch"
+recipe_changes = { duration = "1 epochs" }
+
+[[arms]]
+name = "probe"
+model = "resnet50"
+weights = "imagenet-keras"
+method = "linear_probe"
+input_pixels = 64
+"""
+
+
+def _file(folder: Path, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_every_built_in_study_loads() -> None:
+    assert "cifar10-quick" in built_in_studies()
+    for name in built_in_studies():
+        assert load_study(name)[0].name == name
+
+
+def test_a_file_becomes_a_study(tmp_path: Path) -> None:
+    study, text = load_study(_file(tmp_path, GOOD))
+    assert text == GOOD
+    assert study.seeds == (0, 1)
+    assert study.labels_per_class == (None,)
+    cnn, probe = study.arms
+    assert isinstance(cnn.recipe, CNNRecipe) and cnn.recipe.duration == "1 epochs"
+    assert probe.input_pixels == 64
+
+
+def test_changes_from_the_command_line_take_typed_values(tmp_path: Path) -> None:
+    changes = {"arms.cnn.recipe.batch_size": "64", "labels_per_class": '[1, "all"]', "arms.probe.label": "Frozen one"}
+    study, _ = load_study(_file(tmp_path, GOOD), changes, seeds=3)
+    assert study.arms[0].recipe.batch_size == 64  # type: ignore[attr-defined]
+    assert study.labels_per_class == (1, None)
+    assert study.arms[1].label == "Frozen one"
+    assert study.seeds == (0, 1, 2)
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("seeds = [0, 1]", "seeds = [0, 1", "mine.toml: not valid TOML: .*line"),
+    ("seeds = [0, 1]", 'seeds = "two"', r"mine.toml, line 3: key 'seeds' expects a list, got 'two'"),
+    ("seeds = [0, 1]", "seeds = []", "seeds must be different whole numbers from 0 up"),
+    ("seeds = [0, 1]", "sedes = [0, 1]", r"line 3: unknown key 'sedes' \(did you mean 'seeds'\?\)"),
+    ('model = "cnn"', 'model = "cmn"', r"unknown model 'cmn' \(did you mean 'cnn'\?\); choose from: cnn, resnet101"),
+    ('method = "scratch"', 'method = "scrach"', r"unknown method 'scrach' \(did you mean 'scratch'\?\)"),
+    ('method = "scratch"', "", r"line 5: key 'arms.0.method' is missing"),
+    ('dataset = "cifar10"', 'dataset = "cifar"', r"unknown dataset 'cifar' \(did you mean 'cifar10'\?\)"),
+    ("input_pixels = 64", 'input_pixels = "64"', r"line 16: key 'arms.1.input_pixels' expects a whole number, got '64'"),
+    ("input_pixels = 64", "input_pixels = 4", "input_pixels must lie between 16 and 1024, got 4"),
+    ('weights = "imagenet-keras"', "", "needs pretrained weights"),
+    ('duration = "1 epochs"', "duration = 1", "recipe field 'duration' expects a text, got 1"),
+    ('duration = "1 epochs"', "durations = 1", r"unknown recipe field 'durations' \(did you mean 'duration'\?\)"),
+    ('duration = "1 epochs"', "batch_size = 0", "'batch_size' must be at least 1, got 0"),
+    ('name = "probe"', 'name = "cnn"', "two arms have the same name"),
+    ('name = "mine"', 'name = "../mine"', "it names a folder"),
+])  # fmt: skip
+def test_a_mistake_is_named_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_study(_file(tmp_path, GOOD.replace(old, new)))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_study_lists_the_choices() -> None:
+    with pytest.raises(ConfigError, match=r"unknown study 'cifar10-quik' \(did you mean 'cifar10-quick'\?\); choose from: "):
+        load_study("cifar10-quik")
+
+
+def test_no_seeds_are_refused() -> None:
+    with pytest.raises(ConfigError, match="--seeds must be at least 1, got 0"):
+        load_study("cifar10-quick", seeds=0)
