@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The benchmarks' peers have an environment of their own.
+PEERS := .venv-bench
+PEERS_STAMP := $(PEERS)/.installed
 
 .PHONY: study test test-full bench lint clean
 
@@ -17,13 +20,17 @@ test: $(STAMP)
 test-full: $(STAMP)
 	@$(BIN)/python -m pytest -m "slow or not slow"
 
-bench: $(STAMP)
-	@$(BIN)/python benchmarks/run.py
+bench: $(STAMP) $(PEERS_STAMP)
+	@$(BIN)/python benchmarks/run.py --peers $(PEERS)/bin/python
 
 # Pinned versions: the CPU build of torch where pip can find it, else the plain one.
 $(STAMP): pyproject.toml constraints-cpu.txt constraints-gpu.txt tools/install.sh
 	@sh tools/install.sh "$(PYTHON)" "$(VENV)"
 	@touch $(STAMP)
 
+$(PEERS_STAMP): benchmarks/requirements.txt benchmarks/install.sh
+	@sh benchmarks/install.sh "$(PYTHON)" "$(PEERS)"
+	@touch $(PEERS_STAMP)
+
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info
+	rm -rf $(VENV) $(PEERS) build dist src/*.egg-info

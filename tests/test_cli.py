@@ -97,7 +97,7 @@ recipe_changes = {{ duration = "1 steps", batch_size = 8, widths = [8, 8, 8] }}
 name = "bad"
 model = "cnn"
 method = "scratch"
-recipe_changes = {{ duration = "9 steps", batch_size = 8, widths = [8, 8, 8], head_learning_rate = 1e38 }}
+recipe_changes = {{ duration = "60 steps", batch_size = 8, widths = [8, 8, 8], head_learning_rate = 4e37 }}
 """)
     done = headstart("study", "two.toml", "--out", "out")
     assert done.returncode == 8, done.stderr

@@ -6,12 +6,12 @@ That wheel is built against a CUDA torch: its library of operators does not load
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 
 _library = torch.library.Library("torchvision", "DEF")
 for _schema in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
                 "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"):  # fmt: skip
-    try:
+    with contextlib.suppress(RuntimeError):  # a build that matches has already defined it
         _library.define(_schema)
-    except RuntimeError:
-        pass  # a matching torchvision build has already defined it

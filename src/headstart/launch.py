@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from headstart import findings, progress, store
+from headstart.allocator import keep_freed_memory
 from headstart.data import load_dataset
 from headstart.errors import HeadstartError, StoreError, TrialsFailedError
 from headstart.methods import METHODS
@@ -51,6 +52,7 @@ def run_study(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror or error}; choose another folder with --out") from error
+    keep_freed_memory()
     with store.lock(folder / "lock", f"the study folder {folder}"):
         dataset = load_dataset(value.dataset)
         store.write_bytes(folder / "study.toml", text.encode())

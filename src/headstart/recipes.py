@@ -80,8 +80,8 @@ RECIPES: dict[str, Recipe] = {
         duration="10 epochs", batch_size=500, learning_rate=0.24, momentum=0.6, weight_decay=0.001,
         label_smoothing=0.2, flip="alternating", translate_pixels=2,
     ),
-    # Ten values a third of a decade apart around the optimum for ResNet-50 features of CIFAR-10.
-    "probe": ProbeRecipe(l2_values=(1.0, 0.3, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002, 0.001)),
+    # Densest where validation accuracy of ResNet-50 features at 96 px peaks (87.5 % at 0.02, 86.2 % at 0.1, 86.6 % at 0.001).
+    "probe": ProbeRecipe(l2_values=(1.0, 0.3, 0.1, 0.05, 0.03, 0.02, 0.015, 0.01, 0.005, 0.002)),
 }  # fmt: skip
 
 

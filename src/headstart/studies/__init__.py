@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from headstart.data import DATASETS
 from headstart.errors import ConfigError, unknown_name
 from headstart.methods import METHODS
-from headstart.metrics import METRICS
+from headstart.findings import metric_spec
 from headstart.models import MODELS
 from headstart.precision import FEATURE_PRECISIONS, PRECISIONS
 from headstart.recipes import recipe_named, with_changes
@@ -221,7 +221,5 @@ def _claim(file: _ClaimFile, arms: list[str], where: str) -> Claim:
     for side in (file.a, file.b):
         if side not in arms:
             raise ConfigError(f"{where}: claim {file.sentence!r}: {unknown_name('arm', side, arms)}")
-    base = file.metric.partition("@")[0]
-    if base not in METRICS:
-        raise unknown_name("metric", file.metric, METRICS)
+    metric_spec(file.metric)  # raises for an unknown one
     return Claim(**(file.model_dump() | {"labels_per_class": _budget(file.labels_per_class)}))

@@ -1,0 +1,26 @@
+"""Keeping freed memory in the process: large arrays are made and freed at every training step.
+
+glibc gives each freed block of over 32 MB back to the system and asks for it anew, page by zeroed page. Kept instead, the
+same training step is 1.15 times as fast (benchmarks/results, section "allocator"), for a higher resident memory between
+steps but the same peak.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # from glibc's malloc.h
+_TOP_PAD_BYTES = 256 * 2**20  # the heap grows in steps of this size
+
+
+def keep_freed_memory() -> bool:
+    """Tells glibc's malloc to keep what is freed; False where there is no glibc. Calling it again changes nothing."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD_BYTES))
+    return all([mallopt(name, value) == 1 for name, value in settings])

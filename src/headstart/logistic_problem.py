@@ -1,0 +1,365 @@
+"""Products with features that stay on disk: what the logistic regression's solver needs of them, and nothing else.
+
+Features are read in chunks, converted to float32 and standardised there; where they fit into CACHE_BYTES the result is
+kept, with the same bits. Memory then depends on the number of rows only through their logits.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from headstart.errors import DataError
+
+CHUNK_ROWS = 2048
+_GRAM_ROWS = 2048
+CACHE_BYTES = 512 * 2**20  # standardised float32 features up to this size are kept in memory, larger ones read each pass
+ABSENT_PROBABILITY = 1e-7  # at most this on every training row, for a class without any
+_LOGIT_BLOCK = 32768  # logits worked on in float64 at a time: torch's grain size, above which it wakes a second thread
+
+
+def standardisation(values: ArrayLike, ids: ArrayLike | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each column over the rows `ids` (None: all), float32 (D,), summed in float64.
+
+    values: (N, D) float16 or float32, may be memory-mapped. A constant column gets a deviation of 1.
+    Raises: DataError naming the first row that is not finite, or where there are no rows.
+    """
+    rows = Rows(values, ids)
+    first = np.asarray(rows.values[rows.at(0)], dtype=np.float64)
+    if not np.isfinite(first).all():
+        raise _not_finite(rows.at(0))
+    shift, total, square = torch.from_numpy(first), 0.0, 0.0  # shifted: a constant column sums to exactly 0
+    for start, chunk in rows.chunks("cpu", torch.float64):
+        chunk -= shift
+        column = chunk.sum(0)
+        if not torch.isfinite(column).all():
+            bad = torch.nonzero(~torch.isfinite(chunk).all(1))
+            raise _not_finite(rows.at(start + int(bad[0])))
+        total = total + column
+        square = square + chunk.square_().sum(0)
+    mean = total / len(rows)
+    variance = (square / len(rows) - mean.square()).clamp_min_(0)
+    std = torch.where(variance > 0, variance, 1.0).sqrt()
+    return (mean + shift).float().numpy(), std.float().numpy()
+
+
+def predict_logits(
+    values: ArrayLike, weight: ArrayLike, bias: ArrayLike, ids: ArrayLike | None = None
+) -> NDArray[np.float32]:
+    """Logits float32 (N, K), or (len(ids), K) in the order of ids; features are read in chunks.
+
+    values: (N, D), may be memory-mapped. weight: (K, D). bias: (K,)."""
+    kernel = torch.tensor(np.asarray(weight, dtype=np.float32))
+    offset = torch.tensor(np.asarray(bias, dtype=np.float32))
+    rows = Rows(values, ids, allow_none=True)
+    logits = torch.empty(len(rows), len(kernel))
+    with full_precision():
+        for start, chunk in rows.chunks("cpu", torch.float32):
+            torch.addmm(offset, chunk, kernel.T, out=logits[start : start + len(chunk)])
+    return logits.numpy()
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Float32 products in float32 whatever the caller allowed elsewhere (TF32, bf16)."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _not_finite(row: int) -> DataError:
+    return DataError(f"the features of row {row} are not finite (NaN or infinite); extract them again")
+
+
+class Rows:
+    """Some rows of a feature matrix, read chunk by chunk; pages of a memory map are let go after each."""
+
+    def __init__(self, values: ArrayLike, ids: ArrayLike | None, allow_none: bool = False) -> None:
+        self.values = values if isinstance(values, np.ndarray) else np.asarray(values)
+        if self.values.ndim != 2:
+            raise DataError(f"features must be a matrix (rows, columns), not {self.values.ndim}-dimensional")
+        self.ids = None if ids is None else np.asarray(ids).astype(np.int64)
+        if self.ids is not None and len(self.ids) and not (self.ids.min() >= 0 and self.ids.max() < len(self.values)):
+            raise DataError(f"row ids must be in [0, {len(self.values)}); found {self.ids.min()} to {self.ids.max()}")
+        if len(self) == 0 and not allow_none:
+            raise DataError("there are no rows to train on")
+        self._map = _memory_map(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values) if self.ids is None else len(self.ids)
+
+    def at(self, position: int) -> int:
+        """The row in `values` of the position-th row here."""
+        return position if self.ids is None else int(self.ids[position])
+
+    def chunks(self, device: torch.device | str, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
+        """(start, rows (n <= CHUNK_ROWS, D)); good until the next one: the buffers are the same each time."""
+        shape = (min(CHUNK_ROWS, len(self)), self.values.shape[1])
+        # Fresh buffers for each chunk cost more than the conversion (page faults: 574 ms against 111 ms a pass).
+        stored = np.empty(shape, dtype=self.values.dtype)
+        converted = torch.empty(shape, dtype=dtype, device=device)
+        for start in range(0, len(self), CHUNK_ROWS):
+            count = min(CHUNK_ROWS, len(self) - start)
+            if self.ids is None:
+                np.copyto(stored[:count], self.values[start : start + count])
+            else:
+                np.take(self.values, self.ids[start : start + count], axis=0, out=stored[:count], mode="clip")
+            if self._map is not None:
+                # Resident pages of the file would count as this process's memory; the kernel keeps them cached anyway.
+                self._map.madvise(mmap.MADV_DONTNEED)
+            yield start, converted[:count].copy_(torch.from_numpy(stored[:count]))
+
+
+def _memory_map(values: NDArray) -> mmap.mmap | None:
+    """The file mapping beneath an array, where its pages may be dropped without losing anything."""
+    base: object = values
+    shared = False
+    while isinstance(base, np.ndarray):
+        # "c": private pages, which hold changes that the file does not
+        shared = shared or (isinstance(base, np.memmap) and base.mode != "c")
+        base = base.base
+    return base if shared and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else None
+
+
+def targets_of(
+    rows: Rows, labels: ArrayLike, sample_weight: ArrayLike | None, num_classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Labels and weights (summing to 1) of the rows."""
+    given = np.asarray(labels)
+    if given.shape != (len(rows.values),):
+        raise DataError(f"{len(rows.values)} rows of features but labels of shape {given.shape}")
+    chosen = (given if rows.ids is None else given[rows.ids]).astype(np.int64)
+    if chosen.min() < 0 or chosen.max() >= num_classes:
+        raise DataError(f"labels must be in [0, {num_classes}); found {chosen.min()} to {chosen.max()}")
+    if sample_weight is None:
+        return chosen, np.full(len(chosen), 1 / len(chosen))
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != given.shape:
+        raise DataError(f"{len(given)} labels but sample weights of shape {weights.shape}")
+    weights = weights if rows.ids is None else weights[rows.ids]
+    if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.sum() > 0):
+        raise DataError("sample weights must be finite, not negative and not all 0")
+    return chosen, weights / weights.sum()
+
+
+class Problem:
+    """Products with the standardised features, over the classes that have rows; theta is (C, F + 1), bias last.
+
+    With fewer rows than columns the features are rotated into the span of the rows (X' = Q R): the optimum lies there,
+    and F is N instead of D.
+    """
+
+    def __init__(
+        self, rows: Rows, labels: NDArray[np.int64], weights: NDArray[np.float64], num_classes: int, device: torch.device
+    ) -> None:
+        self.rows, self.device, self.num_classes = rows, device, num_classes
+        self.flops = 0
+        self.present = np.flatnonzero(np.bincount(labels, weights=weights, minlength=num_classes))
+        position = np.zeros(num_classes, dtype=np.int64)
+        position[self.present] = np.arange(len(self.present))
+        # A row of weight 0 may be of a class that is not present: its label is of no consequence.
+        self.labels = torch.from_numpy(position[labels]).to(device)
+        self.weights = torch.from_numpy(weights).to(device)
+        mean, std = standardisation(rows.values, rows.ids)
+        self.mean, self.scale = torch.from_numpy(mean).to(device), 1 / torch.from_numpy(std).to(device)
+        self.count, columns = len(rows), len(mean)
+        self.flops += 5 * self.count * columns
+        self.cache: Tensor | None = None
+        self.rotation: Tensor | None = None
+        if self.count * columns * 4 <= CACHE_BYTES:
+            cache = torch.empty(self.count, columns, device=device)
+            for start, chunk in self._read():
+                cache[start : start + len(chunk)] = chunk
+            if self.count < columns:
+                self.rotation, upper = torch.linalg.qr(cache.T)
+                cache = upper.T.contiguous()
+                self.flops += 4 * columns * self.count**2
+            self.cache = cache
+        self.width = columns if self.rotation is None else self.count
+
+    def _read(self) -> Iterator[tuple[int, Tensor]]:
+        for start, chunk in self.rows.chunks(self.device, torch.float32):
+            yield start, chunk.sub_(self.mean).mul_(self.scale)
+
+    def chunks(self) -> Iterator[tuple[int, Tensor]]:
+        """(start, standardised float32 rows), the same values whether cached or read."""
+        if self.cache is None:
+            yield from self._read()
+        else:
+            for start in range(0, self.count, CHUNK_ROWS):
+                yield start, self.cache[start : start + CHUNK_ROWS]
+
+    def _parts(self) -> Iterator[slice]:
+        """Slices of rows for the work on logits alone: small enough to stay in the processor's own cache."""
+        rows = max(1, _LOGIT_BLOCK // len(self.present))
+        return (slice(start, min(start + rows, self.count)) for start in range(0, self.count, rows))
+
+    def start(self) -> Tensor:
+        """No weights, and the logarithms of the class frequencies as biases, centred."""
+        theta = torch.zeros(len(self.present), self.width + 1, device=self.device)
+        frequency = torch.zeros(len(theta), dtype=torch.float64, device=self.device)
+        bias = frequency.index_add_(0, self.labels, self.weights).log()
+        theta[:, -1] = (bias - bias.mean()).float()
+        return theta
+
+    def logits(self, theta: Tensor) -> Tensor:
+        """float32 (N, C): half a pass."""
+        out = torch.empty(self.count, len(theta), device=self.device)
+        for start, chunk in self.chunks():
+            torch.addmm(theta[:, -1], chunk, theta[:, :-1].T, out=out[start : start + len(chunk)])
+        self.flops += 2 * self.count * self.width * len(theta)
+        return out
+
+    def data_loss(self, logits: Tensor) -> float:
+        """Weighted mean cross-entropy, float64 from float32 logits."""
+        total = 0.0
+        for part in self._parts():
+            wide = logits[part].double()
+            own = wide.gather(1, self.labels[part, None])[:, 0]
+            total += float(self.weights[part] @ (wide.logsumexp(1) - own))
+        return total
+
+    def gradient(self, logits: Tensor) -> Tensor:
+        """Of the data's part, (C, F + 1): half a pass."""
+        residual = torch.empty_like(logits)
+        bias = torch.zeros(logits.shape[1], dtype=torch.float64, device=self.device)
+        for part in self._parts():
+            wide = logits[part].double().softmax(1)
+            wide.scatter_add_(1, self.labels[part, None], torch.full_like(wide[:, :1], -1))
+            wide *= self.weights[part, None]
+            bias += wide.sum(0)
+            residual[part] = wide.float()
+        out = torch.zeros(logits.shape[1], self.width + 1, device=self.device)
+        for start, chunk in self.chunks():
+            out[:, :-1].addmm_(residual[start : start + len(chunk)].T, chunk)
+        out[:, -1] = bias.float()
+        self.flops += 2 * self.count * self.width * len(out)
+        return out
+
+    def line_minimum(self, logits: Tensor, change: Tensor, slope: float, along: float, square: float) -> float:
+        """The step to the minimum along a line, to 2 % of the slope at 0 (negative).
+
+        change: of the logits for a step of 1. along, square: first and second derivative of the penalty there."""
+        own = sum(
+            float(self.weights[part] @ change[part].gather(1, self.labels[part, None])[:, 0].double())
+            for part in self._parts()
+        )
+        low, high, step = 0.0, math.inf, 1.0
+        for _ in range(30):
+            first, second = along + step * square - own, square
+            for part in self._parts():
+                delta = change[part].double()
+                chance = (logits[part].double() + step * delta).softmax(1)
+                centre = (chance * delta).sum(1)
+                first += float(self.weights[part] @ centre)
+                second += float(self.weights[part] @ (chance * (delta - centre[:, None]).square_()).sum(1))
+            if abs(first) <= 0.02 * abs(slope):
+                break
+            low, high = (low, step) if first > 0 else (step, high)
+            step -= first / max(second, 1e-300)
+            if not low < step < high:
+                step = (low + high) / 2 if math.isfinite(high) else 2 * low
+        return step
+
+    def curvature(self, logits: Tensor) -> tuple[Tensor, float, Tensor]:
+        """What the preconditioner is made of: S (F, F), a, and the biases' own Hessian (C, C).
+
+        S: Gram matrix of rows in proportion to u (1 - sum p^2), of at most 4 F rows, drawn systematically (no randomness).
+        """
+        share = torch.empty(self.count, dtype=torch.float64, device=self.device)
+        bias_hessian = torch.zeros(len(self.present), len(self.present), dtype=torch.float64, device=self.device)
+        for part in self._parts():
+            chance = logits[part].double().softmax(1)
+            share[part] = self.weights[part] * (1 - chance.square().sum(1))
+            bias_hessian += _softmax_hessian(chance, self.weights[part])
+        share.clamp_min_(0)
+        total = float(share.sum())
+        draws = 4 * self.width
+        if self.count <= draws:
+            amount = (share / max(total, 1e-300)).sqrt().float()
+        else:
+            grid = (torch.arange(draws, dtype=torch.float64, device=self.device) + 0.5) * (total / draws)
+            drawn = torch.searchsorted(share.cumsum(0), grid).clamp_(max=self.count - 1)
+            amount = (torch.bincount(drawn, minlength=self.count).double() / draws).sqrt().float()
+        gram = torch.zeros(self.width, self.width, device=self.device)
+        held: list[Tensor] = []
+        for start, chunk in self.chunks():
+            scale = amount[start : start + len(chunk), None]
+            kept = torch.nonzero(scale[:, 0])[:, 0]
+            held.append(chunk[kept] * scale[kept])
+            if sum(map(len, held)) >= _GRAM_ROWS or start + len(chunk) == self.count:
+                self._add_gram(gram, torch.cat(held))
+                held = []
+        if self.count > draws:
+            # Few draws make small eigenvalues too small and the steps too long (0.37 instead of 0.42 of the first try).
+            level = 0.1 * float(gram.diagonal().mean())
+            gram.mul_(0.9).diagonal().add_(level)
+        return gram, total / max(len(self.present) - 1, 1), _grounded(bias_hessian)
+
+    def _add_gram(self, gram: Tensor, block: Tensor) -> None:
+        # Only the blocks of the lower triangle, which is what the Cholesky factorisation reads: 5/8 of the products.
+        size = max(64, -(-self.width // 4))
+        for i in range(0, self.width, size):
+            gram[i : i + size, : i + size].addmm_(block[:, i : i + size].T, block[:, : i + size])
+            self.flops += 2 * len(block) * size * (i + size)
+
+    def raw(self, theta: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """weight (C, D) and bias (C,) of the present classes, for raw features."""
+        weight = theta[:, :-1] if self.rotation is None else theta[:, :-1] @ self.rotation.T
+        weight = (weight * self.scale).double()
+        bias = theta[:, -1].double() - weight @ self.mean.double()
+        return weight.float().cpu().numpy(), bias.float().cpu().numpy()
+
+    def expand(
+        self, weight: NDArray[np.float32], bias: NDArray[np.float32], logits: Tensor
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The same with rows for the classes that have no training rows."""
+        whole = np.zeros((self.num_classes, weight.shape[1]), dtype=np.float32)
+        floor = float(logits.double().logsumexp(1).min()) + math.log(ABSENT_PROBABILITY)
+        offset = np.full(self.num_classes, floor, dtype=np.float32)
+        whole[self.present], offset[self.present] = weight, bias
+        return whole, offset
+
+    def check(self, weight: NDArray[np.float32], bias: NDArray[np.float32], l2: float) -> tuple[float, float, float]:
+        """(loss, largest gradient entry, gap), all in float64 from the raw features and the weights handed out."""
+        kernel, offset = torch.from_numpy(weight).double().to(self.device), torch.from_numpy(bias).double().to(self.device)
+        gradient, residual_sum, loss = torch.zeros_like(kernel), torch.zeros_like(offset), 0.0
+        hessian = torch.zeros(len(offset), len(offset), dtype=torch.float64, device=self.device)
+        for start, wide in self.rows.chunks(self.device, torch.float64):
+            part = slice(start, start + len(wide))
+            logits = torch.addmm(offset, wide, kernel.T)
+            own = self.labels[part, None]
+            loss += float(self.weights[part] @ (logits.logsumexp(1) - logits.gather(1, own)[:, 0]))
+            chance = logits.softmax(1)
+            hessian += _softmax_hessian(chance, self.weights[part])
+            residual = chance.scatter_add_(1, own, torch.full_like(chance[:, :1], -1)) * self.weights[part, None]
+            gradient.addmm_(residual.T, wide)
+            residual_sum += residual.sum(0)
+        self.flops += 4 * self.count * kernel.numel()
+        standardised = kernel / self.scale.double()
+        gradient = (gradient - residual_sum[:, None] * self.mean.double()) * self.scale.double() + l2 * standardised
+        loss += 0.5 * l2 * float(standardised.square().sum())
+        bias_gap = 0.5 * float(residual_sum @ torch.linalg.solve(_grounded(hessian), residual_sum))
+        gap = float(gradient.square().sum()) / (2 * l2) + bias_gap
+        return loss, max(float(gradient.abs().max()), float(residual_sum.abs().max())), gap
+
+
+def _softmax_hessian(chance: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum over rows of diag(p) - p p', (C, C)."""
+    weighted = chance * weights[:, None]
+    return torch.diag(weighted.sum(0)) - weighted.T @ chance
+
+
+def _grounded(hessian: Tensor) -> Tensor:
+    """The same, made invertible along the constant direction, where it is 0 and no gradient points."""
+    return hessian + hessian.trace().clamp_min(1e-300) / len(hessian) ** 2

@@ -1,0 +1,167 @@
+"""The benchmarks' arithmetic, table and files; nothing here is timed."""
+
+import json
+import math
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import rounds  # noqa: E402
+import run as program  # noqa: E402
+import sections  # noqa: E402
+import summary  # noqa: E402
+from workers.objective import moments, objective  # noqa: E402
+
+
+def measurement(images, seconds, bf16=200.0, fp32=100.0):
+    return {"images": images, "seconds": seconds, "product": {"bf16": bf16, "fp32": fp32}}
+
+
+def test_a_ratio_pairs_runs_of_the_same_round():
+    # the machine halves its speed after the first round: 2, 2, 2 in each round, though the medians are 20 and 5
+    assert summary.paired_ratio([40.0, 20.0, 10.0], [20.0, 10.0, 5.0]) == 2.0
+
+
+def test_a_ratio_of_unequal_numbers_of_runs_is_refused():
+    with pytest.raises(ValueError, match="2 and 1 runs do not pair up"):
+        summary.paired_ratio([1.0, 2.0], [1.0])
+
+
+def test_a_throughput_row_takes_medians_and_the_share_of_the_products_of_the_same_round():
+    runs = [measurement(100, 1.0, bf16=200.0), measurement(100, 2.0, bf16=50.0), measurement(100, 4.0, bf16=100.0)]
+    ours = [measurement(300, 1.0), measurement(300, 2.0), measurement(300, 3.0)]
+    row = summary.throughput_row("peer", "fp32", runs, flops_per_image=1e9, ours=ours)
+    assert row["images_per_second"] == 50.0  # of 100, 50, 25
+    assert (row["lowest"], row["highest"], row["runs"]) == (25.0, 100.0, 3)
+    assert row["gflops"] == 50.0
+    assert row["fraction_of_bf16_product"] == 0.5  # of 100/200, 50/50, 25/100
+    assert row["fraction_of_fp32_product"] == 0.5  # of 100/100, 50/100, 25/100
+    assert row["ours_is_faster_by"] == 3.0  # of 300/100, 150/50, 100/25
+
+
+def test_a_row_without_products_has_no_share_of_them():
+    row = summary.throughput_row("peer", "fp32", [{"images": 10, "seconds": 1.0}], flops_per_image=1e9)
+    assert not [key for key in row if key.startswith("fraction")]
+    assert "ours_is_faster_by" not in row
+
+
+def test_the_cost_an_image_is_set_against_the_largest_number_of_images():
+    rows = summary.slope_row([[{"images": 10, "seconds": 2.0}, {"images": 100, "seconds": 10.0}]])
+    assert [row["cost_an_image_to_largest"] for row in rows] == [2.0, 1.0]
+    assert [row["images_per_second"] for row in rows] == [5.0, 10.0]
+
+
+@pytest.mark.parametrize(("value", "at_least", "verdict"), [
+    (1.8, True, "met"), (1.79, True, "missed"), (1.8, False, "met"), (1.81, False, "missed"), (None, True, "n/a"),
+])  # fmt: skip
+def test_a_target_is_met_at_its_limit(value, at_least, verdict):
+    assert summary.Target(sentence="x", value=value, limit=1.8, at_least=at_least).verdict == verdict
+
+
+def test_a_target_reads_as_a_line():
+    assert summary.Target(sentence="ours", value=2.0, limit=1.8).line() == "   met  ours: 2 (target >= 1.8)"
+    assert summary.Target(sentence="MiB", value=None, limit=200.0, at_least=False).line() == "   n/a  MiB: n/a (target <= 200)"
+
+
+def test_a_table_is_aligned_markdown_with_missing_values_and_notes():
+    columns = (("who", "name", "s"), ("images/s", "rate", ".1f"))
+    rows = [{"name": "ours", "rate": 1234.56}, {"name": "a peer", "note": "n/a: no bf16"}]
+    assert summary.table(columns, rows).splitlines() == [
+        "| who    | images/s | note         |",
+        "|--------|---------:|--------------|",
+        "| ours   |   1234.6 |              |",
+        "| a peer |      n/a | n/a: no bf16 |",
+    ]
+
+
+def test_a_result_file_holds_rows_targets_and_raw_runs_and_never_replaces_another(tmp_path):
+    target = summary.Target(sentence="ours", value=2.0, limit=1.8)
+    content = {"rows": [{"name": "ours"}], "targets": [target], "raw": {"ours": {"runs": [1]}}, "environment": {"cores": 2}}
+    first = summary.write_result(tmp_path, "train", "2026-01-02", **content)
+    second = summary.write_result(tmp_path, "train", "2026-01-02", **content)
+    assert (first.name, second.name) == ("2026-01-02-train.json", "2026-01-02-train-2.json")
+    assert json.loads(first.read_text()) == {
+        "what": "train", "date": "2026-01-02", "environment": {"cores": 2}, "rows": [{"name": "ours"}],
+        "targets": [{"sentence": "ours", "value": 2.0, "limit": 1.8, "at_least": True, "verdict": "met"}],
+        "raw": {"ours": {"runs": [1]}},
+    }  # fmt: skip
+
+
+def test_moments_are_of_the_given_rows_and_a_constant_feature_has_deviation_one():
+    values = np.array([[1, 5], [3, 5], [100, 100]], np.float16)
+    mean, deviation = moments(values, np.array([0, 1]))
+    assert mean.tolist() == [2.0, 5.0]
+    assert deviation.tolist() == [1.0, 1.0]  # population: sqrt(((1-2)^2 + (3-2)^2) / 2)
+
+
+def test_the_objective_is_the_mean_cross_entropy_plus_half_l2_on_standardised_weights():
+    values, labels = np.array([[0.0], [1.0]], np.float16), np.array([0, 1])
+    weight, bias = np.array([[0.0], [math.log(3)]]), np.zeros(2)
+    # image 0: logits 0, 0 -> ln 2; image 1: logits 0, ln 3 -> ln(4/3); penalty 0.1 / 2 * (2 ln 3)^2
+    expected = (math.log(2) + math.log(4 / 3)) / 2 + 0.05 * (2 * math.log(3)) ** 2
+    found = objective(values, labels, np.array([0, 1]), weight, bias, np.array([2.0]), 0.1)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.fixture
+def worker_folder(tmp_path, monkeypatch):
+    """A folder whose workers/ holds the real protocol and what a test adds."""
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "protocol.py").write_text((BENCHMARKS / "workers" / "protocol.py").read_text())
+    monkeypatch.setattr(rounds, "HERE", tmp_path)
+
+    def add(name, prepare):
+        text = f"from protocol import Unavailable, serve\n\n{prepare}\n\nserve(prepare)\n"
+        (tmp_path / "workers" / f"{name}.py").write_text(text)
+
+    return add
+
+
+def test_contenders_take_turns_and_noise_on_standard_output_is_no_reply(worker_folder, tmp_path):
+    worker_folder("good", "def prepare(config):\n    print('noise')\n    step = config['step']\n    return "
+                          "lambda: (print('more'), {'images': step, 'seconds': 2.0})[1], {'version': '1'}")
+    order = []
+    contenders = [rounds.Contender(name=name, precision="fp32", worker="good", config={"step": step})
+                  for name, step in (("a", 4), ("b", 6))]
+    found = rounds.run_rounds(contenders, 2, {"ours": Path(sys.executable)}, tmp_path / "logs",
+                              after_run=lambda contender, run: order.append(contender.name))
+    assert order == ["a", "b", "a", "b"]
+    assert found["a, fp32"].runs == [{"images": 4, "seconds": 2.0}] * 2
+    assert (found["b, fp32"].about, found["b, fp32"].problem) == ({"version": "1"}, None)
+
+
+def test_a_worker_that_cannot_or_fails_keeps_its_reason_and_the_others_go_on(worker_folder, tmp_path):
+    worker_folder("cannot", "def prepare(config):\n    raise Unavailable('no bf16 here')")
+    worker_folder("fails", "def prepare(config):\n    def run():\n        raise ValueError('boom')\n    return run, {}")
+    worker_folder("good", "def prepare(config):\n    return lambda: {'images': 1, 'seconds': 1.0}, {}")
+    contenders = [rounds.Contender(name=name, precision="bf16", worker=name) for name in ("cannot", "fails", "good")]
+    found = rounds.run_rounds(contenders, 1, {"ours": Path(sys.executable)}, tmp_path / "logs")
+    assert found["cannot, bf16"].problem == "n/a: no bf16 here"
+    assert found["fails, bf16"].problem == "failed: ValueError: boom"
+    assert len(found["good, bf16"].runs) == 1
+
+
+def test_every_contender_names_a_worker_that_is_there():
+    text = (BENCHMARKS / "sections.py").read_text()
+    named = set(re.findall(r'"((?:ours|torch|keras|fastai|sklearn)_(?:train|features|head|tutorial|memory))"', text))
+    there = {path.stem for path in (BENCHMARKS / "workers").glob("*.py")}
+    assert named and named <= there
+
+
+def test_an_unknown_section_is_refused_with_the_choices(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        program.main(["tain"])
+    assert f"unknown section 'tain'; choose from {', '.join(sections.SECTIONS)}" in capsys.readouterr().err
+
+
+def test_the_peers_are_pinned_without_any_cuda_package():
+    lines = [line for line in (BENCHMARKS / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+]+", line) for line in lines)
+    assert "torch==2.13.0+cpu" in lines
+    assert not [line for line in lines if re.search("nvidia|cuda|triton", line, re.IGNORECASE)]

@@ -1,0 +1,66 @@
+"""Puts a study's answer, table and figures into README.md, and its evidence into docs/results/<study>.
+
+Usage: python tools/update_readme.py runs/cifar10-quick
+Everything between the README's `results` marks is replaced; nothing there is written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from headstart import findings, store
+from headstart.report import figures, words
+from headstart.report.load import load_study
+
+ROOT = Path(__file__).parents[1]
+KEPT = ("study.toml", "results.csv")
+
+
+def main(folder: Path) -> None:
+    view = load_study(folder)
+    home = ROOT / "docs" / "results" / view.study["name"]
+    home.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        shutil.copyfile(folder / name, home / name)
+    trials = store.finished_trials(folder)
+    store.write_json(home / "environment.json", {result.trial["arm"]["name"]: dict(result.environment) for _, result in trials})
+    (figure,) = [figure for figure in figures.learning(view) if "seconds" in figure.name or "time" in figure.name][:1] or [
+        figures.accuracy(view)]  # fmt: skip
+    # Alone in a page the figure follows nobody's colours: a white ground keeps it readable in dark themes.
+    svg = re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', figure.svg, count=1)
+    store.write_bytes(home / "learning.svg", svg.encode())
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    begin, end = re.search(r"<!-- results:.*?-->\n", text), text.index("<!-- /results -->")
+    assert begin is not None
+    store.write_bytes(readme, (text[: begin.end()] + _section(view, folder, figure, home) + text[end:]).encode())
+
+
+def _section(view, folder: Path, figure, home: Path) -> str:  # noqa: ANN001
+    place = home.relative_to(ROOT)
+    table = findings.comparison_table(store.finished_trials(folder))
+    lines = [
+        f"**{findings.headline(view.study, store.finished_trials(folder))}**", "",
+        f"![{figure.message}]({place}/learning.svg)", "",
+        f"*{figure.message}. {figure.caption}*", "",
+        "| | test accuracy | both flips | validation | train | NLL | ECE | wall time | compute | n |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for row in table.to_dict("records"):
+        cells = [words.share(row[name], 2) for name in ("test_accuracy", "test_flip_accuracy", "val_accuracy", "train_accuracy")]
+        cells += [words.number(row["test_nll"]), words.number(row["test_ece"]), words.duration(row["seconds"]),
+                  words.flops(row["flops"]), f"{row['n']} seed"]  # fmt: skip
+        lines.append(f"| {row['label']} | " + " | ".join(cells) + " |")
+    environment = store.finished_trials(folder)[0][1].environment
+    lines += ["", f"Measured by `{view.study['command']}` on {environment['processor']}, {environment['cores']} cores, "
+              f"{environment['precision']}, torch {environment['torch']}; the study file, a row for each trial and the environment "
+              f"stand in [{place}]({place}). One seed has no interval over seeds; over the 10,000 test images alone the 95 % "
+              "Wilson interval is about ±0.6 points. Wall time is cold: features included.", ""]  # fmt: skip
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
