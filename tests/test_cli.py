@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -103,3 +107,24 @@ recipe_changes = {{ duration = "60 steps", batch_size = 8, widths = [8, 8, 8], h
     assert done.returncode == 8, done.stderr
     assert "1 of 2 trials failed" in done.stderr and "learning rate" in done.stderr
     assert len(list((tmp_path / "out").glob("*/result.json"))) == 1
+
+
+def test_ctrl_c_ends_in_one_line_and_its_exit_code(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "long.toml").write_text(f"""name = "long"
+dataset = "{photos}"
+[[arms]]
+name = "cnn"
+model = "cnn"
+method = "scratch"
+recipe_changes = {{ duration = "100000 epochs", batch_size = 8, widths = [8, 8, 8] }}
+""")
+    command = [sys.executable, "-m", "headstart.cli", "study", "long.toml", "--out", "out"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "out").glob("*/checkpoint.safetensors")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; finished trials are kept" in errors.splitlines()[-1] and "Traceback" not in errors

@@ -1,7 +1,7 @@
 """Keeping freed memory in the process: large arrays are made and freed at every training step.
 
 glibc gives each freed block of over 32 MB back to the system and asks for it anew, page by zeroed page. Kept instead, the
-same training step is 1.15 times as fast (benchmarks/results, section "allocator"), for a higher resident memory between
+same training step is 1.1 times as fast (docs/decisions/0004-keep-freed-memory.md), for a higher resident memory between
 steps but the same peak.
 """
 

@@ -41,9 +41,9 @@ def study(
                     "--set arms.cnn.recipe.duration='1 epochs' or --set dataset=cifar10. May be repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder (default: runs/NAME).")] = None,
 ) -> None:
-    """Run a study: every arm, seed and label budget that is missing, then the report.
+    """Run a study and write its report.
 
-    Finished trials are kept: after Ctrl-C, or with more seeds, the same command goes on where it stopped."""
+    Every arm, seed and label budget that is missing is run. Finished trials are kept: after Ctrl-C, or with more seeds, the same command goes on where it stopped."""
     from headstart.launch import run_study
 
     folder = run_study(name, out, changes=_changes(set_ or []), seeds=seeds, command=_command())
@@ -52,13 +52,35 @@ def study(
 
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder, as `headstart study` wrote it.")]) -> None:
-    """Render a study's report again from its folder alone."""
+    """Render a study's report again.
+
+    Nothing but the folder is read: no data, no weights, no network."""
     _render(folder)
+
+
+@app.command()
+def findings(
+    folder: Annotated[Path, typer.Argument(help="A study's folder, as `headstart study` wrote it.")],
+    json: Annotated[bool, typer.Option("--json", help="Print them for programs.")] = False,
+) -> None:
+    """Print a study's claims and verdicts.
+
+    Each is supported, refuted, inconclusive, or n/a where there are not two seeds."""
+    from headstart.report import ledger_json, ledger_table
+
+    if json:
+        print(ledger_json(folder), end="")
+    elif (table := ledger_table(folder)).row_count:
+        _out.print(table)
+    else:
+        print("this study states no claims; add [[claims]] tables to its file")
 
 
 @app.command("list")
 def list_() -> None:
-    """Show the studies, datasets, models and methods there are."""
+    """Show what there is to run.
+
+    Studies, datasets, models with their weights, methods and recipes."""
     from headstart.data import DATASETS
     from headstart.methods import METHODS
     from headstart.models import MODELS
@@ -94,7 +116,9 @@ def fetch(name: Annotated[str, typer.Argument(help="A dataset's name, e.g. cifar
 
 @app.command()
 def doctor() -> None:
-    """Show versions, cores, precision, devices and the cache; name what is missing and the command that mends it."""
+    """Show what this machine has and lacks.
+
+    Versions, cores, precision, devices, the cache; what is missing and the command that mends it."""
     from headstart.doctor import examine
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))

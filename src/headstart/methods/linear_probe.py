@@ -48,10 +48,12 @@ def run(context: Context) -> Outcome:
     started = time.perf_counter()
 
     def on_pass(_: float, number: int, loss: float, head: Any) -> None:
+        weight, bias = head()
+        if not weight.any():  # the solver's start: nothing is learned yet
+            return
         row = {"epoch": float(number), "step": number, "seconds": begun + time.perf_counter() - started,
                "examples": number * count, "flops": start_flops + number * pass_flops, "train_loss": loss}  # fmt: skip
         if len(val_ids):
-            weight, bias = head()
             logits = predict_logits(values, weight, bias, ids=val_ids)
             row["val_accuracy"] = metrics.accuracy(logits, labels[val_ids])
             row["val_nll"] = metrics.negative_log_likelihood(logits, labels[val_ids])

@@ -8,8 +8,9 @@ from rich import box
 from rich.table import Table
 
 from headstart import findings
-from headstart.report import words
+from headstart.report import tables, words
 from headstart.report.load import estimate, load_study
+from headstart.types import Claim
 
 
 def summary_table(study_folder: Path) -> Table:
@@ -45,3 +46,22 @@ def verdict(study_folder: Path) -> str:
     """The study's answer in one sentence with its numbers. Raises: StoreError where no trial has finished."""
     view = load_study(study_folder)
     return findings.headline(view.study, view.trials)
+
+
+def ledger_table(study_folder: Path) -> Table:
+    """The study's claims with verdict, effect, interval and corrected p-value. Raises: StoreError without a finished trial."""
+    view = load_study(study_folder)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), caption_justify="left",
+                  caption="intervals and p-values over seeds, Holm-adjusted over the family of claims")
+    for title in ("claim", "verdict", "effect", "interval", "p", "n"):
+        table.add_column(title, justify="left" if title in ("claim", "verdict") else "right")
+    for row in tables.ledger(view):
+        table.add_row(row.sentence, row.verdict, row.effect, row.interval, row.p_value, str(row.n))
+    return table
+
+
+def ledger_json(study_folder: Path) -> str:
+    """The study's findings as JSON, the same bytes for the same folder. Raises: as `ledger_table`."""
+    view = load_study(study_folder)
+    claims = [Claim(**claim) for claim in view.study.get("claims", [])]
+    return findings.as_json(findings.decide(claims, view.trials)).rstrip() + "\n"
