@@ -31,7 +31,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_remains(tmp_path: Path, monke
 def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     parts = {
-        "val": Predictions(logits=rng.normal(size=(3, 2)).astype(np.float32), labels=np.array([0, 1, 1]), example_ids=np.arange(3)),
+        "val": Predictions(logits=rng.normal(size=(3, 2)).astype(np.float32), labels=np.array([0, 1, 1]),
+                           example_ids=np.arange(3)),
         "test": Predictions(logits=rng.normal(size=(2, 2)).astype(np.float32), labels=np.array([0, 1]), example_ids=np.arange(2),
                             flip_logits=rng.normal(size=(2, 2)).astype(np.float32)),
     }  # fmt: skip
@@ -47,7 +48,7 @@ def test_a_damaged_result_is_named_with_what_to_do(tmp_path: Path) -> None:
     folder = tmp_path / "abc"
     folder.mkdir()
     (folder / "result.json").write_text('{"key": "a"')
-    with pytest.raises(StoreError, match="damaged .*; delete its folder"):
+    with pytest.raises(StoreError, match=r"damaged .*; delete its folder"):
         store.finished_trials(tmp_path)
 
 

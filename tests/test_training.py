@@ -52,7 +52,9 @@ def _train(recipe: TrainingRecipe, model: nn.Module | None = None, **more: Any) 
     return train(model or _linear(), Numbers(), recipe, prepare=lambda x: x, device=CPU, precision="fp32", **more)
 
 
-@pytest.mark.parametrize(("text", "steps"), [("2 epochs", 6), ("1 epoch", 3), ("2.5 epochs", 8), ("7 steps", 7), ("10 seconds", 20)])
+@pytest.mark.parametrize(("text", "steps"), [
+    ("2 epochs", 6), ("1 epoch", 3), ("2.5 epochs", 8), ("7 steps", 7), ("10 seconds", 20),
+])  # fmt: skip
 def test_durations_are_converted_to_steps(text: str, steps: int) -> None:
     assert resolve_steps(text, steps_per_epoch=3, seconds_per_step=lambda: 0.5) == steps
 

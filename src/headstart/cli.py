@@ -43,7 +43,8 @@ def study(
 ) -> None:
     """Run a study and write its report.
 
-    Every arm, seed and label budget that is missing is run. Finished trials are kept: after Ctrl-C, or with more seeds, the same command goes on where it stopped."""
+    Every arm, seed and label budget that is missing is run. Finished trials are kept: after Ctrl-C, or with more seeds, the
+    same command goes on where it stopped."""
     from headstart.launch import run_study
 
     folder = run_study(name, out, changes=_changes(set_ or []), seeds=seeds, command=_command())

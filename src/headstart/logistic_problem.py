@@ -35,7 +35,8 @@ def standardisation(values: ArrayLike, ids: ArrayLike | None = None) -> tuple[ND
     first = np.asarray(rows.values[rows.at(0)], dtype=np.float64)
     if not np.isfinite(first).all():
         raise _not_finite(rows.at(0))
-    shift, total, square = torch.from_numpy(first), 0.0, 0.0  # shifted: a constant column sums to exactly 0
+    shift = torch.from_numpy(first)  # shifted: a constant column sums to exactly 0
+    total, square = torch.zeros_like(shift), torch.zeros_like(shift)
     for start, chunk in rows.chunks("cpu", torch.float64):
         chunk -= shift
         column = chunk.sum(0)

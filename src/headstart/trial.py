@@ -107,8 +107,8 @@ def make_context(trial: Trial, dataset: Dataset, weights: str, folder: Path, dev
 def _cost(context: Context, outcome: Outcome) -> Cost:
     seconds = {name: round(value, 3) for name, value in context.watch.seconds.items()}
     return Cost(
-        seconds=seconds, spent_seconds=round(sum(context.watch.seconds.values()) - outcome.cached_seconds, 3), examples=outcome.examples,
-        flops=outcome.flops, peak_memory_bytes=peak_memory_bytes(),
+        seconds=seconds, spent_seconds=round(sum(context.watch.seconds.values()) - outcome.cached_seconds, 3),
+        examples=outcome.examples, flops=outcome.flops, peak_memory_bytes=peak_memory_bytes(),
     )  # fmt: skip
 
 

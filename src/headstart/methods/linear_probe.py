@@ -33,8 +33,8 @@ def run(context: Context) -> Outcome:
     train, test, mirrored = _features(context)
     context.watch.carry("features", sum(part.seconds for part in (train, test, mirrored)))
     values, labels = train.features.values, train.features.labels
-    options = {"num_classes": context.num_classes, "tolerance": recipe.tolerance, "max_passes": recipe.max_passes,
-               "device": str(context.device)}  # fmt: skip
+    options: dict[str, Any] = {"num_classes": context.num_classes, "tolerance": recipe.tolerance,
+                               "max_passes": recipe.max_passes, "device": str(context.device)}  # fmt: skip
     with context.watch.phase("select"):
         progress.say(f"{context.what}: choosing the L2")
         l2, table, spent = _select_l2(context, train.features, recipe, options)

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from headstart.data import DATASETS
 from headstart.errors import ConfigError, unknown_name
-from headstart.methods import METHODS
 from headstart.findings import metric_spec
+from headstart.methods import METHODS
 from headstart.models import MODELS
 from headstart.precision import FEATURE_PRECISIONS, PRECISIONS
 from headstart.recipes import recipe_named, with_changes
