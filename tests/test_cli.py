@@ -76,6 +76,14 @@ def test_no_npm_and_no_network_says_what_to_do(headstart, tmp_path: Path) -> Non
     assert not list((tmp_path / "cache").rglob("*.npy"))
 
 
+def test_damaged_weights_stop_a_study_before_it_computes(headstart, tmp_path: Path) -> None:
+    (tmp_path / "mine.safetensors").write_bytes(b"not weights")
+    done = headstart("study", "--set", "arms.probe.weights=mine.safetensors", "--out", "out")
+    assert done.returncode == 5
+    assert "mine.safetensors" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").glob("*/trial.json"))
+
+
 def test_a_full_disk_is_one_line(headstart, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()

@@ -12,9 +12,9 @@ import numpy as np
 from headstart import findings, progress, store
 from headstart.allocator import keep_freed_memory
 from headstart.data import load_dataset
-from headstart.errors import HeadstartError, StoreError, TrialsFailedError
+from headstart.errors import BusyError, DownloadError, HeadstartError, StoreError, TrialsFailedError, WeightsError
 from headstart.methods import METHODS
-from headstart.models import MODELS
+from headstart.models import MODELS, load_model
 from headstart.precision import default_device, resolve_feature_precision, resolve_precision
 from headstart.studies import load_study
 from headstart.trial import run_trial
@@ -45,7 +45,8 @@ def run_study(
 
     study: a built-in study's name, a TOML file's path, or a Study. Finished trials are kept; a failed one does not
     stop the others.
-    Raises: TrialsFailedError at the end where any failed; BusyError where another process runs this folder."""
+    Raises: TrialsFailedError at the end where any failed; BusyError where another process runs this folder; DownloadError,
+    WeightsError, DataError, StoreError before or as soon as they are met."""
     value, text = load_study(study, changes, seeds) if isinstance(study, str) else (study, "")
     folder = Path(out) if out is not None else Path("runs") / value.name
     try:
@@ -57,6 +58,8 @@ def run_study(
         dataset = load_dataset(value.dataset)
         store.write_bytes(folder / "study.toml", text.encode())
         store.write_json(folder / "study.json", describe(value, dataset, command))
+        for model, weights in sorted({(arm.model, arm.weights) for arm in value.arms if arm.weights != "none"}):
+            load_model(model, weights)  # fetched and checked before anything is computed
         trials = trials_of(value)
         failed = _run_missing(trials, value.name, folder)
         store.write_results_csv(folder)
@@ -75,6 +78,8 @@ def _run_missing(trials: list[Trial], study: str, folder: Path) -> list[str]:
         name = f"{trial.arm.name}, {budget}, seed {trial.seed}"
         try:
             result = run_trial(trial, study, folder)
+        except (StoreError, BusyError, DownloadError, WeightsError):
+            raise  # the next trial would meet the same
         except HeadstartError as error:
             failed.append(f"{name}: {error}")
             progress.say(f"trial {number} of {len(trials)} ({name}) failed: {error}")
