@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,8 @@ app = typer.Typer(
 data_app = typer.Typer(help="Datasets: fetch them, look at them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 _out = Console(highlight=False)
+_INTERRUPTED = 130
+_GOES_ON = "interrupted; finished trials are kept and the same command goes on where this one stopped"
 
 
 @app.callback(invoke_without_command=True)
@@ -161,13 +164,17 @@ def _render(folder: Path) -> None:
 
 def main() -> None:
     """Runs the command line; every deliberate error is one line and its documented exit code."""
+    # A shell starts background jobs with interrupts ignored; a study can always be interrupted and resumed.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
+        if code == _INTERRUPTED:  # typer turns an interrupt into this
+            _fail(_GOES_ON, _INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)
     except HeadstartError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("interrupted; finished trials are kept and the same command goes on where this one stopped", 130)
+        _fail(_GOES_ON, _INTERRUPTED)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             _fail(f"{error.filename or 'the disk'}: {error.strerror}; free space or choose another folder "
@@ -177,7 +184,7 @@ def main() -> None:
         if hasattr(error, "format_message"):  # typer's and click's own usage errors
             _fail(f"{error.format_message()} (see headstart --help)", ConfigError.exit_code)
         if type(error).__name__ == "Abort":
-            _fail("interrupted; finished trials are kept and the same command goes on where this one stopped", 130)
+            _fail(_GOES_ON, _INTERRUPTED)
         raise
 
 
