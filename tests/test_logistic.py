@@ -299,7 +299,7 @@ def peaks_mebibytes(folder: Path, row_counts, columns, cache_bytes):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_does_not_grow_with_the_rows(tmp_path):
     few, many = peaks_mebibytes(tmp_path, [2_000, 80_000], 512, cache_bytes=0)
-    assert many - few < 35  # the file alone is 78 MiB, its rows as float32 156
+    assert many - few < 50  # the file alone is 78 MiB, its rows as float32 156; a row's logits and labels 0.3 KiB
 
 
 @pytest.mark.slow

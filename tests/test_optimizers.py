@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from headstart.errors import ConfigError
+from headstart.models import load_model
 from headstart.models.cnn import CNN
 from headstart.optimizers import Muon, build_optimizers, orthogonalise, set_learning_rates
-from headstart.recipes import CNNRecipe, TrainingRecipe
+from headstart.recipes import CNNRecipe, FineTuneRecipe, TrainingRecipe
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
@@ -37,6 +39,27 @@ def test_every_learning_parameter_is_in_one_group() -> None:
     model = CNN(10, widths=(8, 8, 8))
     grouped = [id(p) for o in build_optimizers(model, recipe) for group in o.param_groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+
+
+def test_earlier_stages_learn_more_slowly_and_the_head_by_its_own_scale() -> None:
+    recipe = FineTuneRecipe(duration="1 epochs", batch_size=1, learning_rate=0.8, weight_decay=0.3, stage_lr_decay=0.5,
+                            head_lr_scale=4.0)  # fmt: skip
+    model = load_model("resnet18", "none", num_classes=10)
+    (optimizer,) = optimizers = build_optimizers(model, recipe)
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    assert len(found) == len(list(model.parameters()))
+    rates = {"conv1": 0.05, "bn1": 0.05, "layer1": 0.1, "layer2": 0.2, "layer3": 0.4, "layer4": 0.8, "fc": 3.2}
+    for name, parameter in model.named_parameters():
+        rate = rates[name.split(".")[0]]
+        decays = name.endswith("weight") and "bn" not in name and "downsample.1" not in name
+        assert found[id(parameter)] == (pytest.approx(rate), 0.3 if decays else 0.0), name
+    assert set_learning_rates(optimizers, 0, 10, recipe) == pytest.approx(0.8)  # the recipe's own rate is the one reported
+
+
+def test_rates_by_stage_need_a_network_that_tells_its_stages() -> None:
+    recipe = FineTuneRecipe(duration="1 epochs", batch_size=1, learning_rate=0.1, stage_lr_decay=0.5)
+    with pytest.raises(ConfigError, match=r"Linear has no stages .* set stage_lr_decay = 1 and head_lr_scale = 1"):
+        build_optimizers(nn.Linear(1, 1), recipe)
 
 
 def test_learning_rates_warm_up_then_fall_to_the_final_fraction() -> None:

@@ -59,7 +59,7 @@ def test_durations_are_converted_to_steps(text: str, steps: int) -> None:
     assert resolve_steps(text, steps_per_epoch=3, seconds_per_step=lambda: 0.5) == steps
 
 
-@pytest.mark.parametrize("text", ["2", "epochs", "-1 epochs", "0 steps", "nan epochs", "3 fortnights", ""])
+@pytest.mark.parametrize("text", ["2", "epochs", "-1 epochs", "0 steps", "nan epochs", "3 fortnights", "", "3 epochs, at most"])
 def test_a_duration_that_is_none_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match=r'is not like "2\.5 epochs"'):
         parse_duration(text)

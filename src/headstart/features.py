@@ -1,13 +1,15 @@
-"""Frozen layers run once: their pooled features, cached on disk, memory-mapped, shared by every trial.
+"""Frozen layers run once: their pooled features or activations at a cut, cached on disk, memory-mapped, shared by every trial.
 
 One folder a set of features, named by a key that holds all that the values depend on:
-    values.f16      float16 (N, D), row i is image i
+    values.f16      float16 (N, D), or (N, H, W, C) at a cut inside the network; row i is image i, or the i-th of those asked for
     progress.json   rows done so far, seconds spent; an interrupted extraction goes on from there
     meta.json       written last: what the key was made from, seconds, floating-point operations
 """
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import os
 import time
@@ -18,16 +20,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart import progress
+from headstart import progress, quantised
 from headstart.cost import count_flops
+from headstart.errors import ConfigError
+from headstart.mapped import file_mapping, release_pages
+from headstart.models.fused import fuse
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.models.resnet import fold_batchnorm
 from headstart.store import cache_folder, digest, lock, read_json, require_space, write_json
 from headstart.types import Features, ImageSet, Preprocessing
 
-SCHEMA = 1  # raised when the same key would give other values
+SCHEMA = 2  # raised when the same key would give other values
 BATCH = 64  # part of the key through SCHEMA: a matrix product's bits may depend on the batch it is in
 _CHUNK = 1024  # rows between two progress records
 
@@ -42,63 +48,130 @@ class Extraction:
     was_cached: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Network:
+    """run: normalised images float32 (B, 3, S, S) -> float32 (B, D), at an inner cut (B, H, W, C).
+
+    seconds, images: what making it took, and the images that were passed through it for that."""
+
+    run: Callable[[Tensor], Tensor]
+    seconds: float = 0.0
+    images: int = 0
+
+
 def feature_key(*, weights_hash: str, cut: str, preprocessing: Preprocessing, dataset_fingerprint: str, mirrored: bool,
-                precision: str, device: torch.device) -> dict[str, Any]:  # fmt: skip
+                precision: str, device: torch.device, ids: NDArray[np.int64] | None = None,
+                calibration: ImageSet | None = None) -> dict[str, Any]:  # fmt: skip
     """All that feature values depend on; its digest names the cache folder."""
-    return {"schema": SCHEMA, "weights": weights_hash, "cut": cut, "preprocessing": preprocessing,
+    subset = {} if ids is None else {"ids": hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest()}
+    int8 = {"int8": quantised.identity(calibration)} if precision == "int8" else {}
+    return subset | int8 | {"schema": SCHEMA, "weights": weights_hash, "cut": cut, "preprocessing": preprocessing,
             "dataset": dataset_fingerprint, "mirrored": mirrored, "precision": precision, "device": device.type,
             "torch": torch.__version__.split("+")[0]}  # fmt: skip
 
 
 def extract(
     model: nn.Module, images: ImageSet, *, weights_hash: str, precision: str, device: torch.device,
-    mirrored: bool = False, what: str = "features",
+    mirrored: bool = False, cut: str = "pool", ids: NDArray[np.int64] | None = None, calibration: ImageSet | None = None,
+    what: str = "features",
 ) -> Extraction:  # fmt: skip
-    """Pooled features of every image, from the cache or computed now (resumed where a run was interrupted).
+    """Features of the images, from the cache or computed now (resumed where a run was interrupted).
 
     model: has `forward_features` and `preprocessing`; not changed. precision: "bf16", "fp32" or "int8".
-    Raises: StoreError where the disk is full."""
-    parts = feature_key(weights_hash=weights_hash, cut="pool", preprocessing=preprocessing_carried_by(model), precision=precision,
-                        dataset_fingerprint=images.fingerprint, mirrored=mirrored, device=device)  # fmt: skip
+    cut: "pool", or a cut of models.resnet.ResNet: then the model has `forward_to` too, and values are (N, H, W, C).
+    ids: the images wanted, int64, sorted; None: all.
+    calibration: the training images, whichever images' features are asked for: int8 takes its ranges from them. What that
+        costs is in the seconds and flops of their own features (all of them, not mirrored) and in no others.
+    Raises: StoreError where the disk is full; ConfigError for int8 without onnxruntime or calibration, on another device than
+        the CPU, at an inner cut, or of another network than a ResNet."""
+    parts = feature_key(weights_hash=weights_hash, cut=cut, preprocessing=preprocessing_carried_by(model), precision=precision,
+                        dataset_fingerprint=images.fingerprint, mirrored=mirrored, device=device, ids=ids,
+                        calibration=calibration)  # fmt: skip
     key = digest(parts)
-    folder = cache_folder() / "features" / key[:32]
+    folder = _folder(parts)
     with lock(folder / "lock", f"the feature cache {folder.name}", wait_seconds=24 * 3600):
         was_cached = (folder / "meta.json").exists()
         if not was_cached:
-            compute = _network(model, precision, device)
-            _compute(folder, compute, images, parts, model, mirrored, device, what)
+            network = _network(model, precision, device, cut, weights_hash, calibration)
+            is_calibration = calibration is not None and images.fingerprint == calibration.fingerprint and ids is None
+            spent = network if is_calibration and not mirrored else _Network(run=network.run)
+            _compute(folder, spent, images, ids, parts, model, cut, mirrored, device, what)
         meta = read_json(folder / "meta.json")
-    values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r", shape=(len(images), meta["dimension"]))
-    features = Features(values=values, labels=images.labels, key=key)
+    count = len(images) if ids is None else len(ids)
+    values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r", shape=(count, *meta["shape"]))
+    features = Features(values=values, labels=images.labels if ids is None else images.labels[ids], key=key)
     return Extraction(features=features, seconds=meta["seconds"], flops=meta["flops"], was_cached=was_cached)
 
 
-def _network(model: nn.Module, precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Normalised images float32 (B, 3, S, S) -> features float32 (B, D), in evaluation mode."""
+def missing_bytes(
+    model: nn.Module, images: ImageSet, *, weights_hash: str, precision: str, device: torch.device,
+    mirrored: bool = False, cut: str = "pool", ids: NDArray[np.int64] | None = None, calibration: ImageSet | None = None,
+) -> int:  # fmt: skip
+    """Bytes that `extract` with the same arguments would still write; 0 where the cache has them all."""
+    preprocessing = preprocessing_carried_by(model)
+    folder = _folder(feature_key(weights_hash=weights_hash, cut=cut, preprocessing=preprocessing, precision=precision, ids=ids,
+                                 dataset_fingerprint=images.fingerprint, mirrored=mirrored, device=device,
+                                 calibration=calibration))  # fmt: skip
+    if (folder / "meta.json").exists():
+        return 0
+    shape, _ = _outline(model, images, cut)
+    written = (folder / "values.f16").stat().st_size if (folder / "progress.json").exists() else 0
+    return max(0, 2 * int(np.prod(shape)) * (len(images) if ids is None else len(ids)) - written)
+
+
+def _folder(parts: dict[str, Any]) -> Path:
+    return cache_folder() / "features" / digest(parts)[:32]
+
+
+@torch.no_grad()
+def _outline(model: nn.Module, images: ImageSet, cut: str) -> tuple[tuple[int, ...], int]:
+    """Shape of one image's row, and floating-point operations of one image; from shapes alone, nothing is computed."""
+    pixels = preprocessing_carried_by(model).size_pixels
+    height, width = (pixels, pixels) if pixels is not None else images.images.shape[1:3]
+    outline = _plain(copy.deepcopy(model).eval().to("meta"), cut, torch.float32)
+    row, flops = count_flops(lambda: outline(torch.empty(1, 3, height, width, device="meta")))
+    return tuple(row.shape[1:]), flops
+
+
+def _network(model: nn.Module, precision: str, device: torch.device, cut: str, weights_hash: str,
+             calibration: ImageSet | None) -> _Network:  # fmt: skip
+    """The network in evaluation mode, in that precision."""
+    if precision == "int8":
+        if device.type != "cpu" or cut != "pool":
+            raise ConfigError(f"int8 features are pooled ones on the CPU, not {cut!r} on {device.type}; choose bf16 or fp32")
+        assert calibration is not None  # feature_key asked for it
+        int8 = quantised.load_int8(model, calibration, weights_hash=weights_hash)
+        return _Network(run=int8.run, seconds=int8.seconds, images=len(quantised.calibration_ids(len(calibration))))
     frozen = fold_batchnorm(model).to(device).eval()
     # Weights cast once, not at every batch as autocast does: 225 against 215 images/s (96 px, 2 cores, medians of 2).
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     frozen = frozen.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fused = fuse(frozen, cut) if precision == "bf16" and device.type == "cpu" else None
+    return _Network(run=_plain(frozen, cut, dtype) if fused is None else fused)
 
+
+def _plain(frozen: nn.Module, cut: str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     def run(x: Tensor) -> Tensor:
-        return frozen.forward_features(x.to(dtype)).float()
+        if cut == "pool":
+            return frozen.forward_features(x.to(dtype)).float()  # type: ignore[operator]
+        return frozen.forward_to(x.to(dtype), cut).float().permute(0, 2, 3, 1)  # type: ignore[operator]
 
     return run
 
 
 @torch.inference_mode()
-def _compute(folder: Path, network: Callable[[Tensor], Tensor], images: ImageSet, parts: dict[str, Any], model: nn.Module,
-             mirrored: bool, device: torch.device, what: str) -> None:  # fmt: skip
+def _compute(folder: Path, network: _Network, images: ImageSet, ids: NDArray[np.int64] | None, parts: dict[str, Any],
+             model: nn.Module, cut: str, mirrored: bool, device: torch.device, what: str) -> None:  # fmt: skip
     def rows(start: int, stop: int) -> Tensor:
-        batch = images.images[start:stop]
-        return network(preprocess(batch[:, :, ::-1] if mirrored else batch, preprocessing_carried_by(model), device=device))
+        batch = images.images[start:stop] if ids is None else images.images[ids[start:stop]]
+        inputs = preprocess(batch[:, :, ::-1] if mirrored else batch, preprocessing_carried_by(model), device=device)
+        return network.run(inputs)
 
-    count = len(images)
-    first = min(BATCH, count)
-    probe, flops = count_flops(lambda: rows(0, first))
-    dimension = probe.shape[1]
-    row_bytes = 2 * dimension
-    done, seconds = 0, 0.0
+    count = len(images) if ids is None else len(ids)
+    mapping = file_mapping(images.images)
+    shape, flops = _outline(model, images, cut)
+    row_bytes = 2 * int(np.prod(shape))
+    done, seconds = 0, network.seconds
     record = folder / "progress.json"
     values = folder / "values.f16"
     if record.exists() and values.exists():
@@ -116,13 +189,14 @@ def _compute(folder: Path, network: Callable[[Tensor], Tensor], images: ImageSet
             stop = min(done + _CHUNK, count)
             for begin in range(done, stop, BATCH):
                 end = min(begin + BATCH, stop)
-                block = rows(begin, end).clamp(-65504, 65504).to(torch.float16).cpu().numpy()
+                block = rows(begin, end).clamp(-65504, 65504).to(torch.float16).contiguous().cpu().numpy()
                 file.write(block.tobytes())
                 bar.advance(end - begin)
             file.flush()
             os.fsync(file.fileno())
+            release_pages(mapping)
             done, seconds = stop, seconds + time.perf_counter() - start
             write_json(record, {"rows": done, "seconds": seconds})
-    write_json(folder / "meta.json", {"key": json.loads(json.dumps(parts, default=vars)), "dimension": dimension,
-                                      "seconds": seconds, "flops": round(flops / first * count)})  # fmt: skip
+    write_json(folder / "meta.json", {"key": json.loads(json.dumps(parts, default=vars)), "shape": shape, "seconds": seconds,
+                                      "flops": flops * (count + network.images)})  # fmt: skip
     record.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.precision import autocast
 
-BATCH = 500
+BATCH = 500  # images, of inputs up to 64 px; of larger ones fewer, so that activations take no more memory
+_BATCH_PIXELS = BATCH * 64**2
 
 
 @torch.no_grad()
@@ -27,18 +28,34 @@ def predict_logits(
     """Logits float32 (N, C) of uint8 images (N, H, W, 3), in evaluation mode; the model's mode is put back after.
 
     mirrored: look at each image's mirror image instead. The last partial batch is counted."""
+    preprocessing = preprocessing_carried_by(model)
+    size = min(BATCH, max(1, _BATCH_PIXELS // (preprocessing.size_pixels or images.shape[1]) ** 2))
+
+    def inputs() -> Iterator[Tensor]:
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            if mirrored:
+                batch = batch.flip(2) if isinstance(batch, Tensor) else batch[:, :, ::-1]
+            yield preprocess(batch, preprocessing, device=device)
+
+    return forward_logits(model, inputs(), device=device, precision=precision, on_batch=on_batch)
+
+
+@torch.no_grad()
+def forward_logits(
+    model: nn.Module, inputs: Iterable[Tensor], *, device: torch.device, precision: str,
+    on_batch: Callable[[int], None] = lambda images: None,
+) -> np.ndarray:  # fmt: skip
+    """Logits float32 (N, C) of batches that are the network's input as they are, in evaluation mode; the model's mode is put
+    back after."""
     was_training = model.training
     model.eval()
     parts = []
     try:
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            if mirrored:
-                batch = batch.flip(2) if isinstance(batch, Tensor) else batch[:, :, ::-1]
-            x = preprocess(batch, preprocessing_carried_by(model), device=device)
+        for x in inputs:
             with autocast(precision, device):
                 parts.append(model(x).float().cpu())
-            on_batch(len(batch))
+            on_batch(len(x))
     finally:
         model.train(was_training)
     return torch.cat(parts).numpy()

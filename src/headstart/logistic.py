@@ -19,8 +19,9 @@ ten per-class Gram matrices: 22 to 24, so one factor stays.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,8 +33,11 @@ from headstart.logistic_problem import Problem, Rows, full_precision, predict_lo
 
 __all__ = ["LogisticFit", "fit_path", "predict_logits", "standardisation"]
 
-MEMORY_PAIRS = 20  # of L-BFGS
-REFRESH_ITERATIONS = 12  # a new preconditioner after so many at one l2: matters where the start is far from the optimum
+MAX_PAIRS = 100  # of L-BFGS, fewer where they would take more than PAIR_BYTES; at least 10
+PAIR_BYTES = 64 * 2**20
+_CHECK_COLUMNS = 256  # optima x classes looked at in one reading in float64
+REFRESH_ITERATIONS = 12  # after so many at one l2, look whether the preconditioner is stale: matters for a cold start
+STALE_FRACTION = 0.5  # the Gram matrix is drawn anew when the rows are less undecided than this times what they were
 
 Raw = Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]]
 OnPass = Callable[[float, int, float, Raw], None]
@@ -93,97 +97,166 @@ def fit_path(
     targets, weights = targets_of(rows, labels, sample_weight, num_classes)
     with full_precision():
         problem = Problem(rows, targets, weights, num_classes, torch.device(device))
-        fits: dict[float, LogisticFit] = {}
         solver = _Solver(problem, tolerance, max_passes, on_pass)
-        for value in sorted(set(wanted), reverse=True):
-            fits[value] = solver.fit(value)
+        fits = solver.path(sorted(set(wanted), reverse=True))
     return [fits[value] for value in wanted]
 
 
+@dataclass
+class _State:
+    """How far one l2 has come."""
+
+    l2: float
+    theta: Tensor
+    logits: Tensor | None  # kept while it is being worked on
+    goal: float  # gap, as a fraction of the loss, at which float32 is content
+    passes: int = 0
+    flops: int = 0
+    stalled: bool = False
+    floor: float = 0.0
+    history: list[tuple[int, float]] = field(default_factory=list)
+
+
+class _Pair(NamedTuple):
+    """A step and what it changed in the data's part of the gradient; the penalty's part follows from the l2 of the moment."""
+
+    step: Tensor
+    change: Tensor
+    curvature: float  # step . change
+    square: float  # of the step's weights
+
+    @classmethod
+    def of(cls, step: Tensor, change: Tensor) -> _Pair:
+        return cls(step, change, _dot(step, change), _dot(step[:, :-1], step[:, :-1]))
+
+
 class _Solver:
-    """Walks down the path; keeps the last optimum, the one before it and the curvature pairs."""
+    """Walks down the path; keeps the last two optima, the curvature pairs and the Gram matrix."""
 
     def __init__(self, problem: Problem, tolerance: float, max_passes: int, on_pass: OnPass | None) -> None:
         self.problem, self.tolerance, self.max_passes, self.on_pass = problem, tolerance, max_passes, on_pass
-        self.theta = problem.start()
-        self.logits = problem.logits(self.theta)
-        self.before: tuple[float, Tensor] | None = None  # log l2 and theta of the optimum before the last
-        self.last_l2: float | None = None
-        self.pairs: list[tuple[Tensor, Tensor]] = []  # steps, changes of the data's gradient (without the penalty's)
-        self.counted = 0
+        self.pairs: list[_Pair] = []
+        self.most_pairs = min(MAX_PAIRS, max(10, PAIR_BYTES // (8 * len(problem.present) * (problem.width + 1))))
+        self.gram: Tensor | None = None
+        self.gram_level = 0.0
 
-    def fit(self, l2: float) -> LogisticFit:
+    def path(self, l2_values: Sequence[float]) -> dict[float, LogisticFit]:
+        """Fits of falling l2."""
         problem = self.problem
-        history: list[tuple[int, float]] = []
-        self._precondition(l2)
-        theta, logits = self._start(l2)
+        states: list[_State] = []
+        theta = problem.start()
+        logits = problem.logits(theta)
+        for l2 in l2_values:
+            before = problem.flops if states else 0  # the first also pays for the preparation
+            state = _State(l2, theta, logits, 0.5 * self.tolerance)
+            state.passes += 1 + self._precondition(l2, logits)
+            self._predict(state, states)
+            self._descend(state)
+            assert state.logits is not None
+            theta, logits, state.logits = state.theta, state.logits, None
+            state.flops = problem.flops - before
+            states.append(state)
+        fits: dict[float, LogisticFit] = {}
+        at_once = max(1, _CHECK_COLUMNS // len(problem.present))
+        for start in range(0, len(states), at_once):
+            for fit in self._finish(states[start : start + at_once]):
+                fits[fit.l2] = fit
+        return fits
+
+    def _finish(self, states: list[_State]) -> Iterator[LogisticFit]:
+        """Float64's word on each, more steps for those that it does not accept."""
+        while states:
+            before = self.problem.flops
+            raw = [self.problem.raw(state.theta) for state in states]
+            checks = self.problem.check(
+                np.stack([weight for weight, _ in raw]), np.stack([bias for _, bias in raw]), [state.l2 for state in states]
+            )
+            left: list[_State] = []
+            for state, (weight, bias), check in zip(states, raw, checks, strict=True):
+                state.passes += 1
+                state.flops += (self.problem.flops - before) // len(states)
+                converged = check.gap <= self.tolerance * check.loss
+                if not (converged or state.stalled or state.passes >= self.max_passes - 1):
+                    left.append(state)
+                    continue
+                weight, bias = self.problem.expand(weight, bias, state.floor)
+                yield LogisticFit(
+                    l2=state.l2, weight=weight, bias=bias, loss=check.loss, gradient_norm=check.gradient_norm, gap=check.gap,
+                    passes=state.passes, converged=converged, flops=state.flops, history=state.history,
+                )  # fmt: skip
+            states = left
+            for state in states:
+                before = self.problem.flops
+                state.goal *= 0.1  # float32 saw an optimum where float64 does not yet
+                state.logits = self.problem.logits(state.theta)
+                state.passes += 1 + self._precondition(state.l2, state.logits)
+                self._descend(state)
+                state.logits = None
+                state.flops += self.problem.flops - before
+
+    def _predict(self, state: _State, states: list[_State]) -> None:
+        """Moves to the straight line (in log l2) through the last two optima, where that has a lower loss than the last."""
+        if len(states) < 2:
+            return
+        first, second = states[-2:]
+        ratio = math.log(state.l2 / second.l2) / math.log(second.l2 / first.l2)
+        theta = second.theta + ratio * (second.theta - first.theta)
+        logits = self.problem.logits(theta)
+        assert state.logits is not None
+        if self._loss(theta, logits, state.l2) < self._loss(state.theta, state.logits, state.l2):
+            state.theta, state.logits = theta, logits
+        else:
+            state.logits = self.problem.logits(state.theta)  # anew: the running sum has drifted in float32
+
+    def _descend(self, state: _State) -> None:
+        """Steps until the goal is met, the passes are spent (but for the check) or float32 has no more to give."""
+        problem, l2, theta, logits = self.problem, state.l2, state.theta, state.logits
+        assert logits is not None
         loss, gradient = self._loss(theta, logits, l2), problem.gradient(logits)
-        passes = 2
-        self._report(l2, passes, loss, theta, logits, history)
-        goal, iterations, stalled = 0.5 * self.tolerance, 0, False
-        while True:
+        if not state.history:
+            self._report(state, loss)
+        iterations = 0
+        while not state.stalled and state.passes < self.max_passes - 1:
             whole = _penalised(gradient, theta, l2)
-            last = stalled or passes >= self.max_passes - 1
-            if last or self._gap(whole, l2) <= goal * loss:
-                weight, bias = problem.raw(theta)
-                checked, norm, gap = problem.check(weight, bias, l2)
-                passes += 1
-                if last or gap <= self.tolerance * checked:
-                    break
-                goal *= 0.1  # float32 saw an optimum where float64 does not yet
-                continue
+            if self._gap(whole, l2) <= state.goal * loss:
+                break
             if iterations and iterations % REFRESH_ITERATIONS == 0:
-                self.logits = logits
-                self._precondition(l2)
-                passes += 1
+                state.passes += self._precondition(l2, logits)
             step = self._direction(whole, l2)
             change = problem.logits(step)
             along, square = l2 * _dot(theta[:, :-1], step[:, :-1]), l2 * _dot(step[:, :-1], step[:, :-1])
             length = problem.line_minimum(logits, change, _dot(whole, step), along, square)
             new_theta, new_logits = theta + length * step, logits + length * change
             new_loss = self._loss(new_theta, new_logits, l2)
-            passes += 1
+            state.passes += 1
             iterations += 1
             if not new_loss < loss:  # rounding: once more without the pairs, then it is the end of float32
-                stalled = not self.pairs
+                state.stalled = not self.pairs
                 self.pairs.clear()
                 continue
             new_gradient = problem.gradient(new_logits)
-            self.pairs = [*self.pairs[1 - MEMORY_PAIRS :], (new_theta - theta, new_gradient - gradient)]
+            self.pairs = [*self.pairs[1 - self.most_pairs :], _Pair.of(new_theta - theta, new_gradient - gradient)]
             theta, logits, loss, gradient = new_theta, new_logits, new_loss, new_gradient
-            self._report(l2, passes, loss, theta, logits, history)
-        if self.last_l2 is not None:
-            self.before = (math.log(self.last_l2), self.theta)
-        self.theta, self.logits, self.last_l2 = theta, logits, l2
-        weight, bias = problem.expand(weight, bias, logits)
-        flops, self.counted = problem.flops - self.counted, problem.flops
-        return LogisticFit(
-            l2=l2, weight=weight, bias=bias, loss=checked, gradient_norm=norm, gap=gap, passes=passes,
-            converged=gap <= self.tolerance * checked, flops=flops, history=history,
-        )  # fmt: skip
+            state.theta, state.logits = theta, logits
+            self._report(state, loss)
+        state.floor = problem.floor(logits)
 
-    def _start(self, l2: float) -> tuple[Tensor, Tensor]:
-        """The last optimum, or the straight line through the last two where that has a lower loss."""
-        if self.before is None or self.last_l2 is None:
-            return self.theta, self.logits
-        log_before, theta_before = self.before
-        ratio = (math.log(l2) - math.log(self.last_l2)) / (math.log(self.last_l2) - log_before)
-        theta = self.theta + ratio * (self.theta - theta_before)
-        logits = self.problem.logits(theta)
-        if self._loss(theta, logits, l2) < self._loss(self.theta, self.logits, l2):
-            return theta, logits
-        return self.theta, self.problem.logits(self.theta)  # anew: the running sum has drifted in float32
-
-    def _precondition(self, l2: float) -> None:
-        """From the last optimum's logits: the extrapolated ones are too sure of themselves, and steps become too long."""
-        gram, level, self.bias_hessian = self.problem.curvature(self.logits)
-        gram.mul_(level).diagonal().add_(l2)
+    def _precondition(self, l2: float, logits: Tensor) -> int:
+        """From a known optimum's logits: extrapolated ones are too sure of themselves. Readings of the features: 0 or 1."""
+        share, level, self.bias_hessian = self.problem.spread(logits)
+        stale = self.gram is None or level < STALE_FRACTION * self.gram_level
+        if stale:
+            self.gram, self.gram_level = self.problem.gram(share), level
+        assert self.gram is not None
+        matrix = self.gram * level
+        matrix.diagonal().add_(l2)
         for jitter in (0.0, 1e-6, 1e-4, 1e-2, 1.0):  # rounding can leave a Gram matrix of low rank indefinite
-            gram.diagonal().add_(jitter * gram.diagonal().mean())
-            self.factor, failed = torch.linalg.cholesky_ex(gram)
+            matrix.diagonal().add_(jitter * matrix.diagonal().mean())
+            self.factor, failed = torch.linalg.cholesky_ex(matrix)
             if not int(failed):
                 break
-        self.problem.flops += len(gram) ** 3 // 3
+        self.problem.flops += len(matrix) ** 3 // 3
+        return int(stale)
 
     def _inverse(self, vector: Tensor) -> Tensor:
         out = torch.empty_like(vector)
@@ -194,17 +267,18 @@ class _Solver:
 
     def _direction(self, gradient: Tensor, l2: float) -> Tensor:
         """L-BFGS's two loops; the penalty's part of each pair is added for this l2."""
-        left, kept = gradient.clone(), []
-        for step, change in reversed(self.pairs):
-            whole = _penalised(change, step, l2)
-            curvature = _dot(step, whole)
-            share = _dot(step, left) / curvature
-            left -= share * whole
-            kept.append((step, whole, curvature, share))
+        left = gradient.clone()
+        shares: list[float] = []
+        for pair in reversed(self.pairs):
+            share = float((pair.step * left).sum()) / (pair.curvature + l2 * pair.square)
+            left.add_(pair.change, alpha=-share)
+            left[:, :-1].add_(pair.step[:, :-1], alpha=-share * l2)
+            shares.append(share)
         out = self._inverse(left)
-        for step, whole, curvature, share in reversed(kept):
-            out += (share - _dot(whole, out) / curvature) * step
-        return -out
+        for pair, share in zip(self.pairs, reversed(shares), strict=True):
+            along = float((pair.change * out).sum()) + l2 * float((pair.step[:, :-1] * out[:, :-1]).sum())
+            out.add_(pair.step, alpha=share - along / (pair.curvature + l2 * pair.square))
+        return out.neg_()
 
     def _gap(self, gradient: Tensor, l2: float) -> float:
         bias = gradient[:, -1].double()
@@ -214,12 +288,14 @@ class _Solver:
     def _loss(self, theta: Tensor, logits: Tensor, l2: float) -> float:
         return self.problem.data_loss(logits) + 0.5 * l2 * _dot(theta[:, :-1], theta[:, :-1])
 
-    def _report(
-        self, l2: float, passes: int, loss: float, theta: Tensor, logits: Tensor, history: list[tuple[int, float]]
-    ) -> None:
-        history.append((passes, loss))
+    def _report(self, state: _State, loss: float) -> None:
+        state.history.append((state.passes, loss))
         if self.on_pass is not None:
-            self.on_pass(l2, passes, loss, lambda: self.problem.expand(*self.problem.raw(theta), logits))
+            theta, logits, problem = state.theta, state.logits, self.problem
+            assert logits is not None
+            self.on_pass(
+                state.l2, state.passes, loss, lambda: problem.expand(*problem.raw(theta), problem.floor(logits))
+            )
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

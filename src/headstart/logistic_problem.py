@@ -7,9 +7,9 @@ kept, with the same bits. Memory then depends on the number of rows only through
 from __future__ import annotations
 
 import math
-import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,12 +17,22 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from headstart.errors import DataError
+from headstart.mapped import file_mapping, release_pages
+from headstart.precision import has_native_bf16
 
 CHUNK_ROWS = 512
 _GRAM_ROWS = 2048
 CACHE_BYTES = 512 * 2**20  # standardised float32 features up to this size are kept in memory, larger ones read each pass
 ABSENT_PROBABILITY = 1e-7  # at most this on every training row, for a class without any
 _LOGIT_BLOCK = 32768  # logits worked on in float64 at a time: torch's grain size, above which it wakes a second thread
+
+
+class Check(NamedTuple):
+    """What float64 says of a solution; see LogisticFit."""
+
+    loss: float
+    gradient_norm: float
+    gap: float
 
 
 def standardisation(values: ArrayLike, ids: ArrayLike | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -94,7 +104,7 @@ class Rows:
             raise DataError(f"row ids must be in [0, {len(self.values)}); found {self.ids.min()} to {self.ids.max()}")
         if len(self) == 0 and not allow_none:
             raise DataError("there are no rows to train on")
-        self._map = _memory_map(self.values)
+        self._map = file_mapping(self.values)
 
     def __len__(self) -> int:
         return len(self.values) if self.ids is None else len(self.ids)
@@ -115,21 +125,8 @@ class Rows:
                 np.copyto(stored[:count], self.values[start : start + count])
             else:
                 np.take(self.values, self.ids[start : start + count], axis=0, out=stored[:count], mode="clip")
-            if self._map is not None:
-                # Resident pages of the file would count as this process's memory; the kernel keeps them cached anyway.
-                self._map.madvise(mmap.MADV_DONTNEED)
+            release_pages(self._map)
             yield start, converted[:count].copy_(torch.from_numpy(stored[:count]))
-
-
-def _memory_map(values: NDArray) -> mmap.mmap | None:
-    """The file mapping beneath an array, where its pages may be dropped without losing anything."""
-    base: object = values
-    shared = False
-    while isinstance(base, np.ndarray):
-        # "c": private pages, which hold changes that the file does not
-        shared = shared or (isinstance(base, np.memmap) and base.mode != "c")
-        base = base.base
-    return base if shared and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else None
 
 
 def targets_of(
@@ -276,18 +273,20 @@ class Problem:
                 step = (low + high) / 2 if math.isfinite(high) else 2 * low
         return step
 
-    def curvature(self, logits: Tensor) -> tuple[Tensor, float, Tensor]:
-        """What the preconditioner is made of: S (F, F), a, and the biases' own Hessian (C, C).
-
-        S: Gram matrix of rows in proportion to u (1 - sum p^2), of at most 4 F rows, drawn systematically (no randomness).
-        """
+    def spread(self, logits: Tensor) -> tuple[Tensor, float, Tensor]:
+        """How undecided each row is, u (1 - sum p^2) (N,), the mean curvature a, and the biases' own Hessian (C, C)."""
         share = torch.empty(self.count, dtype=torch.float64, device=self.device)
         bias_hessian = torch.zeros(len(self.present), len(self.present), dtype=torch.float64, device=self.device)
         for part in self._parts():
             chance = logits[:, part].double().softmax(0)
-            share[part] = self.weights[part] * (1 - chance.square().sum(0))
+            share[part] = self.weights[part] * (1 - chance.square().sum(0)).clamp_min_(0)
             bias_hessian += _softmax_hessian(chance, self.weights[part])
-        share.clamp_min_(0)
+        return share, float(share.sum()) / max(len(self.present) - 1, 1), _grounded(bias_hessian)
+
+    def gram(self, share: Tensor) -> Tensor:
+        """Gram matrix (F, F) of rows weighted by their share of the sum, lower triangle; reads the features.
+
+        Of at most 4 F rows, drawn systematically in proportion to the share: no randomness."""
         total = float(share.sum())
         draws = 4 * self.width
         if self.count <= draws:
@@ -297,25 +296,27 @@ class Problem:
             drawn = torch.searchsorted(share.cumsum(0), grid).clamp_(max=self.count - 1)
             amount = (torch.bincount(drawn, minlength=self.count).double() / draws).sqrt().float()
         gram = torch.zeros(self.width, self.width, device=self.device)
-        held: list[Tensor] = []
+        # bf16 products only where rows are drawn and the level below covers their rounding; this is no part of the objective
+        dtype = torch.bfloat16 if self.count > draws and has_native_bf16(self.device) else torch.float32
+        held, waiting = [], 0
         for start, chunk in self.chunks():
-            scale = amount[start : start + len(chunk), None]
-            kept = torch.nonzero(scale[:, 0])[:, 0]
-            held.append(chunk[kept] * scale[kept])
-            if sum(map(len, held)) >= _GRAM_ROWS or start + len(chunk) == self.count:
+            kept = torch.nonzero(amount[start : start + len(chunk)])[:, 0]
+            held.append((chunk[kept] * amount[start + kept, None]).to(dtype))
+            waiting += len(kept)
+            if waiting >= _GRAM_ROWS or start + len(chunk) == self.count:
                 self._add_gram(gram, torch.cat(held))
-                held = []
+                held, waiting = [], 0
         if self.count > draws:
             # Few draws make small eigenvalues too small and the steps too long (0.37 instead of 0.42 of the first try).
             level = 0.1 * float(gram.diagonal().mean())
             gram.mul_(0.9).diagonal().add_(level)
-        return gram, total / max(len(self.present) - 1, 1), _grounded(bias_hessian)
+        return gram
 
     def _add_gram(self, gram: Tensor, block: Tensor) -> None:
         # Only the blocks of the lower triangle, which is what the Cholesky factorisation reads: 5/8 of the products.
         size = max(64, -(-self.width // 4))
         for i in range(0, self.width, size):
-            gram[i : i + size, : i + size].addmm_(block[:, i : i + size].T, block[:, : i + size])
+            gram[i : i + size, : i + size] += block[:, i : i + size].T @ block[:, : i + size]
             self.flops += 2 * len(block) * size * (i + size)
 
     def raw(self, theta: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -325,45 +326,58 @@ class Problem:
         bias = theta[:, -1].double() - weight @ self.mean.double()
         return weight.float().cpu().numpy(), bias.float().cpu().numpy()
 
+    def floor(self, logits: Tensor) -> float:
+        """The logit for classes that have no training rows."""
+        return float(logits.logsumexp(0).min()) + math.log(ABSENT_PROBABILITY)
+
     def expand(
-        self, weight: NDArray[np.float32], bias: NDArray[np.float32], logits: Tensor
+        self, weight: NDArray[np.float32], bias: NDArray[np.float32], floor: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The same with rows for the classes that have no training rows."""
         whole = np.zeros((self.num_classes, weight.shape[1]), dtype=np.float32)
-        floor = float(logits.logsumexp(0).min()) + math.log(ABSENT_PROBABILITY)
         offset = np.full(self.num_classes, floor, dtype=np.float32)
         whole[self.present], offset[self.present] = weight, bias
         return whole, offset
 
-    def check(self, weight: NDArray[np.float32], bias: NDArray[np.float32], l2: float) -> tuple[float, float, float]:
-        """(loss, largest gradient entry, gap), all in float64 from the raw features and the weights handed out."""
-        kernel, offset = torch.from_numpy(weight).double().to(self.device), torch.from_numpy(bias).double().to(self.device)
-        gradient, residual_sum, loss = torch.zeros_like(kernel), torch.zeros_like(offset), 0.0
-        hessian = torch.zeros(len(offset), len(offset), dtype=torch.float64, device=self.device)
+    def check(self, weight: NDArray[np.float32], bias: NDArray[np.float32], l2: Sequence[float]) -> list[Check]:
+        """Loss, gradient and gap in float64 from the raw features and the weights handed out, float32 (P, C, D), (P, C).
+
+        All in one reading: P optima cost little more than one, since a product with ten columns waits for memory."""
+        several, classes, columns = weight.shape
+        kernel = torch.from_numpy(weight).double().to(self.device).reshape(-1, columns)
+        offset = torch.from_numpy(bias).double().to(self.device).reshape(-1, 1)
+        penalty = torch.tensor(list(l2), dtype=torch.float64, device=self.device)
+        gradient, residual_sum = torch.zeros_like(kernel), torch.zeros_like(offset)
+        loss, hessian = torch.zeros_like(penalty), kernel.new_zeros(several, classes, classes)
         for start, wide in self.rows.chunks(self.device, torch.float64):
             part = slice(start, start + len(wide))
-            logits = torch.addmm(offset[:, None], kernel, wide.T)
-            loss -= float(self.weights[part] @ self._own(logits.log_softmax(0), part))
-            chance = logits.softmax(0)
+            own = self.labels[part].expand(several, 1, -1)
+            logits = torch.addmm(offset, kernel, wide.T).view(several, classes, -1)
+            loss -= logits.log_softmax(1).gather(1, own)[:, 0] @ self.weights[part]
+            chance = logits.softmax(1)
             hessian += _softmax_hessian(chance, self.weights[part])
-            residual = self._residual(chance, part)
-            gradient.addmm_(residual, wide)
-            residual_sum += residual.sum(1)
+            residual = chance.scatter_add_(1, own, torch.full_like(chance[:, :1], -1)).mul_(self.weights[part])
+            gradient.addmm_(residual.view(several * classes, -1), wide)
+            residual_sum += residual.sum(2).view(-1, 1)
         self.flops += 4 * self.count * kernel.numel()
-        standardised = kernel / self.scale.double()
-        gradient = (gradient - residual_sum[:, None] * self.mean.double()) * self.scale.double() + l2 * standardised
-        loss += 0.5 * l2 * float(standardised.square().sum())
-        bias_gap = 0.5 * float(residual_sum @ torch.linalg.solve(_grounded(hessian), residual_sum))
-        gap = float(gradient.square().sum()) / (2 * l2) + bias_gap
-        return loss, max(float(gradient.abs().max()), float(residual_sum.abs().max())), gap
+        standardised = (kernel / self.scale.double()).view(several, classes, columns)
+        gradient = ((gradient - residual_sum * self.mean.double()) * self.scale.double()).view_as(standardised)
+        gradient += penalty[:, None, None] * standardised
+        loss += 0.5 * penalty * standardised.square().sum((1, 2))
+        residual_sum = residual_sum.view(several, classes)
+        newton = torch.linalg.solve(_grounded(hessian), residual_sum)
+        gap = gradient.square().sum((1, 2)) / (2 * penalty) + 0.5 * (residual_sum * newton).sum(1)
+        norm = torch.maximum(gradient.abs().amax((1, 2)), residual_sum.abs().amax(1))
+        return [Check(*values) for values in zip(loss.tolist(), norm.tolist(), gap.tolist(), strict=True)]
 
 
 def _softmax_hessian(chance: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum over rows of diag(p) - p p', (C, C)."""
+    """Weighted sum over rows of diag(p) - p p', (..., C, C), of chance (..., C, N)."""
     weighted = chance * weights
-    return torch.diag(weighted.sum(1)) - weighted @ chance.T
+    return torch.diag_embed(weighted.sum(-1)) - weighted @ chance.mT
 
 
 def _grounded(hessian: Tensor) -> Tensor:
     """The same, made invertible along the constant direction, where it is 0 and no gradient points."""
-    return hessian + hessian.trace().clamp_min(1e-300) / len(hessian) ** 2
+    trace = hessian.diagonal(dim1=-2, dim2=-1).sum(-1).clamp_min(1e-300)
+    return hessian + (trace / hessian.shape[-1] ** 2)[..., None, None]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from headstart.recipes import CNNRecipe, TrainingRecipe
+from headstart.errors import ConfigError
+from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
 
 
 class Muon(Optimizer):
@@ -79,10 +80,14 @@ def build_optimizers(model: nn.Module, recipe: TrainingRecipe) -> list[Optimizer
         optimizers = [SGD(groups, momentum=recipe.bias_momentum, nesterov=True),
                       Muon(filters, recipe.learning_rate, recipe.momentum)]
     else:
-        decayed = [p for _, p in named if p.ndim > 1]
-        others = [p for _, p in named if p.ndim <= 1]  # biases and BatchNorm are not decayed
-        parts = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        parts = [part for part in parts if part["params"]]
+        scales = stage_scales(model, recipe) if isinstance(recipe, TransferRecipe) else {}
+        shared: dict[tuple[float, bool], list[Tensor]] = {}
+        for _, p in named:
+            shared.setdefault((scales.get(id(p), 1.0), p.ndim > 1), []).append(p)  # biases and BatchNorm are not decayed
+        # The recipe's own rate first: it is the one that set_learning_rates reports.
+        order = sorted(shared, key=lambda part: (part[0] != 1.0, -part[0], not part[1]))
+        parts = [{"params": shared[scale, decays], "lr": recipe.learning_rate * scale,
+                  "weight_decay": recipe.weight_decay if decays else 0.0} for scale, decays in order]  # fmt: skip
         if recipe.optimizer == "adamw":
             optimizers = [AdamW(parts, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))]
         else:
@@ -92,6 +97,23 @@ def build_optimizers(model: nn.Module, recipe: TrainingRecipe) -> list[Optimizer
             g["initial_lr"] = g["lr"]
             g.setdefault("lr_ends_at", 1.0)
     return optimizers
+
+
+def stage_scales(model: nn.Module, recipe: TransferRecipe) -> dict[int, float]:
+    """Learning rate of each parameter (by id) over the recipe's: the last stage has 1, each one before it
+    `stage_lr_decay` of its successor's, what lies after the stages (the head) `head_lr_scale`.
+
+    Raises: ConfigError where scales are asked for and the network does not tell its stages."""
+    if not hasattr(model, "stages"):
+        if recipe.stage_lr_decay == recipe.head_lr_scale == 1:
+            return {}
+        raise ConfigError(f"{type(model).__name__} has no stages to give learning rates of their own; set stage_lr_decay = 1 and "
+                          "head_lr_scale = 1 in recipe_changes")  # fmt: skip
+    stages = [found for _, stage in model.stages() if (found := list(stage.parameters()))]  # type: ignore[operator]
+    scales = {id(p): recipe.head_lr_scale for p in model.parameters()}
+    for steps_before_last, stage in enumerate(reversed(stages)):
+        scales |= {id(p): recipe.stage_lr_decay**steps_before_last for p in stage}
+    return scales
 
 
 def set_learning_rates(optimizers: list[Optimizer], step: int, total_steps: int, recipe: TrainingRecipe) -> float:

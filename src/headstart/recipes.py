@@ -17,7 +17,7 @@ from headstart.types import Recipe
 class TrainingRecipe(Recipe):
     """How gradient training goes. Learning rates fall linearly to `final_lr_fraction` after a linear warm-up.
 
-    duration: "7.3 epochs", "300 steps" or "120 seconds"; training.resolve_steps converts it.
+    duration: "7.3 epochs", "300 steps", "120 seconds" or "3 epochs, at least 300 steps"; training.resolve_steps converts it.
     optimizer: "muon" (convolution filters by Muon, all else by SGD), "sgd" or "adamw".
     flip: "alternating" (each image's first side is random, then sides alternate by epoch), "random" or "none".
     translate_pixels: largest random shift in each direction, borders reflected.
@@ -57,7 +57,12 @@ class CNNRecipe(TrainingRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeRecipe(Recipe):
+class ResNetRecipe(TrainingRecipe):
+    """A TrainingRecipe for a ResNet from random weights: all layers learn at one rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogisticRecipe(Recipe):
     """A multinomial logistic regression on frozen, standardised features.
 
     l2_values: candidates, on the weights of standardised features, mean loss; validation chooses by accuracy, then by loss.
@@ -71,6 +76,69 @@ class ProbeRecipe(Recipe):
     max_passes: int = 200
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProbeRecipe(LogisticRecipe):
+    """The regression as a method of its own: a linear probe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KNNRecipe(Recipe):
+    """Votes of the k nearest training images by cosine similarity of frozen features.
+
+    k_values: candidates; validation chooses by accuracy, then by loss. default_k: used where nothing may be selected. A k
+    above the number of training images means all of them.
+    temperature: a neighbour's vote weighs exp(similarity / temperature); None: all votes weigh the same.
+    smoothing: votes spread evenly over the classes before shares are taken; keeps the logarithm finite.
+    """
+
+    k_values: tuple[int, ...]
+    default_k: int = 5
+    temperature: float | None = 0.07
+    smoothing: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRecipe(TrainingRecipe):
+    """A TrainingRecipe for a network that has learned before.
+
+    stage_lr_decay: a stage's learning rate is this times that of the stage after it; the last stage has the recipe's own.
+    head_lr_scale: the new head's learning rate over the last stage's.
+    batchnorm: of the layers that learn. "train": normalise with the batch's statistics and update the stored ones;
+    "frozen": normalise with the stored ones and leave them, in training too. Scales and shifts learn in both.
+    """
+
+    stage_lr_decay: float = 1.0
+    head_lr_scale: float = 1.0
+    batchnorm: str = "train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneRecipe(TransferRecipe):
+    """All layers go on learning under a new head that begins at zero."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartialRecipe(TransferRecipe):
+    """`trainable_from` ("layer4", "layer4.1", ...) and all after it go on learning, the rest is frozen and computed once.
+
+    Each image has two stored views, plain and mirrored: translate_pixels must be 0.
+    """
+
+    trainable_from: str = "layer4"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LPFTRecipe(TransferRecipe, LogisticRecipe):
+    """A logistic regression on frozen features gives the head from which all layers are then fine-tuned.
+
+    Source: Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform out-of-distribution".
+    """
+
+
+# Densest where validation accuracy of ResNet-50 features at 96 px peaks (87.5 % at 0.02, 86.2 % at 0.1, 86.6 % at 0.001).
+_L2_VALUES = (1.0, 0.3, 0.1, 0.05, 0.03, 0.02, 0.015, 0.01, 0.005, 0.002)
+_LEAST = ", at least 300 steps"  # small label budgets have one or two steps an epoch
+
 RECIPES: dict[str, Recipe] = {
     # Learning rate: of two tries at 2 epochs 0.12 gave 88.6 % validation accuracy, 0.24 87.9 %. Activation and widths:
     # docs/negative-results.md. The rest as in cifar10-airbench, not tuned here.
@@ -83,8 +151,26 @@ RECIPES: dict[str, Recipe] = {
         duration="10 epochs", batch_size=500, learning_rate=0.12, momentum=0.6, weight_decay=0.001,
         label_smoothing=0.2, flip="alternating", translate_pixels=2,
     ),
-    # Densest where validation accuracy of ResNet-50 features at 96 px peaks (87.5 % at 0.02, 86.2 % at 0.1, 86.6 % at 0.001).
-    "probe": ProbeRecipe(l2_values=(1.0, 0.3, 0.1, 0.05, 0.03, 0.02, 0.015, 0.01, 0.005, 0.002)),
+    "probe": ProbeRecipe(l2_values=_L2_VALUES),
+    # From here on: usual values, not tuned yet.
+    # Temperature: Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination".
+    "knn": KNNRecipe(k_values=(1, 3, 5, 10, 20, 50, 100)),
+    "finetune": FineTuneRecipe(
+        duration="3 epochs" + _LEAST, batch_size=64, learning_rate=0.01, weight_decay=1e-4, label_smoothing=0.1,
+        warmup_fraction=0.1, translate_pixels=2, stage_lr_decay=0.7,
+    ),
+    "partial": PartialRecipe(
+        duration="5 epochs" + _LEAST, batch_size=64, learning_rate=0.01, weight_decay=1e-4, label_smoothing=0.1,
+        warmup_fraction=0.1,
+    ),
+    "lp_ft": LPFTRecipe(
+        l2_values=_L2_VALUES, duration="3 epochs" + _LEAST, batch_size=64, learning_rate=0.003, weight_decay=1e-4,
+        label_smoothing=0.1, warmup_fraction=0.1, translate_pixels=2, stage_lr_decay=0.7,
+    ),
+    "resnet-scratch": ResNetRecipe(
+        duration="20 epochs" + _LEAST, batch_size=128, learning_rate=0.1, weight_decay=5e-4, label_smoothing=0.1,
+        warmup_fraction=0.1, translate_pixels=4,
+    ),
 }  # fmt: skip
 
 
@@ -130,7 +216,7 @@ def _fit(value: Any, current: Any, kind: str, where: str) -> Any:
     raise ConfigError(f"{where} expects {name}, got {value!r}")
 
 
-_CHOICES = {"optimizer": ("muon", "sgd", "adamw"), "flip": ("alternating", "random", "none")}
+_CHOICES = {"optimizer": ("muon", "sgd", "adamw"), "flip": ("alternating", "random", "none"), "batchnorm": ("train", "frozen")}
 
 
 def check_recipe(recipe: Recipe, where: str) -> None:
@@ -138,18 +224,25 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     for name, choices in _CHOICES.items():
         if hasattr(recipe, name) and getattr(recipe, name) not in choices:
             raise ConfigError(f"{where}: {unknown_name(name, getattr(recipe, name), choices)}")
-    for name in ("learning_rate", "bias_learning_rate", "head_learning_rate", "tolerance", "default_l2"):
-        if hasattr(recipe, name) and not 0 < getattr(recipe, name) < float("inf"):
+    if getattr(recipe, "optimizer", "") == "muon" and not isinstance(recipe, CNNRecipe):
+        raise ConfigError(f"{where}: optimizer 'muon' is for the custom CNN's recipes; choose 'sgd' or 'adamw'")
+    if isinstance(recipe, PartialRecipe) and recipe.translate_pixels:
+        raise ConfigError(f"{where}: recipe field 'translate_pixels' must be 0: the frozen part's output is stored for the "
+                          f"plain and the mirrored image alone; got {recipe.translate_pixels!r}")
+    for name in ("learning_rate", "bias_learning_rate", "head_learning_rate", "tolerance", "default_l2", "temperature",
+                 "smoothing", "stage_lr_decay", "head_lr_scale"):  # fmt: skip
+        if getattr(recipe, name, None) is not None and not 0 < getattr(recipe, name) < float("inf"):
             raise ConfigError(f"{where}: recipe field {name!r} must be above 0, got {getattr(recipe, name)!r}")
-    for name in ("batch_size", "max_passes"):
+    for name in ("batch_size", "max_passes", "default_k"):
         if hasattr(recipe, name) and getattr(recipe, name) < 1:
             raise ConfigError(f"{where}: recipe field {name!r} must be at least 1, got {getattr(recipe, name)!r}")
-    for name in ("momentum", "bias_momentum", "label_smoothing", "warmup_fraction", "final_lr_fraction", "ema_decay"):
+    for name in ("momentum", "bias_momentum", "label_smoothing", "warmup_fraction", "final_lr_fraction", "ema_decay",
+                 "stage_lr_decay"):  # fmt: skip
         if getattr(recipe, name, None) is not None and not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: recipe field {name!r} must lie between 0 and 1, got {getattr(recipe, name)!r}")
     for name in ("weight_decay", "translate_pixels", "whiten_bias_fraction"):
         if hasattr(recipe, name) and getattr(recipe, name) < 0:
             raise ConfigError(f"{where}: recipe field {name!r} must not be negative, got {getattr(recipe, name)!r}")
-    for name in ("l2_values", "widths"):
+    for name in ("l2_values", "widths", "k_values"):
         if hasattr(recipe, name) and (not getattr(recipe, name) or min(getattr(recipe, name)) <= 0):
             raise ConfigError(f"{where}: recipe field {name!r} needs values above 0, got {list(getattr(recipe, name))!r}")

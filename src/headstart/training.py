@@ -1,7 +1,7 @@
 """The one training loop: device, precision, schedule, averaged weights, checkpoints, cost.
 
 The same trial on the same machine, versions and thread count gives the same bits, also when it was stopped and
-resumed: a batch depends on (seed, epoch, position) alone, and a checkpoint after each epoch holds all else.
+resumed: a batch depends on (seed, epoch, position) alone, and a checkpoint after an epoch holds all else.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from headstart.store import write_bytes
 
 # The loss is looked at every so many steps; on a GPU looking means waiting for it.
 _LOOK_EVERY = {"cpu": 1, "cuda": 50}
+# Of the wall time, at most about this share goes into checkpoints: where an epoch is two steps, most ends are not written.
+_CHECKPOINT_SHARE = 0.05
 _TIMED_STEPS = 3  # steps timed to turn a duration in seconds into steps
 
 
@@ -79,7 +81,11 @@ def parse_duration(text: str) -> tuple[float, str]:
 def resolve_steps(duration: str, steps_per_epoch: int, seconds_per_step: Callable[[], float]) -> int:
     """Training steps of a duration, at least one; the only place where durations are converted.
 
+    "3 epochs, at least 300 steps" is the longer of the two: an epoch of a small label budget has few steps.
     seconds_per_step is asked (it times a few steps) only where the duration is in seconds."""
+    duration, _, least = duration.partition(", at least ")
+    if least:
+        return max(resolve_steps(part, steps_per_epoch, seconds_per_step) for part in (duration, least))
     amount, unit = parse_duration(duration)
     if unit == "seconds":
         amount /= seconds_per_step()
@@ -103,7 +109,7 @@ def train(
     """Trains `model` in place and returns it (its averaged weights where the recipe asks for them) with its history.
 
     prepare: batch input -> network input, on the device. evaluate: metrics after each epoch, e.g. val_accuracy.
-    checkpoint: file written after each epoch and resumed from where it exists.
+    checkpoint: file written after epochs (the first, then as often as is cheap) and resumed from where it exists.
     Raises: DivergedError where the loss is not finite."""
     model.to(device)
     model.train()
@@ -122,6 +128,7 @@ def train(
         total_steps = resolve_steps(
             recipe.duration, batches.steps_per_epoch, lambda: _time_steps(model, batches, recipe, prepare, device, precision)
         )
+    due = 0.0  # when the next checkpoint may be written
     with progress.track(what, total_steps, "steps") as bar:
         bar.done = float(done.steps)
         while done.steps < total_steps:
@@ -133,11 +140,12 @@ def train(
                 bar.note(", ".join(f"{name} {value:.3f}" for name, value in done.history[-1].items() if "accuracy" in name))
             done.watch_seconds += time.perf_counter() - start
             done.history[-1]["flops"] = done.flops
-            if checkpoint is not None and done.steps < total_steps:
+            if checkpoint is not None and done.steps < total_steps and (now := time.perf_counter()) >= due:
                 numbers = {"history": done.history, "step": done.steps, "seconds": done.seconds, "examples": done.examples,
                            "watch_seconds": done.watch_seconds, "total_steps": total_steps,
                            "flops_per_example": flops_per_example}
                 _write_checkpoint(checkpoint, model, averaged, optimizers, numbers)
+                due = time.perf_counter() + (time.perf_counter() - now) / _CHECKPOINT_SHARE
     done.flops = round(done.examples * flops_per_example)
     if averaged is not None:
         done.model = averaged.module

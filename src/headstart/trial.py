@@ -15,15 +15,15 @@ import headstart
 from headstart import metrics, store
 from headstart.cost import Stopwatch, peak_memory_bytes, processor_name, reset_peak_memory, usable_cores
 from headstart.data import load_dataset
-from headstart.data.splits import label_subset, validation_split
+from headstart.data.splits import VALIDATION_IMAGES, label_subset, validation_count, validation_split
 from headstart.errors import ConfigError
 from headstart.methods import METHODS, Context, Outcome
+from headstart.methods.frozen import RANDOM_START_SEED
 from headstart.models import preprocessing_of
-from headstart.models.weights import weights_hash
+from headstart.models.weights import random_start_hash, weights_hash
 from headstart.precision import default_device
-from headstart.types import Cost, Dataset, Preprocessing, Result, Trial
+from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
 
-VALIDATION_IMAGES = 5000
 SAMPLE_IMAGES = 5000  # training images on which training accuracy is read, as many as validation has
 
 
@@ -32,7 +32,7 @@ def resolve(trial: Trial, dataset: Dataset) -> dict[str, Any]:
     arm = trial.arm
     value = _plain(trial) | {
         "dataset_fingerprint": dataset.fingerprint,
-        "weights_hash": weights_hash(arm.weights) if arm.weights != "none" else "none",
+        "weights_hash": _start_hash(arm),
         "preprocessing": _plain(preprocessing_of(arm.model, arm.weights, arm.input_pixels)),
         "schema": METHODS[arm.method].schema,
         "validation_images": VALIDATION_IMAGES,
@@ -41,6 +41,14 @@ def resolve(trial: Trial, dataset: Dataset) -> dict[str, Any]:
     for for_people in ("label", "name", "recipe_name"):  # a new name is not a new trial
         value["arm"].pop(for_people)
     return value
+
+
+def _start_hash(arm: Arm) -> str:
+    """What identifies the weights that an arm starts from. Where random weights stay frozen they are part of the arm; else
+    they are drawn from the trial's seed, which stands beside them."""
+    if arm.weights == "none" and METHODS[arm.method].random_control:
+        return random_start_hash(arm.model, RANDOM_START_SEED)
+    return weights_hash(arm.weights, arm.model)
 
 
 def trial_key(resolved: dict[str, Any]) -> str:
@@ -88,8 +96,7 @@ def _run(trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, fol
 def make_context(trial: Trial, dataset: Dataset, weights: str, folder: Path, device: torch.device) -> Context:
     """The trial with its images: which it trains on, which choose, which show its training accuracy."""
     labels, fingerprint = dataset.train.labels, dataset.train.fingerprint
-    train_ids, val_ids = validation_split(labels, fingerprint, VALIDATION_IMAGES if len(labels) > 2 * VALIDATION_IMAGES
-                                          else len(labels) // 10)  # fmt: skip
+    train_ids, val_ids = validation_split(labels, fingerprint, validation_count(len(labels)))
     none = np.zeros(0, dtype=np.int64)
     if trial.phase == "refit":
         if trial.labels_per_class is not None:

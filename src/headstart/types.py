@@ -130,7 +130,8 @@ class Study:
 class Features:
     """Frozen activations of a set of images.
 
-    values: float16 (N, D), memory-mapped. labels: int64 (N,). key: SHA-256 of all that the values depend on.
+    values: float16 (N, D), or (N, H, W, C) where cut inside a network; memory-mapped.
+    labels: int64 (N,). key: SHA-256 of all that the values depend on.
     """
 
     values: NDArray[np.float16]

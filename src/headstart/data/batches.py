@@ -1,17 +1,59 @@
-"""Training batches from images that live on the device as uint8; augmentation is indexing, done there."""
+"""Training batches: from images that live on the device as uint8 (augmentation is indexing, done there), or from stored
+activations of a frozen part of a network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.errors import DataError
 from headstart.seeding import seed_for
 
 
-class ImageBatches:
+class Shuffle:
+    """In which order an epoch looks at `count` images, and which view of each: depends on (seed, epoch) alone.
+
+    flip and translate_pixels: see recipes.TrainingRecipe."""
+
+    def __init__(self, count: int, *, batch_size: int, seed: int, flip: str = "none", translate_pixels: int = 0) -> None:
+        if count == 0:
+            raise DataError("there is no training image; give at least one a class")
+        self.count, self.batch_size = count, min(batch_size, count)
+        self.seed, self.flip, self.translate_pixels = seed, flip, translate_pixels
+        self._first_side = torch.rand(count, generator=self._generator("first side")) < 0.5
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def views(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(order int64 (N,), shifts int64 (2, N), mirrored bool (N,)), each in the order of the epoch."""
+        generator = self._generator("epoch", epoch)
+        order = torch.randperm(self.count, generator=generator)
+        shift = self.translate_pixels
+        shifts = torch.randint(-shift, shift + 1, (2, self.count), generator=generator)
+        if self.flip == "alternating":
+            mirrored = self._first_side[order] ^ (epoch % 2 == 1)
+        elif self.flip == "random":
+            mirrored = torch.rand(self.count, generator=generator) < 0.5
+        else:
+            mirrored = torch.zeros(self.count, dtype=torch.bool)
+        return order, shifts, mirrored
+
+    def parts(self) -> Iterator[slice]:
+        """The batches' places in the epoch; the last one may be partial."""
+        for start in range(0, self.count, self.batch_size):
+            yield slice(start, start + self.batch_size)
+
+    def _generator(self, *purpose: object) -> torch.Generator:
+        return torch.Generator().manual_seed(seed_for(self.seed, "batches", *purpose))
+
+
+class ImageBatches(Shuffle):
     """Shuffled, augmented batches, epoch by epoch; an epoch's batches depend on (seed, epoch) alone.
 
     images: uint8 (N, H, W, 3) on any device. labels: int64 (N,). The last, partial batch is kept.
@@ -21,40 +63,46 @@ class ImageBatches:
     def __init__(
         self, images: Tensor, labels: Tensor, *, batch_size: int, seed: int, flip: str = "none", translate_pixels: int = 0
     ) -> None:
-        if len(images) == 0:
-            raise DataError("there is no training image; give at least one a class")
+        super().__init__(len(images), batch_size=batch_size, seed=seed, flip=flip, translate_pixels=translate_pixels)
         if translate_pixels >= min(images.shape[1:3]):
             raise DataError(f"translate_pixels {translate_pixels} is not below the image size {tuple(images.shape[1:3])}")
         self.images, self.labels = images, labels
-        self.batch_size = min(batch_size, len(images))
-        self.seed, self.flip, self.translate_pixels = seed, flip, translate_pixels
-        self._first_side = torch.rand(len(images), generator=self._generator("first side")) < 0.5
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-len(self.images) // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields (images uint8 (B, H, W, 3), labels int64 (B,)) once through the data."""
-        generator = self._generator("epoch", epoch)
-        order = torch.randperm(len(self.images), generator=generator)
-        count, shift = len(order), self.translate_pixels
-        shifts = torch.randint(-shift, shift + 1, (2, count), generator=generator)
-        if self.flip == "alternating":
-            mirrored = self._first_side[order] ^ (epoch % 2 == 1)
-        elif self.flip == "random":
-            mirrored = torch.rand(count, generator=generator) < 0.5
-        else:
-            mirrored = torch.zeros(count, dtype=torch.bool)
         device = self.images.device
-        order, shifts, mirrored = order.to(device), shifts.to(device), mirrored.to(device)
-        for start in range(0, count, self.batch_size):
-            part = slice(start, start + self.batch_size)
+        order, shifts, mirrored = (part.to(device) for part in self.views(epoch))
+        for part in self.parts():
             rows = order[part]
             yield augment(self.images, rows, shifts[:, part], mirrored[part]), self.labels[rows]
 
-    def _generator(self, *purpose: object) -> torch.Generator:
-        return torch.Generator().manual_seed(seed_for(self.seed, "batches", *purpose))
+
+class ActivationBatches(Shuffle):
+    """Shuffled batches of stored activations: of each image the plain or the mirrored view, by the draws of ImageBatches.
+
+    plain, mirrored: float16 (M, ...), may be memory-mapped; read row by row, never whole. rows: int64 (N,), where the images
+    lie in both. labels: int64 (N,), on the device.
+    """
+
+    def __init__(
+        self, plain: NDArray[np.float16], mirrored: NDArray[np.float16], labels: Tensor, *, rows: NDArray[np.int64],
+        batch_size: int, seed: int, flip: str = "none",
+    ) -> None:  # fmt: skip
+        super().__init__(len(rows), batch_size=batch_size, seed=seed, flip=flip)
+        assert plain.shape == mirrored.shape and len(labels) == len(rows), (plain.shape, mirrored.shape, labels.shape)
+        self.plain, self.mirrored, self.labels, self.rows = plain, mirrored, labels, rows
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields (activations float16 (B, ...), labels int64 (B,)) once through the data, on the labels' device."""
+        order, _, mirrored = self.views(epoch)
+        for part in self.parts():
+            rows, turned = self.rows[order[part].numpy()], mirrored[part].numpy()
+            batch = np.empty((len(rows), *self.plain.shape[1:]), np.float16)
+            for source, chosen in ((self.plain, ~turned), (self.mirrored, turned)):
+                places = np.flatnonzero(chosen)
+                places = places[np.argsort(rows[places])]  # in the file's order: neighbours on disk are read together
+                batch[places] = source[rows[places]]
+            yield torch.from_numpy(batch).to(self.labels.device), self.labels[order[part].to(self.labels.device)]
 
 
 def augment(images: Tensor, ids: Tensor, shifts: Tensor, mirrored: Tensor) -> Tensor:

@@ -19,8 +19,10 @@ from headstart.errors import ConfigError
 
 Ids = NDArray[np.int64]
 
+VALIDATION_IMAGES = 5000
 
-def validation_split(labels: NDArray[np.int64], fingerprint: str, count: int = 5000) -> tuple[Ids, Ids]:
+
+def validation_split(labels: NDArray[np.int64], fingerprint: str, count: int = VALIDATION_IMAGES) -> tuple[Ids, Ids]:
     """(train_ids, val_ids): `count` images for validation, the rest for training; fixed per dataset.
 
     labels: int64 (N,), of the whole training set. Each class gives its exact proportion of `count`, rounded by largest
@@ -43,6 +45,11 @@ def validation_split(labels: NDArray[np.int64], fingerprint: str, count: int = 5
         )
     )
     return np.setdiff1d(np.arange(len(labels)), val_ids), val_ids
+
+
+def validation_count(images: int) -> int:
+    """Images that validation gets of a training set: VALIDATION_IMAGES, of a small set a tenth."""
+    return VALIDATION_IMAGES if images > 2 * VALIDATION_IMAGES else images // 10
 
 
 def label_subset(

@@ -285,18 +285,24 @@ def tensors_hash(state: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def weights_hash(weights: str) -> str:
-    """What identifies weights in a trial's key: "none", the pinned hash of published ones, or a file's SHA-256.
+def weights_hash(weights: str, model: str = "") -> str:
+    """What identifies weights in a trial's and a feature's key: "none", the pinned hash of published ones, or a file's SHA-256.
 
-    weights: "none", "imagenet-keras", "torchvision", "torchvision-v2" (no file is read for these) or a path.
+    weights: "none", "imagenet-keras", "torchvision", "torchvision-v2" (no file is read for these) or a path. model: its
+    name, which picks one of torchvision's files; without it the hash is that of all of them.
     Raises: WeightsError for a missing file."""
     if weights == "none":
         return "none"
     if weights == "imagenet-keras":
         return KERAS_SHA256
-    if weights in TORCHVISION_FILES:  # the model, which stands in the key too, picks the file
-        return store.digest(TORCHVISION_FILES[weights])
+    if weights in TORCHVISION_FILES:
+        return store.digest(TORCHVISION_FILES[weights].get(model, TORCHVISION_FILES[weights]))
     return file_hash(weights)
+
+
+def random_start_hash(model: str, seed: int) -> str:
+    """What identifies the random weights that `load_model(model, "none", seed=seed)` draws."""
+    return store.digest({"random start": 1, "model": model, "seed": seed})
 
 
 def file_hash(path: str | Path) -> str:

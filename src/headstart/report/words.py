@@ -88,7 +88,7 @@ def method_in_words(arm: Mapping[str, Any], model: Mapping[str, Any], trial: Map
     """What was done in an arm, one paragraph an item; says only what the stored recipe says."""
     title = model.get("title", arm["model"])
     size = f" ({count(model['parameters'])} parameters)" if model.get("parameters") else ""
-    told = {"scratch": _scratch, "linear_probe": _probe}.get(arm["method"], _other)(arm, title + size, trial, selected)
+    told = _METHODS.get(arm["method"], _other)(arm, title + size, trial, selected)
     return [sentence for sentence in told if sentence]
 
 
@@ -98,7 +98,9 @@ def _scratch(arm: Mapping[str, Any], model: str, trial: Mapping[str, Any], selec
     blocks = (" Its three blocks of two 3×3 convolutions, max-pooling, batch normalisation and ReLU have "
               f"{listing([str(w) for w in widths])} channels; a global max-pool and a linear layer classify."
               if widths and len(widths) == 3 and arm["model"] == "cnn" else "")  # fmt: skip
-    return [f"{model}, started from random weights; every layer learns, end to end.{blocks}", *_training(recipe)]
+    at = "" if arm["model"] == "cnn" else _at(arm, trial)
+    return [f"{model}, started from random weights; every layer learns, end to end{at}.{blocks}", *_transfer(recipe),
+            *_training(recipe)]  # fmt: skip
 
 
 def _training(recipe: Mapping[str, Any]) -> list[str]:
@@ -131,36 +133,85 @@ def _training(recipe: Mapping[str, Any]) -> list[str]:
 
 
 def _probe(arm: Mapping[str, Any], model: str, trial: Mapping[str, Any], selected: Mapping[str, Any]) -> list[str]:
-    recipe = arm["recipe"]
-    pixels = (trial.get("preprocessing") or {}).get("size_pixels") or arm.get("input_pixels")
-    at = f" at {pixels}×{pixels} pixels" if pixels else ""
-    weights = "random weights, as a control" if arm["weights"] == "none" else f"the weights “{arm['weights']}”"
-    tried = recipe.get("l2_values") or []
-    l2 = selected.get("l2")
-    if l2 is None:
-        choice = f"The L2 penalty is the recipe's default, {recipe.get('default_l2', 0):g}."
-    elif selected.get("validation_accuracy_by_l2") == {}:
-        choice = f"Too few labels to select anything: the L2 penalty is the recipe's default, {l2:g}, written beforehand."
-    else:
-        held_out = "the validation images" if trial.get("labels_per_class") is None else "folds inside the label budget"
-        choice = f"The L2 penalty was chosen on {held_out} among {len(tried)} values: {l2:g}."
     return [
-        f"{model} with {weights}. The backbone is frozen, its batch-normalisation statistics too.",
-        f"Features are computed once for each image{at}, without augmentation, and standardised; the new head on top is a "
-        "multinomial logistic regression, fitted to its optimum.",
-        choice,
+        f"{_frozen(arm, model)} The backbone is frozen, its batch-normalisation statistics too.",
+        f"Features are computed once for each image{_at(arm, trial)}, without augmentation, and standardised; the new head on "
+        "top is a multinomial logistic regression, fitted to its optimum.",
+        _choice("L2 penalty", "l2", arm["recipe"], trial, selected),
     ]  # fmt: skip
 
 
+def _knn(arm: Mapping[str, Any], model: str, trial: Mapping[str, Any], selected: Mapping[str, Any]) -> list[str]:
+    temperature = arm["recipe"].get("temperature")
+    weighed = f", nearer ones weighing more (exp(similarity / {temperature:g}))" if temperature else ", all weighing the same"
+    return [
+        f"{_frozen(arm, model)} Nothing is trained.",
+        f"Features are computed once for each image{_at(arm, trial)}, without augmentation. The training images whose features "
+        f"have the highest cosine similarity vote for their classes{weighed}.",
+        _choice("number of neighbours", "k", arm["recipe"], trial, selected),
+    ]  # fmt: skip
+
+
+def _finetune(arm: Mapping[str, Any], model: str, trial: Mapping[str, Any], selected: Mapping[str, Any]) -> list[str]:
+    return [f"{model}, started from the weights “{arm['weights']}” with a new head that begins at zero; every layer goes on "
+            f"learning{_at(arm, trial)}.", *_transfer(arm["recipe"]), *_training(arm["recipe"])]  # fmt: skip
+
+
+def _partial(arm: Mapping[str, Any], model: str, trial: Mapping[str, Any], selected: Mapping[str, Any]) -> list[str]:
+    start = arm["recipe"].get("trainable_from", "the last stage")
+    return [f"{model}, started from the weights “{arm['weights']}” with a new head that begins at zero. From “{start}” on it "
+            "goes on learning; what lies before is frozen, its batch-normalisation statistics too.",
+            f"The frozen part's output is computed once for each image and its mirror image{_at(arm, trial)}, and kept.",
+            *_transfer(arm["recipe"]), *_training(arm["recipe"])]  # fmt: skip
+
+
+def _lp_ft(arm: Mapping[str, Any], model: str, trial: Mapping[str, Any], selected: Mapping[str, Any]) -> list[str]:
+    return [f"{model}, started from the weights “{arm['weights']}”. First a multinomial logistic regression is fitted on "
+            f"features of the frozen backbone{_at(arm, trial)}; it becomes the head, and then every layer goes on learning.",
+            _choice("L2 penalty", "l2", arm["recipe"], trial, selected), *_transfer(arm["recipe"]),
+            *_training(arm["recipe"])]  # fmt: skip
+
+
+def _frozen(arm: Mapping[str, Any], model: str) -> str:
+    weights = "random weights, as a control" if arm["weights"] == "none" else f"the weights “{arm['weights']}”"
+    return f"{model} with {weights}."
+
+
+def _at(arm: Mapping[str, Any], trial: Mapping[str, Any]) -> str:
+    pixels = (trial.get("preprocessing") or {}).get("size_pixels") or arm.get("input_pixels")
+    return f" at {pixels}×{pixels} pixels" if pixels else ""
+
+
+def _choice(title: str, name: str, recipe: Mapping[str, Any], trial: Mapping[str, Any], selected: Mapping[str, Any]) -> str:
+    """How a hyperparameter with candidates `<name>_values` was chosen."""
+    value = selected.get(name)
+    if value is None:
+        return f"The {title} is the recipe's default, {recipe.get(f'default_{name}', 0):g}."
+    if selected.get(f"validation_accuracy_by_{name}") == {}:
+        return f"Too few labels to select anything: the {title} is the recipe's default, {value:g}, written beforehand."
+    held_out = "the validation images" if trial.get("labels_per_class") is None else "folds inside the label budget"
+    return f"The {title} was chosen on {held_out} among {len(recipe.get(f'{name}_values') or [])} values: {value:g}."
+
+
+def _transfer(recipe: Mapping[str, Any]) -> list[str]:
+    """What a recipe for a pretrained network says beyond any training's."""
+    told = []
+    if (decay := recipe.get("stage_lr_decay", 1)) != 1:
+        told.append(f"Each stage learns at {decay:g} times the rate of the one after it.")
+    if (scale := recipe.get("head_lr_scale", 1)) != 1:
+        told.append(f"The head learns at {scale:g} times the last stage's rate.")
+    norms = {"train": "Batch normalisation of what learns uses each batch's statistics and goes on updating its own.",
+             "frozen": "Batch normalisation keeps the statistics that came with the weights, in training too."}  # fmt: skip
+    return [*told, norms.get(recipe.get("batchnorm", ""), "")]
+
+
+_METHODS = {"scratch": _scratch, "linear_probe": _probe, "knn": _knn, "finetune": _finetune, "partial": _partial, "lp_ft": _lp_ft}
+
+
 def _other(arm: Mapping[str, Any], model: str, trial: Mapping[str, Any], selected: Mapping[str, Any]) -> list[str]:
-    kinds = {
-        "finetune": "every layer goes on learning from there", "partial": "the last stages go on learning, the rest stays frozen",
-        "lp_ft": "first a new head on the frozen backbone, then all layers together",
-        "knn": "no training: an image takes the class of its nearest neighbours among frozen features",
-    }  # fmt: skip
     start = "random weights" if arm["weights"] == "none" else f"the weights “{arm['weights']}”"
     chosen = listing([f"{k} = {v}" for k, v in sorted(selected.items()) if isinstance(v, (int, float, str))])
-    return [f"{model}, started from {start}; {kinds.get(arm['method'], 'method ' + arm['method'])}.",
+    return [f"{model}, started from {start}; method {arm['method']}.",
             *_training(arm["recipe"]), f"Chosen on validation: {chosen}." if chosen else ""]  # fmt: skip
 
 

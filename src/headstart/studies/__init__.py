@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from headstart.data import DATASETS
 from headstart.errors import ConfigError, unknown_name
 from headstart.findings import metric_spec
-from headstart.methods import METHODS
+from headstart.methods import METHODS, check_arm
 from headstart.models import MODELS
 from headstart.precision import FEATURE_PRECISIONS, PRECISIONS
 from headstart.recipes import recipe_named, with_changes
@@ -29,7 +29,7 @@ class _ArmFile(_Strict):
     name: str
     label: str | None = None
     model: str
-    weights: str = "none"
+    weights: str | None = None  # left out: "none", where the method begins at random weights
     method: str
     recipe: str | None = None
     recipe_changes: dict[str, Any] = {}
@@ -200,21 +200,24 @@ def _arm(file: _ArmFile, dataset: str, where: str) -> Arm:
     if file.model not in MODELS:
         raise unknown_name("model", file.model, MODELS)
     method = METHODS[file.method]
-    if method.needs_weights and file.weights == "none":
+    weights, weights_names = file.weights or "none", MODELS[file.model].weights
+    if file.weights is None and method.needs_weights:
+        control = '; weights = "none" is the control on random ones' if method.random_control else ""
         raise ConfigError(f"{where}: arm {file.name!r}: method {file.method!r} needs pretrained weights; set weights, e.g. "
-                          f"weights = \"imagenet-keras\" with model = \"resnet50\"")
-    weights_names = MODELS[file.model].weights
-    if file.weights != "none" and file.weights not in weights_names and not Path(file.weights).is_file():
-        raise unknown_name(f"weights for model {file.model!r}", file.weights, (*weights_names, "a FILE of weights"))
+                          f"weights = \"imagenet-keras\" with model = \"resnet50\"{control}")
+    if weights != "none" and weights not in weights_names and not Path(weights).is_file():
+        raise unknown_name(f"weights for model {file.model!r}", weights, (*weights_names, "a FILE of weights"))
     if file.input_pixels is not None and not 16 <= file.input_pixels <= 1024:
         raise ConfigError(f"{where}: arm {file.name!r}: input_pixels must lie between 16 and 1024, got {file.input_pixels}")
     recipe = recipe_named(file.recipe or method.default_recipe)
     if not isinstance(recipe, method.recipe):
         raise ConfigError(f"{where}: arm {file.name!r}: recipe {file.recipe!r} is not one of method {file.method!r}")
     recipe = with_changes(recipe, file.recipe_changes, f"{where}: arm {file.name!r}")
-    return Arm(name=file.name, label=file.label or file.name, dataset=dataset, model=file.model, weights=file.weights,
+    arm = Arm(name=file.name, label=file.label or file.name, dataset=dataset, model=file.model, weights=weights,
                method=file.method, recipe=recipe, recipe_name=file.recipe or method.default_recipe,
                input_pixels=file.input_pixels)  # fmt: skip
+    check_arm(arm, where)
+    return arm
 
 
 def _claim(file: _ClaimFile, arms: list[str], where: str) -> Claim:

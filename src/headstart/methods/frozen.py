@@ -1,0 +1,77 @@
+"""A frozen backbone's features of the trial's images, and reading a classifier on them: shared by kNN, probe and LP-FT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import features
+from headstart.features import Extraction
+from headstart.methods.base import Context
+from headstart.models import load_model
+from headstart.types import Features, Predictions
+
+RANDOM_START_SEED = 0  # of an untrained backbone: one for all trials, so that its features are computed once
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenFeatures:
+    """Pooled features of the training images, the test images and the mirrored test images."""
+
+    train: Extraction
+    test: Extraction
+    mirrored: Extraction
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds of computing them, cold."""
+        return sum(part.seconds for part in (self.train, self.test, self.mirrored))
+
+    @property
+    def cached_seconds(self) -> float:
+        return sum(part.seconds for part in (self.train, self.test, self.mirrored) if part.was_cached)
+
+    @property
+    def flops(self) -> int:
+        return self.train.flops + self.test.flops + self.mirrored.flops
+
+
+def training_features(context: Context) -> Extraction:
+    """Of all training images (labels are not looked at), from the cache where it has them."""
+    return _extract(context, "training")
+
+
+def frozen_features(context: Context) -> FrozenFeatures:
+    """All three parts; their cold seconds are put down as the trial's phase "features"."""
+    found = FrozenFeatures(train=_extract(context, "training"), test=_extract(context, "test"),
+                           mirrored=_extract(context, "test", mirrored=True))  # fmt: skip
+    context.watch.carry("features", found.seconds)
+    return found
+
+
+def _extract(context: Context, part: str, mirrored: bool = False) -> Extraction:
+    arm, data = context.trial.arm, context.dataset
+    model = load_model(arm.model, arm.weights, seed=RANDOM_START_SEED, image_pixels=arm.input_pixels)
+    return features.extract(
+        model, data.train if part == "training" else data.test, weights_hash=context.weights_hash, mirrored=mirrored,
+        precision=context.trial.feature_precision, device=context.device, calibration=data.train,
+        what=f"{arm.model} features of the {'mirrored ' if mirrored else ''}{part} images",
+    )  # fmt: skip
+
+
+def read_all(
+    context: Context, found: FrozenFeatures, logits: Callable[[Features, NDArray[np.int64] | None], NDArray[np.float32]]
+) -> dict[str, Predictions]:
+    """Predictions on the training sample, validation (where there is one) and test (both views).
+
+    logits(features, ids): float32 (len(ids), C), of all rows where ids is None."""
+    train, test = found.train.features, found.test.features
+    parts = {name: Predictions(logits=logits(train, ids), labels=train.labels[ids], example_ids=ids)
+             for name, ids in (("train", context.sample_ids), ("val", context.val_ids)) if len(ids)}  # fmt: skip
+    plain = logits(test, None)
+    parts["test"] = Predictions(logits=plain, labels=test.labels, example_ids=np.arange(len(test.labels)),
+                                flip_logits=(plain + logits(found.mirrored.features, None)) * np.float32(0.5))  # fmt: skip
+    return parts

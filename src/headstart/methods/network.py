@@ -1,0 +1,134 @@
+"""Training a whole network on images and reading it: what `scratch`, `finetune` and `lp_ft` have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headstart import metrics
+from headstart.data.batches import ImageBatches
+from headstart.errors import ConfigError
+from headstart.inference import predict_logits
+from headstart.methods.base import Context, Outcome
+from headstart.models import MODELS, load_model
+from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
+from headstart.seeding import seed_for
+from headstart.training import Training, train
+from headstart.types import Predictions
+
+
+def build_network(context: Context) -> nn.Module:
+    """The arm's network with its weights and a head for the trial's classes; random parts are this trial's own."""
+    arm = context.trial.arm
+    options = {"widths": arm.recipe.widths} if isinstance(arm.recipe, CNNRecipe) else {}
+    return load_model(
+        arm.model, arm.weights, num_classes=context.num_classes, seed=seed_for(context.trial.seed, "weights"),
+        image_pixels=arm.input_pixels or (context.dataset.train.images.shape[1] if arm.model == "cnn" else None), **options,
+    )  # fmt: skip
+
+
+def head_of(context: Context, model: nn.Module) -> nn.Linear:
+    """The classifier of the arm's network."""
+    head = model.get_submodule(MODELS[context.trial.arm.model].head)
+    assert isinstance(head, nn.Linear)
+    return head
+
+
+def zero_head(context: Context, model: nn.Module) -> None:
+    """Lets the new head begin at zero: the first gradients of the backbone are then zero too, not those of a random head."""
+    head = head_of(context, model)
+    nn.init.zeros_(head.weight)
+    if head.bias is not None:
+        nn.init.zeros_(head.bias)
+
+
+def set_policy(model: nn.Module, recipe: TrainingRecipe, trainable_from: str = "stem") -> None:
+    """Freezes what a recipe freezes: layers before `trainable_from`, and BatchNorm statistics where it says so.
+
+    Raises: ConfigError for a stage that the network does not have, or a network that cannot be frozen in part."""
+    keep = isinstance(recipe, TransferRecipe) and recipe.batchnorm == "frozen"
+    if not hasattr(model, "set_trainable"):
+        if keep or trainable_from != "stem":
+            raise ConfigError(f"{type(model).__name__} cannot be frozen in part; use a ResNet, or method \"finetune\" with "
+                              "batchnorm = \"train\"")  # fmt: skip
+        return
+    try:
+        model.set_trainable(trainable_from, keep_statistics=keep)  # type: ignore[operator]
+    except ValueError as error:
+        raise ConfigError(f"recipe field 'trainable_from': {error}") from error
+
+
+def train_on_images(context: Context, model: nn.Module, recipe: TrainingRecipe) -> Training:
+    """Trains on the trial's images, augmented in their own size, then resized on the device; validates after each epoch."""
+    trial, device, train_set = context.trial, context.device, context.dataset.train
+    with context.watch.phase("prepare"):
+        images = torch.from_numpy(np.ascontiguousarray(train_set.images[context.train_ids])).to(device)
+        labels = torch.from_numpy(train_set.labels[context.train_ids]).to(device)
+    batches = ImageBatches(
+        images, labels, batch_size=recipe.batch_size, seed=trial.seed, flip=recipe.flip,
+        translate_pixels=recipe.translate_pixels,
+    )  # fmt: skip
+    val_images, val_labels = train_set.images[context.val_ids], train_set.labels[context.val_ids]
+
+    def prepare(batch: Tensor) -> Tensor:
+        return preprocess(batch, preprocessing_carried_by(model), device=device)
+
+    def evaluate(current: nn.Module) -> dict[str, float]:
+        logits = predict_logits(current, val_images, device=device, precision=trial.precision)
+        return {"val_accuracy": metrics.accuracy(logits, val_labels),
+                "val_nll": metrics.negative_log_likelihood(logits, val_labels)}  # fmt: skip
+
+    done = train(
+        model, batches, recipe, prepare=prepare, device=device, precision=trial.precision,
+        checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if len(val_labels) else None, what=context.what,
+    )  # fmt: skip
+    context.watch.carry("train", done.seconds)
+    context.watch.carry("validate", done.watch_seconds)
+    return done
+
+
+def read_network(context: Context, done: Training) -> Outcome:
+    """The outcome of a trained network, read on the training sample, validation and test (both views)."""
+    with context.watch.phase("evaluate"):
+        predictions = _read_all(done.model, context)
+    return Outcome(
+        predictions=predictions, history=done.history, examples=done.examples, flops=done.flops,
+        state=done.model.state_dict(), architecture=_architecture(context),
+    )  # fmt: skip
+
+
+def shift_history(history: list[dict[str, float]], seconds: float, flops: int) -> None:
+    """Adds to each row what was spent before training began: frozen features and a head found on them."""
+    for row in history:
+        row["seconds"] += seconds
+        row["flops"] += flops
+
+
+def _architecture(context: Context) -> dict[str, Any]:
+    arm = context.trial.arm
+    found: dict[str, Any] = {"model": arm.model, "num_classes": context.num_classes, "input_pixels": arm.input_pixels}
+    if isinstance(arm.recipe, CNNRecipe):
+        found |= {"widths": list(arm.recipe.widths), "image_pixels": int(context.dataset.train.images.shape[1])}
+    return found
+
+
+def _read_all(model: nn.Module, context: Context) -> dict[str, Predictions]:
+    train_set, test_set = context.dataset.train, context.dataset.test
+
+    def logits(images: np.ndarray, mirrored: bool = False) -> np.ndarray:
+        return predict_logits(model, images, device=context.device, precision=context.trial.precision, mirrored=mirrored)
+
+    parts = {}
+    for part, ids in (("train", context.sample_ids), ("val", context.val_ids)):
+        if len(ids):
+            parts[part] = Predictions(logits=logits(train_set.images[ids]), labels=train_set.labels[ids], example_ids=ids)
+    plain = logits(test_set.images)
+    parts["test"] = Predictions(
+        logits=plain, labels=test_set.labels, example_ids=np.arange(len(test_set)),
+        flip_logits=(plain + logits(test_set.images, mirrored=True)) / 2,
+    )  # fmt: skip
+    return parts

@@ -1,0 +1,106 @@
+"""A frozen ResNet in bf16 on a CPU: each convolution with its shortcut and ReLU in one pass over memory.
+
+The convolutions are oneDNN's, through the operators that torch's own compiler generates (no compiler is needed to call
+them); their weights are brought into oneDNN's order once. A 1x1 convolution of stride 2 reads every second pixel of every
+second row: those are picked first, once for all that read them.
+
+ResNet-50, ImageNet weights, batches of 64, 1 thread of an AMD EPYC 9004 (2 cores, shared), 23 November 2026, torch 2.13:
+
+| against the plain bf16 network                                        | 96 px  | 128 px |
+|-----------------------------------------------------------------------|--------|--------|
+| images/s, medians of 8 alternating runs                               | 1.11 x | 1.14 x |
+| another run, medians of 7                                             | 1.13 x |        |
+| the same run, strides left to the convolutions                        | 1.08 x |        |
+| the same run, and weights not reordered                               | 1.02 x |        |
+
+Values are as near to float32's as the plain network's: relative distance 0.0212 and 0.0212 (192 CIFAR-10 images, 96 px), and
+0.008 from each other (convolution and sum with the shortcut are rounded to bf16 together here, one by one there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from headstart.models.resnet import ResNet
+
+
+def has_fused_operators() -> bool:
+    """Whether this torch and this processor have oneDNN's fused bf16 convolutions."""
+    operators = torch.ops.mkldnn
+    wanted = ("_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight", "_is_mkldnn_bf16_supported")
+    return torch.backends.mkldnn.is_available() and all(hasattr(operators, name) for name in wanted) and (
+        operators._is_mkldnn_bf16_supported())  # fmt: skip
+
+
+def fuse(folded: nn.Module, cut: str = "pool") -> Callable[[Tensor], Tensor] | None:
+    """Network inputs (N, 3, S, S) of any float type -> float32 features (N, D), at an inner cut (N, H, W, C); for inference
+    mode.
+
+    folded: from `fold_batchnorm`, on the CPU, bf16, channels_last; its weights are taken over. cut: one of the network's.
+    None where it is no ResNet or `has_fused_operators` is false: then the plain network is all there is."""
+    if not isinstance(folded, ResNet) or not has_fused_operators():
+        return None
+    names = [name for name, _ in folded.units()]
+    last = max(place for place, name in enumerate(names) if name == cut or name.startswith(f"{cut}."))
+    stem = _Convolution(folded.conv1)
+    steps: list[Callable[[Tensor], Tensor]] = [folded.maxpool]
+    steps += [_Block(*block) for block in folded_blocks(folded)]
+    steps += [folded.avgpool]
+
+    def run(x: Tensor) -> Tensor:
+        x = stem(x.to(torch.bfloat16), relu=True)
+        for step in steps[: last + 1]:
+            x = step(x)
+        return x.float() if cut == "pool" else x.float().permute(0, 2, 3, 1)
+
+    return run
+
+
+def folded_blocks(folded: ResNet) -> Iterator[tuple[list[nn.Conv2d], nn.Conv2d | None]]:
+    """Each residual block's convolutions in order, and its shortcut's (None: the block's input itself)."""
+    for name, block in folded.units():
+        if not name.startswith("layer"):
+            continue
+        convolutions = [block.get_submodule(f"conv{number}") for number in (1, 2, 3) if hasattr(block, f"conv{number}")]
+        yield convolutions, block.downsample[0] if block.downsample is not None else None  # type: ignore
+
+
+class _Convolution:
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        self.weight, self.bias = convolution.weight, convolution.bias
+        self.padding, self.dilation = list(convolution.padding), list(convolution.dilation)  # type: ignore[arg-type]
+        self.step = convolution.stride[0] if convolution.kernel_size == (1, 1) else 1  # of the pixels that it reads
+        self.stride = [1, 1] if self.step > 1 else list(convolution.stride)
+
+    def _weight_for(self, x: Tensor) -> Tensor:
+        if not self.weight.is_mkldnn:
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, self.padding, self.stride, self.dilation, 1, list(x.shape))  # fmt: skip
+        return self.weight
+
+    def __call__(self, x: Tensor, *, relu: bool) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, self._weight_for(x), self.bias, self.padding, self.stride, self.dilation, 1, "relu" if relu else "none", [], "")
+
+    def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
+        """ReLU of shortcut + convolution, written over the shortcut."""
+        return torch.ops.mkldnn._convolution_pointwise_(
+            shortcut, x, self._weight_for(x), self.bias, self.padding, self.stride, self.dilation, 1, "add", 1.0, "relu", [], "")
+
+
+class _Block:
+    def __init__(self, convolutions: list[nn.Conv2d], shortcut: nn.Conv2d | None) -> None:
+        self.first, *self.middle, self.last = [_Convolution(convolution) for convolution in convolutions]
+        self.shortcut = None if shortcut is None else _Convolution(shortcut)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        picked = x
+        if self.shortcut is not None and (step := self.shortcut.step) > 1:
+            picked = x[:, :, ::step, ::step].contiguous(memory_format=torch.channels_last)
+        out = self.first(picked if self.first.step > 1 else x, relu=True)
+        for convolution in self.middle:
+            out = convolution(out, relu=True)
+        return self.last.add_to(x if self.shortcut is None else self.shortcut(picked, relu=False), out)
