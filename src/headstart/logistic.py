@@ -4,16 +4,20 @@ The objective is scikit-learn's (its C is 1 / (l2 * N)): weighted mean cross-ent
 standardised over the training rows, biases unpenalised. Strong to weak l2, each started from a linear extrapolation (in
 log l2) of the two before it.
 
-The method: L-BFGS whose initial inverse Hessian is one Cholesky factor a path value, of a * S + l2 * I, where S is the
-Gram matrix of rows drawn in proportion to p (1 - p) and a the mean curvature of the softmax; its curvature pairs are kept
-along the path, since changing l2 changes their part of the gradient exactly. Logits are linear in the step, so the line
-search is exact and reads no features: an iteration is one product X d and one product X' r.
+The method: L-BFGS whose initial inverse Hessian is one Cholesky factor for each l2, of a * S + l2 * I, where S is the
+Gram matrix of rows drawn in proportion to 1 - sum p^2 and a the mean curvature of the softmax. Its curvature pairs are kept
+along the path: a change of l2 changes their part of the gradient by a known amount. Logits are linear in the step, so the
+line search is exact and reads no features: an iteration is one product X d and one product X' r. At the end the whole
+path is checked in float64, in one reading.
 
-Tried, passes over 10,000 or 45,000 x 2,048 made-up features until the gap is <= 1e-6 of the loss (2 cores, 2026):
-unpreconditioned L-BFGS is what scikit-learn does (thousands); Boehning's bound 0.5 * X'X / N as S: 750 for 7 values of 10;
-rows weighted by p (1 - p): 190 for all 10; + extrapolation: 105. With 8,192 sampled rows at l2 = 1e-3 of 45,000: unit
-steps with a search only on failure 44, exact line search 24; nine factors (an eigenvalue of the softmax curvature each) or
-ten per-class Gram matrices: 22 to 24, so one factor stays.
+What each idea gave, in passes over all features until the gap is <= 1e-6 of the loss (2026-11-23):
+- made-up, nearly separable 10,000 x 2,048, the first 7 of 10 values of logspace(0.5, -4): Boehning's bound X'X / 2N as S
+  751, rows weighted by how undecided they are 90; less separable, all 10 values: 190, with extrapolation 105.
+- made-up 45,000 x 2,048, 8,192 rows drawn, l2 = 1e-3 alone: a search only where the unit step fails 44, the exact line
+  search 24; no further gain from nine factors (one for each eigenvalue of the softmax's curvature) or ten Gram matrices
+  (one a class). Extrapolated probabilities as weights of S: worse (157 against 105 passes), they are too sure.
+- ResNet-50 features of 45,000 CIFAR-10 images at 96 px, gap <= 1e-4, logspace(0.5, -4): 60 pairs kept 359, 200 pairs
+  297; 1 to 0.002 in 10 values: 20 pairs 122, 100 pairs 110, that is 17 s on one core of an AMD EPYC (AVX512-BF16).
 """
 
 from __future__ import annotations

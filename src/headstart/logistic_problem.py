@@ -307,7 +307,7 @@ class Problem:
                 self._add_gram(gram, torch.cat(held))
                 held, waiting = [], 0
         if self.count > draws:
-            # Few draws make small eigenvalues too small and the steps too long (0.37 instead of 0.42 of the first try).
+            # Few draws make small eigenvalues too small and the steps too long: the line search then cuts them to a third.
             level = 0.1 * float(gram.diagonal().mean())
             gram.mul_(0.9).diagonal().add_(level)
         return gram
