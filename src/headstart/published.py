@@ -27,7 +27,7 @@ def publish(study_folder: Path, target: Path) -> tuple[int, int]:
     Trials that are there already stay as they are. Raises: StoreError where nothing is finished or target cannot be written."""
     trials = examples.newest(store.finished_trials(Path(study_folder)))
     if not trials:
-        raise StoreError(f"{study_folder} holds no finished trial to publish; run `headstart study` with --out {study_folder} first")
+        raise StoreError(f"{study_folder} holds no finished trial to publish; run `headstart study --out {study_folder}` first")
     new = 0
     for folder, result in trials:
         there = Path(target) / result.key
