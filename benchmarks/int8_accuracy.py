@@ -66,10 +66,12 @@ def probe_accuracies(pixels: int, train_images: int | None, cache: AbstractConte
                 logits = predict_logits(values.values, fit.weight, fit.bias, ids=val_ids)
                 scores[precision].append(metrics.accuracy(logits, train.labels[val_ids]))
         differences = np.subtract(scores["int8"], scores["bf16"])
-        rows.append({"name": "all" if budget is None else str(budget), "subsets": len(differences),
-                     "validation_images": len(val_ids), "bf16": float(np.mean(scores["bf16"])), "int8": float(np.mean(scores["int8"])), "scores": scores,
-                     "difference_points": 100 * float(differences.mean()),
-                     "cosine": _cosine(found["int8"].values, found["bf16"].values)})  # fmt: skip
+        rows.append({
+            "name": "all" if budget is None else str(budget), "subsets": len(differences), "validation_images": len(val_ids),
+            "bf16": float(np.mean(scores["bf16"])), "int8": float(np.mean(scores["int8"])), "scores": scores,
+            "difference_points": 100 * float(differences.mean()),
+            "cosine": _cosine(found["int8"].values, found["bf16"].values),
+        })  # fmt: skip
     return rows
 
 
