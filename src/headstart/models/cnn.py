@@ -43,7 +43,7 @@ class ConvBlock(nn.Module):
 
     (N, in_channels, H, W) -> (N, out_channels, H // 2, W // 2)."""
 
-    def __init__(self, in_channels: int, out_channels: int, activation: str, norm_momentum: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int, activation: str = "relu", norm_momentum: float = 0.4) -> None:
         super().__init__()
         self.activation = _ACTIVATIONS[activation]
         self.conv1 = _identity_conv(in_channels, out_channels)
