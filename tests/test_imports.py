@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 FLOORS = {
     "errors": 0, "types": 0, "seeding": 0,
     "progress": 1, "store": 1, "recipes": 1, "metrics": 1, "stats": 1, "cost": 1, "allocator": 1, "precision": 1, "mapped": 1,
-    "data": 1, "models": 1,
+    "duplicates": 1, "intake": 1, "data": 1, "models": 1,
     "logistic": 2, "logistic_problem": 2, "optimizers": 2, "inference": 2, "training": 2, "features": 2, "quantised": 2,
     "efficiency": 2, "pairing": 2,
     "examples": 2, "curves": 2, "ledger": 2, "findings": 2, "plots": 2,
