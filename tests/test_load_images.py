@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from headstart.data import load_dataset, load_images
+from headstart.data.splits import validation_split
 from headstart.errors import ConfigError, DataError
 
 
@@ -184,6 +185,25 @@ def test_the_second_loading_reads_no_image(folder, monkeypatch):
     again = load_dataset(folder)
     assert again.fingerprint == first.fingerprint and isinstance(again.train.images, np.memmap)
     assert np.array_equal(again.train.images, first.train.images)
+
+
+def test_near_duplicates_stay_out_of_validation_or_together_in_it(tmp_path, monkeypatch):
+    images = load_dataset("cifar10").train.images[:80]
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    for number, image in enumerate(images):
+        home = tmp_path / "photos" / ("cat", "dog")[number % 2]
+        home.mkdir(parents=True, exist_ok=True)
+        for copy in range(3):  # a burst: each a little brighter
+            Image.fromarray(np.clip(image.astype(int) + 3 * copy, 0, 255).astype(np.uint8)).save(home / f"{number}_{copy}.png")
+    train = load_images(tmp_path / "photos").train
+    assert train.groups is not None and np.bincount(np.unique(train.groups, return_counts=True)[1]).tolist() == [0, 0, 0, 64]
+    train_ids, val_ids = validation_split(train.labels, train.fingerprint, 24, train.groups)
+    assert not set(train.groups[train_ids]) & set(train.groups[val_ids])
+    assert len(train_ids) + len(val_ids) == 192 and np.bincount(train.labels[val_ids]).tolist() == [12, 12]
+
+
+def test_images_without_copies_have_no_groups(folder):
+    assert load_dataset(folder).train.groups is None
 
 
 def test_a_changed_file_is_noticed(folder):

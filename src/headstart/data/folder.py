@@ -6,6 +6,8 @@ sizes and times.
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +46,21 @@ def load_images(
     home = store.cache_folder() / "datasets" / "folders" / store.digest(identity)[:32]
     with store.lock(home.parent / f"{home.name}.lock", f"the dataset of {source.root}", wait_seconds=24 * 3600):
         try:
-            return arrays.read_dataset(home)
+            return _read(home)
         except DataError:  # not there, or damaged: made from the pictures
-            return _assemble(home, pictures)
+            _assemble(home, pictures)
+            return _read(home)
+
+
+def _read(home: Path) -> Dataset:
+    dataset = arrays.read_dataset(home)
+    try:
+        groups = np.load(home / "train_groups.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{home / 'train_groups.npy'} cannot be read ({error})") from error
+    # Without a pair that belongs together the split is that of a dataset without groups.
+    kept = groups if len(np.unique(groups)) < len(groups) else None
+    return replace(dataset, train=replace(dataset.train, groups=kept))
 
 
 def _tell(pictures: intake.Pictures) -> None:
@@ -62,7 +76,7 @@ def _tell(pictures: intake.Pictures) -> None:
         say(f"{root}: class names {names} " + ("are read as one class" if mixed.merged else "look like one class; rename them"))
 
 
-def _assemble(home: Path, pictures: intake.Pictures) -> Dataset:
+def _assemble(home: Path, pictures: intake.Pictures) -> None:
     division = intake.divide(pictures)
     test_part = "test" if (division.parts == "test").any() else "val"
     is_test = division.parts == test_part
@@ -76,10 +90,12 @@ def _assemble(home: Path, pictures: intake.Pictures) -> Dataset:
         _write_rows(parts[-1], pictures.images, division.places[chosen])
         images = np.memmap(parts[-1], np.uint8, "r", shape=(int(chosen.sum()), *pictures.images.shape[1:]))
         sets[part] = arrays.image_set(images, division.labels[chosen], division.class_names)
+    groups = io.BytesIO()
+    np.save(groups, division.units[~is_test], allow_pickle=False)
+    store.write_bytes(home / "train_groups.npy", groups.getvalue())
     arrays.write_dataset(home, arrays.dataset(name, name, f"images in the folder {name}", sets["train"], sets["test"]))
     for file in parts:
         file.unlink(missing_ok=True)
-    return arrays.read_dataset(home)
 
 
 def _write_rows(path: Path, images: NDArray[np.uint8], places: NDArray[np.int64]) -> None:
