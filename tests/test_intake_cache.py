@@ -110,6 +110,16 @@ def test_a_record_cut_off_in_its_last_line_is_used_up_to_it(folder, cache):
     assert _decode(folder).decoded_now == 0
 
 
+@pytest.mark.parametrize("name", ["squares.u8", "small.u8", "facts.jsonl"])
+def test_a_state_that_lost_something_is_made_again(folder, cache, name):
+    _decode(folder)
+    (state,) = (path.parent for path in (cache / "pictures").glob("*/*/meta.json"))
+    (state / name).unlink()
+    found = _decode(folder)
+    assert found.decoded_now == 32
+    assert all(np.array_equal(found.images[place], decode_image(found.source.entries[place].path)) for place in found.readable)
+
+
 def test_equal_pictures_have_equal_digests_whatever_their_files(folder, images):
     Image.fromarray(images[0]).save(folder / "dog" / "copy.bmp")
     found = _decode(folder)

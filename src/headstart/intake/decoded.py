@@ -33,7 +33,7 @@ from headstart import progress, store
 from headstart.duplicates import SMALL_PIXELS
 from headstart.errors import ConfigError
 from headstart.intake.decode import DEFAULT_LIMITS, Limits, UnreadableError, decode, known_formats, quiet_pillow, square
-from headstart.intake.sources import Entry, Source
+from headstart.intake.sources import Entry, Source, printable
 
 SCHEMA = 1  # raised when the same file would give other pixels or facts
 _BATCH = 256  # files between two records
@@ -94,13 +94,13 @@ def decode_source(source: Source, image_pixels: int, limits: Limits = DEFAULT_LI
         raise ConfigError(f"image_pixels is {image_pixels}; it must be at least 1")
     size = SMALL_PIXELS * SMALL_PIXELS * 3 + image_pixels * image_pixels * 3
     decoder = [SCHEMA, PIL.__version__, known_formats(), asdict(limits)]
-    home = store.cache_folder() / "pictures" / store.digest([str(source.root.resolve()), image_pixels, decoder])[:32]
+    home = store.cache_folder() / "pictures" / store.digest([printable(str(source.root.resolve())), image_pixels, decoder])[:32]
     states = [_state(entry) for entry in source.entries]
     key = store.digest([[fact.name, fact.bytes, fact.mtime_ns] for fact in states] + decoder + [image_pixels])
     folder = home / key[:16]
     decoded_now = 0
     with store.lock(home / "lock", f"the cache of {source.root}", wait_seconds=24 * 3600):
-        if not (folder / "meta.json").exists():
+        if not _is_whole(folder, len(states), image_pixels):
             store.require_space(home, size * len(states), f"{len(states):,} decoded images")
             decoded_now = _fill(folder, source, states, image_pixels, limits)
         for other in home.iterdir():
@@ -111,6 +111,17 @@ def decode_source(source: Source, image_pixels: int, limits: Limits = DEFAULT_LI
         source=source, facts=tuple(facts[place] for place in range(len(states))), key=key, decoded_now=decoded_now,
         images=_rows(folder / "squares.u8", len(states), image_pixels), small=_rows(folder / "small.u8", len(states), SMALL_PIXELS),
     )  # fmt: skip
+
+
+def _is_whole(folder: Path, count: int, image_pixels: int) -> bool:
+    """Whether a state was finished and nothing of it was lost since."""
+    try:
+        sizes = [(folder / name).stat().st_size for name in ("squares.u8", "small.u8")]
+    except OSError:
+        return False
+    places = {place for place, _ in _stored_facts(folder)}
+    return (folder / "meta.json").exists() and sizes == [count * side**2 * 3 for side in (image_pixels, SMALL_PIXELS)] \
+        and places == set(range(count))  # fmt: skip
 
 
 def _rows(path: Path, count: int, side: int) -> NDArray[np.uint8]:
@@ -138,13 +149,20 @@ def _stored_facts(folder: Path) -> Iterator[tuple[int, Facts]]:
         yield place, Facts(**fact | {"notes": tuple(fact["notes"])})
 
 
+def _holds_row(folder: Path, place: int, sides: dict[str, int]) -> bool:
+    try:
+        return all((folder / name).stat().st_size >= (place + 1) * side**2 * 3 for name, side in sides.items())
+    except OSError:
+        return False
+
+
 def _fill(folder: Path, source: Source, states: Sequence[Facts], image_pixels: int, limits: Limits) -> int:
     """Makes every row, and meta.json last; returns how many files were decoded."""
     folder.mkdir(parents=True, exist_ok=True)
     sides = {"squares.u8": image_pixels, "small.u8": SMALL_PIXELS}
     earlier = [*(other for other in sorted(folder.parent.iterdir()) if other != folder), folder]  # its own rows count most
     known = {(fact.name, fact.bytes, fact.mtime_ns): (other, place, fact) for other in earlier
-             for place, fact in _stored_facts(other)}  # fmt: skip
+             for place, fact in _stored_facts(other) if _holds_row(other, place, sides)}  # fmt: skip
     for name, side in sides.items():
         (folder / name).touch()
         os.truncate(folder / name, len(states) * side * side * 3)
@@ -156,7 +174,7 @@ def _fill(folder: Path, source: Source, states: Sequence[Facts], image_pixels: i
             lines = []
             for place, fact, square_bytes, small_bytes in done:
                 for file, content in ((squares, square_bytes), (smalls, small_bytes)):
-                    file.seek(place * (len(content) or 1))
+                    file.seek(place * len(content))
                     file.write(content)
                 lines.append(json.dumps([place, asdict(fact)]) + "\n")
             for file in (squares, smalls):
