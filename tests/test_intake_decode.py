@@ -180,7 +180,7 @@ def test_half_a_file_is_no_image(photo, format):
 
 def test_a_bomb_is_refused_by_its_header():
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + b"\0\0\0\x09IDAT"
     with pytest.raises(UnreadableError, match=r"\(900,000,000 pixels; at most 89,478,485 are decoded\)"):
         decode_image(b"\x89PNG\r\n\x1a\n" + chunk)
 

@@ -20,10 +20,11 @@ def labelled_units(draw):
     """Labels (each class at least once), units (which may join several classes) and digests."""
     classes = draw(st.integers(1, 6))
     count = draw(st.integers(classes, 60))
-    labels = list(range(classes)) + draw(st.lists(st.integers(0, classes - 1), min_size=count - classes, max_size=count - classes))
-    units = draw(st.lists(st.integers(0, draw(st.integers(0, count))), min_size=count, max_size=count))
-    digests = [f"{number:08x}" for number in draw(st.lists(st.integers(0, 2**32 - 1), min_size=count, max_size=count, unique=True))]
-    return np.array(labels, np.int64), np.array(units, np.int64), digests
+    units = draw(st.integers(1, count))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))  # drawing each number through Hypothesis takes ten times as long
+    weights = rng.dirichlet(np.full(units, draw(st.sampled_from([0.1, 1.0, 100.0]))))  # from one huge unit to equal ones
+    labels = rng.permutation(np.concatenate([np.arange(classes), rng.integers(0, classes, count - classes)]))
+    return labels, rng.choice(units, count, p=weights), [f"{number:08x}" for number in rng.permutation(10**4)[:count]]
 
 
 @settings(max_examples=1000, deadline=None)

@@ -28,7 +28,7 @@ def test_planted_wrong_labels_are_found(digits):
     folds = fold_numbers(labels, np.arange(len(labels)))
     found = suspected_label_errors(labels, cross_validated_probabilities(values, labels, folds, num_classes=10))
     hits = np.isin(found.places, wrong)
-    assert hits.sum() >= 57 and len(found) <= 75
+    assert hits.sum() >= 57 and len(found) <= 80
     assert (found.suggested[hits] == true[found.places[hits]]).mean() > 0.9
     assert (np.diff(found.given_probability) >= 0).all()  # the surest first
     assert (found.suggested_probability[hits] > found.given_probability[hits]).all()

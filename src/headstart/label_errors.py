@@ -18,6 +18,9 @@ from headstart.errors import ConfigError, DataError
 
 FOLDS = 5
 L2_VALUES = (1.0, 0.3, 0.1, 0.03, 0.01)
+# Of 60 wrong labels among scikit-learn's 1,797 handwritten digits it finds 59 in 73 suspects; cleanlab's default
+# "prune_by_noise_rate" 55 in 67, "both" 54 in 59, "confident_learning" 50 in 54. A person looks at them: missing one is worse.
+_FILTER = "prune_by_class"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,6 @@ def suspected_label_errors(labels: ArrayLike, probabilities: ArrayLike) -> Suspe
     """The suspects among labelled images, given probabilities from classifiers that were fitted without them.
 
     labels: (N,) in [0, C). probabilities: (N, C), rows sum to 1, out of sample.
-    cleanlab's "both" filter: what pruning by noise rate and by class agree on.
     Raises: ConfigError without cleanlab; DataError for shapes that do not fit or probabilities that are not finite.
     """
     given, values = np.asarray(labels, np.int64), np.asarray(probabilities, np.float64)
@@ -59,7 +61,7 @@ def suspected_label_errors(labels: ArrayLike, probabilities: ArrayLike) -> Suspe
         return Suspects(places=np.zeros(0, np.int64), suggested=np.zeros(0, np.int64), given_probability=np.zeros(0),
                         suggested_probability=np.zeros(0))  # fmt: skip
     shares = values[:, present] / np.maximum(values[:, present].sum(axis=1, keepdims=True), 1e-12)
-    places = np.asarray(find_label_issues(dense, shares, return_indices_ranked_by="self_confidence", filter_by="both", n_jobs=1),
+    places = np.asarray(find_label_issues(dense, shares, return_indices_ranked_by="self_confidence", filter_by=_FILTER, n_jobs=1),
                         np.int64)  # fmt: skip
     likelier = shares[places].argmax(axis=1)
     return Suspects(places=places, suggested=present[likelier], given_probability=shares[places, dense[places]],
