@@ -76,7 +76,8 @@ def _plant_copies(planted: Planted, images: int, copies: int) -> None:
     for number in range(copies):
         home = CLASS_NAMES[number % 10]
         for kind, found in (("exact", planted.exact), ("near", planted.near)):
-            source = _class_folder(planted.root, "train", home) / f"{images - 1 - number - (copies if kind == 'near' else 0):04d}.png"
+            place = images - 1 - number - (copies if kind == "near" else 0)
+            source = _class_folder(planted.root, "train", home) / f"{place:04d}.png"
             target = _class_folder(planted.root, "test", home) / f"{kind}_copy_{number:02d}.{'png' if kind == 'exact' else 'jpg'}"
             if kind == "exact":
                 shutil.copyfile(source, target)
@@ -143,7 +144,8 @@ def _plant_bad_files(planted: Planted) -> None:
     home = _class_folder(planted.root, "train", "deer")
     whole = io.BytesIO()
     Image.effect_noise((64, 64), 80).convert("RGB").save(whole, "JPEG")
-    for name, content, word in (("empty.jpg", b"", "empty"), ("truncated.jpg", whole.getvalue()[: len(whole.getvalue()) // 2], "truncated"),
+    half = whole.getvalue()[: len(whole.getvalue()) // 2]
+    for name, content, word in (("empty.jpg", b"", "empty"), ("truncated.jpg", half, "truncated"),
                                 ("text.jpg", "Nächstes Mal ein Bild.\n".encode() * 40, "text"),
                                 ("bomb.png", bomb(30_000), "900,000,000 pixels")):  # fmt: skip
         (home / name).write_bytes(content)

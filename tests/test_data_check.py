@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted_folder import CLASS_NAMES, Planted, plant
 
 from headstart.data import load_images
 from headstart.errors import DataError
 from headstart.intake import decode_image
+from planted_folder import CLASS_NAMES, Planted, plant
 
 _MEASURED = """
 import json, resource, sys
@@ -39,7 +39,8 @@ def _table(planted: Planted, found: dict) -> list[tuple[str, int, int]]:
     reasons = {row["name"]: row["reason"] for row in found["bad"]}
     right = {name for name, (pixels, most) in planted.handled.items() if name not in reasons
              and np.abs(decode_image(planted.root / name).astype(int) - pixels).mean() <= most}  # fmt: skip
-    rows = [(f"{kind} duplicates across splits", len(pairs), sum(any(set(pair) <= group for group in groups[kind]) for pair in pairs))
+    rows = [(f"{kind} duplicates across splits", len(pairs),
+             sum(any(set(pair) <= group for group in groups[kind]) for pair in pairs))
             for kind, pairs in (("exact", planted.exact), ("near", planted.near))]  # fmt: skip
     if found["suspects"] is not None:
         suspects = {row["name"]: row["suggested"] for row in found["suspects"]}
@@ -102,7 +103,8 @@ def test_remarks_come_with_severity_code_and_advice(checked):
     found, _, _ = checked
     remarks = {remark["code"]: remark for remark in found["remarks"]}
     assert remarks["exact-duplicates-across-splits"]["severity"] == "error"
-    assert remarks["near-duplicates-across-splits"]["message"] == "8 of these groups stand in more than one of train, val and test"
+    crossing = remarks["near-duplicates-across-splits"]["message"]
+    assert crossing == "8 of these groups stand in more than one of train, val and test"
     assert remarks["unreadable"]["message"].startswith("5 files of")
     assert remarks["mixed-names"]["severity"] == "warning"
     assert remarks["animations"]["message"] == "1 file with several frames: the first one is used"
@@ -132,8 +134,10 @@ def test_all_that_the_full_folder_plants_is_found(tmp_path):
     found, peak = _checked(planted.root, tmp_path / "out", label_errors=True)
     rows = _table(planted, found)
     wrong = next(row for row in rows if row[0] == "mislabelled")
-    assert wrong[2] >= 14
-    print(f"suspected label errors: {len(found['suspects'])}")
+    first = sum(suspect["name"] in planted.mislabelled for suspect in found["suspects"][:60])
+    print(f"{wrong[2]} of {wrong[1]} mislabelled found in {len(found['suspects'])} suspects, {first} of them among the first 60")
+    # A probe that is right about 82 % of the images cannot find every one: one that it mistakes for its wrong label is lost.
+    assert wrong[2] >= 14 and first >= 13 and len(found["suspects"]) <= 150
     _assert_found([row for row in rows if row is not wrong], peak)
 
 
@@ -146,7 +150,8 @@ def test_the_command_prints_tables_and_names_the_page(headstart, photos, tmp_pat
 
 
 def test_the_command_prints_json_for_programs(headstart, photos, tmp_path):
-    done = headstart("data", "check", str(photos), "--json", "--no-label-errors", "--out", "here", HEADSTART_CACHE=str(tmp_path / "cache"))
+    options = ("--json", "--no-label-errors", "--out", "here")
+    done = headstart("data", "check", str(photos), *options, HEADSTART_CACHE=str(tmp_path / "cache"))
     found = json.loads(done.stdout)
     assert (done.returncode, found["readable"], found["parts"]) == (0, 120, {"train": 96, "val": 0, "test": 24})
     assert json.loads((tmp_path / "here" / "check.json").read_text()) == found

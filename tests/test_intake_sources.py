@@ -79,7 +79,8 @@ def test_a_linked_folder_elsewhere_is_read(tmp_path):
 
 def test_unicode_forms_and_spaces_are_one_class_and_reported(tmp_path):
     composed, apart = (unicodedata.normalize(form, "Vögel") for form in ("NFC", "NFD"))
-    _fill(tmp_path, f"train/{composed}/a.png", f"train/{composed}/b.png", f"test/{apart}/c.png", "train/船/d.png", "test/船 /e.png")
+    _fill(tmp_path, f"train/{composed}/a.png", f"train/{composed}/b.png", f"test/{apart}/c.png", "train/船/d.png",
+          "test/船 /e.png")  # fmt: skip
     source = find_entries(tmp_path)
     assert source.class_names == (composed, "船")
     assert {(mixed.spellings, mixed.merged) for mixed in source.mixed_names} == {

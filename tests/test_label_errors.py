@@ -28,7 +28,7 @@ def test_planted_wrong_labels_are_found(digits):
     folds = fold_numbers(labels, np.arange(len(labels)))
     found = suspected_label_errors(labels, cross_validated_probabilities(values, labels, folds, num_classes=10))
     hits = np.isin(found.places, wrong)
-    assert hits.sum() >= 57 and len(found) <= 80
+    assert hits.sum() >= 50 and len(found) <= 60
     assert (found.suggested[hits] == true[found.places[hits]]).mean() > 0.9
     assert (np.diff(found.given_probability) >= 0).all()  # the surest first
     assert (found.suggested_probability[hits] > found.given_probability[hits]).all()
@@ -52,8 +52,8 @@ def test_probabilities_are_scikit_learns(digits):
         fit = folds != fold
         mean, deviation = values[fit].mean(axis=0), np.maximum(values[fit].std(axis=0), 1e-6)
         deviation[values[fit].std(axis=0) == 0] = 1
-        expected = LogisticRegression(C=1 / (0.01 * fit.sum()), max_iter=2000, tol=1e-8).fit((values[fit] - mean) / deviation, labels[fit])
-        theirs = expected.predict_proba((values[~fit] - mean) / deviation)
+        expected = LogisticRegression(C=1 / (0.01 * fit.sum()), max_iter=2000, tol=1e-8)
+        theirs = expected.fit((values[fit] - mean) / deviation, labels[fit]).predict_proba((values[~fit] - mean) / deviation)
         assert np.abs(shares[~fit] - theirs).mean() < 2e-3
 
 

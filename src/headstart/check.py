@@ -75,8 +75,10 @@ def find_suspects(pictures: intake.Pictures, found: Inspection) -> tuple[tuple[L
     device = default_device()
     images = ImageSet(images=pictures.images, labels=np.zeros(len(pictures.images), np.int64), fingerprint=pictures.key,
                       class_names=pictures.source.class_names)  # fmt: skip
-    extracted = features.extract(model, images, ids=places, weights_hash=weights_hash(resolve_weights(MODEL, WEIGHTS), MODEL),
-                                 precision=resolve_precision("auto", device), device=device, what=f"{MODEL} features")  # fmt: skip
+    extracted = features.extract(
+        model, images, ids=places, weights_hash=weights_hash(resolve_weights(MODEL, WEIGHTS), MODEL),
+        precision=resolve_precision("auto", device), device=device, what=f"{MODEL} features",
+    )  # fmt: skip
     if found.division is not None:
         at = np.searchsorted(places, found.division.places)
         units = np.empty(len(places), np.int64)

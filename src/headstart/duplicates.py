@@ -4,12 +4,30 @@ A near duplicate is the same picture saved again: re-encoded, resized, slightly 
 steps. A 64-bit perceptual hash (signs of the lowest frequencies of the discrete cosine transform, as in pHash) proposes pairs
 that differ in few bits; pairs of flat, simple pictures agree by chance, so each is then confirmed by comparing small colour
 versions of both pictures.
+
+How many are found, in %, by the hash alone and by both steps (benchmarks/near_duplicates.py; 2,000 CIFAR-10 training images
+enlarged to 128 px, and 47 tiles of 256 px cut from scikit-image's photos):
+
+| bits that may differ       | 8: hash, both | 12: hash, both | 14: hash, both | 12, photos: hash, both |
+|----------------------------|---------------|----------------|----------------|------------------------|
+| JPEG q90, JPEG q60         | 100, 100      | 100, 100       | 100, 100       | 100, 100               |
+| resized to 3/4             | 100, 100      | 100, 100       | 100, 100       | 100, 100               |
+| brightness x 1.2           | 99.7, 99.7    | 100, 100       | 100, 100       | 100, 93.6              |
+| contrast x 0.8, JPEG q75   | 100, 100      | 100, 100       | 100, 100       | 100, 97.9              |
+| cropped by 2 % a side      | 89.0, 88.9    | 99.7, 99.6     | 100, 99.8      | 100, 97.9              |
+| left 4 % cut off           | 79.6, 79.1    | 98.9, 98.2     | 99.8, 99.1     | 97.9, 85.1             |
+| cropped by 4 % a side      | 42.8, 39.4    | 85.2, 75.4     | 94.8, 82.1     | 72.3, 44.7             |
+| pairs among 50,000 others  | 797, 507      | 7,535, 791     | 41,630, 869    |                        |
+
+The last row is CIFAR-10's training set as it is: of 7,535 pairs that the hash proposes, 791 are confirmed. They are real: of 24
+looked at with correlations between 0.85 and 0.95, all showed one picture, or one car of the same series, twice; between 0.8 and
+0.85 a third to a half did not, hence 0.9. All 1.25e9 pairs of 50,000 hashes take 4.5 s on one (shared) core of an AMD EPYC.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +48,10 @@ def exact_groups(items: NDArray[np.uint8] | Sequence[str] | Sequence[bytes]) -> 
 
     items: uint8 (N, ...) of pictures, compared byte by byte (through SHA-256), or N digests.
     """
+    keys: Iterable[Hashable] = items
     if isinstance(items, np.ndarray):
-        keys: Sequence[str] | Sequence[bytes] = [hashlib.sha256(np.ascontiguousarray(row).data).digest() for row in items]
-    else:
-        keys = items
-    places: dict[str | bytes, list[int]] = {}
+        keys = (hashlib.sha256(np.ascontiguousarray(row).data).digest() for row in items)
+    places: dict[Hashable, list[int]] = {}
     for place, key in enumerate(keys):
         places.setdefault(key, []).append(place)
     return [np.array(group, np.int64) for group in places.values() if len(group) > 1]

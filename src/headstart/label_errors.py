@@ -18,9 +18,11 @@ from headstart.errors import ConfigError, DataError
 
 FOLDS = 5
 L2_VALUES = (1.0, 0.3, 0.1, 0.03, 0.01)
-# Of 60 wrong labels among scikit-learn's 1,797 handwritten digits it finds 59 in 73 suspects; cleanlab's default
-# "prune_by_noise_rate" 55 in 67, "both" 54 in 59, "confident_learning" 50 in 54. A person looks at them: missing one is worse.
-_FILTER = "prune_by_class"
+# The images with the lowest probability of their own label, as many as confident learning counts. Of 15 wrong labels planted
+# among 3,050 CIFAR-10 images (the probe agrees with 82 % of the labels) it finds 14 in 129 suspects, all among the first 58;
+# "prune_by_class" 14 in 196, "prune_by_noise_rate" (cleanlab's default) 11 in 194, "both" 11 in 140, "confident_learning" 9 in
+# 129. Of 60 among scikit-learn's 1,797 handwritten digits: 52 in 54, then 59 in 73, 55 in 67, 54 in 59, 50 in 54.
+_FILTER = "low_self_confidence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def fold_numbers(labels: NDArray[np.int64], units: NDArray[np.int64], folds: int
         label = int(labels[places[0]])
         fold = int(np.lexsort((sizes.sum(axis=0), sizes[label]))[0])
         fold_of[places] = fold
-        np.add.at(sizes, (labels[places], fold), 1)
+        sizes[:, fold] += np.bincount(labels[places], minlength=len(sizes))
     return fold_of
 
 

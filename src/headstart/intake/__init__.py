@@ -11,6 +11,6 @@ from headstart.intake.decoded import Facts, Pictures, decode_source
 from headstart.intake.division import BAD_FRACTION, BadFiles, Division, divide, require_mostly_good
 from headstart.intake.sources import Entry, MixedNames, Source, find_entries
 
-__all__ = ["BAD_FRACTION", "DEFAULT_LIMITS", "BadFiles", "Division", "Entry", "Facts", "Limits", "MixedNames", "Pictures", "Source",
-           "UnreadableError", "decode_image", "decode_source", "divide", "find_entries", "require_mostly_good",
+__all__ = ["BAD_FRACTION", "DEFAULT_LIMITS", "BadFiles", "Division", "Entry", "Facts", "Limits", "MixedNames", "Pictures",
+           "Source", "UnreadableError", "decode_image", "decode_source", "divide", "find_entries", "require_mostly_good",
            "square"]  # fmt: skip

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,13 +124,11 @@ def decode(source: str | Path | bytes, limits: Limits = DEFAULT_LIMITS, gate: Ga
         raise
     except MemoryError:
         raise UnreadableError(name, "not enough memory to decode it") from None
-    except OSError as error:
-        raise UnreadableError(name, _reason(error)) from error
     except Exception as error:  # decoders of damaged files raise nearly anything: struct.error, IndexError, zlib.error, ...
         raise UnreadableError(name, _reason(error)) from error
 
 
-def _decode(file: io.BufferedIOBase, name: str, limits: Limits, gate: Gate) -> Decoded:
+def _decode(file: IO[bytes], name: str, limits: Limits, gate: Gate) -> Decoded:
     from PIL import Image as pillow
     from PIL import UnidentifiedImageError
 
@@ -201,7 +199,7 @@ def _orientation(image: Image) -> int:
 
 
 @contextmanager
-def _opened(source: str | Path | bytes, limits: Limits) -> Iterator[io.BufferedIOBase]:
+def _opened(source: str | Path | bytes, limits: Limits) -> Iterator[IO[bytes]]:
     if isinstance(source, bytes):
         _check_bytes("the image", len(source), limits)
         yield _TimedBytes(source, limits.max_seconds)
@@ -274,7 +272,9 @@ def known_formats() -> list[str]:
 def _what_else(head: bytes) -> str:
     """In words, what a file is that no decoder takes."""
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        return "a damaged HEIC photo" if "HEIF" in known_formats() else 'a HEIC photo: pip install "headstart[heic]" to read those'
+        if "HEIF" in known_formats():
+            return "a damaged HEIC photo"
+        return 'a HEIC photo; to read those: pip install "headstart[heic]"'
     if head[:5] == b"%PDF-":
         return "a PDF, not an image"
     lowered = head.lstrip().lower()
@@ -291,7 +291,7 @@ def _what_else(head: bytes) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError) or type(error) is OSError and error.errno is None:
+    if isinstance(error, TimeoutError) or (type(error) is OSError and error.errno is None):
         text = str(error)
     elif isinstance(error, OSError) and error.strerror:
         return {"No such file or directory": "there is no such file"}.get(error.strerror, error.strerror.lower())

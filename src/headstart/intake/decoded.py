@@ -109,7 +109,8 @@ def decode_source(source: Source, image_pixels: int, limits: Limits = DEFAULT_LI
         facts = {place: fact for place, fact in _stored_facts(folder)}
     return Pictures(
         source=source, facts=tuple(facts[place] for place in range(len(states))), key=key, decoded_now=decoded_now,
-        images=_rows(folder / "squares.u8", len(states), image_pixels), small=_rows(folder / "small.u8", len(states), SMALL_PIXELS),
+        images=_rows(folder / "squares.u8", len(states), image_pixels),
+        small=_rows(folder / "small.u8", len(states), SMALL_PIXELS),
     )  # fmt: skip
 
 
@@ -213,12 +214,16 @@ def _take_over(taken: Sequence[tuple[int, Path, int, Facts]], sides: dict[str, i
 def _decode_all(waiting: Sequence[tuple[int, Entry, Facts]], source: Source, image_pixels: int, limits: Limits,
                 keep: _Keep) -> None:  # fmt: skip
     gate = _Gate(limits.max_pixels)
+
+    def work(job: tuple[int, Entry, Facts]) -> _Row:
+        return _decoded(*job, image_pixels, limits, gate)
+
     with quiet_pillow(), progress.track(f"decode {source.root.name}", len(waiting), "images") as bar:
         pool = ThreadPoolExecutor(_usable_cores(), thread_name_prefix="decode")
         try:
             for start in range(0, len(waiting), _BATCH):
                 done = []
-                for result in pool.map(lambda job: _decoded(*job, image_pixels, limits, gate), waiting[start : start + _BATCH]):
+                for result in pool.map(work, waiting[start : start + _BATCH]):
                     done.append(result)
                     bar.advance()
                 keep(done)

@@ -190,7 +190,7 @@ def _remarks(found: Inspection, problem: str) -> list[Remark]:
             continue
         add("note" if not found.parts_given else "warning", f"{kind}-duplicates",
             f"{len(groups):,} groups of files hold {words} ({sum(len(g.names) for g in groups):,} files)",
-            "" if found.parts_given else "they stay on one side of the split by themselves; keep one of each if they are accidents")
+            "" if found.parts_given else "they stay on one side of the split; keep one of each where that is enough")
         if crossing := sum(g.across_parts for g in groups):
             add("error", f"{kind}-duplicates-across-splits",
                 f"{crossing:,} of these groups stand in more than one of train, val and test",

@@ -25,6 +25,7 @@ _TILE_PIXELS = 64
 _TILES = 2400  # on the whole page: 3 MB
 _COLUMNS = 12
 _ROWS_SHOWN = 60  # of each list on the page
+_COPIES_SHOWN = 4  # of each group on the page
 _LINES_SHOWN = 12  # of each list on the terminal
 _MARKS = {"error": ("✕", "bold red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
 
@@ -58,8 +59,8 @@ def verdict(found: Inspection) -> str:
 
 def terminal(found: Inspection) -> Group:
     """The same for a terminal: classes, remarks with advice, and the first of each list."""
-    classes = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"{found.path}: {found.readable:,} of {found.files:,} files give a picture",
-                    title_justify="left", title_style="bold")  # fmt: skip
+    title = f"{found.path}: {found.readable:,} of {found.files:,} files give a picture"
+    classes = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold")
     classes.add_column("class")
     parts = [part for part in ("train", "val", "test") if found.parts[part]]
     for title in ("images", *parts, "unreadable"):
@@ -74,12 +75,13 @@ def terminal(found: Inspection) -> Group:
     lines = []
     for remark in found.remarks:
         mark, style = _MARKS[remark.severity]
-        lines.append(Text.assemble((f"{mark} ", style), remark.message, (f"\n    {remark.advice}" if remark.advice else "", "dim")))
+        advice = f"\n    {remark.advice}" if remark.advice else ""
+        lines.append(Text.assemble((f"{mark} ", style), remark.message, (advice, "dim")))
     lines += _listed("unreadable", [f"{name}: {reason}" for name, reason in found.bad])
     lines += _listed("copies across splits or labels", [f"{g.kind}: {', '.join(g.names)}" for g in found.groups
                                                         if g.across_parts or g.across_classes])  # fmt: skip
-    lines += _listed("suspected label errors", [f"{s.name}: {s.given}, looks like {s.suggested} ({100 * s.suggested_probability:.0f} %)"
-                                                for s in found.suspects or ()])  # fmt: skip
+    lines += _listed("suspected label errors", [f"{s.name}: {s.given}, looks like {s.suggested} "
+                     f"({100 * s.suggested_probability:.0f} %)" for s in found.suspects or ()])  # fmt: skip
     return Group(classes, *lines, Text(f"\n{verdict(found)}", "bold"))
 
 
@@ -104,7 +106,8 @@ def _sheets(found: Inspection, pictures: Pictures) -> list[dict[str, Any]]:
     sheets = []
     for row in found.classes:
         mine = by_class.get(row.name, [])
-        chosen = [mine[i] for i in np.unique(np.linspace(0, len(mine) - 1, min(tiles, len(mine))).round().astype(int))] if mine else []
+        spread = np.linspace(0, len(mine) - 1, min(tiles, len(mine))).round().astype(int)
+        chosen = [mine[i] for i in np.unique(spread)]
         sheets.append({"row": row, "shown": len(chosen), "picture": _sheet(pictures.images, chosen) if chosen else None,
                        "columns": min(_COLUMNS, len(chosen)), "rows": -(-len(chosen) // _COLUMNS)})  # fmt: skip
     return sheets
@@ -122,10 +125,10 @@ def _sheet(images: NDArray[np.uint8], places: Sequence[int]) -> str:
 
 
 def _shown_group(group: CopyGroup, pictures: Pictures) -> dict[str, Any]:
-    shown = 4
-    members = [{"name": name, "label": label, "part": part, "picture": _picture(pictures.images[place])} for name, label, part, place
-               in list(zip(group.names, group.classes, group.parts, group.places, strict=True))[:shown]]  # fmt: skip
-    return {"group": group, "members": members, "more": len(group.names) - shown}
+    rows = list(zip(group.names, group.classes, group.parts, group.places, strict=True))[:_COPIES_SHOWN]
+    members = [{"name": name, "label": label, "part": part, "picture": _picture(pictures.images[place])}
+               for name, label, part, place in rows]  # fmt: skip
+    return {"group": group, "members": members, "more": len(group.names) - _COPIES_SHOWN}
 
 
 def _picture(image: NDArray[np.uint8]) -> str:

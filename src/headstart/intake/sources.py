@@ -7,7 +7,7 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -223,7 +223,7 @@ def _name_classes(entries: list[Entry]) -> tuple[list[Entry], tuple[MixedNames, 
              for names in merged.values() if len(names) > 1]  # fmt: skip
     mixed += [MixedNames(spellings=tuple((name, sum(spellings[n] for n in merged[name])) for name in names), merged=False)
               for names in alike.values() if len(names) > 1]  # fmt: skip
-    return [Entry(path=e.path, name=e.name, label=canonical(e.label), split=e.split, group=e.group) for e in entries], tuple(mixed)
+    return [replace(entry, label=canonical(entry.label)) for entry in entries], tuple(mixed)
 
 
 def _grouped(entries: list[Entry], expression: str) -> list[Entry]:
@@ -237,7 +237,7 @@ def _grouped(entries: list[Entry], expression: str) -> list[Entry]:
         group = entry.group
         if match:
             group = match["group"] if "group" in pattern.groupindex else match[1] if pattern.groups else match[0]
-        grouped.append(Entry(path=entry.path, name=entry.name, label=entry.label, split=entry.split, group=group))
+        grouped.append(replace(entry, group=group))
     if not any(entry.group for entry in grouped):
         example = entries[0].name if entries else "no file"
         raise ConfigError(f"--group-regex {expression!r} matches none of {len(entries):,} paths, e.g. {example}")

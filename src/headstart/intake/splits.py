@@ -73,4 +73,4 @@ def hold_out(labels: NDArray[np.int64], units: NDArray[np.int64], digests: Seque
 
 def _rank(digests: Iterable[str]) -> bytes:
     """A unit's place in the draw: random, but the same wherever and whatever its files are called."""
-    return hashlib.sha256("headstart hold-out 1 ".encode() + "".join(sorted(digests)).encode()).digest()
+    return hashlib.sha256(b"headstart hold-out 1 " + "".join(sorted(digests)).encode()).digest()
