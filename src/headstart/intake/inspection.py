@@ -184,19 +184,19 @@ def _remarks(found: Inspection, problem: str) -> list[Remark]:
         add("warning", "unreadable", f"{_files(len(found.bad))} of {found.files:,} ({share:.1f} %) give no picture",
             "mend or remove them; they are left out until then")
     kinds = {kind: [g for g in found.groups if g.kind == kind] for kind in ("exact", "near")}
-    for kind, words in (("exact", "the same pixels"), ("near", "nearly the same picture")):
+    for kind, words in (("exact", "the same pixels"), ("near", "nearly the same pixels")):
         groups = kinds[kind]
         if not groups:
             continue
         add("note" if not found.parts_given else "warning", f"{kind}-duplicates",
-            f"{len(groups):,} groups of files hold {words} ({sum(len(g.names) for g in groups):,} files)",
+            f"{len(groups):,} groups of files have {words} ({sum(len(g.names) for g in groups):,} files)",
             "" if found.parts_given else "they stay on one side of the split; keep one of each where that is enough")
         if crossing := sum(g.across_parts for g in groups):
             add("error", f"{kind}-duplicates-across-splits",
-                f"{crossing:,} of these groups stand in more than one of train, val and test",
+                f"{crossing:,} groups of files with {words} stand in more than one of train, val and test",
                 "remove them from one side: the test then measures memory, not learning")
         if torn := sum(g.across_classes for g in groups):
-            add("error", f"{kind}-duplicates-across-classes", f"{torn:,} of these groups carry different labels",
+            add("error", f"{kind}-duplicates-across-classes", f"{torn:,} groups of files with {words} carry different labels",
                 "decide on one label for each")
     if few := [c for c in found.classes if c.images < FEW_IMAGES]:
         add("warning", "few-images", f"{_names([c.name for c in few])}: fewer than {FEW_IMAGES} images",
@@ -206,7 +206,9 @@ def _remarks(found: Inspection, problem: str) -> list[Remark]:
         add("warning", "imbalance", f"the largest class has {max(sizes) / min(sizes):.1f} times the images of the smallest",
             "look at balanced accuracy and macro-F1, not at accuracy alone")
     for mixed in found.mixed_names:
-        names = ", ".join(f"{name!r} ({count:,})" for name, count in mixed["spellings"].items())
+        # Spellings that differ in Unicode form look the same: their code points tell them apart.
+        spelled = ascii if mixed["merged"] else repr
+        names = ", ".join(f"{spelled(name)} ({count:,})" for name, count in mixed["spellings"].items())
         add("warning", "mixed-names", f"class names {names} " + ("differ in Unicode form or spaces only and are read as one class"
             if mixed["merged"] else "differ in case or punctuation only and are read as separate classes"),
             "rename them to one spelling")
