@@ -143,6 +143,15 @@ def test_a_file_that_goes_missing_is_a_fact(folder):
     assert len(found.readable) == 15
 
 
+def test_a_picture_counts_until_its_pixels_are_let_go(folder, monkeypatch):
+    free, real = [], decoded._row
+    gate = decoded._Gate(2000)
+    monkeypatch.setattr(decoded, "_row", lambda *given: (free.append(gate._free), real(*given))[1])
+    source = find_entries(folder)
+    decoded._decoded(0, source.entries[0], decoded._state(source.entries[0]), 8, Limits(), gate)
+    assert free == [2000 - 32 * 32] and gate._free == 2000
+
+
 def test_large_pictures_wait_for_each_other():
     gate = decoded._Gate(100)
     with gate.hold(60), gate.hold(40):

@@ -20,7 +20,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from PIL import Image
 from headstart import progress, store
 from headstart.duplicates import SMALL_PIXELS
 from headstart.errors import ConfigError
-from headstart.intake.decode import DEFAULT_LIMITS, Limits, UnreadableError, decode, known_formats, quiet_pillow, square
+from headstart.intake.decode import DEFAULT_LIMITS, Decoded, Limits, UnreadableError, decode, known_formats, quiet_pillow, square
 from headstart.intake.sources import Entry, Source, printable
 
 SCHEMA = 1  # raised when the same file would give other pixels or facts
@@ -233,11 +233,16 @@ def _decode_all(waiting: Sequence[tuple[int, Entry, Facts]], source: Source, ima
 
 def _decoded(place: int, entry: Entry, state: Facts, image_pixels: int, limits: Limits,
              gate: _Gate) -> _Row:  # fmt: skip
-    try:
-        picture = decode(entry.path, limits, gate.hold)
-    except UnreadableError as error:
-        fact = Facts(name=state.name, bytes=state.bytes, mtime_ns=state.mtime_ns, reason=error.reason)
-        return place, fact, bytes(image_pixels * image_pixels * 3), bytes(SMALL_PIXELS * SMALL_PIXELS * 3)
+    with ExitStack() as held:  # the pixels count until they are let go, not only while they are decoded
+        try:
+            picture = decode(entry.path, limits, lambda pixels: held.enter_context(gate.hold(pixels)))
+        except UnreadableError as error:
+            fact = Facts(name=state.name, bytes=state.bytes, mtime_ns=state.mtime_ns, reason=error.reason)
+            return place, fact, bytes(image_pixels * image_pixels * 3), bytes(SMALL_PIXELS * SMALL_PIXELS * 3)
+        return _row(place, state, picture, image_pixels)
+
+
+def _row(place: int, state: Facts, picture: Decoded, image_pixels: int) -> _Row:
     image = picture.image
     digest = hashlib.sha256(json.dumps(image.size).encode())
     for top in range(0, image.height, _STRIP_ROWS):
