@@ -114,11 +114,14 @@ class Predictor:
         """Writes the model into a folder that `load_predictor` and the command line take. A kNN model's holds its features.
 
         The pretrained backbone of a frozen model is not copied: it is found in the cache again."""
-        state = dict(self.state)
-        if self.saved.method == "knn" and "neighbours.values" not in state:
-            bank, ids = _bank(self)
-            state["neighbours.values"] = torch.from_numpy(np.array(bank[ids]))
-        return self.saved.write(Path(folder), state)
+        return self.saved.write(Path(folder), self.complete_state())
+
+    def complete_state(self) -> dict[str, Tensor]:
+        """Its tensors, with a kNN model's features among them: enough without the cache of features."""
+        if self.saved.method != "knn" or "neighbours.values" in self.state:
+            return dict(self.state)
+        bank, ids = _bank(self)
+        return self.state | {"neighbours.values": torch.from_numpy(np.array(bank[ids]))}
 
     @cached_property
     def _read(self) -> _Read:

@@ -112,6 +112,7 @@ def read_model(folder: Path) -> SavedModel:
     found: dict[str, Any] = json.loads(text)
     trial = store.read_json(folder / "trial.json") if (folder / "trial.json").exists() else {}
     result = store.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
+    found.setdefault("weights", trial.get("arm", {}).get("weights", "none"))
     for name in ("precision", "feature_precision"):
         found.setdefault(name, trial.get(name))
     if "image_pixels" not in found or "dataset" not in found:
