@@ -72,26 +72,23 @@ def predict(
 
 def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]], None]:
     """Prints one row; standard output is flushed at each, so that a program that reads along sees it at once."""
+    from headstart.intake.sources import printable
+
     table = csv.writer(sys.stdout, lineterminator="\n")
     if format == "csv":
         table.writerow(["path", *(f"{what}_{place}" for place in range(1, count + 1) for what in ("class", "probability"))])
 
     def write(path: Path, best: list[tuple[str, float]]) -> None:
         if format == "json":
-            row: dict[str, Any] = {"path": _shown(path), "predictions": [{"class": name, "probability": value} for name, value in best]}
+            row: dict[str, Any] = {"path": printable(str(path)), "predictions": [{"class": name, "probability": value} for name, value in best]}
             print(json_format.dumps(row, ensure_ascii=False), flush=True)
         elif format == "csv":
-            table.writerow([_shown(path), *(cell for name, value in best for cell in (name, f"{value:.6f}"))])
+            table.writerow([printable(str(path)), *(cell for name, value in best for cell in (name, f"{value:.6f}"))])
             sys.stdout.flush()
         else:
-            print(f"{_shown(path)}  {', '.join(f'{name} {100 * value:.1f} %' for name, value in best)}", flush=True)
+            print(f"{printable(str(path))}  {', '.join(f'{name} {100 * value:.1f} %' for name, value in best)}", flush=True)
 
     return write
-
-
-def _shown(path: Path) -> str:
-    """A path as text: bytes that are no text become replacement characters."""
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def explain(

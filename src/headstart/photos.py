@@ -14,12 +14,9 @@ from headstart import progress
 from headstart.cost import usable_cores
 from headstart.errors import DataError
 from headstart.intake.decode import decode_image, quiet_pillow, square
+from headstart.intake.sources import IMAGE_SUFFIXES
 from headstart.predict import Predictor
 
-SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".jp2", ".gif", ".webp", ".avif", ".heic", ".heif", ".bmp", ".tif", ".tiff", ".ppm",
-    ".pgm", ".tga",
-)  # fmt: skip
 _DECODERS = 4  # threads, each holding one decoded picture
 
 
@@ -39,11 +36,11 @@ def find_images(given: Sequence[str | Path]) -> tuple[list[Path], int]:
             continue
         for home, folders, files in os.walk(start):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            pictures = sorted(name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith("."))
+            pictures = sorted(name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
             found += [Path(home, name) for name in pictures]
             others += len(files) - len(pictures)
     if not found:
-        raise DataError(f"no images in {', '.join(map(str, given))}; looked for {' '.join(SUFFIXES)}")
+        raise DataError(f"no images in {', '.join(map(str, given))}; looked for {' '.join(IMAGE_SUFFIXES)}")
     return found, others
 
 

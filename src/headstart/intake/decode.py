@@ -139,7 +139,7 @@ def _decode(file: io.BufferedIOBase, name: str, limits: Limits, gate: Gate) -> D
     if not head:
         raise UnreadableError(name, "the file is empty")
     try:
-        opened = pillow.open(file, formats=_formats())
+        opened = pillow.open(file, formats=known_formats())
     except UnidentifiedImageError:
         raise UnreadableError(name, _what_else(head)) from None
     except pillow.DecompressionBombError as error:  # above twice Pillow's own limit it does not even open
@@ -257,7 +257,7 @@ class _TimedBytes(io.BytesIO, _Timed):
 
 
 @cache
-def _formats() -> list[str]:
+def known_formats() -> list[str]:
     """FORMATS, less those that this Pillow was built without; HEIC through pillow-heif where it is installed."""
     from PIL import Image
 
@@ -274,7 +274,7 @@ def _formats() -> list[str]:
 def _what_else(head: bytes) -> str:
     """In words, what a file is that no decoder takes."""
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        return "a damaged HEIC photo" if "HEIF" in _formats() else 'a HEIC photo: pip install "headstart[heic]" to read those'
+        return "a damaged HEIC photo" if "HEIF" in known_formats() else 'a HEIC photo: pip install "headstart[heic]" to read those'
     if head[:5] == b"%PDF-":
         return "a PDF, not an image"
     lowered = head.lstrip().lower()
