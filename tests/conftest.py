@@ -54,7 +54,8 @@ def run_models(folder: Path, photos: Path, precision: str, seed: int = 0) -> Pat
     short = 'recipe_changes = { duration = "2 steps", batch_size = 16 }'
     arms = [{"name": "cnn", "model": "cnn", "method": "scratch", "weights": "none",
              "more": 'recipe_changes = { duration = "6 steps", batch_size = 16, widths = [8, 16, 16] }'},
-            {"name": "probe", "model": "resnet50", "method": "linear_probe", "weights": "imagenet-keras", "more": "input_pixels = 64"},
+            {"name": "probe", "model": "resnet50", "method": "linear_probe", "weights": "imagenet-keras",
+             "more": "input_pixels = 64"},
             {"name": "knn", "method": "knn", "more": "input_pixels = 48", **small}]  # fmt: skip
     arms += [{"name": method, "method": method, "more": f"input_pixels = 48\n{short}", **small}
              for method in ("partial", "finetune", "lp_ft")]  # fmt: skip

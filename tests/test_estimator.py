@@ -128,13 +128,15 @@ recipe_changes = {{ l2_values = [0.1] }}
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
 def test_evaluation_predict_and_the_estimator_agree_to_the_bit(photos: Path, tmp_path: Path, precision: str) -> None:
     """The same images, labels, recipe, seed, precision and batch size, by three roads."""
-    (tmp_path / "same.toml").write_text(f'precision = "{precision}"\nfeature_precision = "{precision}"\n' + STUDY.format(photos=photos))
+    asked = f'precision = "{precision}"\nfeature_precision = "{precision}"\n'
+    (tmp_path / "same.toml").write_text(asked + STUDY.format(photos=photos))
     study = run_study(str(tmp_path / "same.toml"), tmp_path / "runs")
     data = load_dataset(photos)
     names = np.array(data.train.class_names)
     options = {"precision": precision, "feature_precision": precision}
+    short = {"duration": "6 steps", "batch_size": 16, "widths": (8, 16, 16)}
     estimators = {
-        "cnn": TransferClassifier("scratch", recipe_changes={"duration": "6 steps", "batch_size": 16, "widths": (8, 16, 16)}, **options),
+        "cnn": TransferClassifier("scratch", recipe_changes=short, **options),
         "probe": TransferClassifier(input_pixels=64, recipe_changes={"l2_values": (0.1,)}, **options),
     }  # fmt: skip
     for arm, estimator in estimators.items():
@@ -196,7 +198,7 @@ def test_other_mistakes_are_refused(images: Any) -> None:
         TransferClassifier(**SMALL).fit(x, ["dog"] * 90)
     with pytest.raises(NotFittedError):
         TransferClassifier().predict(x)
-    with pytest.raises(ConfigError, match="unknown method 'prob' .did you mean 'linear_probe'|unknown method 'prob'"):
+    with pytest.raises(ConfigError, match="unknown method 'prob'"):
         TransferClassifier("prob").fit(x, y)
     with pytest.raises(ConfigError, match="method 'finetune' needs pretrained weights"):
         TransferClassifier("finetune", **SMALL).fit(x, y)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from headstart.data import load_dataset
 from headstart.errors import ConfigError
-from headstart.explain import explain_pixels, last_stage, upsampled, write_explanation
+from headstart.explain import explain_pixels, last_block, upsampled, write_explanation
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.predict import load_predictor
 
@@ -32,7 +32,7 @@ def test_the_evidence_is_the_papers_formula(arm: str, models: Path, picture: np.
         explanation = explain_pixels(predictor, picture, name)
         network = predictor.network()
         kept: list[torch.Tensor] = []
-        handle = last_stage(network).register_forward_hook(lambda module, given, out, kept=kept: kept.append(out))
+        handle = last_block(network).register_forward_hook(lambda module, given, out, kept=kept: kept.append(out))
         logits = network(preprocess(picture[None], preprocessing_carried_by(network)).requires_grad_())
         handle.remove()
         (gradient,) = torch.autograd.grad(logits[0, label], kept[0])
@@ -47,7 +47,7 @@ def test_the_evidence_is_the_papers_formula(arm: str, models: Path, picture: np.
 def test_the_probes_evidence_comes_from_its_own_head(models: Path, picture: np.ndarray) -> None:
     predictor = load_predictor(models, arm="probe")
     explained = explain_pixels(predictor, picture)
-    assert last_stage(predictor.network()) is not None and explained.evidence.shape == (2, 2)  # 64 px / 32
+    assert last_block(predictor.network()) is not None and explained.evidence.shape == (2, 2)  # 64 px / 32
     np.testing.assert_allclose(explained.probabilities, predictor.probabilities(picture[None])[0], atol=2e-3)
     assert explained.target == explained.probabilities.argmax()
     assert explained.evidence.max() == pytest.approx(1) and explained.evidence.min() >= 0
@@ -76,7 +76,7 @@ def test_the_png_shows_the_picture_the_evidence_and_the_classes(models: Path, tm
 def test_an_unknown_class_a_knn_model_and_no_captum_are_one_line_each(
     models: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match="unknown class 'truk' .did you mean 'truck'.*airplane, dog, truck"):
+    with pytest.raises(ConfigError, match=r"unknown class 'truk' .did you mean 'truck'.*airplane, dog, truck"):
         explain_pixels(load_predictor(models, arm="cnn"), picture, "truk")
     with pytest.raises(ConfigError, match="a kNN model answers by comparing"):
         explain_pixels(load_predictor(models, arm="knn"), picture)

@@ -60,7 +60,8 @@ def test_a_thousand_images_get_the_same_answer_from_onnx(arm: str, models: Path,
     assert (found.argmax(1) == want.argmax(1)).all()
 
 
-@pytest.mark.parametrize(("interpolation", "size", "order"), [("bicubic", 96, "bgr"), ("bilinear", 64, "rgb"), ("bicubic", 20, "rgb")])
+@pytest.mark.parametrize(("interpolation", "size", "order"),
+                         [("bicubic", 96, "bgr"), ("bilinear", 64, "rgb"), ("bicubic", 20, "rgb")])  # fmt: skip
 def test_resizing_inside_gives_the_bits_of_the_resizing_outside(
     interpolation: str, size: int, order: str, cifar: np.ndarray, tmp_path: Path
 ) -> None:
@@ -108,7 +109,7 @@ def test_the_cards_own_lines_of_code_run(format: str, models: Path, photos: Path
     done = export_model(load_predictor(models, arm="cnn"), format, tmp_path / "cnn.model")
     card = (tmp_path / "cnn.md").read_text()
     assert done.card == tmp_path / "cnn.md"
-    for words in ("Custom CNN", "`airplane`, `dog`, `truck`", "uint8 (N, 32, 32, 3)", "Accuracy on test images", "Licence:", "96"):
+    for words in ("Custom CNN", "`airplane`, `dog`, `truck`", "uint8 (N, 32, 32, 3)", "Accuracy on test images", "Licence:"):
         assert words in card
     shutil.copy(photos / "truck" / "001.png", tmp_path / "photo.jpg")
     (code,) = re.findall(r"```python\n(.*?)```", card, re.S)
@@ -120,7 +121,9 @@ def test_the_cards_own_lines_of_code_run(format: str, models: Path, photos: Path
     assert float(re.search(r"[\d.]+", probability)[0]) == pytest.approx(want.max(), abs=1e-4)
 
 
-def test_a_file_that_would_answer_otherwise_does_not_appear(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_would_answer_otherwise_does_not_appear(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The graph is built from a network that was changed after the reference had been fixed: as a faulty exporter would."""
     honest = export._build_onnx
 
@@ -133,7 +136,7 @@ def test_a_file_that_would_answer_otherwise_does_not_appear(models: Path, tmp_pa
         return content
 
     monkeypatch.setitem(export._FORMATS, "onnx", (faulty, open_onnx, ".onnx"))
-    with pytest.raises(StoreError, match=r"probabilities differ from PyTorch's by up to 0\.\d+, more than 0\.0001.*was not written"):
+    with pytest.raises(StoreError, match=r"differ from PyTorch's by up to 0\.\d+, more than 0\.0001.*not written"):
         export_model(load_predictor(models, arm="cnn"), "onnx", tmp_path / "it.onnx")
     assert list(tmp_path.iterdir()) == []
 

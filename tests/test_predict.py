@@ -94,7 +94,7 @@ def test_images_of_another_form_are_refused(wrong: np.ndarray, models: Path) -> 
 def test_a_study_of_several_models_asks_which(models: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds 6 models: cnn \(test accuracy 0\.\d{3}\), .*choose one with --arm"):
         find_model(models)
-    with pytest.raises(ConfigError, match="unknown arm 'prob' .did you mean 'probe'"):
+    with pytest.raises(ConfigError, match=r"unknown arm 'prob' .did you mean 'probe'"):
         find_model(models, "prob")
     with pytest.raises(ConfigError, match="is one model, not a study; leave --arm out"):
         find_model(find_model(models, "cnn"), "cnn")

@@ -1,4 +1,4 @@
-"""Where a network looked: Grad-CAM of its last stage over the picture, beside the picture and the classes it thought of.
+"""Where a network looked: Grad-CAM of its last block over the picture, beside the picture and the classes it thought of.
 
 Source: Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization", by
 captum's LayerGradCam; captum leaves negative evidence in, which is cut off here as in the paper.
@@ -31,7 +31,7 @@ _SHOWN_CLASSES = 5
 class Explanation:
     """One picture explained. seen: uint8 (S, S, 3), what the network was given (before its own resizing).
 
-    evidence: float32 (H, W) in 0..1, of the last stage's positions, 1 the strongest (all 0 where nothing speaks for the class).
+    evidence: float32 (H, W) in 0..1, of the last block's positions, 1 the strongest (all 0 where nothing speaks for the class).
     probabilities: float32 (C,). target: the class whose evidence it is."""
 
     seen: NDArray[np.uint8]
@@ -56,16 +56,16 @@ def explain_pixels(predictor: Predictor, pixels: NDArray[np.uint8], class_name: 
     with torch.no_grad():
         probabilities = metrics.probabilities(network(inputs).numpy())[0].astype(np.float32)
     target = int(probabilities.argmax()) if class_name is None else names.index(class_name)
-    found = LayerGradCam(network, last_stage(network)).attribute(inputs, target=target, relu_attributions=True)
+    found = LayerGradCam(network, last_block(network)).attribute(inputs, target=target, relu_attributions=True)
     evidence = found.detach()[0, 0].numpy().astype(np.float32)
     return Explanation(seen=pixels, evidence=evidence / max(float(evidence.max()), 1e-12), probabilities=probabilities, target=target)
 
 
-def last_stage(network: nn.Module) -> nn.Module:
+def last_block(network: nn.Module) -> nn.Module:
     """The part whose output (N, C, H, W) is pooled into features: its positions still know where they are in the picture."""
-    if hasattr(network, "stages"):
-        *_, (_, stage), _ = network.stages()  # type: ignore[operator]
-        return stage
+    if hasattr(network, "units"):
+        *_, (_, block), _ = network.units()  # type: ignore[operator]
+        return block
     return network.blocks[-1]  # type: ignore[index, return-value]
 
 
@@ -110,7 +110,7 @@ def _figure(explanation: Explanation, shown: NDArray[np.uint8], predictor: Predi
     saw = f"{predictor.image_pixels} x {predictor.image_pixels}"
     if predictor.saved.input_pixels != predictor.image_pixels:
         saw += f" pixels, enlarged to {predictor.saved.input_pixels} x {predictor.saved.input_pixels}"
-    figure.supxlabel(f"The network saw {saw} pixels. Grad-CAM of its last stage: {rows} x {columns} positions, smoothed between them.",
+    figure.supxlabel(f"The network saw {saw} pixels. Grad-CAM of its last block: {rows} x {columns} positions, smoothed between them.",
                      fontsize=11, color=MUTED, x=0.01, ha="left")  # fmt: skip
     best = np.argsort(-probabilities, kind="stable")[:_SHOWN_CLASSES]
     if explanation.target not in best:

@@ -88,9 +88,10 @@ def write(saved: SavedModel, format: str, exported: Exported) -> str:
     lines += ["| measured on test images that it never saw | |", "|---|---|", *rows] if rows else ["No test result is stored with it."]
     lines += [
         "", "## Checked", "",
-        f"- Against PyTorch in float32 on {exported.images} {exported.source}: probabilities differ by at most {exported.difference:.2g}.",
-        f"- Against the model as it was evaluated ({exported.precision}): by at most {exported.stored_difference:.2g}; the same likeliest "
-        f"class on {exported.same_answers} of {exported.images}.",
+        f"- Against PyTorch in float32 on {exported.images} {exported.source}: probabilities differ by at most "
+        f"{exported.difference:.2g}.",
+        f"- Against the model as it was evaluated ({exported.precision}): by at most {exported.stored_difference:.2g}; the same "
+        f"likeliest class on {exported.same_answers} of {exported.images}.",
         "", "## Limits", "",
         "- It always names one of its classes, also for a picture that shows none of them.",
         "- The probabilities are those of its training images' world; on photos of another kind they are too sure.",

@@ -89,7 +89,7 @@ def find_model(path: str | Path, arm: str | None = None) -> Path:
         return here
     found = representative_trials(store.finished_trials(here)) if here.is_dir() else {}
     if not found:
-        raise StoreError(f"{here} holds no model; give a finished trial's folder (it has a {FILE}), or a study's folder and --arm")
+        raise StoreError(f"{here} holds no model; give a finished trial's folder (with its {FILE}), or a study's and --arm")
     if arm is None and len(found) > 1:
         listed = ", ".join(f"{name} (test accuracy {result.metrics['test_accuracy']:.3f})" for name, (_, result) in found.items())
         raise ConfigError(f"{here} holds {len(found)} models: {listed}; choose one with --arm")
