@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from headstart.store import load_results
 
 _HOMES = {"load_dataset": "headstart.data", "load_model": "headstart.models", "load_results": "headstart.store",
-          "run_study": "headstart.launch", "load_predictor": "headstart.predict", "TransferClassifier": "headstart.estimator"}  # fmt: skip
+          "run_study": "headstart.launch", "load_predictor": "headstart.predict",
+          "TransferClassifier": "headstart.estimator"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,7 +20,7 @@ ArmName = Annotated[str | None, typer.Option("--arm", help="Which arm of a study
 
 def predict(
     model: Model,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, or folders of them (searched to the bottom).")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, or folders to be searched.")],
     arm: ArmName = None,
     top: Annotated[int, typer.Option(help="How many classes to print, the likeliest first.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line: path and predictions.")] = False,
@@ -80,7 +80,8 @@ def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]]
 
     def write(path: Path, best: list[tuple[str, float]]) -> None:
         if format == "json":
-            row: dict[str, Any] = {"path": printable(str(path)), "predictions": [{"class": name, "probability": value} for name, value in best]}
+            answers = [{"class": name, "probability": value} for name, value in best]
+            row = {"path": printable(str(path)), "predictions": answers}
             print(json_format.dumps(row, ensure_ascii=False), flush=True)
         elif format == "csv":
             table.writerow([printable(str(path)), *(cell for name, value in best for cell in (name, f"{value:.6f}"))])
@@ -96,7 +97,7 @@ def explain(
     image: Annotated[Path, typer.Argument(help="A picture.")],
     arm: ArmName = None,
     out: Annotated[Path | None, typer.Option(help="The PNG to write (default: IMAGE-explained.png here).")] = None,
-    class_: Annotated[str | None, typer.Option("--class", help="Show the evidence for this class (default: the likeliest).")] = None,
+    class_: Annotated[str | None, typer.Option("--class", help="Evidence for this class (default: the likeliest).")] = None,
 ) -> None:
     """Show where in a picture a model found its answer (Grad-CAM).
 

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from headstart.cost import Stopwatch
 from headstart.data.arrays import dataset, image_set
-from headstart.errors import DataError, unknown_name
+from headstart.errors import unknown_name
 from headstart.methods import METHODS, Context, check_arm
 from headstart.models import MODELS, preprocessing_of, resolve_weights
 from headstart.photos import read_squares
@@ -46,7 +46,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         "default": the model's first ones, none for "scratch".
     image_pixels: side that pictures given as paths are brought to (their middle square); None: the network's input. Arrays keep
         their own size. input_pixels: side of the network's input, None: as its weights were trained (of the CNN: image_pixels).
-    recipe: the name of a recipe, None: the method's default. recipe_changes: fields of it to replace, e.g. {"duration": "3 epochs"}.
+    recipe: the name of a recipe, None: the method's default. recipe_changes: fields to replace, e.g. {"duration": "3 epochs"}.
     seed: of everything random. precision, feature_precision: "auto", "bf16" or "fp32" (features also "int8").
 
     Attributes
@@ -56,17 +56,18 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     held-out training images ({"l2": ...}). history_: a row an epoch.
 
     Nothing but X and y is learned from; all of X is trained on. Where a hyperparameter is chosen (L2, neighbours), folds of X
-    choose it, of FOLDS_BELOW images or more a held-out tenth (at most 5,000). Features of X are kept in the cache, so a second fit
-    on the same images takes seconds.
+    choose it, of FOLDS_BELOW images or more a held-out tenth (at most 5,000). Features of X are kept in the cache, so a second
+    fit on the same images takes seconds.
 
-    scikit-learn's own checks feed tables of numbers, which are no images: `check_estimator` skips this class by its tags. With its
-    tables painted as images they all pass, but for those that tests/test_estimator.py lists with the reason.
+    scikit-learn's own checks feed tables of numbers, which are no images: `check_estimator` skips this class by its tags. With
+    its tables painted as images (tests/test_estimator.py) they pass, but for check_methods_subset_invariance: a network's float32
+    probabilities depend by some 1e-6 on how many images it is given at once, which is more than that check allows.
     """
 
     def __init__(
-        self, method: str = "linear_probe", *, model: str | None = None, weights: str = "default", image_pixels: int | None = None,
-        input_pixels: int | None = None, recipe: str | None = None, recipe_changes: dict[str, Any] | None = None, seed: int = 0,
-        precision: str = "auto", feature_precision: str = "auto",
+        self, method: str = "linear_probe", *, model: str | None = None, weights: str = "default",
+        image_pixels: int | None = None, input_pixels: int | None = None, recipe: str | None = None,
+        recipe_changes: dict[str, Any] | None = None, seed: int = 0, precision: str = "auto", feature_precision: str = "auto",
     ) -> None:  # fmt: skip
         self.method = method
         self.model = model
@@ -131,7 +132,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         where = type(self).__name__
         recipe = with_changes(recipe_named(self.recipe or fitting), dict(self.recipe_changes or {}), where)
         arm = Arm(name=self.method, label=f"{where} ({self.method})", dataset="images given to fit", model=model, weights=weights,
-                  method=self.method, recipe=recipe, recipe_name=self.recipe or fitting, input_pixels=self.input_pixels)  # fmt: skip
+                  method=self.method, recipe=recipe, recipe_name=self.recipe or fitting,
+                  input_pixels=self.input_pixels)  # fmt: skip
         check_arm(arm, where)
         return arm
 
@@ -141,8 +143,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             X = X.to_numpy()
         images = X if isinstance(X, np.ndarray) and X.dtype.kind not in "OUS" else self._read(X, reset=reset)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
-            raise ValueError(f"X is an array {images.dtype} {images.shape}; expected images uint8 (N, S, S, 3), RGB and square, or "
-                             "a list of paths")  # fmt: skip
+            raise ValueError(f"X is an array {images.dtype} {images.shape}; expected images uint8 (N, S, S, 3), RGB and square, "
+                             "or a list of paths")  # fmt: skip
         if not len(images):
             raise ValueError("X holds no image; at least 1 is required (0 sample(s) given)")
         if not reset and images.shape[1] != self.predictor_.image_pixels:

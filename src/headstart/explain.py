@@ -25,6 +25,7 @@ from headstart.predict import Predictor
 
 _SHOWN_PIXELS = 448  # side of the picture as it is shown
 _SHOWN_CLASSES = 5
+_OTHERS = "#b8bdc6"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,8 @@ def explain_pixels(predictor: Predictor, pixels: NDArray[np.uint8], class_name: 
     target = int(probabilities.argmax()) if class_name is None else names.index(class_name)
     found = LayerGradCam(network, last_block(network)).attribute(inputs, target=target, relu_attributions=True)
     evidence = found.detach()[0, 0].numpy().astype(np.float32)
-    return Explanation(seen=pixels, evidence=evidence / max(float(evidence.max()), 1e-12), probabilities=probabilities, target=target)
+    strongest = max(float(evidence.max()), 1e-12)  # nothing may speak for a class
+    return Explanation(seen=pixels, evidence=evidence / strongest, probabilities=probabilities, target=target)
 
 
 def last_block(network: nn.Module) -> nn.Module:
@@ -109,14 +111,15 @@ def _figure(explanation: Explanation, shown: NDArray[np.uint8], predictor: Predi
     rows, columns = explanation.evidence.shape
     saw = f"{predictor.image_pixels} x {predictor.image_pixels}"
     if predictor.saved.input_pixels != predictor.image_pixels:
-        saw += f" pixels, enlarged to {predictor.saved.input_pixels} x {predictor.saved.input_pixels}"
-    figure.supxlabel(f"The network saw {saw} pixels. Grad-CAM of its last block: {rows} x {columns} positions, smoothed between them.",
-                     fontsize=11, color=MUTED, x=0.01, ha="left")  # fmt: skip
+        saw += f" pixels, resized to {predictor.saved.input_pixels} x {predictor.saved.input_pixels}"
+    figure.supxlabel(f"The network saw {saw} pixels. Grad-CAM of its last block: {rows} x {columns} positions, smoothed between "
+                     "them.", fontsize=11, color=MUTED, x=0.01, ha="left")  # fmt: skip
     best = np.argsort(-probabilities, kind="stable")[:_SHOWN_CLASSES]
     if explanation.target not in best:
         best = np.append(best[:-1], explanation.target)
     places = np.arange(len(best))[::-1]
-    classes.barh(places, probabilities[best], color=[HEAT if label == explanation.target else "#b8bdc6" for label in best], height=0.6)
+    colours = [HEAT if label == explanation.target else _OTHERS for label in best]
+    classes.barh(places, probabilities[best], color=colours, height=0.6)
     classes.set_yticks(places, [names[label] for label in best], color=INK)
     for place, label in zip(places, best, strict=True):
         classes.annotate(f"{100 * probabilities[label]:.1f} %", (probabilities[label], place), (5, 0), textcoords="offset points",

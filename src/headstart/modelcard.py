@@ -72,7 +72,8 @@ def write(saved: SavedModel, format: str, exported: Exported) -> str:
     names = ", ".join(f"`{name}`" for name in saved.class_names)
     lines = [
         f"# {saved.label or model.title} on {dataset}", "",
-        f"`{exported.path.name}`, written by headstart {headstart.__version__}. It tells {len(saved.class_names)} classes apart: {names}.",
+        f"`{exported.path.name}`, written by headstart {headstart.__version__}. It tells {len(saved.class_names)} classes apart: "
+        f"{names}.",
         "", "## Model", "",
         f"- Network: {model.title}. Method: {METHODS[saved.method].title}.",
         f"- Start: {'random weights' if start == 'none' else f'weights `{start}`'}. Trained on {train_images}{dataset}.",
@@ -80,12 +81,14 @@ def write(saved: SavedModel, format: str, exported: Exported) -> str:
         "", "## Input and output", "",
         f"- `images`: uint8 (N, {size}, {size}, 3), RGB, any N. Inside the file they are {inner}normalised as in training.",
         f"- `probabilities`: float32 (N, {len(saved.class_names)}), in the order of the labels above, which the file holds too.",
-        f"- A photo is brought to {size} x {size} before: turned upright, its shorter side resized with Pillow's bicubic filter, the "
-        "middle cut out, transparency laid on white. This is how the training images were made; another resizing gives other answers.",
+        f"- A photo is brought to {size} x {size} before: turned upright, its shorter side resized with Pillow's bicubic filter, "
+        "the middle cut out, transparency laid on white. This is how headstart prepares photos; another resizing gives other "
+        "answers.",
         "", "```python", _ASK[format].format(file=exported.path.name, size=size), "```",
         "", "## How good it is", "",
     ]  # fmt: skip
-    lines += ["| measured on test images that it never saw | |", "|---|---|", *rows] if rows else ["No test result is stored with it."]
+    header = ["| measured on test images that it never saw | |", "|---|---|"]
+    lines += [*header, *rows] if rows else ["No test result is stored with it."]
     lines += [
         "", "## Checked", "",
         f"- Against PyTorch in float32 on {exported.images} {exported.source}: probabilities differ by at most "
