@@ -29,6 +29,47 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+MODELS = """name = "models"
+dataset = "{photos}"
+precision = "{precision}"
+feature_precision = "{precision}"
+"""
+ARM = """[[arms]]
+name = "{name}"
+model = "{model}"
+method = "{method}"
+weights = "{weights}"
+{more}
+"""
+
+
+def run_models(folder: Path, photos: Path, precision: str, seed: int = 0) -> Path:
+    """A study with a model of every method on the small folder, two training steps each: the probe on the published ResNet-50,
+    the others on a ResNet-18 of random weights in a file."""
+    from headstart.launch import run_study
+    from transfer_trials import random_weights
+
+    weights = random_weights(folder)
+    small = {"model": "resnet18", "weights": weights}
+    short = 'recipe_changes = { duration = "2 steps", batch_size = 16 }'
+    arms = [{"name": "cnn", "model": "cnn", "method": "scratch", "weights": "none",
+             "more": 'recipe_changes = { duration = "6 steps", batch_size = 16, widths = [8, 16, 16] }'},
+            {"name": "probe", "model": "resnet50", "method": "linear_probe", "weights": "imagenet-keras",
+             "more": "input_pixels = 64"},
+            {"name": "knn", "method": "knn", "more": "input_pixels = 48", **small}]  # fmt: skip
+    arms += [{"name": method, "method": method, "more": f"input_pixels = 48\n{short}", **small}
+             for method in ("partial", "finetune", "lp_ft")]  # fmt: skip
+    text = MODELS.format(photos=photos, precision=precision) + "".join(ARM.format(**arm) for arm in arms)
+    (folder / "models.toml").write_text(text)
+    return run_study(str(folder / "models.toml"), folder / "runs")
+
+
+@pytest.fixture(scope="session")
+def models(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished study in float32 with a model of every method: see run_models."""
+    return run_models(tmp_path_factory.mktemp("models"), photos, "fp32")
+
+
 @pytest.fixture
 def headstart(tmp_path: Path) -> Run:
     """Runs `headstart ARGUMENTS` in an empty folder as a real process; environment variables as keywords."""

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from headstart import __version__
+from headstart import __version__, cli_model
 from headstart.errors import ConfigError, HeadstartError, StoreError
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app = typer.Typer(
 )  # fmt: skip
 data_app = typer.Typer(help="Datasets: fetch them, look at them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+for _command_of_a_model in (cli_model.predict, cli_model.explain, cli_model.export):
+    app.command()(_command_of_a_model)
 _out = Console(highlight=False)
 _INTERRUPTED = 130
 _GOES_ON = "interrupted; finished trials are kept and the same command goes on where this one stopped"

@@ -58,6 +58,12 @@ class TrialsFailedError(HeadstartError):
     exit_code = 8
 
 
+class StoppedError(HeadstartError):
+    """Interrupted by the user; the message says what is kept."""
+
+    exit_code = 130
+
+
 def unknown_name(kind: str, given: str, choices: Iterable[str]) -> ConfigError:
     """A ConfigError naming the choices and, where one is near, the likely meaning."""
     names = sorted(choices)

@@ -182,7 +182,7 @@ def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
         model = partial.Tail(network_, cut)
 
         def prepare(x: torch.Tensor) -> torch.Tensor:
-            return partial.network_input(x, context)
+            return partial.network_input(x, device, trial.precision)
     else:
         model = network.build_network(context)
         network.set_policy(model, recipe)

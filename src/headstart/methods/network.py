@@ -121,7 +121,8 @@ def shift_history(history: list[dict[str, float]], seconds: float, flops: int) -
 
 def _architecture(context: Context) -> dict[str, Any]:
     arm = context.trial.arm
-    found: dict[str, Any] = {"model": arm.model, "num_classes": context.num_classes, "input_pixels": arm.input_pixels}
+    found: dict[str, Any] = {"model": arm.model, "num_classes": context.num_classes, "input_pixels": arm.input_pixels,
+                             "weights": arm.weights}  # fmt: skip
     if isinstance(arm.recipe, CNNRecipe):
         found |= {"widths": list(arm.recipe.widths), "activation": arm.recipe.activation, "image_pixels": int(context.dataset.train.images.shape[1])}
     return found

@@ -23,7 +23,7 @@ theirs; ReLU is faster: 450 against 357 training images/s in bf16 on two cores, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -75,7 +75,7 @@ class CNN(nn.Module):
     image_pixels: S, at least 16. widths: channels of the three blocks. activation: "relu" or "gelu". norm_momentum: of
     BatchNorm's running statistics. `fit_whitening` must be called with training images before training."""
 
-    def __init__(self, num_classes: int, image_pixels: int = 32, widths: tuple[int, int, int] = (64, 256, 256),
+    def __init__(self, num_classes: int, image_pixels: int = 32, widths: Sequence[int] = (64, 256, 256),
                  activation: str = "relu", norm_momentum: float = 0.4) -> None:  # fmt: skip
         super().__init__()
         if image_pixels < 16:

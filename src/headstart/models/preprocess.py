@@ -36,12 +36,14 @@ _WEIGHT_BITS = 15  # weights are signed 16-bit integers, as in torch's kernel
 
 
 def preprocess(
-    images: Tensor | NDArray[np.uint8], preprocessing: Preprocessing, *, device: torch.device | str | None = None
-) -> Tensor:
+    images: Tensor | NDArray[np.uint8], preprocessing: Preprocessing, *, device: torch.device | str | None = None,
+    by_products: bool = False,
+) -> Tensor:  # fmt: skip
     """A network's input, float32 (N, 3, S, S) in channels_last order, on `device` (None: where the images are).
 
     images: uint8 (N, H, W, 3), RGB. S is preprocessing.size_pixels; where that is None the images keep
     their size (then H and W may differ). Images that are not square are squeezed into one: crop before.
+    by_products: resize by `resize_by_products` on any device: the same bits from operations that every runtime has.
 
     Raises: ValueError for images of another shape or type, or an unknown interpolation or channel order."""
     pixels = torch.from_numpy(_writable(images)) if isinstance(images, np.ndarray) else images
@@ -53,7 +55,8 @@ def preprocess(
     if preprocessing.channel_order == "bgr":
         pixels = pixels.flip(-1)
     if preprocessing.size_pixels is not None:
-        pixels = resize(pixels, preprocessing.size_pixels, preprocessing.interpolation)
+        resized = resize_by_products if by_products else resize
+        pixels = resized(pixels, preprocessing.size_pixels, preprocessing.interpolation)
     # One multiplication and one addition a value, each rounded by itself: a fused multiply-add would round differently
     # in vectorised loops and their tails. Rows of W * 3 values keep the inner loop long (3 would not vectorise).
     count, height, width, _ = pixels.shape
