@@ -57,6 +57,15 @@ class Curve:
         """Accuracy at these labels per class, float64 of the same shape."""
         return _evaluate(self.form, np.array([self.a, self.b, self.c]), labels)
 
+    def band(self, labels: ArrayLike, confidence: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Lower and upper end of the drawn curves' range at each of these labels per class, float64 (G,), within 0..1; None
+        with one seed. It holds the spread between seeds, not that the form may be wrong."""
+        if self.draws is None:
+            return None
+        drawn = _evaluate(self.form, self.draws[:, None, :], np.atleast_1d(np.asarray(labels, dtype=np.float64)))
+        low, high = np.clip(np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0), 0, 1)
+        return low, high
+
     @property
     def furthest(self) -> float:
         """The most labels per class that the curve speaks about."""

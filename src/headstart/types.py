@@ -160,7 +160,8 @@ class Cost:
     seconds: wall seconds by phase, cold: "features" is what computing them took, even where this trial found them cached.
     spent_seconds: wall seconds that this trial itself took (cached parts excluded).
     examples: images passed through what learns, repeats counted. flops: floating-point operations, counted.
-    peak_memory_bytes: highest resident memory of the process during the trial. joules: None where nothing measures it.
+    peak_memory_bytes: highest resident memory of the process during the trial. joules: cold, of all that the machine's
+    counters cover (environment "energy" names it) during the trial, other programs' work too; None where nothing measures it.
     """
 
     seconds: Mapping[str, float]

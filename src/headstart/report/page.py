@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from headstart import findings, plots, store
-from headstart.report import figures, gallery, tables, words
+from headstart.report import figures, gallery, health, labels, pareto, tables, words
 from headstart.report.load import Arm, StudyView, estimate, load_study
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -60,6 +60,7 @@ def _context(view: StudyView) -> dict[str, Any]:
                                             "svg": Markup(figure.svg)}  # fmt: skip
 
     learning = [svg(f) for f in figures.learning(view)]
+    costs, fits = pareto.section(view), labels.fit_all(view)
     return {
         "study": view.study, "dataset": view.study["dataset"], "arms": view.arms, "view": view,
         "answer": tied(findings.headline(view.study, view.trials)), "budget": words.budget(view.budget),
@@ -69,7 +70,9 @@ def _context(view: StudyView) -> dict[str, Any]:
         "seeds": sorted({r.trial["seed"] for arm in view.arms for _, r in arm.trials}),
         "phase": view.arms[0].first.trial["phase"], "train_images": sorted({arm.first.train_images for arm in view.arms}),
         "fig_accuracy": svg(figures.accuracy(view)), "learning": learning, "fig_time": svg(figures.times(view)),
-        "time_rows": figures.time_rows(view), "fig_cost": svg(figures.cost(view)), "fig_labels": svg(figures.label_budgets(view)),
+        "time_rows": figures.time_rows(view), "fig_cost": svg(figures.cost(view)), "fig_labels": svg(labels.figure(view, fits)),
+        "label_table": labels.table(view, fits), "costs": costs, "cost_figures": [svg(f) for f in costs.figures],
+        "health": health.section(view),
         "budget_rows": tables.budgets(view),
         "confusions": [svg(f) for f in figures.confusions(view)], "fig_classes": svg(figures.by_class(view)),
         "fig_calibration": svg(figures.calibration(view)), "confidences": tables.confidences(view),
