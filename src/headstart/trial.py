@@ -22,6 +22,7 @@ from headstart.methods.frozen import RANDOM_START_SEED
 from headstart.models import preprocessing_of
 from headstart.models.weights import random_start_hash, weights_hash
 from headstart.precision import default_device, gpu_uuid
+from headstart.published import adopt
 from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
 
 SAMPLE_IMAGES = 5000  # training images on which training accuracy is read, as many as validation has
@@ -56,15 +57,15 @@ def trial_key(resolved: dict[str, Any]) -> str:
     return store.digest(resolved)
 
 
-def run_trial(trial: Trial, study: str, study_folder: Path) -> Result:
-    """Runs a trial into its folder, or returns the finished one that is there.
+def run_trial(trial: Trial, study: str, study_folder: Path, published: Path | None = None) -> Result:
+    """Runs a trial into its folder, or returns the finished one that is there or among the published ones.
 
     Resumes from the folder's checkpoint. Reads the test set once, at the end."""
     dataset = load_dataset(trial.arm.dataset)
     resolved = resolve(trial, dataset)
     key = trial_key(resolved)
     folder = study_folder / key
-    if store.is_finished(folder):
+    if store.is_finished(folder) or (published is not None and adopt(published, key, folder)):
         return store.read_result(folder)
     with store.lock(folder / "lock", f"the run folder {folder}"):
         return _run(trial, dataset, resolved, key, folder, study)

@@ -17,7 +17,7 @@ from headstart.models import MODELS, load_model
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
 from headstart.seeding import seed_for
-from headstart.training import Training, train
+from headstart.training import Spent, Training, train
 from headstart.types import Predictions
 
 
@@ -62,16 +62,24 @@ def set_policy(model: nn.Module, recipe: TrainingRecipe, trainable_from: str = "
         raise ConfigError(f"recipe field 'trainable_from': {error}") from error
 
 
-def train_on_images(context: Context, model: nn.Module, recipe: TrainingRecipe) -> Training:
-    """Trains on the trial's images, augmented in their own size, then resized on the device; validates after each epoch."""
-    trial, device, train_set = context.trial, context.device, context.dataset.train
-    with context.watch.phase("prepare"):
-        images = torch.from_numpy(np.ascontiguousarray(train_set.images[context.train_ids])).to(device)
-        labels = torch.from_numpy(train_set.labels[context.train_ids]).to(device)
-    batches = ImageBatches(
-        images, labels, batch_size=recipe.batch_size, seed=trial.seed, flip=recipe.flip,
+def image_batches(context: Context, recipe: TrainingRecipe) -> ImageBatches:
+    """The trial's training images on the device, to be augmented in their own size."""
+    train_set = context.dataset.train
+    images = torch.from_numpy(np.ascontiguousarray(train_set.images[context.train_ids])).to(context.device)
+    labels = torch.from_numpy(train_set.labels[context.train_ids]).to(context.device)
+    return ImageBatches(
+        images, labels, batch_size=recipe.batch_size, seed=context.trial.seed, flip=recipe.flip,
         translate_pixels=recipe.translate_pixels,
     )  # fmt: skip
+
+
+def train_on_images(context: Context, model: nn.Module, recipe: TrainingRecipe, spent: Spent | None = None) -> Training:
+    """Trains on the trial's images, augmented in their own size, then resized on the device; validates after each epoch.
+
+    spent: before this, by the same trial."""
+    trial, device, train_set = context.trial, context.device, context.dataset.train
+    with context.watch.phase("prepare"):
+        batches = image_batches(context, recipe)
     val_images, val_labels = train_set.images[context.val_ids], train_set.labels[context.val_ids]
 
     def prepare(batch: Tensor) -> Tensor:
@@ -84,7 +92,8 @@ def train_on_images(context: Context, model: nn.Module, recipe: TrainingRecipe) 
 
     done = train(
         model, batches, recipe, prepare=prepare, device=device, precision=trial.precision,
-        checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if len(val_labels) else None, what=context.what,
+        checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if len(val_labels) else None, spent=spent,
+        what=context.what,
     )  # fmt: skip
     context.watch.carry("train", done.seconds)
     context.watch.carry("validate", done.watch_seconds)
