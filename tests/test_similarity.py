@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.health.similarity import similar_pairs
+from headstart.health.similarity import FeatureRows, similar_pairs
 
 
 def reference(rows: np.ndarray, least: float) -> dict[tuple[int, int], float]:
@@ -22,7 +22,7 @@ def test_all_pairs_above_the_threshold_are_found_and_no_other(width: int) -> Non
     rows[700:900] = rows[0:200] + rng.normal(0, np.linspace(0.01, 1, 200)[:, None], (200, width))  # near to farther copies
     expected = reference(rows, 0.6)
     assert len(expected) >= 100
-    pairs, similarity = similar_pairs([rows[:500], rows[500:]], 0.6)
+    pairs, similarity = similar_pairs(FeatureRows([rows[:500], rows[500:]]), 0.6)
     missing = set(expected) ^ set(map(tuple, pairs.tolist()))
     assert all(abs(expected.get(pair, 0.6) - 0.6) < 1e-5 for pair in missing)  # only what rounding decides
     values = [expected.get((int(i), int(j)), 0.6) for i, j in pairs]
@@ -35,19 +35,19 @@ def test_pairs_across_many_tiles_are_found_once(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("headstart.health.similarity._LEFT", 20)
     monkeypatch.setattr("headstart.health.similarity._CHUNK", 9)
     rows = np.random.default_rng(1).normal(size=(101, 6)).astype(np.float32)
-    pairs, _ = similar_pairs([rows[:33], rows[33:34], rows[34:]], 0.8)
+    pairs, _ = similar_pairs(FeatureRows([rows[:33], rows[33:34], rows[34:]]), 0.8)
     assert set(map(tuple, pairs.tolist())) == set(reference(rows, 0.8))
     assert len(pairs) == len(reference(rows, 0.8))
 
 
 def test_identical_rows_are_like_themselves_and_empty_ones_like_nothing() -> None:
     rows = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 3]], np.float32)
-    pairs, similarity = similar_pairs([rows], 0.99)
+    pairs, similarity = similar_pairs(FeatureRows([rows]), 0.99)
     assert pairs.tolist() == [[0, 1]] and similarity == pytest.approx([1.0])
     same = np.full((5, 4), 0.1, np.float16)  # equal to their mean, all of them
-    assert similar_pairs([same], 0.5)[0].shape == (0, 2)
+    assert similar_pairs(FeatureRows([same]), 0.5)[0].shape == (0, 2)
 
 
 def test_one_row_has_no_pair() -> None:
-    pairs, similarity = similar_pairs([np.ones((1, 4), np.float16)], 0.5)
+    pairs, similarity = similar_pairs(FeatureRows([np.ones((1, 4), np.float16)]), 0.5)
     assert pairs.shape == (0, 2) and similarity.shape == (0,)

@@ -126,7 +126,8 @@ class Cell:
 class Study:
     """Arms x label budgets x seeds, read from a TOML file.
 
-    cells: which of them are run, where not every arm is at every budget with every seed and one recipe; empty: all."""
+    cells: which of them are run, where not every arm is at every budget with every seed and one recipe; empty: all.
+    data_health: after the trials, look for copies and wrong labels in the dataset."""
 
     name: str
     title: str
@@ -140,6 +141,7 @@ class Study:
     feature_precision: str = "auto"
     claims: tuple[Claim, ...] = ()
     cells: tuple[Cell, ...] = ()
+    data_health: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

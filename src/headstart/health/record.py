@@ -139,3 +139,32 @@ def read_health(folder: Path) -> Health | None:
                       seconds=value["seconds"], pictures=pictures)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(f"cannot read {path}: {error}; delete it and health.json and examine the data again") from error
+
+
+# ---------------------------------------------------------------- what is shown
+
+_PAIRS_SHOWN, _SUSPECTS_SHOWN = 12, 24
+
+
+def shown_pairs(health: Health) -> dict[str, NDArray[np.int64]]:
+    """Rows of health.pairs that galleries show, by gallery: "surest" and "edge" are the most and the least alike pairs across
+    train and test, "two_labels" the most alike ones, anywhere, whose labels differ. Orders are total."""
+    pairs = health.pairs
+    # Without features the hash decides; -1 to 0, below every similarity that counts.
+    alike = np.where(np.isnan(pairs.similarity), -pairs.distance / 64.0, pairs.similarity)
+    exact = (pairs.by & EXACT) > 0
+    first_alike = np.lexsort((pairs.places[:, 1], pairs.places[:, 0], -alike, ~exact))
+    across, differ = health.chosen("across"), pairs.labels[:, 0] != pairs.labels[:, 1]
+    surest = first_alike[across[first_alike]]
+    return {
+        "surest": surest[:_PAIRS_SHOWN], "edge": surest[::-1][: max(0, min(_PAIRS_SHOWN, len(surest) - _PAIRS_SHOWN))],
+        "two_labels": first_alike[differ[first_alike]][:_PAIRS_SHOWN],
+    }  # fmt: skip
+
+
+def shown_places(health: Health) -> NDArray[np.int64]:
+    """Sorted places of all images that galleries show."""
+    places = [health.pairs.places[rows].ravel() for rows in shown_pairs(health).values()]
+    if health.suspects is not None:
+        places.append(health.suspects.ids[:_SUSPECTS_SHOWN])
+    return np.unique(np.concatenate(places)).astype(np.int64)

@@ -20,13 +20,8 @@ _CHUNK = 2048  # rows read at once: 16 MB of 2,048 float32
 _TOP, _LEFT = 2048, 8192  # rows and columns of a tile of pairs: 64 MB
 
 
-def similar_pairs(parts: Sequence[NDArray], min_similarity: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Pairs int64 (P, 2), first < second, sorted, and their similarities float32 (P,), all at least min_similarity.
-
-    parts: float16 or float32 (N_i, D), may be memory-mapped; rows are numbered through all parts. Similarity: the cosine of
-    two rows less the mean of all rows, which is what every image has in common; a row equal to the mean is like no other.
-    """
-    reader = _Rows(parts)
+def similar_pairs(reader: FeatureRows, min_similarity: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Pairs int64 (P, 2), first < second, sorted, and their similarities float32 (P,), all at least min_similarity."""
     if reader.count < 2:
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
     short = _short_rows(reader)
@@ -48,8 +43,11 @@ def similar_pairs(parts: Sequence[NDArray], min_similarity: float) -> tuple[NDAr
     return pairs[order], similarity[order]
 
 
-class _Rows:
-    """Rows of all parts, less their mean and scaled to length 1 (0 where nothing is left)."""
+class FeatureRows:
+    """Rows of several parts, float16 or float32 (N_i, D), may be memory-mapped, numbered through.
+
+    The similarity of two rows is the cosine between them less the mean of all rows, which is what every image has in common; a
+    row equal to the mean is like no other."""
 
     def __init__(self, parts: Sequence[NDArray]) -> None:
         self.parts = list(parts)
@@ -68,12 +66,15 @@ class _Rows:
         return rows
 
     def unit(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Rows less the mean, scaled to length 1; 0 where nothing is left."""
         rows = self._read(places) - self.mean
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         # What rounding leaves of a row that equals the mean points nowhere.
-        return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 1e-5 * max(float(np.linalg.norm(self.mean)), 1e-30))
+        floor = 1e-5 * max(float(np.linalg.norm(self.mean)), 1e-30)
+        return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > floor)
 
     def similarities(self, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Of each pair of rows, float32 (P,), pairs int64 (P, 2)."""
         values = np.empty(len(pairs), np.float32)
         for start in range(0, len(pairs), _CHUNK):
             part = pairs[start : start + _CHUNK]
@@ -81,7 +82,7 @@ class _Rows:
         return values
 
 
-def _short_rows(reader: _Rows) -> NDArray[np.float32]:
+def _short_rows(reader: FeatureRows) -> NDArray[np.float32]:
     """Rows float32 (N, up to 256) whose inner products are never below the similarities of the whole rows.
 
     A row is p on the axes and r off them; x . y = p_x . p_y + r_x . r_y, and the last is at most |r_x| |r_y|."""
@@ -95,7 +96,7 @@ def _short_rows(reader: _Rows) -> NDArray[np.float32]:
     return short
 
 
-def _axes(reader: _Rows) -> NDArray[np.float32]:
+def _axes(reader: FeatureRows) -> NDArray[np.float32]:
     """Orthonormal columns (D, up to 255) that hold most of the rows' length: principal axes of an even sample."""
     sample = reader.unit(np.arange(0, reader.count, max(1, reader.count // _SAMPLE))).astype(np.float32)
     kept = min(_SHORT - 1, reader.width)
