@@ -1,4 +1,4 @@
-"""Energy: a tree of files in powercap's form, a library with NVML's functions, and this machine's own counters where it has any."""
+"""Energy: a tree of files in powercap's form, a library with NVML's functions, and this machine's own counters if it has any."""
 
 from __future__ import annotations
 

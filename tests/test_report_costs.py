@@ -78,7 +78,8 @@ def test_energy_is_told_or_said_to_be_missing(budgets: Path, page: str, tmp_path
     assert "Energy this machine reports none n/a n/a" in plain(page)
     folder = write_synthetic_study(tmp_path / "watts", test_images=200, claims=False, gallery=False, joules=True)
     text = plain(report.write_report(folder).read_text())
-    assert re.search(r"Energy counted by package-0, dram; other programs' work is in it 20\.\d kJ 9\.8\d kJ", text.replace("&#39;", "'"))
+    told = r"Energy counted by package-0, dram; other programs' work is in it 20\.\d kJ 9\.8\d kJ"
+    assert re.search(told, text.replace("&#39;", "'"))
 
 
 def test_the_curves_say_what_the_library_says(budgets: Path, page: str) -> None:
@@ -94,7 +95,7 @@ def test_the_curves_say_what_the_library_says(budgets: Path, page: str) -> None:
         hidden = curves.check_hidden_budget(points[arm], np.random.default_rng(0))
         assert f"{100 * hidden.observed:.1f} %: {'inside' if hidden.inside else 'outside'}" in text
     met = curves.crossing(fits["probe"], fits["cnn"])
-    sentence = f"CNN from scratch overtakes ResNet-50, linear probe at about {float(f'{met.value:.2g}'):,.0f} labels a class"
+    sentence = f"CNN from scratch overtakes ResNet-50, linear probe at about {float(f'{met.value:.3g}'):,.0f} labels a class"
     assert (sentence in text) == (met is not None)
     assert met is not None and 10 < met.value < 5000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.health.similarity import FeatureRows, similar_pairs
+from headstart.health.similarity import FeatureRows, aligned_correlation, similar_pairs
 
 
 def reference(rows: np.ndarray, least: float) -> dict[tuple[int, int], float]:
@@ -51,3 +51,16 @@ def test_identical_rows_are_like_themselves_and_empty_ones_like_nothing() -> Non
 def test_one_row_has_no_pair() -> None:
     pairs, similarity = similar_pairs(FeatureRows([np.ones((1, 4), np.float16)]), 0.5)
     assert pairs.shape == (0, 2) and similarity.shape == (0,)
+
+
+def test_a_shifted_mirrored_brighter_picture_is_found_and_another_is_not() -> None:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 200, (2, 12, 12, 3)).repeat(4, axis=1).repeat(4, axis=2)
+    picture, other = coarse[0], coarse[1]
+    small = np.stack([picture[8:40, 8:40], picture[11:43, 5:37], picture[8:40, 8:40][:, ::-1], picture[8:40, 8:40] // 2 + 40,
+                      other[8:40, 8:40], np.full((32, 32, 3), 7)]).astype(np.uint8)  # fmt: skip
+    pairs = np.array([[0, 1], [0, 2], [0, 3], [1, 2], [0, 4], [0, 5]])
+    found = aligned_correlation(small, pairs)
+    assert found[0] == pytest.approx(1, abs=1e-6) and found[1] == pytest.approx(1, abs=1e-6)
+    assert found[2] > 0.9999 and found[3] == pytest.approx(1, abs=1e-6)
+    assert found[4] < 0.5 and found[5] == 0  # a picture of one grey is like nothing

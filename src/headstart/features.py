@@ -220,5 +220,6 @@ def _compute(folder: Path, network: _Network, images: ImageSet, ids: NDArray[np.
             done, seconds = stop, seconds + time.perf_counter() - start
             write_json(record, {"rows": done, "seconds": seconds})
     write_json(folder / "meta.json", {"key": json.loads(json.dumps(parts, default=vars)), "shape": shape, "seconds": seconds,
-                                      "flops": flops * (count + network.images), "joules": meter.joules if whole else None})  # fmt: skip
+                                      "flops": flops * (count + network.images),
+                                      "joules": meter.joules if whole else None})  # fmt: skip
     record.unlink(missing_ok=True)

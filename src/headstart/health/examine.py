@@ -27,11 +27,14 @@ from headstart.health.record import (
     shown_places,
     write_health,
 )
-from headstart.health.similarity import FeatureRows, similar_pairs
+from headstart.health.similarity import FeatureRows, aligned_correlation, similar_pairs
 from headstart.types import Dataset, Features
 
 SCHEMA = 1  # raised when the same data would give other findings
-MIN_SIMILARITY = 0.9  # of centred features
+# (similarity of centred features, correlation of the aligned pictures) that a pair must reach, one of the two; chosen on sight of
+# CIFAR-10's pairs (ResNet-50 at 96 pixels), see docs/decisions/0011. Features alone take one frame for one picture, and below
+# 0.85 different horses on different meadows begin.
+ALIKE = ((0.9, 0.65), (0.85, 0.85))
 _METHODS = ("linear_probe", "knn", "lp_ft")  # those that cache features of whole images, the first choice first
 
 
@@ -105,14 +108,14 @@ def _settings(dataset: Dataset, backbone: Backbone | None) -> dict[str, Any]:
     """All that the findings depend on, as it will be read back from JSON."""
     settings: dict[str, Any] = {
         "schema": SCHEMA, "fingerprint": dataset.fingerprint, "max_distance": duplicates.MAX_DISTANCE,
-        "min_correlation": duplicates.MIN_CORRELATION, "features": None, "min_similarity": None, "labels": None,
+        "min_correlation": duplicates.MIN_CORRELATION, "features": None, "labels": None,
     }  # fmt: skip
     if backbone is None:
         return settings
     from headstart.models.weights import weights_hash
 
     settings["features"] = dataclasses.asdict(backbone) | {"weights_hash": weights_hash(backbone.weights, backbone.model)}
-    settings["min_similarity"] = MIN_SIMILARITY
+    settings["alike"] = [list(least) for least in ALIKE]
     if _has_cleanlab() and len(dataset.train.class_names) > 1:
         settings["labels"] = {"folds": label_errors.FOLDS, "l2_values": list(label_errors.L2_VALUES)}
     return settings
@@ -134,7 +137,8 @@ def _features(dataset: Dataset, backbone: Backbone) -> tuple[Features, Features]
     model = load_model(backbone.model, backbone.weights, image_pixels=backbone.input_pixels)
     train, test = (
         features.extract(model, part, weights_hash=weights_hash(backbone.weights, backbone.model), precision=backbone.precision,
-                         device=default_device(), calibration=dataset.train, what=f"{backbone.model} features of the {name} images")
+                         device=default_device(), calibration=dataset.train,
+                         what=f"{backbone.model} features of the {name} images")
         for part, name in ((dataset.train, "training"), (dataset.test, "test"))
     )  # fmt: skip
     return train.features, test.features
@@ -152,8 +156,7 @@ def _pairs(dataset: Dataset, found: tuple[Features, Features] | None) -> Pairs:
     near = duplicates.near_pairs(hashes)
     near = near[duplicates.confirmed(small, near)]
     rows = FeatureRows([part.values for part in found]) if found is not None else None
-    alike = similar_pairs(rows, MIN_SIMILARITY)[0] if rows is not None else np.zeros((0, 2), np.int64)
-    ways = [np.array(exact, np.int64).reshape(-1, 2), near, alike]
+    ways = [np.array(exact, np.int64).reshape(-1, 2), near, _alike(rows, small)]
     keys = [pairs[:, 0] * count + pairs[:, 1] for pairs in ways]
     every = np.unique(np.concatenate(keys))
     by = sum(np.isin(every, key).astype(np.uint8) * bit for key, bit in zip(keys, (EXACT, PERCEPTUAL, FEATURES), strict=True))
@@ -164,6 +167,15 @@ def _pairs(dataset: Dataset, found: tuple[Features, Features] | None) -> Pairs:
         distance=np.bitwise_count(hashes[places[:, 0]] ^ hashes[places[:, 1]]).astype(np.uint8),
         similarity=np.full(len(places), np.nan, np.float32) if rows is None else rows.similarities(places),
     )  # fmt: skip
+
+
+def _alike(rows: FeatureRows | None, small: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pairs int64 (P, 2) that features propose and aligned pictures confirm."""
+    if rows is None:
+        return np.zeros((0, 2), np.int64)
+    places, similarity = similar_pairs(rows, min(least for least, _ in ALIKE))
+    correlation = aligned_correlation(small, places)
+    return places[np.any([(similarity >= least) & (correlation >= pictures) for least, pictures in ALIKE], axis=0)]
 
 
 def _suspects(train: Features, pairs: Pairs, num_classes: int) -> Suspects:

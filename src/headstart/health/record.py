@@ -76,7 +76,7 @@ class Health:
     def chosen(self, where: Where, by: int = EXACT | PERCEPTUAL | FEATURES) -> NDArray[np.bool_]:
         """bool (P,): pairs within train, within test or across both that one of these ways found."""
         of_test = self.pairs.places >= self.train_images
-        inside = {"train": ~of_test.any(axis=1), "test": of_test.all(axis=1), "across": of_test.any(axis=1) & ~of_test.all(axis=1)}
+        inside = {"train": ~of_test.any(axis=1), "test": of_test.all(axis=1), "across": of_test[:, 0] != of_test[:, 1]}
         return inside[where] & ((self.pairs.by & by) > 0)
 
     def affected_test_ids(self, by: int = EXACT | PERCEPTUAL | FEATURES) -> NDArray[np.int64]:
@@ -91,9 +91,9 @@ class Health:
             inside = self.chosen(where)
             two = int((self.pairs.labels[inside, 0] != self.pairs.labels[inside, 1]).sum())
             surplus = len(self.affected_test_ids()) if where == "across" else _surplus(self.pairs.places[inside])
-            answer[where] = {"exact": int(self.chosen(where, EXACT).sum()), "perceptual": int(self.chosen(where, PERCEPTUAL).sum()),
-                             "features": int(self.chosen(where, FEATURES).sum()), "pairs": int(inside.sum()),
-                             "two_labels": two, "images": surplus}  # fmt: skip
+            ways = {name: int(self.chosen(where, by).sum())
+                    for name, by in (("exact", EXACT), ("perceptual", PERCEPTUAL), ("features", FEATURES))}  # fmt: skip
+            answer[where] = ways | {"pairs": int(inside.sum()), "two_labels": two, "images": surplus}
         return answer
 
 

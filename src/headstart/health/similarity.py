@@ -102,3 +102,35 @@ def _axes(reader: FeatureRows) -> NDArray[np.float32]:
     kept = min(_SHORT - 1, reader.width)
     _, axes = eigh(sample.T @ sample, subset_by_index=[reader.width - kept, reader.width - 1])
     return np.ascontiguousarray(axes, dtype=np.float32)
+
+
+_CENTRE = 24  # of 32 pixels: frames and borders do not count
+_SHIFT = 4  # pixels, in each direction
+
+
+def aligned_correlation(small: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+    """How well the centre of a pair's first picture is found in the second one: float32 (P,), in [-1, 1].
+
+    small: uint8 (N, 32, 32, 3). The largest correlation, over pixels and colours, of the first one's middle 24 x 24 pixels with
+    any 24 x 24 window of the second one, as it is or mirrored: brightness, contrast, mirroring and shifts do not count."""
+    best = np.full(len(pairs), -1, np.float32)
+    middle = slice(_SHIFT, _SHIFT + _CENTRE)
+    for start in range(0, len(pairs), _CHUNK):
+        part = pairs[start : start + _CHUNK]
+        centre = _standardised(small[part[:, 0]][:, middle, middle])
+        other = small[part[:, 1]]
+        here = best[start : start + _CHUNK]
+        for turned in (other, other[:, :, ::-1]):
+            for top in range(2 * _SHIFT + 1):
+                for left in range(2 * _SHIFT + 1):
+                    window = _standardised(turned[:, top : top + _CENTRE, left : left + _CENTRE])
+                    np.maximum(here, np.einsum("ij,ij->i", centre, window), out=here)
+    return best
+
+
+def _standardised(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Rows less their mean, of length 1 (0 for a picture of one grey), float32 (P, D)."""
+    rows = pictures.reshape(len(pictures), -1).astype(np.float32)
+    rows -= rows.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from headstart.plots.curves import _FEW, _duration_axis, _label_ends, _percent_axis
+from headstart.plots.curves import _FEW, _label_ends, _percent_axis, _tick_duration
 from headstart.plots.style import (
     GRID,
     MUTED,
@@ -25,6 +25,10 @@ from headstart.plots.style import (
     wrapped,
 )
 
+# The roundest first.
+_ROUND_FLOPS = tuple(step * 10.0**power for step in (1, 5, 2, 3, 7, 1.5, 4) for power in range(6, 25))
+_ROUND_SECONDS = (1, 60, 3600, 10, 600, 86400, 0.1, 30, 300, 1800, 7200, 36000, 5, 20, 120, 1200, 18000, 2, 180, 0.5, 0.2, 15,
+                  240, 45, 90, 420, 900, 10800)  # fmt: skip
 _FLOP_UNITS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"))
 
 
@@ -57,10 +61,11 @@ def accuracy_against_cost(points: Mapping[str, tuple[float, Estimate]], front: S
         axes.plot([cost], [value], marker=style.marker, markersize=9, linestyle="none", color=style.color, zorder=3,
                   markerfacecolor=style.color if name in front else PAPER, markeredgewidth=2)
     _percent_axis(axes, finite)
-    if unit == "seconds":
-        _duration_axis(axes, left, right)
-    else:
-        _flop_axis(axes, left, right)
+    words = _tick_duration if unit == "seconds" else _flop_words
+    shown = _ticks(_ROUND_SECONDS if unit == "seconds" else _ROUND_FLOPS, left, right)
+    axes.set_xticks(shown, [words(value) for value in shown])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(True, axis="x")
     _label_marks(axes, [(styles[name], 100 * estimate.value, name in front) for name, (_, estimate) in points.items()], height)
     return figure
 
@@ -81,12 +86,15 @@ def _label_marks(axes: Axes, marks: Sequence[tuple[ArmStyle, float, bool]], heig
                   linespacing=1.15)
 
 
-def _flop_axis(axes: Axes, low: float, high: float) -> None:
-    shown = [step * 10.0**power for power in range(6, 25) for step in (1, 2, 5) if low <= step * 10.0**power <= high]
-    shown = shown[:: max(1, -(-len(shown) // 4))]
-    axes.set_xticks(shown, [_flop_words(value) for value in shown])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(True, axis="x")
+def _ticks(candidates: Sequence[float], left: float, right: float) -> list[float]:
+    """Round values on a log axis, far enough apart for their words, the roundest first, none at the very edge."""
+    span = np.log(right / left)
+    kept: list[float] = []
+    for value in candidates:
+        place = np.log(value / left) / span
+        if 0.05 < place < 0.95 and all(abs(np.log(value / other)) / span >= 0.21 for other in kept):
+            kept.append(value)
+    return sorted(kept)
 
 
 def _flop_words(value: float) -> str:

@@ -109,14 +109,16 @@ def describe(health: Health, without: tuple[WithoutRow, ...] = ()) -> Section:
 def _how(health: Health) -> str:
     settings = health.settings
     told = ("Exact: the same bytes. Hash: 64-bit perceptual hashes that differ in "
-            f"{settings['max_distance']} bits or fewer, and a correlation of at least {settings['min_correlation']:g} between the "
-            "two pictures at 16×16 pixels. ")  # fmt: skip
+            f"{settings['max_distance']} bits or fewer, and a correlation of at least {settings['min_correlation']:g} between "
+            "the two pictures at 16×16 pixels. ")  # fmt: skip
     if (network := settings["features"]) is None:
         return told + "Features: not compared, the network's weights were not to be had."
     pixels = f" at {network['input_pixels']} pixels" if network["input_pixels"] else ""
-    return (told + f"Features: a cosine similarity of at least {settings['min_similarity']:g} between what {network['model']} "
-            f"({network['weights']}){pixels} makes of the two, less its mean over all images. The thresholds were chosen by looking "
-            "at pairs; a pair can be found in several ways.")  # fmt: skip
+    enough = " or ".join(f"{similarity:g} and {correlation:g}" for similarity, correlation in settings["alike"])
+    return (told + f"Features: the cosine similarity between what {network['model']} ({network['weights']}){pixels} makes of the "
+            "two, less its mean over all images, and the correlation of the middle of one picture with the other, mirrored and "
+            f"shifted where that fits better, are at least {enough}. The thresholds were chosen by looking at pairs of CIFAR-10; "
+            "a pair can be found in several ways.")  # fmt: skip
 
 
 def _panels(health: Health) -> tuple[PairPanel, ...]:
@@ -129,7 +131,8 @@ def _panels(health: Health) -> tuple[PairPanel, ...]:
     for name, rows in shown_pairs(health).items():
         shown = tuple(_pair(health, int(row)) for row in rows if all(int(p) in health.pictures for p in health.pairs.places[row]))
         if shown:
-            panels.append(PairPanel(name=f"health-{name.replace('_', '-')}", title=told[name][0], told=told[name][1], pairs=shown))
+            title, meaning = told[name]
+            panels.append(PairPanel(name=f"health-{name.replace('_', '-')}", title=title, told=meaning, pairs=shown))
     return tuple(panels)
 
 
@@ -170,10 +173,10 @@ def _suspects_told(health: Health) -> str:
                 "(pip install \"headstart[check]\").")  # fmt: skip
     settings = health.settings["labels"]
     share = words.share(len(health.suspects) / max(health.train_images, 1), 2)
-    return (f"{len(health.suspects):,} of {health.train_images:,} training labels ({share}) are contradicted by a linear probe on the "
-            f"same features that never saw the image or a copy of it ({settings['folds']}-fold cross-validation; which doubts count "
-            "is decided by confident learning, cleanlab). They are candidates for a look, not errors: a weak probe doubts hard "
-            "images too. The most suspicious ones:")  # fmt: skip
+    return (f"{len(health.suspects):,} of {health.train_images:,} training labels ({share}) are contradicted by a linear probe "
+            f"on the same features that never saw the image or a copy of it ({settings['folds']}-fold cross-validation; which "
+            "doubts count is decided by confident learning, cleanlab). They are candidates for a look, not errors: a weak probe "
+            "doubts hard images too. The most suspicious ones:")  # fmt: skip
 
 
 def _suspects(health: Health) -> tuple[SuspectShown, ...]:
@@ -182,7 +185,8 @@ def _suspects(health: Health) -> tuple[SuspectShown, ...]:
     found, names = health.suspects, health.dataset["class_names"]
     return tuple(
         SuspectShown(picture=data_uri(health.pictures[int(place)]), place=f"train {place}", given=names[int(found.given[i])],
-                     suggested=names[int(found.suggested[i])], given_probability=words.share(float(found.given_probability[i]), 0),
+                     suggested=names[int(found.suggested[i])],
+                     given_probability=words.share(float(found.given_probability[i]), 0),
                      suggested_probability=words.share(float(found.suggested_probability[i]), 0))
         for i, place in enumerate(found.ids[:_SUSPECTS_SHOWN]) if int(place) in health.pictures
     )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart import curves, plots
 from headstart.plots import percent
-from headstart.report import figures, words
+from headstart.report import figures
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.tables import Cell
 
@@ -85,7 +85,8 @@ def figure(view: StudyView, fits: Sequence[Fitted]) -> figures.Figure | None:
     drawing = plots.accuracy_by_labels(points, view.styles, "Test accuracy", fits=drawn, crossing=shown)
     told = ("Lines: fitted curves with their 95 % band over seeds, dotted beyond the largest budget measured. " if any(
         fit.low is not None for fit in drawn.values()) else
-            "Lines: fitted curves, dotted beyond the largest budget measured; one seed, so no band. " if drawn else "")  # fmt: skip
+            "Lines: fitted curves, dotted beyond the largest budget measured; one seed, so no band. "
+            if drawn else "")  # fmt: skip
     told += "The grey stripe is the 95 % interval of where they meet. " if shown and shown[1] else ""
     message = _meeting(met[0]) if len(met) == 1 else _leaders(view, points)
     return figures._finish(
@@ -172,9 +173,11 @@ def table(view: StudyView, fits: Sequence[Fitted]) -> LabelTable | None:
                          cells=tuple(_gain_cell(fit.curve) for fit in fits)))
     rows.append(LabelRow(title="Largest budget, hidden", hint="predicted from the others, then compared",
                          cells=tuple(_hidden_cell(fit) for fit in fits)))
-    rows.append(LabelRow(title="Form of the curve", hint="the one that predicts a left-out budget better, and by how many "
-                         "points it misses one", cells=tuple(_form_cell(fit.curve) for fit in fits)))  # fmt: skip
-    return LabelTable(rows=tuple(rows), meetings=tuple(_meeting(met) + "." for met in crossings(fits)), missing=missing)
+    rows.append(LabelRow(title="Form of the curve", hint="chosen by predicting left-out budgets",
+                         cells=tuple(_form_cell(fit.curve) for fit in fits)))
+    met = crossings(fits)  # a single one is the figure's title
+    return LabelTable(rows=tuple(rows), missing=missing,
+                      meetings=tuple(_meeting(each) + "." for each in met) if len(met) > 1 else ())
 
 
 def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:
@@ -200,9 +203,11 @@ def _gain_cell(curve: curves.Curve | None) -> Cell:
 
 
 def _hidden_cell(fit: Fitted) -> Cell:
-    check = None if fit.curve is None else curves.check_hidden_budget(fit.points, np.random.default_rng(0))
-    if check is None:
+    if fit.curve is None:
         return Cell(text=_UNKNOWN)
+    check = curves.check_hidden_budget(fit.points, np.random.default_rng(0))
+    if check is None:
+        return Cell(text=_UNKNOWN, note="the others are too few or too far from it")
     interval = check.predicted.interval
     inside = "" if check.inside is None else ": inside" if check.inside else ": outside"
     told = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else percent(check.predicted.value)
@@ -212,12 +217,13 @@ def _hidden_cell(fit: Fitted) -> Cell:
 def _form_cell(curve: curves.Curve | None) -> Cell:
     if curve is None:
         return Cell(text=_UNKNOWN)
-    return Cell(text={"power": "power law", "exponential": "exponential"}[curve.form], note=f"misses by {100 * curve.error:.1f}")
+    form = {"power": "power law", "exponential": "exponential"}[curve.form]
+    return Cell(text=form, note=f"misses by {100 * curve.error:.1f} points")
 
 
 def _round(labels: float) -> str:
-    """Labels to two digits: a fitted curve knows no more."""
-    return f"{float(f'{labels:.2g}'):,.0f}" if labels >= 10 else f"{labels:.1f}"
+    """Labels to three digits at most: a fitted curve knows no more."""
+    return f"{float(f'{labels:.3g}'):,.0f}" if labels >= 10 else f"{labels:.1f}"
 
 
 def _range(found: curves.Estimate) -> str:

@@ -44,7 +44,9 @@ def render(view: StudyView) -> str:
 
 
 def write_health_page(folder: Path, found: Health) -> Path:
-    """Renders health.html, the section on data health as a page of its own, for data that no study is about. Raises: StoreError."""
+    """Renders health.html, the section on data health as a page of its own, for data that no study is about.
+
+    Raises: StoreError where the folder cannot be written."""
     path = Path(folder) / "health.html"
     text = make_environment().get_template("health_page.html").render(
         health=health.describe(found), title=str(found.dataset["title"]), style=Markup(style_sheet()))  # fmt: skip

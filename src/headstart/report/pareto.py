@@ -45,7 +45,7 @@ def section(view: StudyView) -> Section:
                              "Amortised: trials of this study that read the same frozen features share the time of computing "
                              "them evenly."))  # fmt: skip
     drawn.append(_figure(view, flops, "flops", "fig-pareto-flops", "Test accuracy against floating-point operations (log scale)",
-                         "Counted: convolutions and matrix products, forward and backward, frozen features included."))  # fmt: skip
+                         "Counted: convolutions and matrix products, forward and backward, frozen features included."))
     shared = ", ".join(f"{arm.label} {short_duration(amortised[arm.name])} instead of {short_duration(cold[arm.name])}"
                        for arm in saved)  # fmt: skip
     return Section(figures=tuple(drawn), shared=shared, by_seconds=_rows(view, "seconds"), by_flops=_rows(view, "flops"))
@@ -71,7 +71,7 @@ def _figure(view: StudyView, cost: dict[str, float], unit: str, name: str, measu
         drawing, name, _message(view, front, cost, unit),
         f"{figures._n(view)}, {words.budget(view.budget)}. {meaning} Filled marks on the dashed line: no other arm is both as "
         "cheap and as accurate (the Pareto front); hollow marks: another arm is. Bars: 95 % interval of accuracy, which the "
-        "line does not know.")  # fmt: skip
+        "line ignores.")  # fmt: skip
 
 
 def _message(view: StudyView, front: list[str], cost: dict[str, float], unit: str) -> str:

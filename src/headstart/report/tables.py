@@ -14,7 +14,6 @@ from headstart.report import words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.types import Claim, Finding
 
-
 _ALWAYS = ("Energy",)  # told as "n/a" where nothing measures it
 
 

@@ -65,7 +65,8 @@ def health_table(found: Health) -> Table:
     """A dataset's copies within and across train and test, and its suspected label errors."""
     told = health.describe(found)
     labels = "labels not checked" if told.suspects_total is None else f"{told.suspects_total:,} training labels look wrong"
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), caption_justify="left", caption=f"{told.message}; {labels}")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), caption_justify="left",
+                  caption=f"{told.message}; {labels}")
     for title in ("pairs of copies", "exact", "hash", "features", "any way", "two labels"):
         table.add_column(title, justify="left" if title == "pairs of copies" else "right")
     for row in told.counts:
