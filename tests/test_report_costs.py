@@ -129,3 +129,19 @@ def test_one_seed_has_curves_without_intervals(tmp_path: Path) -> None:
                                    gallery=False)  # fmt: skip
     text = plain(report.write_report(folder).read_text())
     assert "one seed: no interval" in text and "one seed, so no band" in text
+
+
+def test_a_curve_that_no_form_fits_says_nothing(budgets: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(budgets, tmp_path / "steps")
+    steps = {10: 0.2, 30: 0.21, 100: 0.22, 300: 0.8, 1000: 0.81, None: 0.82}  # a step, which neither form has
+    for path, result in store.finished_trials(folder):
+        if result.trial["arm"]["name"] == "cnn":
+            value = store.read_json(path / "result.json")
+            value["metrics"]["test_accuracy"] = steps[result.trial["labels_per_class"]]
+            store.write_json(path / "result.json", value)
+    view = load_study(folder)
+    cnn, probe = labels.fit_all(view)
+    assert cnn.curve is None and cnn.reason.startswith("no form fits: the better one misses a left-out budget by ")
+    assert probe.curve is not None and labels.crossings([cnn, probe]) == []

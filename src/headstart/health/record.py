@@ -86,7 +86,7 @@ class Health:
     def counts(self) -> dict[str, dict[str, int]]:
         """For across, test and train: pairs by each way, all of them, those with two labels, and surplus images (what would
         go if of every group one were kept; across: test images that the training set has)."""
-        answer = {}
+        answer: dict[str, dict[str, int]] = {}
         for where in WHERE:
             inside = self.chosen(where)
             two = int((self.pairs.labels[inside, 0] != self.pairs.labels[inside, 1]).sum())

@@ -22,6 +22,7 @@ _MOST_TARGETS = 4
 _MOST_CROSSINGS = 6
 _GRID = 120
 _UNKNOWN = "–"
+_LARGEST_MISS = 0.05  # of a left-out budget, root mean square
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +51,15 @@ def fit_all(view: StudyView) -> list[Fitted]:
     for arm in view.arms:
         points = curves.points_from_trials(view.trials, arm.name, phase)
         curve = curves.fit_curve(points, np.random.default_rng(0))
-        reason = "" if curve is not None else (
-            f"{len(points)} label {'budget' if len(points) == 1 else 'budgets'}, a curve needs {curves.FEWEST_BUDGETS}"
-            if len(points) < curves.FEWEST_BUDGETS else "accuracy falls from one budget to the next")
-        found.append(Fitted(arm=arm, points=points, curve=curve, reason=reason))
+        reason = ""
+        if len(points) < curves.FEWEST_BUDGETS:
+            reason = f"{len(points)} label {'budget' if len(points) == 1 else 'budgets'}, a curve needs {curves.FEWEST_BUDGETS}"
+        elif curve is None:
+            reason = "accuracy falls from one budget to the next"
+        elif curve.error > _LARGEST_MISS:
+            # The bootstrap knows the spread between seeds, not that the form is wrong: its intervals would be far too narrow.
+            reason = f"no form fits: the better one misses a left-out budget by {100 * curve.error:.1f} points"
+        found.append(Fitted(arm=arm, points=points, curve=None if reason else curve, reason=reason))
     return found
 
 
@@ -207,7 +213,7 @@ def _hidden_cell(fit: Fitted) -> Cell:
         return Cell(text=_UNKNOWN)
     check = curves.check_hidden_budget(fit.points, np.random.default_rng(0))
     if check is None:
-        return Cell(text=_UNKNOWN, note="the others are too few or too far from it")
+        return Cell(text=_UNKNOWN, note="not predictable")
     interval = check.predicted.interval
     inside = "" if check.inside is None else ": inside" if check.inside else ": outside"
     told = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else percent(check.predicted.value)
