@@ -181,6 +181,17 @@ def test_pairs_are_counted_by_hand() -> None:
     assert shown["two_labels"].tolist() == [5, 1]
 
 
+def test_the_edge_shows_the_least_alike_of_each_way() -> None:
+    """20 pairs across, ever less alike; the even ones found by hashes too."""
+    count = 20
+    pairs = Pairs(places=np.stack([np.arange(count), 100 + np.arange(count)], axis=1), labels=np.zeros((count, 2), np.int64),
+                  by=np.where(np.arange(count) % 2 == 0, PERCEPTUAL | FEATURES, FEATURES).astype(np.uint8),
+                  distance=np.zeros(count, np.uint8), similarity=np.linspace(0.99, 0.86, count, dtype=np.float32))  # fmt: skip
+    shown = shown_pairs(dataclasses.replace(made_up(), pairs=pairs))
+    assert shown["surest"].tolist() == list(range(12))
+    assert shown["edge"].tolist() == [18, 16, 14, 12, 19, 17, 15, 13]
+
+
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     health = made_up()
     write_health(tmp_path, health)

@@ -61,14 +61,15 @@ def test_a_beaten_arm_is_named(tmp_path: Path) -> None:
 def test_equal_cost_reads_the_last_evaluation_within_it(budgets: Path) -> None:
     view = load_study(budgets)
     rows = pareto.section(view).by_seconds
-    assert [row.title for row in rows] == [words.duration(s) for s in (60, 120, 300)]
+    probe = view.at("probe", None)[0][1]
+    assert [row.title for row in rows] == [words.duration(s) for s in (60, 120, probe.history[-1]["seconds"], 300)]
+    assert rows[2].cells[1].text == rows[3].cells[1].text  # the probe's own end
     seconds = 300.0
     row = next(row for row in rows if row.title == words.duration(seconds))
     values = []
     for _, result in view.at("cnn", None):
         values.append([r["val_accuracy"] for r in result.history if r["seconds"] <= seconds][-1])
     assert row.cells[0].text == words.share(float(np.mean(values)))
-    probe = view.at("probe", None)[0][1]
     assert probe.history[-1]["seconds"] < seconds
     assert (row.cells[1].text, row.cells[1].note) == (words.share(probe.history[-1]["val_accuracy"]), "at its end")
     assert rows[0].cells[1].text == "–" and rows[0].cells[1].note == "not yet"

@@ -148,16 +148,19 @@ _PAIRS_SHOWN, _SUSPECTS_SHOWN = 12, 24
 
 def shown_pairs(health: Health) -> dict[str, NDArray[np.int64]]:
     """Rows of health.pairs that galleries show, by gallery: "surest" and "edge" are the most and the least alike pairs across
-    train and test, "two_labels" the most alike ones, anywhere, whose labels differ. Orders are total."""
+    train and test (the least alike that hashes found, then those that features alone did), "two_labels" the most alike ones,
+    anywhere, whose labels differ. Orders are total."""
     pairs = health.pairs
     # Without features the hash decides; -1 to 0, below every similarity that counts.
     alike = np.where(np.isnan(pairs.similarity), -pairs.distance / 64.0, pairs.similarity)
     exact = (pairs.by & EXACT) > 0
     first_alike = np.lexsort((pairs.places[:, 1], pairs.places[:, 0], -alike, ~exact))
     across, differ = health.chosen("across"), pairs.labels[:, 0] != pairs.labels[:, 1]
-    surest = first_alike[across[first_alike]]
+    ranked = first_alike[across[first_alike]]
+    rest = ranked[_PAIRS_SHOWN:][::-1]
+    by_hash, alone = rest[(pairs.by[rest] & (EXACT | PERCEPTUAL)) > 0], rest[pairs.by[rest] == FEATURES]
     return {
-        "surest": surest[:_PAIRS_SHOWN], "edge": surest[::-1][: max(0, min(_PAIRS_SHOWN, len(surest) - _PAIRS_SHOWN))],
+        "surest": ranked[:_PAIRS_SHOWN], "edge": np.concatenate([by_hash[: _PAIRS_SHOWN // 2], alone[: _PAIRS_SHOWN // 2]]),
         "two_labels": first_alike[differ[first_alike]][:_PAIRS_SHOWN],
     }  # fmt: skip
 

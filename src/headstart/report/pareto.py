@@ -94,8 +94,11 @@ def _rows(view: StudyView, column: str) -> tuple[CostRow, ...]:
     sides = dict((arm.name, items) for arm, items in figures._curve_trials(view))
     arms = [arm for arm in view.arms if arm.name in sides]
     histories = [result.history for arm in arms for _, result in sides[arm.name]]
+    # Round costs, and what the first arm to end had cost: there the others can be read against its final accuracy.
+    ends = [max(lasts) for arm in arms
+            if (lasts := [r.history[-1][column] for _, r in sides[arm.name] if column in r.history[-1]])]
     rows = []
-    for cost in efficiency.equal_costs(histories, column):
+    for cost in sorted({*efficiency.equal_costs(histories, column), *([min(ends)] if ends else [])}):
         cells = tuple(_cell(arm, [r.history for _, r in sides.get(arm.name, [])], column, cost) for arm in view.arms)
         rows.append(CostRow(title=short_duration(cost) if column == "seconds" else words.flops(cost), cells=cells))
     return tuple(rows)
