@@ -97,7 +97,7 @@ def _history(arm: dict[str, Any], train: float, val: float | None, seconds: dict
 
 
 def _write_trial(folder: Path, study: str, arm: dict[str, Any], budget: int | None, seed: int, phase: str, classes: int,
-                 test_images: int, with_history: bool) -> tuple[str, Predictions]:
+                 test_images: int, with_history: bool, joules: bool) -> tuple[str, Predictions]:
     order = [a["name"] for a in ARMS].index(arm["name"])
     probe = arm["method"] in ("linear_probe", "knn")
     labels = np.arange(test_images) % classes
@@ -137,11 +137,13 @@ def _write_trial(folder: Path, study: str, arm: dict[str, Any], budget: int | No
     result = Result(
         key=key, study=study, trial=trial, metrics=measured, train_images=images, history=tuple(history),
         cost=Cost(seconds=seconds, spent_seconds=sum(seconds.values()) - (seconds.get("features", 0.0) if seed else 0.0),
-                  examples=images * (24 if probe else 10), flops=flops, peak_memory_bytes=int((2.1 if probe else 1.3) * 2**30)),
+                  examples=images * (24 if probe else 10), flops=flops, peak_memory_bytes=int((2.1 if probe else 1.3) * 2**30),
+                  joules=50.0 * sum(seconds.values()) if joules else None),
         selected={"l2": 0.01} if probe and phase == "select" else {},
         environment={"python": "3.11.2", "torch": "2.13.0", "numpy": "2.4.6", "headstart": "0.1.0",
                      "platform": "Linux x86_64", "processor": "Example CPU @ 2.0 GHz", "cores": 2,
                      "threads": 2, "device": "cpu", "precision": "fp32",
+                     "energy": "package-0, dram" if joules else "not reported",
                      "started": f"2025-01-0{seed + 1}T12:00:00+00:00"},
     )  # fmt: skip
     store.write_json(run / "trial.json", trial)
@@ -155,10 +157,11 @@ def _write_trial(folder: Path, study: str, arm: dict[str, Any], budget: int | No
 def write_synthetic_study(folder: Path, *, arms: int | Sequence[str] = 2, seeds: int = 1, classes: int = 10,
                           labels_per_class: Sequence[int | None] = (None,), phase: str = "select", test_images: int = 2_000,
                           history: bool = True, gallery: bool = True, claims: bool = True,
-                          images: NDArray[np.uint8] | None = None) -> Path:
+                          images: NDArray[np.uint8] | None = None, joules: bool = False) -> Path:
     """Writes a finished study into `folder` and returns it.
 
     arms: how many of ARMS, or their names. images: uint8 (N, 32, 32, 3) to use instead of drawn pictures.
+    joules: as on a machine that counts them.
     """
     chosen = [dict(arm, dataset="cifar10") for arm in ARMS[:arms]] if isinstance(arms, int) else \
              [dict(arm, dataset="cifar10") for name in arms for arm in ARMS if arm["name"] == name]  # fmt: skip
@@ -197,7 +200,7 @@ def write_synthetic_study(folder: Path, *, arms: int | Sequence[str] = 2, seeds:
     for arm in chosen:
         for budget in labels_per_class:
             for seed in range(seeds):
-                _, test = _write_trial(folder, folder.name, arm, budget, seed, phase, classes, test_images, history)
+                _, test = _write_trial(folder, folder.name, arm, budget, seed, phase, classes, test_images, history, joules)
                 shown.setdefault(arm["name"], test)
     if gallery:
         # Any image that one of the first arms gets wrong may be asked for: keep them all.

@@ -167,3 +167,36 @@ def test_label_budgets_are_on_a_log_scale_with_the_budgets_as_ticks() -> None:
     axes = plots.accuracy_by_labels(points, STYLES, "Test accuracy").axes[0]
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["10", "all\n(4,500)"]
+
+
+FEW_STYLES = plots.arm_styles({"a": "A", "b": "B", "c": "C"})
+
+
+def test_a_front_is_filled_and_stepped_and_the_beaten_are_hollow() -> None:
+    points = {"a": (10.0, Estimate(value=0.7, interval=(0.68, 0.72))), "b": (100.0, Estimate(value=0.9)),
+              "c": (200.0, Estimate(value=0.8))}  # fmt: skip
+    axes = plots.accuracy_against_cost(points, ["a", "b"], FEW_STYLES, "seconds", "Test accuracy").axes[0]
+    marks = {round(float(line.get_xdata()[0])): line for line in axes.lines if line.get_marker() not in ("None", "", None)
+             and line.get_transform() == axes.transData}  # fmt: skip
+    assert {x: line.get_markerfacecolor() == line.get_color() for x, line in marks.items()} == {10: True, 100: True, 200: False}
+    (front,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    assert front.get_ydata().tolist() == pytest.approx([70, 90, 90])
+    assert axes.get_xscale() == "log" and axes.get_xlim()[0] < 10 and axes.get_xlim()[1] > 200
+
+
+def test_floating_point_operations_are_ticked_in_words() -> None:
+    points = {"a": (3e13, Estimate(value=0.7)), "b": (2.2e15, Estimate(value=0.9))}
+    axes = plots.accuracy_against_cost(points, ["a", "b"], FEW_STYLES, "flops", "Test accuracy").axes[0]
+    shown = [text.get_text().replace("\u202f", " ") for text in axes.get_xticklabels()]
+    assert shown == ["30 TFLOP", "100 TFLOP", "1 PFLOP"]
+
+
+def test_a_fitted_curve_is_drawn_with_its_band_and_dotted_beyond_what_was_measured() -> None:
+    x = np.geomspace(10, 200, 30)
+    fit = plots.Fit(x=x, y=1 - 1 / x, low=0.98 - 1 / x, high=np.minimum(1.02 - 1 / x, 1), measured_to=100.0)
+    points = {"a": [(10.0, "10", Estimate(value=0.9)), (100.0, "100", Estimate(value=0.99))]}
+    axes = plots.accuracy_by_labels(points, FEW_STYLES, "Test accuracy", fits={"a": fit}, crossing=(50.0, (40.0, 60.0))).axes[0]
+    assert len(axes.collections) == 1  # the band
+    inside, beyond = sorted((line for line in axes.lines if len(line.get_xdata()) > 2), key=lambda line: line.get_xdata()[0])
+    assert inside.get_xdata()[-1] <= 100 < beyond.get_xdata()[-1] and inside.get_xdata()[-1] == beyond.get_xdata()[0]
+    assert any(np.allclose(line.get_xdata(), 50) for line in axes.lines)

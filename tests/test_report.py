@@ -171,8 +171,8 @@ def test_the_report_renders_without_torch_and_without_pyplot_and_the_same_in_ano
 
 def test_every_section_of_a_whole_study_is_there(three_page: tuple[str, Page]) -> None:
     page = three_page[1]
-    for section in ("answer", "comparison", "learning", "time", "labels", "mistakes", "confidence", "images", "claims", "methods",
-                    "fairness", "reproduce"):  # fmt: skip
+    for section in ("answer", "comparison", "learning", "time", "costs", "labels", "mistakes", "confidence", "images", "claims",
+                    "methods", "fairness", "reproduce"):  # fmt: skip
         assert section in page.ids
     for figure in ("accuracy", "cost", "curves-epochs", "curves-seconds", "time", "labels", "confusion-cnn", "confusion-probe",
                    "classes", "reliability"):  # fmt: skip
@@ -219,8 +219,8 @@ def test_a_study_without_gallery_says_that_pixels_are_missing(two: Path, tmp_pat
 
 @pytest.mark.parametrize(
     ("options", "figures"),
-    [({"arms": 1}, 8), ({"arms": 8}, 15), ({"classes": 100, "test_images": 500}, 9),
-     ({"phase": "refit", "history": False, "gallery": False}, 6), ({"phase": "refit"}, 8)],
+    [({"arms": 1}, 10), ({"arms": 8}, 18), ({"classes": 100, "test_images": 500}, 11),
+     ({"phase": "refit", "history": False, "gallery": False}, 8), ({"phase": "refit"}, 10)],
     ids=["one arm", "eight arms", "100 classes", "refit without history", "refit with history"],
 )  # fmt: skip
 def test_every_kind_of_study_renders(options: dict, figures: int, tmp_path: Path) -> None:

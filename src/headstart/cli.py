@@ -175,6 +175,30 @@ def check(
     intake.require_mostly_good(done.pictures, "refuse" if strict else "skip" if skip_bad else "few")
 
 
+@data_app.command()
+def health(
+    name: Annotated[str, typer.Argument(help="A dataset's name, e.g. cifar10, or a folder of images.")],
+    out: Annotated[Path | None, typer.Option(help="A study's folder, whose report then shows it, or another one (default: "
+                                             "health/NAME).")] = None,
+) -> None:
+    """Look for copies and wrong labels in a dataset.
+
+    Pairs of images that show the same, within and across train and test: same bytes, alike hashes, alike features. Training
+    labels that a cross-validated probe contradicts. In a study's folder, the features that its arms have cached are used, and
+    the report reads every arm again without the test images that train has. The study key data_health = true does the same."""
+    from headstart.data import load_dataset
+    from headstart.health.examine import backbone_of, default_backbone, examine_into, require_same_data
+    from headstart.report import health_table, write_health_page, write_report
+
+    dataset = load_dataset(name)
+    folder = out if out is not None else Path("health") / dataset.name
+    study = require_same_data(folder, dataset)
+    found = examine_into(folder, dataset, default_backbone() if study is None else backbone_of(study))
+    _out.print(health_table(found))
+    page = write_report(folder) if study is not None else write_health_page(folder, found)
+    _out.print(f"report: {page.resolve()}", soft_wrap=True)
+
+
 @app.command()
 def doctor() -> None:
     """Show what this machine has and lacks.

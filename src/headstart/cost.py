@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,13 @@ def count_flops(work: Callable[[], Any]) -> tuple[Any, int]:
 
 
 class Stopwatch:
-    """Wall seconds by phase; `carry` adds what an interrupted run had already spent."""
+    """Wall seconds by phase; `carry` adds what an interrupted run had already spent.
+
+    carried_joules: what cached parts took when they were computed; None once one of them is not known."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.carried_joules: float | None = 0.0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -39,6 +42,11 @@ class Stopwatch:
 
     def carry(self, name: str, seconds: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def carry_joules(self, joules: Iterable[float | None]) -> None:
+        for each in joules:
+            known = self.carried_joules is not None and each is not None
+            self.carried_joules = self.carried_joules + each if known else None  # type: ignore[operator]
 
 
 _STATUS = Path("/proc/self/status")

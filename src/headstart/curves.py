@@ -24,6 +24,7 @@ Points = Mapping[float, Mapping[int, float]]  # accuracy (0..1) by labels per cl
 
 FEWEST_BUDGETS = 4
 FURTHEST = 4.0  # answers up to this many times beyond the budgets measured
+_CHECKED_TO = 10.0  # as far a hidden budget is predicted: an answer that is compared with the truth misleads nobody
 _TOLERATED_FALL = 0.005  # half a point: what one more seed can undo
 # Where c is searched; for the exponential in units of 1 / (geometric mean of the budgets).
 _RATES: dict[Form, tuple[float, float]] = {"power": (0.01, 4.0), "exponential": (0.01, 10.0)}
@@ -56,6 +57,15 @@ class Curve:
     def predict(self, labels: ArrayLike) -> NDArray[np.float64]:
         """Accuracy at these labels per class, float64 of the same shape."""
         return _evaluate(self.form, np.array([self.a, self.b, self.c]), labels)
+
+    def band(self, labels: ArrayLike, confidence: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Lower and upper end of the drawn curves' range at each of these labels per class, float64 (G,), within 0..1; None
+        with one seed. It holds the spread between seeds, not that the form may be wrong."""
+        if self.draws is None:
+            return None
+        drawn = _evaluate(self.form, self.draws[:, None, :], np.atleast_1d(np.asarray(labels, dtype=np.float64)))
+        low, high = np.clip(np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0), 0, 1)
+        return low, high
 
     @property
     def furthest(self) -> float:
@@ -209,12 +219,12 @@ def _interval(values: NDArray[np.float64], confidence: float) -> tuple[float, fl
 
 
 def predict_with_interval(curve: Curve, labels: float, generator: np.random.Generator,
-                          confidence: float = 0.95) -> Estimate | None:
-    """Accuracy at `labels` per class; None more than 4x beyond the budgets measured, on either side.
+                          confidence: float = 0.95, furthest: float = FURTHEST) -> Estimate | None:
+    """Accuracy at `labels` per class; None more than `furthest` times beyond the budgets measured, on either side.
 
     The interval is of the drawn curves, each with a normal error of the size of the left-out error: a curve through few
     budgets misses the next one by about as much as it missed each of those."""
-    if not curve.budgets[0] / FURTHEST <= labels <= curve.furthest:
+    if not curve.budgets[0] / furthest <= labels <= furthest * curve.budgets[-1]:
         return None
     value = float(curve.predict(labels))
     if curve.draws is None:
@@ -309,10 +319,11 @@ class HiddenBudget:
 
 
 def check_hidden_budget(points: Points, generator: np.random.Generator) -> HiddenBudget | None:
-    """Hides the largest budget, fits the others and compares; None where the rest is too little or 4x too near."""
+    """Hides the largest budget, fits the others and compares; None where the rest is too little, or the largest more than
+    10x beyond it."""
     labels = max(points, default=0.0)
     curve = fit_curve({n: by_seed for n, by_seed in points.items() if n != labels}, generator)
-    predicted = None if curve is None else predict_with_interval(curve, labels, generator)
+    predicted = None if curve is None else predict_with_interval(curve, labels, generator, furthest=_CHECKED_TO)
     if predicted is None:
         return None
     observed = float(np.mean(list(points[labels].values())))

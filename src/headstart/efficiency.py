@@ -1,8 +1,11 @@
-"""What accuracy costs: time to accuracy, accuracy at equal cost, and the Pareto front."""
+"""What accuracy costs: time to accuracy, accuracy at equal cost, the cost of what trials share, and the Pareto front."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headstart.types import Result
 
 History = Sequence[Mapping[str, float]]
 
@@ -44,3 +47,53 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
     front = [position for position, point in enumerate(points) if not beaten(*point)]
     return sorted(front, key=lambda position: (*points[position], position))
+
+
+def amortised_seconds(trials: Sequence[Result]) -> dict[str, float]:
+    """Wall seconds by trial key where trials that read the same frozen features share the cost of computing them.
+
+    A trial's cold seconds count its features in full, as if it were alone; here their seconds are divided by the trials
+    (of those given) that use the same ones. Unlike the seconds that a trial itself spent, this does not depend on which
+    trial came first or on what an earlier study had left in the cache."""
+    shared: dict[str, list[str]] = {}
+    for result in trials:
+        shared.setdefault(_features_of(result), []).append(result.key)
+    seconds = {}
+    for result in trials:
+        users, features = len(shared[_features_of(result)]), result.cost.seconds.get("features", 0.0)
+        seconds[result.key] = result.cost.total_seconds - features + features / users
+    return seconds
+
+
+def _features_of(result: Result) -> str:
+    """What tells one set of frozen features from another. The frozen part of method `partial` depends on the trial's images,
+    so no two of its trials share one unless they have the same."""
+    trial, arm = result.trial, result.trial["arm"]
+    if "features" not in result.cost.seconds:
+        return result.key
+    parts: list[Any] = [arm["model"], trial.get("weights_hash"), trial.get("preprocessing"), trial.get("feature_precision")]
+    if arm["method"] == "partial":
+        # At all labels every seed has the same images; with fewer, a seed has its own.
+        own = trial["seed"] if trial["labels_per_class"] is not None else None
+        parts += [arm["recipe"].get("trainable_from"), trial["labels_per_class"], own, trial["phase"]]
+    elif arm["method"] == "lp_ft":
+        parts.append("training images alone")
+    return repr(parts)
+
+
+_ROUND_FLOPS = tuple(step * 10.0**power for power in range(6, 25) for step in (1, 2, 5))
+_ROUND_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18_000, 36_000, 72_000, 180_000)
+
+
+def equal_costs(histories: Sequence[History], column: str, count: int = 4, metric: str = "val_accuracy") -> list[float]:
+    """Up to `count` round costs at which arms can be compared, ascending: from where the first arm has been evaluated to
+    where the last one ends. column: "seconds" or "flops". Seconds are rounded as clocks are: 30, 60, 120, 300."""
+    ends = [(seen[0], seen[-1]) for rows in histories
+            if (seen := [row[column] for row in rows if row.get(metric) is not None and row.get(column) is not None])]
+    if not ends:
+        return []
+    low, high = min(first for first, _ in ends), max(last for _, last in ends)
+    between = [float(cost) for cost in (_ROUND_SECONDS if column == "seconds" else _ROUND_FLOPS) if low <= cost <= high]
+    if len(between) <= count:
+        return between
+    return [between[round(k * (len(between) - 1) / (count - 1))] for k in range(count)]

@@ -23,13 +23,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart import progress, quantised
+from headstart import energy, progress, quantised
 from headstart.cost import count_flops
 from headstart.errors import ConfigError
 from headstart.mapped import file_mapping, release_pages
 from headstart.models.fused import fuse
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.models.resnet import fold_batchnorm
+from headstart.precision import gpu_uuid
 from headstart.store import cache_folder, digest, lock, read_json, require_space, write_json
 from headstart.types import Features, ImageSet, Preprocessing
 
@@ -40,12 +41,14 @@ _CHUNK = 1024  # rows between two progress records
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """Features and what computing them once cost: seconds (cold), flops, and whether the cache had them."""
+    """Features and what computing them once cost: seconds (cold), flops, joules (None where nothing measured them), and
+    whether the cache had them."""
 
     features: Features
     seconds: float
     flops: int
     was_cached: bool
+    joules: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,8 @@ def extract(
     count = len(images) if ids is None else len(ids)
     values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r", shape=(count, *meta["shape"]))
     features = Features(values=values, labels=images.labels if ids is None else images.labels[ids], key=key)
-    return Extraction(features=features, seconds=meta["seconds"], flops=meta["flops"], was_cached=was_cached)
+    return Extraction(features=features, seconds=meta["seconds"], flops=meta["flops"], was_cached=was_cached,
+                      joules=meta.get("joules"))
 
 
 def row_function(
@@ -224,7 +228,9 @@ def _compute(folder: Path, network: _Network, images: ImageSet, ids: NDArray[np.
             done, seconds = state["rows"], state["seconds"]
     if not done:
         require_space(folder, row_bytes * count, what)
-    with progress.track(what, count, "images") as bar, open(values, "r+b" if done else "wb") as file:
+    whole = not done  # what an interrupted run took is known in seconds, not in joules
+    meter = energy.Meter(energy.counters(gpu_uuid(device)))
+    with meter, progress.track(what, count, "images") as bar, open(values, "r+b" if done else "wb") as file:
         bar.done = float(done)
         file.seek(done * row_bytes)
         file.truncate()
@@ -241,5 +247,6 @@ def _compute(folder: Path, network: _Network, images: ImageSet, ids: NDArray[np.
             done, seconds = stop, seconds + time.perf_counter() - start
             write_json(record, {"rows": done, "seconds": seconds})
     write_json(folder / "meta.json", {"key": json.loads(json.dumps(parts, default=vars)), "shape": shape, "seconds": seconds,
-                                      "flops": flops * (count + network.images)})  # fmt: skip
+                                      "flops": flops * (count + network.images),
+                                      "joules": meter.joules if whole else None})  # fmt: skip
     record.unlink(missing_ok=True)

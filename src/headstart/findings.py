@@ -48,7 +48,7 @@ __all__ = [
 
 _TABLE_ACCURACIES = ("train_accuracy", "val_accuracy", "test_accuracy", "test_flip_accuracy")
 _TABLE_METRICS = ("test_top5_accuracy", "test_macro_f1", "test_nll", "test_ece", "test_brier", "generalization_gap")
-_TABLE_COSTS = ("seconds", "spent_seconds", "examples", "flops")
+_TABLE_COSTS = ("seconds", "spent_seconds", "examples", "flops", "joules")
 
 
 def comparison_table(trials: Trials) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def comparison_table(trials: Trials) -> pd.DataFrame:
     test_flip_accuracy, each with _low and _high, the 95 % t interval over seeds (NaN at n = 1);
     wilson_low and wilson_high, at n = 1 alone: the interval of test_accuracy over test images, for that one model;
     test_top5_accuracy, test_macro_f1, test_nll, test_ece, test_brier, generalization_gap; seconds (cold), spent_seconds
-    (cached parts excluded: the cost amortised over the study), examples, flops, and peak_memory_bytes (the highest).
+    (cached parts excluded), examples, flops, joules, and peak_memory_bytes (the highest).
     Raises: DataError where trials have different test sets."""
     groups: dict[tuple, list[tuple[Path, Result]]] = {}
     for item in newest(trials):

@@ -13,6 +13,7 @@ from headstart import findings, progress, store
 from headstart.allocator import keep_freed_memory
 from headstart.data import load_dataset
 from headstart.errors import BusyError, DownloadError, HeadstartError, StoreError, TrialsFailedError, WeightsError
+from headstart.health.examine import backbone_of, examine_into
 from headstart.methods import METHODS
 from headstart.models import MODELS, load_model
 from headstart.precision import default_device, resolve_feature_precision, resolve_precision
@@ -72,6 +73,8 @@ def run_study(
         failed = _run_missing(trials, value.name, folder, Path(published) if published is not None else None)
         store.write_results_csv(folder)
         _write_gallery(folder, dataset, value.phase)
+        if value.data_health:
+            examine_into(folder, dataset, backbone_of(store.read_json(folder / "study.json")))
     if failed:
         raise TrialsFailedError(f"{len(failed)} of {len(trials)} trials failed ({'; '.join(failed)}); the others are kept in "
                                 f"{folder}. The same command runs the failed ones again")  # fmt: skip

@@ -17,6 +17,11 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def gpu_uuid(device: torch.device) -> str | None:
+    """The GPU's name for its driver, "GPU-...", or None for another device."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else None
+
+
 def has_native_bf16(device: torch.device) -> bool:
     """Whether bf16 products are done in hardware: a GPU that says so, or a CPU with AVX512-BF16 or AMX."""
     if device.type == "cuda":

@@ -38,7 +38,8 @@ from headstart.types import Cost, Predictions, Result
 RESULT_COLUMNS = (
     "study", "arm", "dataset", "model", "weights", "method", "recipe", "labels_per_class", "seed", "phase", "precision",
     "train_images", "train_accuracy", "val_accuracy", "test_accuracy", "test_flip_accuracy", "test_top5_accuracy",
-    "test_nll", "test_ece", "generalization_gap", "seconds", "spent_seconds", "examples", "flops", "peak_memory_bytes", "key",
+    "test_nll", "test_ece", "generalization_gap", "seconds", "spent_seconds", "examples", "flops", "joules",
+    "peak_memory_bytes", "key",
 )  # fmt: skip
 
 
@@ -181,7 +182,8 @@ def results_row(result: Result) -> dict[str, Any]:
         "seed": trial["seed"], "phase": trial["phase"], "precision": trial["precision"],
         "train_images": result.train_images, "seconds": round(result.cost.total_seconds, 3),
         "spent_seconds": round(result.cost.spent_seconds, 3), "examples": result.cost.examples,
-        "flops": result.cost.flops, "peak_memory_bytes": result.cost.peak_memory_bytes, "key": result.key,
+        "flops": result.cost.flops, "joules": result.cost.joules, "peak_memory_bytes": result.cost.peak_memory_bytes,
+        "key": result.key,
     }  # fmt: skip
     return {column: row.get(column, result.metrics.get(column)) for column in RESULT_COLUMNS}
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import headstart
-from headstart import metrics, store
+from headstart import energy, metrics, store
 from headstart.cost import Stopwatch, peak_memory_bytes, processor_name, reset_peak_memory, usable_cores
 from headstart.data import load_dataset
 from headstart.data.splits import VALIDATION_IMAGES, label_subset, validation_count, validation_split
@@ -21,7 +21,7 @@ from headstart.methods import METHODS, Context, Outcome
 from headstart.methods.frozen import RANDOM_START_SEED
 from headstart.models import preprocessing_of
 from headstart.models.weights import random_start_hash, weights_hash
-from headstart.precision import default_device
+from headstart.precision import default_device, gpu_uuid
 from headstart.published import adopt
 from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
 
@@ -85,15 +85,17 @@ def _run(trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, fol
     device = default_device()
     reset_peak_memory()
     context = make_context(trial, dataset, resolved["weights_hash"], folder, device)
-    outcome = METHODS[trial.arm.method].run(context)
+    whole = not any(folder.glob("checkpoint*"))  # joules of an interrupted run are not known
+    with energy.Meter(energy.counters(gpu_uuid(device))) as meter:
+        outcome = METHODS[trial.arm.method].run(context)
     measured = metrics.evaluate(dict(outcome.predictions))
     if trial.phase == "refit":
         measured = {name: None if name.startswith("val_") else value for name, value in measured.items()}
-    cost = _cost(context, outcome)
+    cost = _cost(context, outcome, meter.joules if whole else None)
     result = Result(
         key=key, study=study, trial=described, metrics=measured, train_images=len(context.train_ids),
         history=tuple(outcome.history), cost=cost, selected=outcome.selected,
-        environment=environment(device, trial.precision) | {"started": started},
+        environment=environment(device, trial.precision) | {"energy": meter.covers or "not reported", "started": started},
     )  # fmt: skip
     _write(folder, result, outcome, dataset)
     return result
@@ -117,11 +119,13 @@ def make_context(trial: Trial, dataset: Dataset, weights: str, folder: Path, dev
     )  # fmt: skip
 
 
-def _cost(context: Context, outcome: Outcome) -> Cost:
+def _cost(context: Context, outcome: Outcome, joules: float | None) -> Cost:
+    cached = context.watch.carried_joules
     seconds = {name: round(value, 3) for name, value in context.watch.seconds.items()}
     return Cost(
         seconds=seconds, spent_seconds=round(sum(context.watch.seconds.values()) - outcome.cached_seconds, 3),
         examples=outcome.examples, flops=outcome.flops, peak_memory_bytes=peak_memory_bytes(),
+        joules=None if joules is None or cached is None else round(joules + cached, 1),
     )  # fmt: skip
 
 

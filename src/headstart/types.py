@@ -129,7 +129,8 @@ class Cell:
 class Study:
     """Arms x label budgets x seeds, read from a TOML file.
 
-    cells: which of them are run, where not every arm is at every budget with every seed and one recipe; empty: all."""
+    cells: which of them are run, where not every arm is at every budget with every seed and one recipe; empty: all.
+    data_health: after the trials, look for copies and wrong labels in the dataset."""
 
     name: str
     title: str
@@ -143,6 +144,7 @@ class Study:
     feature_precision: str = "auto"
     claims: tuple[Claim, ...] = ()
     cells: tuple[Cell, ...] = ()
+    data_health: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +181,8 @@ class Cost:
     seconds: wall seconds by phase, cold: "features" is what computing them took, even where this trial found them cached.
     spent_seconds: wall seconds that this trial itself took (cached parts excluded).
     examples: images passed through what learns, repeats counted. flops: floating-point operations, counted.
-    peak_memory_bytes: highest resident memory of the process during the trial. joules: None where nothing measures it.
+    peak_memory_bytes: highest resident memory of the process during the trial. joules: cold, of all that the machine's
+    counters cover (environment "energy" names it) during the trial, other programs' work too; None where nothing measures it.
     """
 
     seconds: Mapping[str, float]

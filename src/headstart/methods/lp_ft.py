@@ -23,6 +23,7 @@ def run(context: Context) -> Outcome:
     assert isinstance(recipe, LPFTRecipe)
     found = training_features(context)
     context.watch.carry("features", found.seconds)
+    context.watch.carry_joules([found.joules] if found.was_cached else [])
     train = found.features
     with context.watch.phase("select"):
         progress.say(f"{context.what}: fitting the head to start from")

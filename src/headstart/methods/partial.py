@@ -76,6 +76,7 @@ def run(context: Context) -> Outcome:
     model, cut = build(context)
     found = extract_activations(context, model, cut)
     context.watch.carry("features", sum(part.seconds for part in found.all))
+    context.watch.carry_joules(part.joules for part in found.all if part.was_cached)
     labels = context.dataset.train.labels
     tail = Tail(model, cut)
     batches = make_batches(context, found, recipe)

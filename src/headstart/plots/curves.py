@@ -1,4 +1,4 @@
-"""Figures of a number that grows with something: epochs, seconds, labels, confidence."""
+"""Figures of a number that grows with something: epochs, seconds, confidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from headstart.plots.style import (
     MUTED,
     ArmStyle,
     Curve,
-    Estimate,
     new_figure,
     percent,
     short_duration,
@@ -56,36 +55,6 @@ def learning_curves(curves: Sequence[Curve], styles: Mapping[str, ArmStyle], axi
     axes.xaxis.set_major_locator(MaxNLocator(6, integer="poch" in axis))
     _percent_axis(axes, finite)
     _label_ends(axes, list(ends.values()), height)
-    return figure
-
-
-@styled
-def accuracy_by_labels(points: Mapping[str, Sequence[tuple[float, str, Estimate]]], styles: Mapping[str, ArmStyle],
-                       measure: str) -> Figure:
-    """Accuracy against labels a class (log scale): points are (labels a class, tick text, estimate), ascending."""
-    height = 350 + 23 * max(len(points) - _FEW, 0)
-    figure, axes = new_figure(height)
-    axes.set_title(measure)
-    axes.set_xscale("log")
-    finite, ticks, ends = [], {}, []
-    for name, row in points.items():
-        style = styles[name]
-        x = [labels for labels, _, _ in row]
-        y = [100 * estimate.value for _, _, estimate in row]
-        for labels, text, estimate in row:
-            ticks[labels] = text
-            if estimate.interval:
-                finite += [100 * v for v in estimate.interval]
-                axes.plot([labels] * 2, [100 * v for v in estimate.interval], color=style.color, linewidth=3, alpha=0.45,
-                          solid_capstyle="butt")
-        axes.plot(x, y, color=style.color, linestyle=style.line, marker=style.marker, markersize=7)
-        finite += y
-        ends.append((style, y[-1], percent(y[-1] / 100)))
-    axes.set_xticks(sorted(ticks), [ticks[v] for v in sorted(ticks)])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("labelled training images a class (log scale)")
-    _percent_axis(axes, finite)
-    _label_ends(axes, ends, height)
     return figure
 
 

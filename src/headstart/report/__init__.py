@@ -5,7 +5,7 @@ Reads a study's folder and nothing else; never imports torch. The same folder gi
 
 from __future__ import annotations
 
-from headstart.report.page import write_report
-from headstart.report.terminal import ledger_json, ledger_table, summary_table, verdict
+from headstart.report.page import write_health_page, write_report
+from headstart.report.terminal import health_table, ledger_json, ledger_table, summary_table, verdict
 
-__all__ = ["ledger_json", "ledger_table", "summary_table", "verdict", "write_report"]
+__all__ = ["health_table", "ledger_json", "ledger_table", "summary_table", "verdict", "write_health_page", "write_report"]

@@ -226,45 +226,6 @@ def _mean_seconds(arm: Arm) -> dict[str, float]:
     return {phase: s for phase, s in means.items() if s >= 0.05} or means
 
 
-def label_budgets(view: StudyView) -> Figure | None:
-    """Test accuracy against labels a class; None where the study has one budget."""
-    budgets = sorted({r.trial["labels_per_class"] or 10**9 for _, r in view.trials})
-    if len(budgets) < 2:
-        return None
-    points: dict[str, list[tuple[float, str, plots.Estimate]]] = {}
-    for arm in view.arms:
-        for b in budgets:
-            items = view.at(arm.name, None if b == 10**9 else b)
-            values = [v for _, r in items if (v := r.metrics.get("test_accuracy")) is not None]
-            if values:
-                labels = items[0][1].train_images / len(view.class_names)
-                text = f"all\n({labels:,.0f})" if b == 10**9 else f"{b:,}"
-                points.setdefault(arm.name, []).append((labels, text, estimate(values, view.test_images)))
-    if not points:
-        return None
-    drawing = plots.accuracy_by_labels(points, view.styles, "Test accuracy")
-    return _finish(drawing, "fig-labels", _leaders(view, points),
-                   f"{_n(view)}. Bars: 95 % interval, t over seeds where there are several, else Wilson over test images. "
-                   "“All” is every training image outside the validation split.")  # fmt: skip
-
-
-def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Estimate]]]) -> str:
-    """Who leads at the fewest labels, and from where on someone else does."""
-    every = sorted({x for row in points.values() for x, _, _ in row})
-    lead = []
-    for x in every:
-        there = {name: e.value for name, row in points.items() for at, _, e in row if at == x}
-        if len(there) == len(points):
-            lead.append((x, max(there, key=lambda name: there[name])))
-    if not lead or len(points) < 2:
-        return "Accuracy grows with labels"
-    first, last = view.styles[lead[0][1]].label, view.styles[lead[-1][1]].label
-    if first == last:
-        return f"{first} leads from {lead[0][0]:,.0f} labels a class to {lead[-1][0]:,.0f}"
-    turn = next(x for i, (x, name) in enumerate(lead) if all(n == lead[-1][1] for _, n in lead[i:]))
-    return f"{first} leads with few labels, {last} from {turn:,.0f} a class on"
-
-
 def confusions(view: StudyView) -> list[Figure]:
     """Each arm's confusion matrix, rows normalised, seeds averaged; one scale for all."""
     figures = []

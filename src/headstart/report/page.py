@@ -11,7 +11,8 @@ import jinja2
 from markupsafe import Markup
 
 from headstart import findings, plots, store
-from headstart.report import figures, gallery, tables, words
+from headstart.health.record import Health
+from headstart.report import figures, gallery, health, labels, pareto, tables, words
 from headstart.report.load import Arm, StudyView, estimate, load_study
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -38,14 +39,35 @@ def write_report(study_folder: Path) -> Path:
 
 def render(view: StudyView) -> str:
     """The page as HTML text."""
+    text = make_environment().get_template("report.html").render(**_context(view))
+    return re.sub(r"\n\s*\n+", "\n", text)
+
+
+def write_health_page(folder: Path, found: Health) -> Path:
+    """Renders health.html, the section on data health as a page of its own, for data that no study is about.
+
+    Raises: StoreError where the folder cannot be written."""
+    path = Path(folder) / "health.html"
+    text = make_environment().get_template("health_page.html").render(
+        health=health.describe(found), title=str(found.dataset["title"]), style=Markup(style_sheet()))  # fmt: skip
+    store.write_bytes(path, text.encode())
+    return path
+
+
+def make_environment() -> jinja2.Environment:
+    """Templates with the filters that they use."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(share=words.share, number=words.number, duration=words.duration, flops=words.flops,
                                memory=words.memory, count=words.count, tied=tied)
-    text = environment.get_template("report.html").render(**_context(view))
-    return re.sub(r"\n\s*\n+", "\n", text)
+    return environment
+
+
+def style_sheet() -> str:
+    """The page's CSS, the arms' colours with it."""
+    return (_TEMPLATES / "style.css").read_text(encoding="utf-8") + _arm_colors()
 
 
 def tied(text: str) -> str:
@@ -60,16 +82,19 @@ def _context(view: StudyView) -> dict[str, Any]:
                                             "svg": Markup(figure.svg)}  # fmt: skip
 
     learning = [svg(f) for f in figures.learning(view)]
+    costs, fits = pareto.section(view), labels.fit_all(view)
     return {
         "study": view.study, "dataset": view.study["dataset"], "arms": view.arms, "view": view,
         "answer": tied(findings.headline(view.study, view.trials)), "budget": words.budget(view.budget),
-        "style": Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8") + _arm_colors()),
+        "style": Markup(style_sheet()),
         "mark": mark, "color": color, "cards": [_card(view, arm) for arm in view.arms],
         "comparison": tables.comparison(view), "class_rows": tables.classes(view), "ledger": tables.ledger(view),
         "seeds": sorted({r.trial["seed"] for arm in view.arms for _, r in arm.trials}),
         "phase": view.arms[0].first.trial["phase"], "train_images": sorted({arm.first.train_images for arm in view.arms}),
         "fig_accuracy": svg(figures.accuracy(view)), "learning": learning, "fig_time": svg(figures.times(view)),
-        "time_rows": figures.time_rows(view), "fig_cost": svg(figures.cost(view)), "fig_labels": svg(figures.label_budgets(view)),
+        "time_rows": figures.time_rows(view), "fig_cost": svg(figures.cost(view)), "fig_labels": svg(labels.figure(view, fits)),
+        "label_table": labels.table(view, fits), "costs": costs, "cost_figures": [svg(f) for f in costs.figures],
+        "health": health.section(view),
         "budget_rows": tables.budgets(view),
         "confusions": [svg(f) for f in figures.confusions(view)], "fig_classes": svg(figures.by_class(view)),
         "fig_calibration": svg(figures.calibration(view)), "confidences": tables.confidences(view),

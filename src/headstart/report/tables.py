@@ -14,6 +14,8 @@ from headstart.report import words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.types import Claim, Finding
 
+_ALWAYS = ("Energy",)  # told as "n/a" where nothing measures it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -74,6 +76,7 @@ def comparison(view: StudyView) -> list[Group]:
         line("Time spent", "spent_seconds", words.duration, "stored features reused: the amortised cost", -1),
         *_phases(view),
         line("Floating-point operations", "flops", words.flops, "counted", -1),
+        line("Energy", "joules", words.energy, _energy_hint(view), -1),
         line("Images passed through", "examples", words.count, "repeats counted"),
         line("Training images", "train_images", words.count),
         line("Peak memory", "peak_memory_bytes", words.memory, "resident, highest of the seeds", -1),
@@ -81,7 +84,8 @@ def comparison(view: StudyView) -> list[Group]:
         line("Seeds", "n", lambda v: f"{v:.0f}"),
     ]  # fmt: skip
     groups = [("What they reach", reached), ("How far to trust their confidence", trust), ("What it cost", cost)]
-    return [Group(title=title, rows=tuple(row for row in rows_ if any(c.text != words.NONE for c in row.cells)))
+    return [Group(title=title, rows=tuple(row for row in rows_ if row.title in _ALWAYS or
+                                            any(c.text != words.NONE for c in row.cells)))
             for title, rows_ in groups]  # fmt: skip
 
 
@@ -90,6 +94,14 @@ def _row(title: str, hint: str, values: list[float | None], texts: list[str], be
     top = (max(known) if better > 0 else min(known)) if better and len(known) > 1 and max(known) > min(known) else None
     cells = tuple(Cell(text=text, best=top is not None and value == top) for value, text in zip(values, texts, strict=True))
     return Row(title=title, hint=hint, cells=cells)
+
+
+def _energy_hint(view: StudyView) -> str:
+    """What the joules cover; why there are none."""
+    covered = sorted({str(r.environment.get("energy", "not reported")) for arm in view.arms for _, r in arm.trials})
+    if covered == ["not reported"]:
+        return "this machine reports none"
+    return f"counted by {words.listing(covered)}; other programs' work is in it"
 
 
 def _seed_note(row: pd.Series, arm: Arm) -> str:

@@ -8,7 +8,8 @@ from rich import box
 from rich.table import Table
 
 from headstart import findings
-from headstart.report import tables, words
+from headstart.health.record import Health
+from headstart.report import health, tables, words
 from headstart.report.load import estimate, load_study
 from headstart.types import Claim
 
@@ -57,6 +58,19 @@ def ledger_table(study_folder: Path) -> Table:
         table.add_column(title, justify="left" if title in ("claim", "verdict") else "right")
     for row in tables.ledger(view):
         table.add_row(row.sentence, row.verdict, row.effect, row.interval, row.p_value, str(row.n))
+    return table
+
+
+def health_table(found: Health) -> Table:
+    """A dataset's copies within and across train and test, and its suspected label errors."""
+    told = health.describe(found)
+    labels = "labels not checked" if told.suspects_total is None else f"{told.suspects_total:,} training labels look wrong"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), caption_justify="left",
+                  caption=f"{told.message}; {labels}")
+    for title in ("pairs of copies", "exact", "hash", "features", "any way", "two labels"):
+        table.add_column(title, justify="left" if title == "pairs of copies" else "right")
+    for row in told.counts:
+        table.add_row(row.title.lower(), row.exact, row.perceptual, row.features, row.pairs, row.two_labels)
     return table
 
 

@@ -53,6 +53,16 @@ def flops(value: float | None) -> str:
     return f"{value / 1e6:.3g}{_THIN}MFLOP"
 
 
+def energy(value: float | None) -> str:
+    """Joules in a fitting unit: "12.3 kJ"."""
+    if value is None:
+        return NONE
+    for size, unit in ((1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ")):
+        if value >= size:
+            return f"{value / size:.3g}{_THIN}{unit}"
+    return f"{value:.3g}{_THIN}J"
+
+
 def memory(value: float | None) -> str:
     """Bytes as GB (10^9) or MB."""
     if not value:

@@ -79,6 +79,7 @@ class _StudyFile(_Strict):
     phase: Phase = "select"
     precision: str = "auto"
     feature_precision: str = "auto"
+    data_health: bool = False
     arms: list[_ArmFile]
     claims: list[_ClaimFile] = []
 
@@ -151,7 +152,8 @@ def _set(value: dict[str, Any], key: str, typed: str) -> None:
 
 
 _EXPECTED = {"string_type": "a text in quotes", "int_type": "a whole number", "float_type": "a number", "list_type": "a list",
-             "dict_type": "a table", "model_type": "a table", "int_from_float": "a whole number"}  # fmt: skip
+             "dict_type": "a table", "model_type": "a table", "int_from_float": "a whole number",
+             "bool_type": "true or false"}  # fmt: skip
 
 
 def _explain(error: ValidationError, path: Path, text: str) -> str:
@@ -214,7 +216,7 @@ def _study(file: _StudyFile, where: str) -> Study:
     return Study(
         name=file.name, title=file.title or file.name, question=file.question, dataset=file.dataset, arms=arms,
         labels_per_class=tuple(_budget(n) for n in file.labels_per_class), seeds=tuple(file.seeds), phase=file.phase,
-        precision=file.precision, feature_precision=file.feature_precision,
+        precision=file.precision, feature_precision=file.feature_precision, data_health=file.data_health,
         claims=tuple(_claim(claim, names, where) for claim in file.claims), cells=tuple(_cells(file, arms, where)),
     )  # fmt: skip
 

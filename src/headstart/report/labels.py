@@ -1,0 +1,236 @@
+"""How many labels it takes: accuracy against labels a class with fitted curves, and what follows from them.
+
+Says nothing where the data cannot: fewer than four budgets, a curve that falls, an answer far beyond what was measured.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart import curves, plots
+from headstart.plots import percent
+from headstart.report import figures
+from headstart.report.load import Arm, StudyView, estimate
+from headstart.report.tables import Cell
+
+_TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
+_MOST_TARGETS = 4
+_MOST_CROSSINGS = 6
+_GRID = 120
+_UNKNOWN = "–"
+_LARGEST_MISS = 0.05  # of a left-out budget, root mean square
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """An arm's budgets and the curve through them; why there is none, in words, where there is none."""
+
+    arm: Arm
+    points: curves.Points
+    curve: curves.Curve | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossing:
+    """Where two curves meet, and which is ahead after it."""
+
+    ahead: Arm
+    behind: Arm
+    labels: curves.Estimate
+
+
+def fit_all(view: StudyView) -> list[Fitted]:
+    """Every arm with its curve; the same draws for all, so that differences pair up where arms share their seeds."""
+    phase = view.arms[0].first.trial["phase"]
+    found = []
+    for arm in view.arms:
+        points = curves.points_from_trials(view.trials, arm.name, phase)
+        curve = curves.fit_curve(points, np.random.default_rng(0))
+        reason = ""
+        if len(points) < curves.FEWEST_BUDGETS:
+            reason = f"{len(points)} label {'budget' if len(points) == 1 else 'budgets'}, a curve needs {curves.FEWEST_BUDGETS}"
+        elif curve is None:
+            reason = "accuracy falls from one budget to the next"
+        elif curve.error > _LARGEST_MISS:
+            # The bootstrap knows the spread between seeds, not that the form is wrong: its intervals would be far too narrow.
+            reason = f"no form fits: the better one misses a left-out budget by {100 * curve.error:.1f} points"
+        found.append(Fitted(arm=arm, points=points, curve=None if reason else curve, reason=reason))
+    return found
+
+
+def crossings(fits: Sequence[Fitted]) -> list[Crossing]:
+    """Where curves meet: of arms that start from random weights with those that start from weights, else of all; only
+    meetings that the data can place."""
+    known = [fit for fit in fits if fit.curve is not None]
+    pairs = list(itertools.combinations(known, 2))
+    mixed = [(a, b) for a, b in pairs if (a.arm.described["weights"] == "none") != (b.arm.described["weights"] == "none")]
+    found = []
+    for a, b in mixed or pairs:
+        assert a.curve is not None and b.curve is not None
+        if (labels := curves.crossing(a.curve, b.curve)) is not None:
+            after = 1.01 * labels.value
+            ahead, behind = (a, b) if a.curve.predict(after) > b.curve.predict(after) else (b, a)
+            found.append(Crossing(ahead=ahead.arm, behind=behind.arm, labels=labels))
+    return found[:_MOST_CROSSINGS]
+
+
+def figure(view: StudyView, fits: Sequence[Fitted]) -> figures.Figure | None:
+    """Test accuracy against labels a class; None where the study has one budget."""
+    points = _measured(view)
+    if len({x for row in points.values() for x, _, _ in row}) < 2:
+        return None
+    drawn = {fit.arm.name: _to_draw(fit.curve) for fit in fits if fit.curve is not None}
+    met = crossings(fits)
+    # One meeting is drawn; more would hide the curves, and the list names them all.
+    shown = (met[0].labels.value, met[0].labels.interval) if len(met) == 1 else None
+    drawing = plots.accuracy_by_labels(points, view.styles, "Test accuracy", fits=drawn, crossing=shown)
+    told = ("Lines: fitted curves with their 95 % band over seeds, dotted beyond the largest budget measured. " if any(
+        fit.low is not None for fit in drawn.values()) else
+            "Lines: fitted curves, dotted beyond the largest budget measured; one seed, so no band. "
+            if drawn else "")  # fmt: skip
+    told += "The grey stripe is the 95 % interval of where they meet. " if shown and shown[1] else ""
+    message = _meeting(met[0]) if len(met) == 1 else _leaders(view, points)
+    return figures._finish(
+        drawing, "fig-labels", message,
+        f"{figures._n(view)}. Bars: 95 % interval, t over seeds where there are several, else Wilson over test images. {told}"
+        "“All” is every training image outside the validation split.")
+
+
+def _measured(view: StudyView) -> dict[str, list[tuple[float, str, plots.Estimate]]]:
+    """By arm: labels a class, the text of that tick and the accuracy, ascending."""
+    points: dict[str, list[tuple[float, str, plots.Estimate]]] = {}
+    sizes = sorted({r.trial["labels_per_class"] or 10**9 for _, r in view.trials})
+    for arm in view.arms:
+        for size in sizes:
+            items = view.at(arm.name, None if size == 10**9 else size)
+            values = [v for _, r in items if (v := r.metrics.get("test_accuracy")) is not None]
+            if values:
+                labels = items[0][1].train_images / len(view.class_names)
+                text = f"all\n({labels:,.0f})" if size == 10**9 else f"{size:,}"
+                points.setdefault(arm.name, []).append((labels, text, estimate(values, view.test_images)))
+    return points
+
+
+def _to_draw(curve: curves.Curve) -> plots.Fit:
+    """From the fewest labels measured to twice the most."""
+    x = np.geomspace(curve.budgets[0], 2 * curve.budgets[-1], _GRID)
+    low, high = curve.band(x) or (None, None)
+    return plots.Fit(x=x, y=curve.predict(x), low=low, high=high, measured_to=curve.budgets[-1])
+
+
+def _meeting(met: Crossing) -> str:
+    """Who overtakes whom, and where."""
+    between = f" ({_range(met.labels)})" if met.labels.interval else ""
+    return f"{met.ahead.label} overtakes {met.behind.label} at about {_round(met.labels.value)} labels a class{between}"
+
+
+def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Estimate]]]) -> str:
+    """Who leads at the fewest labels, and from where on someone else does."""
+    every = sorted({x for row in points.values() for x, _, _ in row})
+    lead = []
+    for x in every:
+        there = {name: e.value for name, row in points.items() for at, _, e in row if at == x}
+        if len(there) == len(points):
+            lead.append((x, max(there, key=lambda name: there[name])))
+    if not lead or len(points) < 2:
+        return "Accuracy grows with labels"
+    first, last = view.styles[lead[0][1]].label, view.styles[lead[-1][1]].label
+    if first == last:
+        return f"{first} leads from {lead[0][0]:,.0f} labels a class to {lead[-1][0]:,.0f}"
+    turn = next(x for i, (x, name) in enumerate(lead) if all(n == lead[-1][1] for _, n in lead[i:]))
+    return f"{first} leads with few labels, {last} from {turn:,.0f} a class on"
+
+
+# ---------------------------------------------------------------- the table under it
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRow:
+    title: str
+    hint: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTable:
+    """What the curves say; `missing` names the arms without one, and why; `meetings` are sentences."""
+
+    rows: tuple[LabelRow, ...]
+    meetings: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def table(view: StudyView, fits: Sequence[Fitted]) -> LabelTable | None:
+    """Labels for a target, gain from twice the labels, and the check by hiding the largest budget; None where the study has
+    one budget."""
+    if len({r.trial["labels_per_class"] for _, r in view.trials}) < 2:
+        return None
+    missing = tuple(f"{fit.arm.label} ({fit.reason})" for fit in fits if fit.curve is None)
+    if all(fit.curve is None for fit in fits):
+        return LabelTable(rows=(), meetings=(), missing=missing)
+    rows = [LabelRow(title=f"Labels a class for {100 * target:g} %", hint="", cells=tuple(cells))
+            for target, cells in _target_cells(fits)]  # fmt: skip
+    rows.append(LabelRow(title="Gain from twice the labels", hint="from the largest budget on, in points",
+                         cells=tuple(_gain_cell(fit.curve) for fit in fits)))
+    rows.append(LabelRow(title="Largest budget, hidden", hint="predicted from the others, then compared",
+                         cells=tuple(_hidden_cell(fit) for fit in fits)))
+    rows.append(LabelRow(title="Form of the curve", hint="chosen by predicting left-out budgets",
+                         cells=tuple(_form_cell(fit.curve) for fit in fits)))
+    met = crossings(fits)  # a single one is the figure's title
+    return LabelTable(rows=tuple(rows), missing=missing,
+                      meetings=tuple(_meeting(each) + "." for each in met) if len(met) > 1 else ())
+
+
+def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:
+    """Up to four targets that some curve can answer with numbers inside or near what was measured, the highest ones."""
+    found = []
+    for target in _TARGETS:
+        answers = [curves.labels_for(fit.curve, target) if fit.curve is not None else None for fit in fits]
+        if any(answers):
+            found.append((target, [Cell(text=_round(answer.value) if answer else _UNKNOWN, note=_range(answer) if answer else "")
+                                   for answer in answers]))  # fmt: skip
+    several = [item for item in found if sum(cell.text != _UNKNOWN for cell in item[1]) > 1]
+    chosen = (several[-_MOST_TARGETS + 1 :] + [item for item in found if item not in several][-1:]) if several else found[-2:]
+    return sorted(chosen, key=lambda item: item[0])
+
+
+def _gain_cell(curve: curves.Curve | None) -> Cell:
+    gain = None if curve is None else curves.gain_from_doubling(curve)
+    if gain is None:
+        return Cell(text=_UNKNOWN)
+    interval = gain.interval
+    note = f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}".replace("-", "−") if interval else "one seed: no interval"
+    return Cell(text=f"{100 * gain.value:+.1f}".replace("-", "−"), note=note)
+
+
+def _hidden_cell(fit: Fitted) -> Cell:
+    if fit.curve is None:
+        return Cell(text=_UNKNOWN)
+    check = curves.check_hidden_budget(fit.points, np.random.default_rng(0))
+    if check is None:
+        return Cell(text=_UNKNOWN, note="not predictable")
+    interval = check.predicted.interval
+    inside = "" if check.inside is None else ": inside" if check.inside else ": outside"
+    told = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else percent(check.predicted.value)
+    return Cell(text=f"{percent(check.observed)}{inside}", note=f"predicted {told}")
+
+
+def _form_cell(curve: curves.Curve | None) -> Cell:
+    if curve is None:
+        return Cell(text=_UNKNOWN)
+    form = {"power": "power law", "exponential": "exponential"}[curve.form]
+    return Cell(text=form, note=f"misses by {100 * curve.error:.1f} points")
+
+
+def _round(labels: float) -> str:
+    """Labels to three digits at most: a fitted curve knows no more."""
+    return f"{float(f'{labels:.3g}'):,.0f}" if labels >= 10 else f"{labels:.1f}"
+
+
+def _range(found: curves.Estimate) -> str:
+    return f"{_round(found.interval[0])} to {_round(found.interval[1])}" if found.interval else "one seed: no interval"

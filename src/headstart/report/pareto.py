@@ -1,0 +1,114 @@
+"""What accuracy costs: which arms no other beats on both, and what each reaches at the same cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart import efficiency, plots
+from headstart.plots import short_duration
+from headstart.report import figures, words
+from headstart.report.load import Arm, StudyView, estimate
+from headstart.report.tables import Cell
+
+_TOLD_APART = 0.01  # amortised and cold costs nearer than this share of each other are one figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostRow:
+    """What each arm had reached on validation when it had cost this much."""
+
+    title: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    figures: tuple[figures.Figure, ...]
+    shared: str  # in words: what sharing features saves, "" where nothing is shared
+    by_seconds: tuple[CostRow, ...]
+    by_flops: tuple[CostRow, ...]
+
+
+def section(view: StudyView) -> Section:
+    """Figures and tables of accuracy against cost at the main label budget."""
+    cold = {arm.name: _mean([r.cost.total_seconds for _, r in arm.trials]) for arm in view.arms}
+    amortised = _amortised(view)
+    flops = {arm.name: _mean([float(r.cost.flops) for _, r in arm.trials]) for arm in view.arms}
+    drawn = [_figure(view, cold, "seconds", "fig-pareto-seconds", "Test accuracy against wall-clock time, cold (log scale)",
+                     "Cold: everything from an empty cache, frozen features included.")]  # fmt: skip
+    saved = [arm for arm in view.arms if amortised[arm.name] < (1 - _TOLD_APART) * cold[arm.name]]
+    if saved:
+        drawn.append(_figure(view, amortised, "seconds", "fig-pareto-amortised",
+                             "Test accuracy against amortised time (log scale)",
+                             "Amortised: trials of this study that read the same frozen features share the time of computing "
+                             "them evenly."))  # fmt: skip
+    drawn.append(_figure(view, flops, "flops", "fig-pareto-flops", "Test accuracy against floating-point operations (log scale)",
+                         "Counted: convolutions and matrix products, forward and backward, frozen features included."))
+    shared = ", ".join(f"{arm.label} {short_duration(amortised[arm.name])} instead of {short_duration(cold[arm.name])}"
+                       for arm in saved)  # fmt: skip
+    return Section(figures=tuple(drawn), shared=shared, by_seconds=_rows(view, "seconds"), by_flops=_rows(view, "flops"))
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
+
+
+def _amortised(view: StudyView) -> dict[str, float]:
+    """Mean amortised seconds of each arm's trials at the main budget; every trial of the study shares."""
+    seconds = efficiency.amortised_seconds([result for _, result in view.trials])
+    return {arm.name: _mean([seconds[result.key] for _, result in arm.trials]) for arm in view.arms}
+
+
+def _figure(view: StudyView, cost: dict[str, float], unit: str, name: str, measure: str, meaning: str) -> figures.Figure:
+    estimates = {arm.name: estimate([v for _, r in arm.trials if (v := r.metrics.get("test_accuracy")) is not None],
+                                    view.test_images) for arm in view.arms}  # fmt: skip
+    names = list(estimates)
+    front = [names[i] for i in efficiency.pareto_front([(cost[n], estimates[n].value) for n in names])]
+    drawing = plots.accuracy_against_cost({n: (cost[n], estimates[n]) for n in names}, front, view.styles, unit, measure)
+    return figures._finish(
+        drawing, name, _message(view, front, cost, unit),
+        f"{figures._n(view)}, {words.budget(view.budget)}. {meaning} Filled marks on the dashed line: no other arm is both as "
+        "cheap and as accurate (the Pareto front); hollow marks: another arm is. Bars: 95 % interval of accuracy, which the "
+        "line ignores.")  # fmt: skip
+
+
+def _message(view: StudyView, front: list[str], cost: dict[str, float], unit: str) -> str:
+    shown = {name: short_duration(cost[name]) if unit == "seconds" else words.flops(cost[name]) for name in front}
+    beaten = [arm.label for arm in view.arms if arm.name not in front]
+    labels = [view.styles[name].label for name in front]
+    if len(view.arms) == 1:
+        return f"{labels[0]}: {shown[front[0]]}"
+    if len(front) == 1:
+        return f"{labels[0]} is cheapest and most accurate: {shown[front[0]]}"
+    if beaten:
+        verb = "is" if len(beaten) == 1 else "are"
+        return f"{words.listing(beaten)} {verb} beaten on both accuracy and cost" if len(beaten) < 3 else \
+               f"{len(beaten)} of {len(view.arms)} arms are beaten on both accuracy and cost"  # fmt: skip
+    return f"More accuracy costs more: from {shown[front[0]]} ({labels[0]}) to {shown[front[-1]]} ({labels[-1]})"
+
+
+def _rows(view: StudyView, column: str) -> tuple[CostRow, ...]:
+    """Validation accuracy at equal cost; nothing where no arm kept a history with validation."""
+    sides = dict((arm.name, items) for arm, items in figures._curve_trials(view))
+    arms = [arm for arm in view.arms if arm.name in sides]
+    histories = [result.history for arm in arms for _, result in sides[arm.name]]
+    # Round costs, and what the first arm to end had cost: there the others can be read against its final accuracy.
+    ends = [max(lasts) for arm in arms
+            if (lasts := [r.history[-1][column] for _, r in sides[arm.name] if column in r.history[-1]])]
+    rows = []
+    for cost in sorted({*efficiency.equal_costs(histories, column), *([min(ends)] if ends else [])}):
+        cells = tuple(_cell(arm, [r.history for _, r in sides.get(arm.name, [])], column, cost) for arm in view.arms)
+        rows.append(CostRow(title=short_duration(cost) if column == "seconds" else words.flops(cost), cells=cells))
+    return tuple(rows)
+
+
+def _cell(arm: Arm, histories: list[efficiency.History], column: str, cost: float) -> Cell:
+    limit = {column: cost}
+    values = [efficiency.accuracy_at(history, **limit) for history in histories]  # type: ignore[arg-type]
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return Cell(text="–", note="not yet" if histories else "no history")
+    ended = all(history[-1].get(column, cost) <= cost for history in histories)
+    return Cell(text=words.share(_mean(known)), note="at its end" if ended else "")

@@ -1,0 +1,148 @@
+"""The report's cost and label sections: fronts, equal costs and fitted curves, and silence where the data cannot say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart import curves, report, store
+from headstart.report import labels, pareto, words
+from headstart.report.load import load_study
+from synthetic_study import write_synthetic_study
+
+BUDGETS = (10, 30, 100, 300, 1000, None)
+
+
+def plain(html: str) -> str:
+    text = re.sub(r"<[^>]+>", " ", html)
+    return re.sub(r"\s+", " ", text.replace("\u2060", "").replace("\u202f", " ").replace("\u00a0", " "))
+
+
+@pytest.fixture(scope="module")
+def budgets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "budgets"
+    return write_synthetic_study(folder, seeds=4, labels_per_class=BUDGETS, test_images=1500, claims=False, gallery=False)
+
+
+@pytest.fixture(scope="module")
+def page(budgets: Path) -> str:
+    return report.write_report(budgets).read_text(encoding="utf-8")
+
+
+def test_amortised_time_shares_features_between_all_trials_of_the_study(budgets: Path, page: str) -> None:
+    view = load_study(budgets)
+    trials = [r for _, r in view.trials if r.trial["arm"]["name"] == "probe"]
+    assert len(trials) == 5 * 4 + 1  # at all labels one seed stands for all
+    (whole,) = [r for r in trials if r.trial["labels_per_class"] is None]
+    expected = whole.cost.total_seconds - whole.cost.seconds["features"] * (1 - 1 / 21)
+    found = pareto.section(view)
+    assert [f.name for f in found.figures] == ["fig-pareto-seconds", "fig-pareto-amortised", "fig-pareto-flops"]
+    assert f"ResNet-50, linear probe {expected:.0f} s instead of {whole.cost.total_seconds / 60:.1f} min" in plain(page)
+
+
+def test_nothing_shared_needs_no_second_figure(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "one", test_images=300, claims=False, gallery=False)
+    found = pareto.section(load_study(folder))
+    assert [f.name for f in found.figures] == ["fig-pareto-seconds", "fig-pareto-flops"] and found.shared == ""
+
+
+def test_a_beaten_arm_is_named(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "four", arms=["cnn", "probe", "knn"], test_images=500, claims=False, gallery=False)
+    found = pareto.section(load_study(folder))
+    accuracy = {arm.name: arm.mean("test_accuracy") for arm in load_study(folder).arms}
+    assert accuracy["knn"] < accuracy["probe"] < accuracy["cnn"]
+    # The probe and kNN cost the same; the probe is the more accurate one.
+    assert found.figures[0].message == "ResNet-50, nearest neighbours is beaten on both accuracy and cost"
+
+
+def test_equal_cost_reads_the_last_evaluation_within_it(budgets: Path) -> None:
+    view = load_study(budgets)
+    rows = pareto.section(view).by_seconds
+    probe = view.at("probe", None)[0][1]
+    assert [row.title for row in rows] == [words.duration(s) for s in (60, 120, probe.history[-1]["seconds"], 300)]
+    assert rows[2].cells[1].text == rows[3].cells[1].text  # the probe's own end
+    seconds = 300.0
+    row = next(row for row in rows if row.title == words.duration(seconds))
+    values = []
+    for _, result in view.at("cnn", None):
+        values.append([r["val_accuracy"] for r in result.history if r["seconds"] <= seconds][-1])
+    assert row.cells[0].text == words.share(float(np.mean(values)))
+    assert probe.history[-1]["seconds"] < seconds
+    assert (row.cells[1].text, row.cells[1].note) == (words.share(probe.history[-1]["val_accuracy"]), "at its end")
+    assert rows[0].cells[1].text == "–" and rows[0].cells[1].note == "not yet"
+
+
+def test_energy_is_told_or_said_to_be_missing(budgets: Path, page: str, tmp_path: Path) -> None:
+    assert "Energy this machine reports none n/a n/a" in plain(page)
+    folder = write_synthetic_study(tmp_path / "watts", test_images=200, claims=False, gallery=False, joules=True)
+    text = plain(report.write_report(folder).read_text())
+    told = r"Energy counted by package-0, dram; other programs' work is in it 20\.\d kJ 9\.8\d kJ"
+    assert re.search(told, text.replace("&#39;", "'"))
+
+
+def test_the_curves_say_what_the_library_says(budgets: Path, page: str) -> None:
+    view = load_study(budgets)
+    text = plain(page)
+    points = {arm: curves.points_from_trials(view.trials, arm) for arm in ("cnn", "probe")}
+    fits = {arm: curves.fit_curve(p, np.random.default_rng(0)) for arm, p in points.items()}
+    assert all(fits.values())
+    for arm, curve in fits.items():
+        gain = curves.gain_from_doubling(curve)
+        low, high = (f"{100 * v:+.1f}".replace("-", "−") for v in gain.interval)
+        assert f"{100 * gain.value:+.1f}".replace("-", "−") + f" {low} to {high}" in text, arm
+        hidden = curves.check_hidden_budget(points[arm], np.random.default_rng(0))
+        assert f"{100 * hidden.observed:.1f} %: {'inside' if hidden.inside else 'outside'}" in text
+    met = curves.crossing(fits["probe"], fits["cnn"])
+    sentence = f"CNN from scratch overtakes ResNet-50, linear probe at about {float(f'{met.value:.3g}'):,.0f} labels a class"
+    assert (sentence in text) == (met is not None)
+    assert met is not None and 10 < met.value < 5000
+
+
+def test_few_budgets_are_said_to_be_too_few(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "three", labels_per_class=(10, 100, None), test_images=300, claims=False,
+                                   gallery=False)  # fmt: skip
+    text = plain(report.write_report(folder).read_text())
+    assert "No curve is fitted: CNN from scratch (3 label budgets, a curve needs 4)" in text
+
+
+def test_a_curve_that_falls_is_left_out_and_named(budgets: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(budgets, tmp_path / "falls")
+    for path, result in store.finished_trials(folder):
+        if result.trial["arm"]["name"] == "cnn" and result.trial["labels_per_class"] == 300:
+            value = store.read_json(path / "result.json")
+            value["metrics"]["test_accuracy"] = 0.15
+            store.write_json(path / "result.json", value)
+    view = load_study(folder)
+    fits = labels.fit_all(view)
+    assert [fit.curve is None for fit in fits] == [True, False]
+    table = labels.table(view, fits)
+    assert table.missing == ("CNN from scratch (accuracy falls from one budget to the next)",)
+    assert table.meetings == () and all(row.cells[0].text == "–" for row in table.rows)
+
+
+def test_one_seed_has_curves_without_intervals(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "one", seeds=1, labels_per_class=BUDGETS, test_images=1500, claims=False,
+                                   gallery=False)  # fmt: skip
+    text = plain(report.write_report(folder).read_text())
+    assert "one seed: no interval" in text and "one seed, so no band" in text
+
+
+def test_a_curve_that_no_form_fits_says_nothing(budgets: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(budgets, tmp_path / "steps")
+    steps = {10: 0.2, 30: 0.21, 100: 0.22, 300: 0.8, 1000: 0.81, None: 0.82}  # a step, which neither form has
+    for path, result in store.finished_trials(folder):
+        if result.trial["arm"]["name"] == "cnn":
+            value = store.read_json(path / "result.json")
+            value["metrics"]["test_accuracy"] = steps[result.trial["labels_per_class"]]
+            store.write_json(path / "result.json", value)
+    view = load_study(folder)
+    cnn, probe = labels.fit_all(view)
+    assert cnn.curve is None and cnn.reason.startswith("no form fits: the better one misses a left-out budget by ")
+    assert probe.curve is not None and labels.crossings([cnn, probe]) == []
