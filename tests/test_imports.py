@@ -18,13 +18,15 @@ FLOORS = {
     "data": 1, "models": 1,
     "logistic": 2, "logistic_problem": 2, "optimizers": 2, "inference": 2, "training": 2, "features": 2, "quantised": 2,
     "efficiency": 2, "pairing": 2,
+    "corruptions": 2, "generalization": 2,
     "examples": 2, "curves": 2, "ledger": 2, "findings": 2, "plots": 2,
     "methods": 3,
-    "trial": 4, "predict": 4,
+    "trial": 4, "predict": 4, "robustness": 4, "shift": 4,
     "studies": 5, "launch": 5, "report": 5, "doctor": 5,
     "cli": 6,
 }  # fmt: skip
-TORCH_FREE = ("types", "errors", "metrics", "stats", "findings", "plots", "store", "report", "examples", "curves", "ledger")
+TORCH_FREE = ("types", "errors", "metrics", "stats", "findings", "plots", "store", "report", "examples", "curves", "ledger",
+              "corruptions", "generalization")
 
 
 def _modules() -> list[Path]:

@@ -110,6 +110,23 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Robustness:
+    """The robustness step of a study: these arms (none named: all), this trial seed, so many fixed test images."""
+
+    arms: tuple[str, ...] = ()
+    images: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftSet:
+    """Labelled images of the study's classes from elsewhere: a name for people, and the folder that holds them."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """Arms x label budgets x seeds, read from a TOML file."""
 
@@ -124,6 +141,8 @@ class Study:
     precision: str = "auto"
     feature_precision: str = "auto"
     claims: tuple[Claim, ...] = ()
+    robustness: Robustness | None = None
+    shift_sets: tuple[ShiftSet, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from headstart.methods import METHODS, check_arm
 from headstart.models import MODELS
 from headstart.precision import FEATURE_PRECISIONS, PRECISIONS
 from headstart.recipes import recipe_named, with_changes
-from headstart.types import Arm, Claim, Phase, Study
+from headstart.types import Arm, Claim, Phase, Robustness, ShiftSet, Study
 
 _FOLDER = Path(__file__).parent
 
@@ -46,6 +46,17 @@ class _ClaimFile(_Strict):
     labels_per_class: int | Literal["all"] = "all"
 
 
+class _RobustnessFile(_Strict):
+    arms: list[str] = []
+    images: int = 1000
+    seed: int = 0
+
+
+class _ShiftSetFile(_Strict):
+    name: str
+    path: str
+
+
 class _StudyFile(_Strict):
     name: str
     title: str = ""
@@ -58,6 +69,8 @@ class _StudyFile(_Strict):
     feature_precision: str = "auto"
     arms: list[_ArmFile]
     claims: list[_ClaimFile] = []
+    robustness: _RobustnessFile | None = None
+    shift_sets: list[_ShiftSetFile] = []
 
 
 def built_in_studies() -> dict[str, Path]:
@@ -137,7 +150,8 @@ def _explain(error: ValidationError, path: Path, text: str) -> str:
     key = ".".join(str(step) for step in place)
     where = f"{path}, line {_line(text, place)}" if _line(text, place) else str(path)
     if first["type"] == "extra_forbidden":
-        tables: dict[str, type[_Strict]] = {"arms": _ArmFile, "claims": _ClaimFile}
+        tables: dict[str, type[_Strict]] = {"arms": _ArmFile, "claims": _ClaimFile, "robustness": _RobustnessFile,
+                                            "shift_sets": _ShiftSetFile}  # fmt: skip
         fields = tables.get(str(place[0]), _StudyFile) if len(place) > 1 else _StudyFile
         return f"{where}: {unknown_name('key', str(place[-1]), fields.model_fields)}"
     if first["type"] == "missing":
@@ -186,8 +200,33 @@ def _study(file: _StudyFile, where: str) -> Study:
         name=file.name, title=file.title or file.name, question=file.question, dataset=file.dataset, arms=arms,
         labels_per_class=tuple(_budget(n) for n in file.labels_per_class), seeds=tuple(file.seeds), phase=file.phase,
         precision=file.precision, feature_precision=file.feature_precision,
-        claims=tuple(_claim(claim, names, where) for claim in file.claims),
+        claims=tuple(_claim(claim, names, where) for claim in file.claims), shift_sets=_shift_sets(file, where),
+        robustness=None if file.robustness is None else _robustness(file, names, where),
     )  # fmt: skip
+
+
+def _robustness(file: _StudyFile, names: list[str], where: str) -> Robustness:
+    given = file.robustness or _RobustnessFile()
+    for name in given.arms:
+        if name not in names:
+            raise ConfigError(f"{where}: [robustness]: {unknown_name('arm', name, names)}")
+    if given.images < 1:
+        raise ConfigError(f"{where}: [robustness] images must be at least 1, got {given.images}")
+    if given.seed not in file.seeds:
+        raise ConfigError(f"{where}: [robustness] seed {given.seed} is none of the study's seeds {file.seeds}")
+    return Robustness(arms=tuple(dict.fromkeys(given.arms)), images=given.images, seed=given.seed)
+
+
+def _shift_sets(file: _StudyFile, where: str) -> tuple[ShiftSet, ...]:
+    names = [each.name for each in file.shift_sets]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"{where}: two shift sets have the same name; names are {names}")
+    for each in file.shift_sets:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", each.name):
+            raise ConfigError(f"{where}: shift set name {each.name!r} must be letters, digits, dots and dashes: it names a folder")
+        if not Path(each.path).expanduser().is_dir():
+            raise ConfigError(f"{where}: shift set {each.name!r}: {each.path} is not a folder; give one with labelled images")
+    return tuple(ShiftSet(name=each.name, path=each.path) for each in file.shift_sets)
 
 
 def _budget(given: int | str) -> int | None:
