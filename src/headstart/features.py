@@ -103,6 +103,27 @@ def extract(
     return Extraction(features=features, seconds=meta["seconds"], flops=meta["flops"], was_cached=was_cached)
 
 
+def row_function(
+    model: nn.Module, *, precision: str, device: torch.device, weights_hash: str, cut: str = "pool",
+    calibration: ImageSet | None = None,
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float16]]:  # fmt: skip
+    """What `extract` stores of a batch of images, as a function that stores nothing: uint8 (B, H, W, 3) -> float16 (B, ...).
+
+    Batches of BATCH images give the bits that `extract` would. Arguments and errors: as `extract`."""
+    run = _network(model, precision, device, cut, weights_hash, calibration).run
+    return lambda images: _rows(run, images, preprocessing_carried_by(model), device)
+
+
+def cached_values(key: str) -> NDArray[np.float16] | None:
+    """The features of that key (types.Features.key), memory-mapped, where the cache has them whole."""
+    folder = cache_folder() / "features" / key[:32]
+    if not (folder / "meta.json").exists():
+        return None
+    shape = read_json(folder / "meta.json")["shape"]
+    values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r")
+    return values.reshape(-1, *shape)
+
+
 def missing_bytes(
     model: nn.Module, images: ImageSet, *, weights_hash: str, precision: str, device: torch.device,
     mirrored: bool = False, cut: str = "pool", ids: NDArray[np.int64] | None = None, calibration: ImageSet | None = None,
@@ -160,12 +181,19 @@ def _plain(frozen: nn.Module, cut: str, dtype: torch.dtype) -> Callable[[Tensor]
 
 
 @torch.inference_mode()
+def _rows(run: Callable[[Tensor], Tensor], images: NDArray[np.uint8], preprocessing: Preprocessing,
+          device: torch.device) -> NDArray[np.float16]:  # fmt: skip
+    """What is stored of a batch."""
+    rows = run(preprocess(images, preprocessing, device=device))
+    return rows.clamp(-65504, 65504).to(torch.float16).contiguous().cpu().numpy()
+
+
+@torch.inference_mode()
 def _compute(folder: Path, network: _Network, images: ImageSet, ids: NDArray[np.int64] | None, parts: dict[str, Any],
              model: nn.Module, cut: str, mirrored: bool, device: torch.device, what: str) -> None:  # fmt: skip
-    def rows(start: int, stop: int) -> Tensor:
+    def rows(start: int, stop: int) -> NDArray[np.float16]:
         batch = images.images[start:stop] if ids is None else images.images[ids[start:stop]]
-        inputs = preprocess(batch[:, :, ::-1] if mirrored else batch, preprocessing_carried_by(model), device=device)
-        return network.run(inputs)
+        return _rows(network.run, batch[:, :, ::-1] if mirrored else batch, preprocessing_carried_by(model), device)
 
     count = len(images) if ids is None else len(ids)
     mapping = file_mapping(images.images)
@@ -189,8 +217,7 @@ def _compute(folder: Path, network: _Network, images: ImageSet, ids: NDArray[np.
             stop = min(done + _CHUNK, count)
             for begin in range(done, stop, BATCH):
                 end = min(begin + BATCH, stop)
-                block = rows(begin, end).clamp(-65504, 65504).to(torch.float16).contiguous().cpu().numpy()
-                file.write(block.tobytes())
+                file.write(rows(begin, end).tobytes())
                 bar.advance(end - begin)
             file.flush()
             os.fsync(file.fileno())

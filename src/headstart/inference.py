@@ -15,6 +15,11 @@ BATCH = 500  # images, of inputs up to 64 px; of larger ones fewer, so that acti
 _BATCH_PIXELS = BATCH * 64**2
 
 
+def batch_for(input_pixels: int) -> int:
+    """Images that evaluation passes at a time through a network with inputs of that side."""
+    return min(BATCH, max(1, _BATCH_PIXELS // input_pixels**2))
+
+
 @torch.no_grad()
 def predict_logits(
     model: nn.Module,
@@ -23,13 +28,15 @@ def predict_logits(
     device: torch.device,
     precision: str,
     mirrored: bool = False,
+    batch_size: int | None = None,
     on_batch: Callable[[int], None] = lambda images: None,
 ) -> np.ndarray:
     """Logits float32 (N, C) of uint8 images (N, H, W, 3), in evaluation mode; the model's mode is put back after.
 
-    mirrored: look at each image's mirror image instead. The last partial batch is counted."""
+    mirrored: look at each image's mirror image instead. batch_size: images at a time, None: `batch_for` their input's size.
+    The last partial batch is counted."""
     preprocessing = preprocessing_carried_by(model)
-    size = min(BATCH, max(1, _BATCH_PIXELS // (preprocessing.size_pixels or images.shape[1]) ** 2))
+    size = batch_size or batch_for(preprocessing.size_pixels or images.shape[1])
 
     def inputs() -> Iterator[Tensor]:
         for start in range(0, len(images), size):

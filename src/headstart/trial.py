@@ -127,6 +127,10 @@ def _write(folder: Path, result: Result, outcome: Outcome, dataset: Dataset) -> 
     description = dict(outcome.architecture) | {
         "class_names": list(dataset.train.class_names), "preprocessing": result.trial["preprocessing"],
         "method": result.trial["arm"]["method"], "weights_hash": result.trial["weights_hash"],
+        "image_pixels": int(dataset.train.images.shape[1]), "precision": result.trial["precision"],
+        "feature_precision": result.trial["feature_precision"],
+        "dataset": {"name": result.trial["arm"]["dataset"], "title": dataset.title, "source": dataset.source,
+                    "fingerprint": dataset.fingerprint},
     }  # fmt: skip
     tensors = {name: value.detach().cpu().contiguous() for name, value in outcome.state.items()}
     store.write_bytes(folder / "model.safetensors", save(tensors, {"headstart": json.dumps(description)}))

@@ -27,7 +27,7 @@ from headstart.store import cache_folder, require_space
 from headstart.training import train
 from headstart.types import Predictions
 
-_BATCH = 250  # rows of activations evaluated at a time: 33 MB at the usual cut of ResNet-50 at 128 px
+BATCH = 250  # rows of activations evaluated at a time: 33 MB at the usual cut of ResNet-50 at 128 px
 
 
 class Tail(nn.Module):
@@ -89,9 +89,9 @@ def run(context: Context) -> Outcome:
                 "val_nll": metrics.negative_log_likelihood(found_logits, labels[context.val_ids])}  # fmt: skip
 
     done = train(
-        tail, batches, recipe, prepare=lambda x: network_input(x, context), device=device, precision=trial.precision,
-        checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if len(context.val_ids) else None,
-        what=context.what,
+        tail, batches, recipe, prepare=lambda x: network_input(x, device, trial.precision), device=device,
+        precision=trial.precision, checkpoint=context.folder / "checkpoint.safetensors",
+        evaluate=evaluate if len(context.val_ids) else None, what=context.what,
     )  # fmt: skip
     context.watch.carry("train", done.seconds)
     context.watch.carry("validate", done.watch_seconds)
@@ -163,14 +163,14 @@ def make_batches(context: Context, found: Activations, recipe: PartialRecipe) ->
     )  # fmt: skip
 
 
-def network_input(activations: Tensor, context: Context) -> Tensor:
+def network_input(activations: Tensor, device: torch.device, precision: str) -> Tensor:
     """Stored activations float16 (B, H, W, C) or (B, D) as a network computes on them: (B, C, H, W), channels last."""
-    dtype = torch.bfloat16 if context.trial.precision == "bf16" else torch.float32
-    x = activations.to(context.device, dtype)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    x = activations.to(device, dtype)
     return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
 def _inputs(part: Extraction, rows: NDArray[np.int64], context: Context) -> Iterator[Tensor]:
-    for start in range(0, len(rows), _BATCH):
-        batch = np.array(part.features.values[rows[start : start + _BATCH]])
-        yield network_input(torch.from_numpy(batch), context)
+    for start in range(0, len(rows), BATCH):
+        batch = np.array(part.features.values[rows[start : start + BATCH]])
+        yield network_input(torch.from_numpy(batch), context.device, context.trial.precision)

@@ -32,6 +32,7 @@ __all__ = [
     "load_model",
     "preprocess",
     "preprocessing_of",
+    "rebuild_model",
     "resolve_weights",
 ]
 
@@ -197,6 +198,24 @@ def load_model(
             state |= {f"{spec.head}.{key}": value for key, value in model.get_submodule(spec.head).state_dict().items()}
         files.load_into(model, state, f"{name} weights {weights}")
     model.preprocessing = preprocessing_of(name, weights, image_pixels)  # type: ignore[assignment]
+    return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def rebuild_model(
+    name: str, state: Mapping[str, Tensor], preprocessing: Preprocessing, *, image_pixels: int, **options: Any
+) -> nn.Module:
+    """The network around trained weights, in eval mode; state: its whole state dict, head included.
+
+    The form of a ResNet is read off the names of its tensors. image_pixels, options: as `load_model`.
+    Raises: ConfigError for an unknown name; WeightsError where `state` is of another network."""
+    spec = _spec(name)
+    head = f"{spec.head}.weight"
+    if head not in state:
+        raise WeightsError(f"the stored weights of {name} have no {head}; train the model again")
+    with torch.random.fork_rng(devices=[]):
+        model = spec.build(len(state[head]), image_pixels, **_form_of(spec, state), **options)
+    files.load_into(model, state, f"the stored weights of {name}")
+    model.preprocessing = preprocessing  # type: ignore[assignment]
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
