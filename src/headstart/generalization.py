@@ -25,11 +25,18 @@ from headstart import stats, store
 from headstart.corruptions import CORRUPTIONS, SEVERITIES
 from headstart.errors import StoreError
 from headstart.examples import Trials, correct, is_deterministic, main_trials, require_same_images
-from headstart.plots.style import Estimate
 from headstart.types import Predictions, Result
 
 ROBUSTNESS, SHIFT = "robustness", "shift"
 _RESAMPLES = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A share, or a difference of shares, with its 95 % interval over test images."""
+
+    value: float
+    interval: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +70,15 @@ class Shifted:
     test_images: int
 
     @property
-    def accuracy(self) -> Estimate:
+    def accuracy(self) -> Measured:
         """On the shift set, with its Wilson interval."""
-        return Estimate(value=self.right / self.images, interval=stats.wilson_interval(self.right, self.images))
+        return Measured(value=self.right / self.images, interval=stats.wilson_interval(self.right, self.images))
 
     @property
-    def drop(self) -> Estimate:
+    def drop(self) -> Measured:
         """Test accuracy less the shift set's, with Newcombe's interval: two samples of images, one trained model."""
         value = self.test_right / self.test_images - self.right / self.images
-        return Estimate(value=value, interval=stats.difference_interval(
+        return Measured(value=value, interval=stats.difference_interval(
             self.test_right, self.test_images, self.right, self.images))  # fmt: skip
 
 
@@ -144,12 +151,12 @@ class RobustAccuracy:
     clean, mean: accuracy on the same images as they are, and over all 15 x 5. drop: clean less mean. relative_drop: drop
     as a share of clean. by_corruption: mean over severities. by_severity: mean over corruptions, mildest first."""
 
-    clean: Estimate
-    mean: Estimate
-    drop: Estimate
-    relative_drop: Estimate
-    by_corruption: Mapping[str, Estimate]
-    by_severity: tuple[Estimate, ...]
+    clean: Measured
+    mean: Measured
+    drop: Measured
+    relative_drop: Measured
+    by_corruption: Mapping[str, Measured]
+    by_severity: tuple[Measured, ...]
 
 
 def robust_accuracy(reading: Corrupted) -> RobustAccuracy:
@@ -160,9 +167,9 @@ def robust_accuracy(reading: Corrupted) -> RobustAccuracy:
     columns = np.column_stack([clean, right.mean(axis=(0, 1)), *right.mean(axis=1), *right.mean(axis=0)])
     values, draws = columns.mean(axis=0), _draws(len(clean)) @ columns
 
-    def estimate(value: float, drawn: NDArray[np.float64]) -> Estimate:
+    def estimate(value: float, drawn: NDArray[np.float64]) -> Measured:
         low, high = np.quantile(drawn, [0.025, 0.975])
-        return Estimate(value=float(value), interval=(float(low), float(high)))
+        return Measured(value=float(value), interval=(float(low), float(high)))
 
     places = {name: 2 + k for k, name in enumerate(CORRUPTIONS)}
     severities = range(2 + len(CORRUPTIONS), 2 + len(CORRUPTIONS) + len(SEVERITIES))
@@ -176,14 +183,14 @@ def robust_accuracy(reading: Corrupted) -> RobustAccuracy:
     )  # fmt: skip
 
 
-def mean_difference(a: Corrupted, b: Corrupted) -> Estimate:
+def mean_difference(a: Corrupted, b: Corrupted) -> Measured:
     """Mean corruption accuracy of a less b, paired image by image, with its bootstrap interval over images.
 
     Raises: DataError on different images."""
     require_same_images(a.clean, b.clean)
     per_image = a.right.mean(axis=(0, 1)) - b.right.mean(axis=(0, 1))
     low, high = np.quantile(_draws(len(per_image)) @ per_image, [0.025, 0.975])
-    return Estimate(value=float(per_image.mean()), interval=(float(low), float(high)))
+    return Measured(value=float(per_image.mean()), interval=(float(low), float(high)))
 
 
 def _draws(images: int) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from headstart import findings, plots, store
-from headstart.report import figures, gallery, tables, words
+from headstart.report import calibration, figures, gallery, mistakes, robustness, tables, words
 from headstart.report.load import Arm, StudyView, estimate, load_study
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -60,6 +60,7 @@ def _context(view: StudyView) -> dict[str, Any]:
                                             "svg": Markup(figure.svg)}  # fmt: skip
 
     learning = [svg(f) for f in figures.learning(view)]
+    spoiled = robustness.robustness(view)
     return {
         "study": view.study, "dataset": view.study["dataset"], "arms": view.arms, "view": view,
         "answer": tied(findings.headline(view.study, view.trials)), "budget": words.budget(view.budget),
@@ -72,7 +73,10 @@ def _context(view: StudyView) -> dict[str, Any]:
         "time_rows": figures.time_rows(view), "fig_cost": svg(figures.cost(view)), "fig_labels": svg(figures.label_budgets(view)),
         "budget_rows": tables.budgets(view),
         "confusions": [svg(f) for f in figures.confusions(view)], "fig_classes": svg(figures.by_class(view)),
-        "fig_calibration": svg(figures.calibration(view)), "confidences": tables.confidences(view),
+        "fig_calibration": svg(calibration.calibration(view)), "confidences": tables.confidences(view),
+        "confused_pairs": mistakes.confused_pairs(view), "agreements": mistakes.agreements(view),
+        "robustness": spoiled, "robustness_figures": [svg(f) for f in spoiled.figures] if spoiled else [],
+        "shifts": robustness.shifts(view), "hardest": gallery.hardest(view),
         "overlap": gallery.overlap(view),
         "disagreements": gallery.disagreements(view), "errors": gallery.confident_errors(view),
         "methods": [_method(view, arm) for arm in view.arms], "pretraining": _pretraining(view),
