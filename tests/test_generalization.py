@@ -52,7 +52,7 @@ def test_accuracies_are_means_over_their_cells() -> None:
     assert found.mean.value == pytest.approx(1.5 / 15)
     assert found.drop.value == pytest.approx(0.8 - 0.1)
     assert found.relative_drop.value == pytest.approx(1 - 0.1 / 0.8)
-    assert found.by_corruption["gaussian_noise"].interval == (1.0, 1.0)
+    assert found.by_corruption["gaussian_noise"].interval == pytest.approx((1.0, 1.0))
 
 
 def test_intervals_agree_with_scipys_bootstrap_over_images() -> None:

@@ -30,7 +30,8 @@ def write_readings(study: Path, images: int = 200, arms: tuple[str, ...] = ("cnn
             arrays[name] = np.stack([clean + rng.normal(0, 0.3 * s * (1 + k % 4), clean.shape) for s in range(1, 6)]).astype("f4")
         write_arrays(study / "robustness" / f"{result.key}.npz", arrays)
         store.write_json(study / "robustness" / f"{result.key}.json", {
-            "key": result.key, "arm": arm, "settings": {"images": images, "seed": 0}, "seconds": {"corrupt": 1.0, "predict": 2.0}})
+            "key": result.key, "arm": arm, "settings": {"images": images, "seed": 0}, "seconds": {"corrupt": 1.0, "predict": 2.0},
+        })  # fmt: skip
     sheet = np.random.default_rng(0).integers(0, 256, (15, 5, 2, 32, 32, 3), dtype=np.uint8)
     write_arrays(study / "robustness" / "sheet.npz", {"clean": sheet[0, 0], "corrupted": sheet, "ids": ids[:2]})
 
@@ -40,8 +41,8 @@ def write_shift(study: Path, name: str = "CIFAR-10.1") -> None:
         folder, result = main_trials(store.finished_trials(study))[arm][0]
         test = store.read_predictions(folder)["test"]
         right = int((test.logits.argmax(1) == test.labels).sum())
-        write_arrays(study / "shift" / name / f"{result.key}.npz",
-                     {"logits": test.logits[:100] + np.random.default_rng(1).normal(0, 2, (100, 10)), "labels": test.labels[:100]})
+        logits = test.logits[:100] + np.random.default_rng(1).normal(0, 2, (100, 10))
+        write_arrays(study / "shift" / name / f"{result.key}.npz", {"logits": logits, "labels": test.labels[:100]})
         store.write_json(study / "shift" / name / f"{result.key}.json", {
             "set": name, "key": result.key, "arm": arm, "fingerprint": "0", "test_right": right, "test_images": len(test.labels)})
 
@@ -69,9 +70,9 @@ def test_the_sections_say_what_the_logits_say(study: Path, html: str) -> None:
     for each in (first, second):
         found = robust_accuracy(each)
         low, high = found.mean.interval
-        assert f"{100 * found.mean.value:.1f}\u202f% {100 * low:.1f} to {100 * high:.1f}" in text
+        assert f"{100 * found.mean.value:.1f} % {100 * low:.1f} to {100 * high:.1f}" in text
         assert f"{100 * found.drop.value:.1f}" in text
-        assert all(f"{100 * value.value:.1f}\u202f%" in text for value in found.by_corruption.values())
+        assert all(f"{100 * value.value:.1f} %" in text for value in found.by_corruption.values())
     gap = mean_difference(first, second)
     assert gap.interval[0] > 0 and f"Under corruption the first is {100 * gap.value:.1f}" in text
     assert "CIFAR-10.1 100 images of 10 classes" in text_of(html)
@@ -105,12 +106,12 @@ def test_confusions_and_agreement_are_counted_from_the_logits(study: Path, html:
     text = text_of(html)
     cnn, probe = (tests[arm].logits.argmax(1) for arm in ("cnn", "probe"))
     both_wrong = ((cnn != tests["cnn"].labels) & (probe != tests["probe"].labels)).mean()
-    assert f"{100 * (cnn == probe).mean():.1f}\u202f%" in text[text.index("How far the arms err together") :]
+    assert f"{100 * (cnn == probe).mean():.1f} %" in text[text.index("How far the arms err together") :]
     panel = html[html.index('id="wrong-for-all"') :]
     assert f"{round(1000 * both_wrong)} images" in panel[:400]
     assert panel[: panel.index("Most confidently wrong")].count("<img") == min(12, round(1000 * both_wrong))
     taken = ((cnn == 5) & (tests["cnn"].labels == 3)).sum() / (tests["cnn"].labels == 3).sum()
-    assert f"cat, dog {100 * taken:.1f}\u202f%" in text
+    assert f"cat, dog {100 * taken:.1f} %" in text
 
 
 def test_calibration_shows_both_temperatures(html: str) -> None:

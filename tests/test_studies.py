@@ -63,7 +63,8 @@ def test_changes_from_the_command_line_take_typed_values(tmp_path: Path) -> None
 
 def test_robustness_and_shift_sets_are_part_of_a_study(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    more = f'\n[robustness]\narms = ["cnn"]\nimages = 50\nseed = 1\n\n[[shift_sets]]\nname = "other"\npath = "{tmp_path / "other"}"\n'
+    more = '\n[robustness]\narms = ["cnn"]\nimages = 50\nseed = 1\n'
+    more += f'\n[[shift_sets]]\nname = "other"\npath = "{tmp_path / "other"}"\n'
     study, _ = load_study(_file(tmp_path, GOOD + more))
     assert study.robustness == Robustness(arms=("cnn",), images=50, seed=1)
     assert study.shift_sets == (ShiftSet(name="other", path=str(tmp_path / "other")),)

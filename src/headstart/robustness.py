@@ -26,7 +26,7 @@ from headstart.seeding import seed_for
 from headstart.types import Dataset, Result, Robustness
 
 _SHEET_IMAGES = 2
-_LEAST_AGREEMENT = 0.99  # of clean predictions with the trial's own; batches of another size may move a few
+_MOST_MOVED = 0.01  # of clean predictions against the trial's own: batches of another size may move a few near ties
 
 
 def run_robustness(study_folder: Path, wanted: Robustness | None = None) -> int:
@@ -145,10 +145,10 @@ def _check_reading(trial_folder: Path, logits: NDArray[np.float32], ids: NDArray
     """Raises: StoreError where the saved model's clean predictions are not the trial's own."""
     test = store.read_predictions(trial_folder)["test"]
     own = test.logits[np.searchsorted(test.example_ids, ids)].argmax(axis=1)
-    same = float((logits.argmax(axis=1) == own).mean())
-    if same < _LEAST_AGREEMENT:
-        raise StoreError(f"{trial_folder / 'model.safetensors'} predicts otherwise than the trial's stored logits on "
-                         f"{100 * (1 - same):.1f} % of the clean images; delete {trial_folder} and run the study again")  # fmt: skip
+    moved = int((logits.argmax(axis=1) != own).sum())
+    if moved > max(2, _MOST_MOVED * len(ids)):
+        raise StoreError(f"{trial_folder / 'model.safetensors'} predicts otherwise than the trial's stored logits on {moved} of "
+                         f"{len(ids)} clean images; delete {trial_folder} and run the study again")  # fmt: skip
 
 
 def _write_sheet(path: Path, dataset: Dataset, ids: NDArray[np.int64], seed: int, mark: str) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
 from headstart import progress, store
 from headstart.data.shift_sets import load_shift_set
 from headstart.errors import ConfigError

@@ -291,7 +291,7 @@ def _what_else(head: bytes) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError) or type(error) is OSError and error.errno is None:
+    if isinstance(error, TimeoutError) or (type(error) is OSError and error.errno is None):
         text = str(error)
     elif isinstance(error, OSError) and error.strerror:
         return {"No such file or directory": "there is no such file"}.get(error.strerror, error.strerror.lower())

@@ -30,14 +30,14 @@ def calibration(view: StudyView) -> Figure:
     first = ", first seed" if any(len(arm.tests) > 1 for arm in view.arms) else ""
     after = ("Filled: as trained; open, dashed: logits divided by the temperature fitted on validation. " if None not in scaled
              else "No validation images, so no temperature: as trained alone. " if not any(scaled)
-             else "Filled: as trained; open, dashed, where there were validation images to fit it: temperature-scaled. ")  # fmt: skip
+             else "Filled: as trained; open, dashed: temperature-scaled, where there were validation images. ")  # fmt: skip
     drawing = plots.reliability_panels(panels, "Accuracy by confidence")
     text = f"{message}. n = {view.test_images:,} test images{first}, {_BINS} bins of equally many."
     return Figure(
         name="fig-reliability", message=message, svg=plots.svg_text(drawing, "fig-reliability", text),
         caption=f"n = {view.test_images:,} test images{first}, {_BINS} bins of equally many, lines: each bin's 95 % Wilson "
                 f"interval. {after}Above the dotted diagonal a network is too modest, below it too sure. ECE: mean distance "
-                f"from it.",
+                "from it.",
     )  # fmt: skip
 
 

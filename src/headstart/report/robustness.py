@@ -131,10 +131,11 @@ def _corruption_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, 
     hardest = min(means, key=lambda name: means[name])
     told = words.listing([f"{arm.label} {percent(found[arm.name].by_corruption[hardest].value, 0)}" for arm in arms[:3]])
     message = f"{CORRUPTIONS[hardest].title} costs most: {told}"
-    drawing = plots.by_class([each.title for each in CORRUPTIONS.values()], values, view.styles, "Accuracy, mean of five severities")
+    titles = [each.title for each in CORRUPTIONS.values()]
+    drawing = plots.by_class(titles, values, view.styles, "Accuracy, mean of five severities")
     return _finish(drawing, "fig-corruptions", message,
-                   f"n = {images:,} test images, each corrupted five times a row. Lines: 95 % bootstrap interval over images, one "
-                   "trained model an arm. From noise over blur and weather to digital.")  # fmt: skip
+                   f"n = {images:,} test images, each in five corrupted copies a row. Lines: 95 % bootstrap interval over images, "
+                   "one trained model an arm. From noise over blur and weather to digital.")  # fmt: skip
 
 
 def _severity_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, RobustAccuracy], images: int) -> Figure:
@@ -144,9 +145,10 @@ def _severity_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, Ro
     message = f"{order[0]} loses {falls[order[0]]:.0f} points up to the highest severity"
     if len(order) > 1:
         message += f", {order[-1]} {falls[order[-1]]:.0f}"
-    drawing = plots.accuracy_by_severity(values, ["as it is", *map(str, SEVERITIES)], view.styles, "Accuracy, mean of 15 corruptions")
-    return _finish(drawing, "fig-severity", message,
-                   f"n = {images:,} test images, each in 15 corrupted copies a step. Bars: 95 % bootstrap interval over images.")  # fmt: skip
+    ticks = ["as it is", *map(str, SEVERITIES)]
+    drawing = plots.accuracy_by_severity(values, ticks, view.styles, "Accuracy, mean of 15 corruptions")
+    caption = f"n = {images:,} test images, each in 15 corrupted copies a step. Bars: 95 % bootstrap interval over images."
+    return _finish(drawing, "fig-severity", message, caption)
 
 
 def _finish(drawing: MplFigure, name: str, message: str, caption: str) -> Figure:

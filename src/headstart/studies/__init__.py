@@ -223,7 +223,8 @@ def _shift_sets(file: _StudyFile, where: str) -> tuple[ShiftSet, ...]:
         raise ConfigError(f"{where}: two shift sets have the same name; names are {names}")
     for each in file.shift_sets:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", each.name):
-            raise ConfigError(f"{where}: shift set name {each.name!r} must be letters, digits, dots and dashes: it names a folder")
+            raise ConfigError(f"{where}: shift set name {each.name!r} must be letters, digits, dots and dashes: it names a "
+                              "folder")  # fmt: skip
         if not Path(each.path).expanduser().is_dir():
             raise ConfigError(f"{where}: shift set {each.name!r}: {each.path} is not a folder; give one with labelled images")
     return tuple(ShiftSet(name=each.name, path=each.path) for each in file.shift_sets)
