@@ -27,7 +27,8 @@ def write_readings(study: Path, images: int = 200, arms: tuple[str, ...] = ("cnn
         clean = test.logits[ids]
         arrays = {"ids": ids, "labels": test.labels[ids], "clean": clean}
         for k, name in enumerate(CORRUPTIONS):
-            arrays[name] = np.stack([clean + rng.normal(0, 0.3 * s * (1 + k % 4), clean.shape) for s in range(1, 6)]).astype("f4")
+            noise = [0.3 * s * (1 + k % 4) * (1 + number) for s in range(1, 6)]
+            arrays[name] = np.stack([clean + rng.normal(0, level, clean.shape) for level in noise]).astype("f4")
         write_arrays(study / "robustness" / f"{result.key}.npz", arrays)
         store.write_json(study / "robustness" / f"{result.key}.json", {
             "key": result.key, "arm": arm, "settings": {"images": images, "seed": 0}, "seconds": {"corrupt": 1.0, "predict": 2.0},

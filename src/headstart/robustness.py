@@ -120,8 +120,7 @@ def _read_arm(
     todo = [each for each in CORRUPTIONS if each not in stored]
     model = load_predictor(trial_folder).logits
     label = result.trial["arm"].get("label") or name
-    with progress.track(f"{label}: corrupted images", len(CORRUPTIONS) * len(SEVERITIES) * len(ids), "images") as bar:
-        bar.done = float((len(CORRUPTIONS) - len(todo)) * len(SEVERITIES) * len(ids))
+    with progress.track(f"{label}: corrupted images", len(todo) * len(SEVERITIES) * len(ids), "images") as bar:
         if "clean" not in stored:
             stored["clean"] = model(images)
             _check_reading(trial_folder, stored["clean"], ids)

@@ -31,15 +31,15 @@ def snow(images: Images, constant: tuple[float, float, float, float, int, float,
     """A whitened image with flakes that fell along a line, and the same flakes turned upside down."""
     mean, deviation, closer, threshold, radius, sigma, kept = constant
     count, height, width, _ = images.shape
-    flakes = (mean + deviation * rng.standard_normal((count, height, width))).astype(np.float32)
-    flakes = np.einsum("th,nhw,sw->nts", zoom_matrix(height, closer), flakes, zoom_matrix(width, closer), optimize=True)
+    drawn = (mean + deviation * rng.standard_normal((count, height, width))).astype(np.float32)
+    flakes = np.einsum("th,nhw,sw->nts", zoom_matrix(height, closer), drawn, zoom_matrix(width, closer), optimize=True)
     flakes[flakes < threshold] = 0
     layer = to_pixels(flakes)[..., None].astype(np.float32)
-    layer = np.rint(blur_along_lines(layer, radius, sigma, rng.uniform(-135, -45, count))) / np.float32(255)
+    fallen = np.rint(blur_along_lines(layer, radius, sigma, rng.uniform(-135, -45, (count,)))) / np.float32(255)
     values = shares(images)
     grey = (values @ _LUMA)[..., None]
     whitened = kept * values + (1 - kept) * np.maximum(values, grey * 1.5 + 0.5)
-    return to_pixels(whitened + layer + layer[:, ::-1, ::-1])
+    return to_pixels(whitened + fallen + fallen[:, ::-1, ::-1])
 
 
 def frost(images: Images, constant: tuple[float, float], rng: np.random.Generator) -> Images:
@@ -51,7 +51,7 @@ def frost(images: Images, constant: tuple[float, float], rng: np.random.Generato
     textures = frost_textures(step)
     if any(texture.shape[0] <= height or texture.shape[1] <= width for texture in textures):
         raise DataError(f"images of {height} x {width} pixels are too large for the frost textures; use smaller ones")
-    which = rng.integers(len(textures), size=count)
+    which = rng.integers(len(textures), size=(count,))
     room = np.array([[texture.shape[0] - height, texture.shape[1] - width] for texture in textures])[which]
     top, left = rng.integers(0, room.T)
     pieces = np.stack([textures[k][y : y + height, x : x + width] for k, y, x in zip(which, top, left, strict=True)])

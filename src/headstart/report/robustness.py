@@ -134,8 +134,8 @@ def _corruption_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, 
     titles = [each.title for each in CORRUPTIONS.values()]
     drawing = plots.by_class(titles, values, view.styles, "Accuracy, mean of five severities")
     return _finish(drawing, "fig-corruptions", message,
-                   f"n = {images:,} test images, each in five corrupted copies a row. Lines: 95 % bootstrap interval over images, "
-                   "one trained model an arm. From noise over blur and weather to digital.")  # fmt: skip
+                   f"n = {images:,} test images, each in five corrupted copies a row. Lines: 95 % bootstrap interval over "
+                   "images, one trained model an arm. From noise over blur and weather to digital.")  # fmt: skip
 
 
 def _severity_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, RobustAccuracy], images: int) -> Figure:
