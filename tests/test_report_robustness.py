@@ -112,7 +112,7 @@ def test_confusions_and_agreement_are_counted_from_the_logits(study: Path, html:
     assert f"{round(1000 * both_wrong)} images" in panel[:400]
     assert panel[: panel.index("Most confidently wrong")].count("<img") == min(12, round(1000 * both_wrong))
     taken = ((cnn == 5) & (tests["cnn"].labels == 3)).sum() / (tests["cnn"].labels == 3).sum()
-    assert f"cat, dog {100 * taken:.1f} %" in text
+    assert f"cat taken for dog {100 * taken:.1f} %" in text
 
 
 def test_calibration_shows_both_temperatures(html: str) -> None:
