@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure as MplFigure
 from numpy.typing import NDArray
 
-from headstart import plots
+from headstart import plots, store
 from headstart.corruptions import CORRUPTIONS, SEVERITIES
 from headstart.generalization import (
     ROBUSTNESS,
@@ -77,10 +77,10 @@ def robustness(view: StudyView) -> Section | None:
     if not readings:
         return None
     # Readings of different images do not compare: the settings that most arms share are shown.
-    groups: dict[tuple[int, int], list[Corrupted]] = {}
+    groups: dict[str, list[Corrupted]] = {}
     for each in readings:
-        groups.setdefault((each.settings["images"], each.settings["seed"]), []).append(each)
-    _, shown = max(groups.items(), key=lambda item: (len(item[1]), item[0]))
+        groups.setdefault(store.digest(each.settings), []).append(each)
+    shown = max(groups.values(), key=lambda group: (len(group), group[0].settings["images"], -group[0].settings["seed"]))
     found = {arms[each.key].name: robust_accuracy(each) for each in shown}
     here = tuple(arms[each.key] for each in shown)
     images = len(shown[0].clean.labels)
@@ -96,13 +96,21 @@ def robustness(view: StudyView) -> Section | None:
 
 def _cell(measured: Measured) -> Cell:
     low, high = measured.interval
-    return Cell(text=words.share(measured.value), note=f"{100 * low:.1f} to {100 * high:.1f}")
+    return Cell(text=_minus(words.share(measured.value)), note=_minus(f"{100 * low:.1f} to {100 * high:.1f}"))
+
+
+def _points(measured: Measured) -> Cell:
+    low, high = measured.interval
+    return Cell(text=_minus(f"{100 * measured.value:.1f}"), note=_minus(f"{100 * low:.1f} to {100 * high:.1f}"))
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
 
 
 def _row(arm: Arm, found: RobustAccuracy) -> ArmRow:
-    low, high = found.drop.interval
-    drop = Cell(text=f"{100 * found.drop.value:.1f}", note=f"{100 * low:.1f} to {100 * high:.1f}")
-    return ArmRow(arm=arm, clean=_cell(found.clean), mean=_cell(found.mean), drop=drop, relative_drop=_cell(found.relative_drop))
+    return ArmRow(arm=arm, clean=_cell(found.clean), mean=_cell(found.mean), drop=_points(found.drop),
+                  relative_drop=_cell(found.relative_drop))  # fmt: skip
 
 
 def _lead(arms: tuple[Arm, ...], shown: list[Corrupted], found: dict[str, RobustAccuracy]) -> str:
@@ -116,7 +124,7 @@ def _lead(arms: tuple[Arm, ...], shown: list[Corrupted], found: dict[str, Robust
     gap = mean_difference(shown[order[0]], shown[order[1]])
     low, high = (100 * end for end in gap.interval)
     told = f"{100 * gap.value:.1f} points ahead" if low > 0 else "not clearly ahead"
-    between = f"{low:.1f} to {high:.1f}".replace("-", "−")
+    between = _minus(f"{low:.1f} to {high:.1f}")
     return (f"{lead} {other.label}: {percent(found[other.name].mean.value)} and {percent(found[other.name].clean.value)}. "
             f"Under corruption the first is {told} (95 % interval of the difference over images {between} points).")  # fmt: skip
 
@@ -199,10 +207,7 @@ def shifts(view: StudyView) -> list[ShiftTable]:
         of_set = sorted((each for each in readings if each.set_name == name), key=lambda each: arms[each.key].place)
         rows = []
         for each in of_set:
-            low, high = each.drop.interval
-            drop = Cell(text=f"{100 * each.drop.value:.1f}".replace("-", "−"),
-                        note=f"{100 * low:.1f} to {100 * high:.1f}".replace("-", "−"))
             rows.append(ShiftRow(arm=arms[each.key], test=words.share(each.test_right / each.test_images),
-                                 accuracy=_cell(each.accuracy), drop=drop))  # fmt: skip
+                                 accuracy=_cell(each.accuracy), drop=_points(each.drop)))  # fmt: skip
         tables.append(ShiftTable(name=name, images=of_set[0].images, classes=of_set[0].classes, rows=tuple(rows)))
     return tables
