@@ -384,6 +384,11 @@ def test_hardest_are_wrong_for_most_then_least_believed():
     assert findings.hardest([FIRST, SECOND]).tolist() == [15, 13, 11, 14, 10]
 
 
+def test_wrong_for_all_are_the_hardest_that_nobody_gets_right():
+    assert findings.wrong_for_all([FIRST, SECOND]).tolist() == [15, 13]
+    assert findings.wrong_for_all([FIRST, SECOND], 1).tolist() == [15]
+
+
 def test_agreement_counts_images():
     # they say 1 1 1 0 and 1 1 0 0, the labels are 0 1 1 1; by chance they would agree on 3/4 * 2/4 + 1/4 * 2/4 = 1/2
     first, second = (predictions(p, [0, 1, 1, 1]) for p in ([0.9, 0.9, 0.9, 0.1], [0.9, 0.9, 0.1, 0.1]))
@@ -408,6 +413,14 @@ def test_gallery_holds_exactly_what_the_report_will_show(study):
     ids = findings.gallery_ids(study.trials, per_kind=2)
     assert ids.tolist() == [90, 91, 95, 96]
     assert ids.dtype == np.int64
+
+
+def test_gallery_holds_what_every_arm_gets_wrong_at_every_seed(study):
+    strong = np.where(np.arange(100) == 99, 0.6, 0.9)  # 99 is the least sure error: no arm's surest one
+    logits = logits_of(98) * (np.log(strong / (1 - strong)) / math.log(9))[:, None].astype(np.float32)
+    other = logits_of(99)
+    study.add("cnn", 0.98, logits=logits).add("cnn", 0.99, 1, logits=other)
+    assert findings.gallery_ids(study.trials, per_kind=1).tolist() == [98, 99]  # 98: surest; 99: wrong at both seeds
 
 
 def test_gallery_shows_all_labels_and_the_lowest_seed(study):

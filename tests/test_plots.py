@@ -154,12 +154,27 @@ def test_learning_curves_leave_out_what_was_not_measured() -> None:
     assert [text.replace("\u202f", " ") for text in texts(axes.figure)] == ["CNN from scratch\n80.0 %"]
 
 
-def test_reliability_leaves_out_bins_with_too_few_images() -> None:
-    bins = (np.array([0.3, 0.9]), np.array([0.0, 0.8]), np.array([2, 500]))
-    axes = plots.reliability({"cnn": bins}, {"cnn": "ECE 1 %"}, STYLES, "Accuracy", fewest=10).axes[0]
-    drawn = [line.get_xydata().tolist() for line in axes.lines if line.get_transform() == axes.transData]
-    assert [[90.0, 80.0]] in drawn
-    assert not any(point == [30.0, 0.0] for line in drawn for point in line)
+def test_reliability_has_a_panel_an_arm_with_both_lines_and_their_intervals() -> None:
+    def line(confidence: list[float], accuracy: list[float], *, scaled: bool = False) -> plots.ReliabilityLine:
+        x, y = np.array(confidence), np.array(accuracy)
+        return plots.ReliabilityLine(confidence=x, accuracy=y, low=y - 0.1, high=y + 0.05, note="ECE 1 %", scaled=scaled)
+
+    lines = [line([0.6, 0.9], [0.7, 0.8]), line([0.5, 0.8], [0.7, 0.8], scaled=True)]
+    panels = plots.reliability_panels([(style, lines) for style in STYLES.values()], "Accuracy").axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["CNN from scratch", "ResNet-50, linear probe"]
+    drawn = [each.get_xydata().tolist() for each in panels[0].lines[1:]]  # the first is the diagonal
+    assert drawn == [[[60.0, 70.0], [90.0, 80.0]], [[50.0, 70.0], [80.0, 80.0]]]
+    assert np.array(panels[0].collections[0].get_segments()) == pytest.approx(  # type: ignore[attr-defined]
+        np.array([[[60, 60], [60, 75]], [[90, 70], [90, 85]]]))
+    assert panels[0].get_xlim() == (50.0, 101.0)
+
+
+def test_severities_are_steps_of_equal_distance_named_at_the_end() -> None:
+    row = [Estimate(value=v, interval=(v - 0.02, v + 0.02)) for v in (0.9, 0.8, 0.6)]
+    axes = plots.accuracy_by_severity({"cnn": row}, ["as it is", "1", "2"], STYLES, "Accuracy").axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["as it is", "1", "2"]
+    assert [[0, 90.0], [1, 80.0], [2, 60.0]] in [line.get_xydata().tolist() for line in axes.lines]
+    assert any("60.0" in text for text in texts(axes.figure))  # type: ignore[arg-type]
 
 
 def test_label_budgets_are_on_a_log_scale_with_the_budgets_as_ticks() -> None:

@@ -51,6 +51,16 @@ def test_wilson_interval_refuses_what_is_no_proportion(right, images):
         stats.wilson_interval(right, images)
 
 
+@pytest.mark.parametrize(("a", "b", "expected"), [
+    ((56, 70), (48, 80), (0.0524, 0.3339)), ((9, 10), (3, 10), (0.1705, 0.8090)), ((5, 56), (0, 29), (-0.0381, 0.1926)),
+])  # fmt: skip
+def test_interval_of_a_difference_is_the_published_one(a, b, expected):
+    # Newcombe (1998), table II, method 10
+    assert stats.difference_interval(*a, *b) == pytest.approx(expected, abs=6e-5)
+    mirrored = stats.difference_interval(*b, *a)
+    assert mirrored == pytest.approx((-expected[1], -expected[0]), abs=6e-5)
+
+
 # ---------------------------------------------------------------- paired comparisons
 
 

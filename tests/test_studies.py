@@ -10,6 +10,7 @@ from headstart.errors import ConfigError
 from headstart.launch import trials_of
 from headstart.recipes import CNNRecipe
 from headstart.studies import built_in_studies, load_study
+from headstart.types import Robustness, ShiftSet
 
 GOOD = """name = "mine"
 dataset = "cifar10"
@@ -59,6 +60,32 @@ def test_changes_from_the_command_line_take_typed_values(tmp_path: Path) -> None
     assert study.labels_per_class == (1, None)
     assert study.arms[1].label == "Frozen one"
     assert study.seeds == (0, 1, 2)
+
+
+def test_robustness_and_shift_sets_are_part_of_a_study(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    more = '\n[robustness]\narms = ["cnn"]\nimages = 50\nseed = 1\n'
+    more += f'\n[[shift_sets]]\nname = "other"\npath = "{tmp_path / "other"}"\n'
+    study, _ = load_study(_file(tmp_path, GOOD + more))
+    assert study.robustness == Robustness(arms=("cnn",), images=50, seed=1)
+    assert study.shift_sets == (ShiftSet(name="other", path=str(tmp_path / "other")),)
+    plain, _ = load_study(_file(tmp_path, GOOD))
+    assert plain.robustness is None and plain.shift_sets == ()
+    assert load_study(_file(tmp_path, GOOD + "\n[robustness]\n"))[0].robustness == Robustness(arms=(), images=1000, seed=0)
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    ('[robustness]\narms = ["cmn"]', r"\[robustness\]: unknown arm 'cmn' \(did you mean 'cnn'\?\)"),
+    ("[robustness]\nimages = 0", r"\[robustness\] images must be at least 1, got 0"),
+    ("[robustness]\nseed = 7", r"\[robustness\] seed 7 is none of the study's seeds \[0, 1\]"),
+    ("[robustness]\nimgs = 5", r"unknown key 'imgs' \(did you mean 'images'\?\); choose from: arms, images, seed"),
+    ('[[shift_sets]]\nname = "x"\npath = "/nowhere"', "shift set 'x': /nowhere is not a folder; give one with labelled images"),
+    ('[[shift_sets]]\nname = "../x"\npath = "."', "it names a folder"),
+])  # fmt: skip
+def test_a_mistake_in_what_comes_after_the_trials_is_named(tmp_path: Path, more: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_study(_file(tmp_path, f"{GOOD}\n{more}\n"))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [

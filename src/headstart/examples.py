@@ -93,6 +93,13 @@ def hardest(predictions: Sequence[Predictions], count: int | None = None) -> NDA
     return _largest_first(predictions[0].example_ids[chosen], np.asarray(doubt)[chosen], count)
 
 
+def wrong_for_all(predictions: Sequence[Predictions], count: int | None = None) -> NDArray[np.int64]:
+    """Ids, int64, of the images that every model gets wrong, in the order of `hardest`. Raises: as `hardest`."""
+    ranked = hardest(predictions)
+    missed = np.logical_and.reduce([~correct(each) for each in predictions])
+    return ranked[np.isin(ranked, predictions[0].example_ids[missed])][:count]
+
+
 def newest(trials: Trials) -> list[tuple[Path, Result]]:
     """The trials that count, in the order given: for each arm, label budget, phase and seed the one started last; of a
     deterministic arm at all labels, where every seed gives the same model, only the lowest seed.
@@ -144,10 +151,14 @@ def representative_trials(trials: Trials, phase: str | None = None) -> dict[str,
 
 def gallery_ids(trials: Trials, per_kind: int = 24, phase: str | None = None) -> NDArray[np.int64]:
     """Sorted unique ids, int64, of every test image that the report shows: of the representative trials, each one's
-    `most_confident_errors` and each ordered pair's `disagreements`, `per_kind` of each.
+    `most_confident_errors` and each ordered pair's `disagreements`, and what is `wrong_for_all` of the main trials;
+    `per_kind` of each.
 
     Raises: DataError where trials have different test sets; StoreError where predictions are missing."""
     tests = [store.read_predictions(folder)["test"] for folder, _ in representative_trials(trials, phase).values()]
     chosen = [most_confident_errors(test, per_kind) for test in tests]
     chosen += [disagreements(a, b, per_kind) for a in tests for b in tests if a is not b]
+    if chosen:
+        main = [store.read_predictions(folder)["test"] for items in main_trials(trials, phase).values() for folder, _ in items]
+        chosen.append(wrong_for_all(main, per_kind))
     return np.unique(np.concatenate(chosen)).astype(np.int64) if chosen else np.empty(0, dtype=np.int64)

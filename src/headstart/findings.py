@@ -27,6 +27,7 @@ from headstart.examples import (
     newest,
     representative_trials,
     require_same_images,
+    wrong_for_all,
 )
 from headstart.ledger import as_json, decide
 from headstart.pairing import (
@@ -43,7 +44,7 @@ from headstart.types import Result
 __all__ = [
     "COSTS", "accuracy_at", "agreement", "as_json", "comparison_table", "decide", "disagreements", "gallery_ids",
     "hardest", "headline", "main_trials", "metric_spec", "most_confident_errors", "newest", "pareto_front",
-    "representative_trials", "time_to_accuracy",
+    "representative_trials", "time_to_accuracy", "wrong_for_all",
 ]  # fmt: skip
 
 _TABLE_ACCURACIES = ("train_accuracy", "val_accuracy", "test_accuracy", "test_flip_accuracy")

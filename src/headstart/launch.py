@@ -11,12 +11,15 @@ import numpy as np
 
 from headstart import findings, progress, store
 from headstart.allocator import keep_freed_memory
+from headstart.corruptions.weather import frost_textures
 from headstart.data import load_dataset
 from headstart.errors import BusyError, DownloadError, HeadstartError, StoreError, TrialsFailedError, WeightsError
 from headstart.health.examine import backbone_of, examine_into
 from headstart.methods import METHODS
 from headstart.models import MODELS, load_model
 from headstart.precision import default_device, resolve_feature_precision, resolve_precision
+from headstart.robustness import run_robustness
+from headstart.shift import run_shift
 from headstart.studies import load_study
 from headstart.trial import run_trial
 from headstart.types import Cell, Dataset, Study, Trial
@@ -69,10 +72,17 @@ def run_study(
         store.write_json(folder / "study.json", describe(value, dataset, command))
         for model, weights in sorted({(arm.model, arm.weights) for arm in value.arms if arm.weights != "none"}):
             load_model(model, weights)  # fetched and checked before anything is computed
+        if value.robustness is not None:
+            frost_textures()  # these too
         trials = trials_of(value)
         failed = _run_missing(trials, value.name, folder, Path(published) if published is not None else None)
         store.write_results_csv(folder)
         _write_gallery(folder, dataset, value.phase)
+        if store.finished_trials(folder):
+            if value.robustness is not None:
+                run_robustness(folder, value.robustness)
+            for shift_set in value.shift_sets:
+                run_shift(folder, shift_set)
         if value.data_health:
             examine_into(folder, dataset, backbone_of(store.read_json(folder / "study.json")))
     if failed:

@@ -52,6 +52,16 @@ def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> Int
     return float(found.low), float(found.high)
 
 
+def difference_interval(right_a: int, images_a: int, right_b: int, images_b: int, confidence: float = 0.95) -> Interval:
+    """Interval for a difference of two proportions counted on different images, a - b; inside [-1, 1].
+
+    Raises: as `wilson_interval`. Source: Newcombe (1998), Interval estimation for the difference between independent
+    proportions, method 10."""
+    (low_a, high_a), (low_b, high_b) = (wilson_interval(*side, confidence) for side in ((right_a, images_a), (right_b, images_b)))
+    a, b = right_a / images_a, right_b / images_b
+    return a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
     """A mean difference a - b over n pairs; interval, p_value and standard_deviation are None for one pair."""

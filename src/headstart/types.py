@@ -126,6 +126,23 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Robustness:
+    """The robustness step of a study: these arms (none named: all), this trial seed, so many fixed test images."""
+
+    arms: tuple[str, ...] = ()
+    images: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftSet:
+    """Labelled images of the study's classes from elsewhere: a name for people, and the folder that holds them."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """Arms x label budgets x seeds, read from a TOML file.
 
@@ -145,6 +162,8 @@ class Study:
     claims: tuple[Claim, ...] = ()
     cells: tuple[Cell, ...] = ()
     data_health: bool = False
+    robustness: Robustness | None = None
+    shift_sets: tuple[ShiftSet, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from headstart.plots.bars import accuracy, by_class, confusion, cost_by_phase
 from headstart.plots.costs import Fit, accuracy_against_cost, accuracy_by_labels
-from headstart.plots.curves import learning_curves, reliability, time_to_accuracy
+from headstart.plots.curves import learning_curves, time_to_accuracy
+from headstart.plots.panels import ReliabilityLine, accuracy_by_severity, reliability_panels
 from headstart.plots.style import (
     ARM_COLORS_DARK,
     ARM_COLORS_LIGHT,
@@ -25,7 +26,8 @@ from headstart.plots.style import (
 from headstart.plots.svg import svg_text
 
 __all__ = [
-    "ARM_COLORS_DARK", "ARM_COLORS_LIGHT", "ArmStyle", "Curve", "Estimate", "Fit", "accuracy", "accuracy_against_cost",
-    "accuracy_by_labels", "arm_styles", "by_class", "confusion", "cost_by_phase", "learning_curves", "percent", "reliability",
-    "short_duration", "spread", "svg_text", "time_to_accuracy",
+    "ARM_COLORS_DARK", "ARM_COLORS_LIGHT", "ArmStyle", "Curve", "Estimate", "Fit", "ReliabilityLine", "accuracy",
+    "accuracy_against_cost", "accuracy_by_labels", "accuracy_by_severity", "arm_styles", "by_class", "confusion",
+    "cost_by_phase", "learning_curves", "percent", "reliability_panels", "short_duration", "spread", "svg_text",
+    "time_to_accuracy",
 ]  # fmt: skip

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 
 from headstart.plots.style import (
     GRID,
@@ -122,35 +121,6 @@ def _tick_duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:g}\u202fs"
     return f"{seconds / 60:g}\u202fmin" if seconds < 3600 else f"{seconds / 3600:g}\u202fh"
-
-
-@styled
-def reliability(points: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]],
-                notes: Mapping[str, str], styles: Mapping[str, ArmStyle], measure: str, fewest: int = 1) -> Figure:
-    """Accuracy against stated confidence: per arm (mean confidence, accuracy, images) by bin, dashed where they agree.
-
-    A mark's area grows with the images in its bin; bins with fewer than `fewest` images are left out."""
-    height = 370 + 23 * max(len(points) - _FEW, 0)
-    figure, axes = new_figure(height)
-    axes.set_title(measure)
-    axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.text(7, 3, "dashed: as sure as right", color=MUTED, fontsize=12, ha="left", va="center")
-    ends = []
-    for name, (confidence, correct, images) in points.items():
-        style, some = styles[name], images >= fewest
-        x, y, n = 100 * confidence[some], 100 * correct[some], images[some]
-        axes.plot(x, y, color=style.color, linestyle=style.line, linewidth=1.6)
-        for xi, yi, ni in zip(x, y, n, strict=True):
-            axes.plot([xi], [yi], marker=style.marker, color=style.color, linestyle="none",
-                      markersize=float(3.5 + 8.5 * np.sqrt(ni / max(images.sum(), 1))))
-        ends.append((style, float(y[-1]) if some.any() else 50.0, notes[name]))
-    axes.set_xlim(0, 102)
-    axes.set_ylim(0, 102)
-    axes.set_xticks(range(0, 101, 20), [f"{v}\u202f%" for v in range(0, 101, 20)])
-    axes.set_yticks(range(0, 101, 20), [f"{v}\u202f%" for v in range(0, 101, 20)])
-    axes.set_xlabel("the network's confidence")
-    _label_ends(axes, ends, height)
-    return figure
 
 
 def _percent_axis(axes: Axes, values: Sequence[float]) -> None:

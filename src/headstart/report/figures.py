@@ -16,7 +16,6 @@ from headstart.report.load import Arm, StudyView, Trials, estimate
 from headstart.types import Result
 
 _MOST_CLASSES = 20  # more than these do not fit into bars on a phone: the most telling ones are drawn
-_FEWEST_IN_BIN = 10
 _SHARE_TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 
 
@@ -280,25 +279,3 @@ def by_class(view: StudyView) -> Figure:
     return _finish(drawing, "fig-classes", message,
                    f"{cut}n = {per} test images a class. Lines: 95 % interval (t over seeds where they differ, else Wilson over "
                    "the class's images).")  # fmt: skip
-
-
-def calibration(view: StudyView) -> Figure:
-    """Reliability diagram of every arm (first seed)."""
-    points, notes = {}, {}
-    for arm in view.arms:
-        test = arm.tests[0]
-        table = metrics.reliability(test.logits, test.labels, bins=10, equal_mass=False)
-        points[arm.name] = (table["confidence"].to_numpy(), table["accuracy"].to_numpy(), table["count"].to_numpy())
-        notes[arm.name] = f"ECE {100 * (arm.mean('test_ece') or 0):.1f}\u202f%"
-    errors = {arm.label: arm.mean("test_ece") or 0.0 for arm in view.arms}
-    order = sorted(errors, key=lambda label: errors[label])
-    message = f"{order[0]} is off by {100 * errors[order[0]]:.1f} points on average"
-    if len(order) > 1:
-        message = (f"{order[0]} means its confidence more: off by {100 * errors[order[0]]:.1f} points on average, "
-                   f"{order[-1]} by {100 * errors[order[-1]]:.1f}")
-    drawing = plots.reliability(points, notes, view.styles, "Accuracy at that confidence", fewest=_FEWEST_IN_BIN)
-    first = ", first seed" if len(view.arms[0].tests) > 1 else ""
-    return _finish(drawing, "fig-reliability", message,
-                   f"{_n(view)}{first}, ten bins of equal width, those with fewer than {_FEWEST_IN_BIN} images left out; a "
-                   "larger mark holds more images. Above the dashed line a network is too modest, below it too sure. "
-                   "ECE, the mean distance, is taken over 15 bins of equally many images.")

@@ -66,6 +66,14 @@ def confident_errors(view: StudyView) -> list[Panel]:
             for arm in view.arms]
 
 
+def hardest(view: StudyView) -> Panel:
+    """Images that every arm gets wrong at every seed, the least believed labels first."""
+    seeds = any(len(arm.tests) > 1 for arm in view.arms)
+    title = f"Wrong for {'every arm' if len(view.arms) > 1 else view.arms[0].label}{' at every seed' if seeds else ''}"
+    ids = findings.wrong_for_all([test for arm in view.arms for test in arm.tests])
+    return _panel(view, "wrong-for-all", title, ids.tolist(), view.arms)
+
+
 def _panel(view: StudyView, name: str, title: str, ids: list[int], arms: tuple[Arm, ...]) -> Panel:
     wanted = ids[:_SHOWN]
     shown = [i for i in wanted if i in view.pictures]

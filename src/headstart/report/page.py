@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from headstart import findings, plots, store
 from headstart.health.record import Health
-from headstart.report import figures, gallery, health, labels, pareto, tables, words
+from headstart.report import calibration, figures, gallery, health, labels, mistakes, pareto, robustness, tables, words
 from headstart.report.load import Arm, StudyView, estimate, load_study
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -83,6 +83,7 @@ def _context(view: StudyView) -> dict[str, Any]:
 
     learning = [svg(f) for f in figures.learning(view)]
     costs, fits = pareto.section(view), labels.fit_all(view)
+    spoiled = robustness.robustness(view)
     return {
         "study": view.study, "dataset": view.study["dataset"], "arms": view.arms, "view": view,
         "answer": tied(findings.headline(view.study, view.trials)), "budget": words.budget(view.budget),
@@ -97,7 +98,10 @@ def _context(view: StudyView) -> dict[str, Any]:
         "health": health.section(view),
         "budget_rows": tables.budgets(view),
         "confusions": [svg(f) for f in figures.confusions(view)], "fig_classes": svg(figures.by_class(view)),
-        "fig_calibration": svg(figures.calibration(view)), "confidences": tables.confidences(view),
+        "fig_calibration": svg(calibration.calibration(view)), "confidences": tables.confidences(view),
+        "confused_pairs": mistakes.confused_pairs(view), "agreements": mistakes.agreements(view),
+        "robustness": spoiled, "robustness_figures": [svg(f) for f in spoiled.figures] if spoiled else [],
+        "shifts": robustness.shifts(view), "hardest": gallery.hardest(view),
         "overlap": gallery.overlap(view),
         "disagreements": gallery.disagreements(view), "errors": gallery.confident_errors(view),
         "methods": [_method(view, arm) for arm in view.arms], "pretraining": _pretraining(view),

@@ -17,7 +17,7 @@ from headstart.methods import METHODS, check_arm
 from headstart.models import MODELS
 from headstart.precision import FEATURE_PRECISIONS, PRECISIONS
 from headstart.recipes import recipe_named, with_changes
-from headstart.types import Arm, Cell, Claim, Phase, Study
+from headstart.types import Arm, Cell, Claim, Phase, Robustness, ShiftSet, Study
 
 _FOLDER = Path(__file__).parent
 
@@ -68,6 +68,17 @@ class _ClaimFile(_Strict):
     gap_at: _Budget | None = None
 
 
+class _RobustnessFile(_Strict):
+    arms: list[str] = []
+    images: int = 1000
+    seed: int = 0
+
+
+class _ShiftSetFile(_Strict):
+    name: str
+    path: str
+
+
 class _StudyFile(_Strict):
     name: str
     title: str = ""
@@ -82,6 +93,8 @@ class _StudyFile(_Strict):
     data_health: bool = False
     arms: list[_ArmFile]
     claims: list[_ClaimFile] = []
+    robustness: _RobustnessFile | None = None
+    shift_sets: list[_ShiftSetFile] = []
 
 
 def built_in_studies() -> dict[str, Path]:
@@ -163,7 +176,8 @@ def _explain(error: ValidationError, path: Path, text: str) -> str:
     key = ".".join(str(step) for step in place)
     where = f"{path}, line {_line(text, place)}" if _line(text, place) else str(path)
     if first["type"] == "extra_forbidden":
-        tables: dict[str, type[_Strict]] = {"arms": _ArmFile, "claims": _ClaimFile, "seeds_at": _SeedsFile}
+        tables: dict[str, type[_Strict]] = {"arms": _ArmFile, "claims": _ClaimFile, "seeds_at": _SeedsFile,
+                                            "robustness": _RobustnessFile, "shift_sets": _ShiftSetFile}  # fmt: skip
         fields = tables.get(str(place[0]), _StudyFile) if len(place) > 1 else _StudyFile
         if "at" in place[1:-1]:
             fields = _AtFile
@@ -218,6 +232,8 @@ def _study(file: _StudyFile, where: str) -> Study:
         labels_per_class=tuple(_budget(n) for n in file.labels_per_class), seeds=tuple(file.seeds), phase=file.phase,
         precision=file.precision, feature_precision=file.feature_precision, data_health=file.data_health,
         claims=tuple(_claim(claim, names, where) for claim in file.claims), cells=tuple(_cells(file, arms, where)),
+        shift_sets=_shift_sets(file, where),
+        robustness=None if file.robustness is None else _robustness(file, names, where),
     )  # fmt: skip
 
 
@@ -245,6 +261,31 @@ def _require_known(budgets: Iterable[int | str], known: Sequence[int | str], whe
     for budget in budgets:
         if budget not in known:
             raise ConfigError(f"{where}: {budget!r} is not among the label budgets {list(known)}; add it there, or leave it out")
+
+
+def _robustness(file: _StudyFile, names: list[str], where: str) -> Robustness:
+    given = file.robustness or _RobustnessFile()
+    for name in given.arms:
+        if name not in names:
+            raise ConfigError(f"{where}: [robustness]: {unknown_name('arm', name, names)}")
+    if given.images < 1:
+        raise ConfigError(f"{where}: [robustness] images must be at least 1, got {given.images}")
+    if given.seed not in file.seeds:
+        raise ConfigError(f"{where}: [robustness] seed {given.seed} is none of the study's seeds {file.seeds}")
+    return Robustness(arms=tuple(dict.fromkeys(given.arms)), images=given.images, seed=given.seed)
+
+
+def _shift_sets(file: _StudyFile, where: str) -> tuple[ShiftSet, ...]:
+    names = [each.name for each in file.shift_sets]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"{where}: two shift sets have the same name; names are {names}")
+    for each in file.shift_sets:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", each.name):
+            raise ConfigError(f"{where}: shift set name {each.name!r} must be letters, digits, dots and dashes: it names a "
+                              "folder")  # fmt: skip
+        if not Path(each.path).expanduser().is_dir():
+            raise ConfigError(f"{where}: shift set {each.name!r}: {each.path} is not a folder; give one with labelled images")
+    return tuple(ShiftSet(name=each.name, path=each.path) for each in file.shift_sets)
 
 
 def _budget(given: int | str) -> int | None:

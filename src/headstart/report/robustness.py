@@ -1,0 +1,213 @@
+"""The report's part on other images than the test set's own: corrupted ones, and shift sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure as MplFigure
+from numpy.typing import NDArray
+
+from headstart import plots, store
+from headstart.corruptions import CORRUPTIONS, SEVERITIES
+from headstart.generalization import (
+    ROBUSTNESS,
+    Corrupted,
+    Measured,
+    RobustAccuracy,
+    mean_difference,
+    read_arrays,
+    read_corrupted,
+    read_shifted,
+    robust_accuracy,
+)
+from headstart.plots import percent
+from headstart.report import words
+from headstart.report.figures import Figure
+from headstart.report.load import Arm, StudyView, data_uri
+from headstart.report.tables import Cell
+
+_GAP_PIXELS = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """One corruption on the sheet: a row of pictures an example, as they are and at severities 1 to 5."""
+
+    title: str
+    family: str
+    picture: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmRow:
+    arm: Arm
+    clean: Cell
+    mean: Cell
+    drop: Cell
+    relative_drop: Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorruptionRow:
+    title: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Everything that the template needs of the robustness step."""
+
+    images: int
+    lead: str
+    arms: tuple[Arm, ...]
+    rows: tuple[ArmRow, ...]
+    by_corruption: tuple[CorruptionRow, ...]
+    figures: tuple[Figure, ...]
+    strips: tuple[Strip, ...]
+    left_out: int  # readings of other settings than the others'
+
+
+def robustness(view: StudyView) -> Section | None:
+    """Accuracy under the 15 corruptions; None where the step was not run for any trial that the report shows."""
+    arms = {result.key: arm for arm in view.arms for _, result in arm.trials}
+    readings = sorted((each for each in read_corrupted(view.folder) if each.key in arms), key=lambda each: arms[each.key].place)
+    if not readings:
+        return None
+    # Readings of different images do not compare: the settings that most arms share are shown.
+    groups: dict[str, list[Corrupted]] = {}
+    for each in readings:
+        groups.setdefault(store.digest(each.settings), []).append(each)
+    shown = max(groups.values(), key=lambda group: (len(group), group[0].settings["images"], -group[0].settings["seed"]))
+    found = {arms[each.key].name: robust_accuracy(each) for each in shown}
+    here = tuple(arms[each.key] for each in shown)
+    images = len(shown[0].clean.labels)
+    return Section(
+        images=images, lead=_lead(here, shown, found), arms=here, rows=tuple(_row(arm, found[arm.name]) for arm in here),
+        by_corruption=tuple(CorruptionRow(title=each.title, cells=tuple(_cell(found[arm.name].by_corruption[name])
+                                                                        for arm in here))
+                            for name, each in CORRUPTIONS.items()),
+        figures=(_corruption_figure(view, here, found, images), _severity_figure(view, here, found, images)),
+        strips=_strips(view), left_out=len(readings) - len(shown),
+    )  # fmt: skip
+
+
+def _cell(measured: Measured) -> Cell:
+    low, high = measured.interval
+    return Cell(text=_minus(words.share(measured.value)), note=_minus(f"{100 * low:.1f} to {100 * high:.1f}"))
+
+
+def _points(measured: Measured) -> Cell:
+    low, high = measured.interval
+    return Cell(text=_minus(f"{100 * measured.value:.1f}"), note=_minus(f"{100 * low:.1f} to {100 * high:.1f}"))
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _row(arm: Arm, found: RobustAccuracy) -> ArmRow:
+    return ArmRow(arm=arm, clean=_cell(found.clean), mean=_cell(found.mean), drop=_points(found.drop),
+                  relative_drop=_cell(found.relative_drop))  # fmt: skip
+
+
+def _lead(arms: tuple[Arm, ...], shown: list[Corrupted], found: dict[str, RobustAccuracy]) -> str:
+    order = sorted(range(len(arms)), key=lambda k: -found[arms[k].name].mean.value)
+    best = arms[order[0]]
+    lead = (f"Over 15 corruptions at five severities {best.label} gets {percent(found[best.name].mean.value)} of the images "
+            f"right, {percent(found[best.name].clean.value)} of the same images as they are.")  # fmt: skip
+    if len(arms) < 2:
+        return lead
+    other = arms[order[1]]
+    gap = mean_difference(shown[order[0]], shown[order[1]])
+    low, high = (100 * end for end in gap.interval)
+    told = f"{100 * gap.value:.1f} points ahead" if low > 0 else "not clearly ahead"
+    between = _minus(f"{low:.1f} to {high:.1f}")
+    return (f"{lead} {other.label}: {percent(found[other.name].mean.value)} and {percent(found[other.name].clean.value)}. "
+            f"Under corruption the first is {told} (95 % interval of the difference over images {between} points).")  # fmt: skip
+
+
+def _estimate(measured: Measured) -> plots.Estimate:
+    return plots.Estimate(value=measured.value, interval=measured.interval)
+
+
+def _corruption_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, RobustAccuracy], images: int) -> Figure:
+    values = {arm.name: [_estimate(found[arm.name].by_corruption[name]) for name in CORRUPTIONS] for arm in arms}
+    means = {name: np.mean([found[arm.name].by_corruption[name].value for arm in arms]) for name in CORRUPTIONS}
+    hardest = min(means, key=lambda name: means[name])
+    told = words.listing([f"{arm.label} {percent(found[arm.name].by_corruption[hardest].value, 0)}" for arm in arms[:3]])
+    message = f"{CORRUPTIONS[hardest].title} costs most: {told}"
+    titles = [each.title for each in CORRUPTIONS.values()]
+    drawing = plots.by_class(titles, values, view.styles, "Accuracy, mean of five severities")
+    return _finish(drawing, "fig-corruptions", message,
+                   f"n = {images:,} test images, each in five corrupted copies a row. Lines: 95 % bootstrap interval over "
+                   "images, one trained model an arm. From noise over blur and weather to digital.")  # fmt: skip
+
+
+def _severity_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, RobustAccuracy], images: int) -> Figure:
+    values = {arm.name: [_estimate(each) for each in (found[arm.name].clean, *found[arm.name].by_severity)] for arm in arms}
+    falls = {arm.label: 100 * (found[arm.name].clean.value - found[arm.name].by_severity[-1].value) for arm in arms}
+    order = sorted(falls, key=lambda label: falls[label])
+    message = f"{order[0]} loses {falls[order[0]]:.0f} points up to the highest severity"
+    if len(order) > 1:
+        message += f", {order[-1]} {falls[order[-1]]:.0f}"
+    ticks = ["as it is", *map(str, SEVERITIES)]
+    drawing = plots.accuracy_by_severity(values, ticks, view.styles, "Accuracy, mean of 15 corruptions")
+    caption = f"n = {images:,} test images, each in 15 corrupted copies a step. Bars: 95 % bootstrap interval over images."
+    return _finish(drawing, "fig-severity", message, caption)
+
+
+def _finish(drawing: MplFigure, name: str, message: str, caption: str) -> Figure:
+    return Figure(name=name, message=message, caption=caption, svg=plots.svg_text(drawing, name, f"{message}. {caption}"))
+
+
+def _strips(view: StudyView) -> tuple[Strip, ...]:
+    sheet = read_arrays(view.folder / ROBUSTNESS / "sheet.npz")
+    if not {"clean", "corrupted"} <= set(sheet):
+        return ()
+    strips = []
+    for each, rows in zip(CORRUPTIONS.values(), sheet["corrupted"], strict=True):
+        picture = _beside([sheet["clean"], *rows])
+        strips.append(Strip(title=each.title, family=each.family, picture=data_uri(picture), width=picture.shape[1],
+                            height=picture.shape[0]))  # fmt: skip
+    return tuple(strips)
+
+
+def _beside(columns: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Images (N, H, W, 3) a column, in one picture with white lines between."""
+    gap = ((0, _GAP_PIXELS), (0, _GAP_PIXELS), (0, 0))
+    stacked = [np.concatenate([np.pad(image, gap, constant_values=255) for image in column]) for column in columns]
+    return np.concatenate(stacked, axis=1)[:-_GAP_PIXELS, :-_GAP_PIXELS]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftRow:
+    arm: Arm
+    test: str
+    accuracy: Cell
+    drop: Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftTable:
+    name: str
+    images: int
+    classes: int
+    rows: tuple[ShiftRow, ...]
+
+
+def shifts(view: StudyView) -> list[ShiftTable]:
+    """Accuracy and its drop on each shift set, for the trials that the report shows."""
+    arms = {result.key: arm for arm in view.arms for _, result in arm.trials}
+    readings = [each for each in read_shifted(view.folder) if each.key in arms]
+    tables = []
+    for name in dict.fromkeys(each.set_name for each in readings):
+        of_set = sorted((each for each in readings if each.set_name == name), key=lambda each: arms[each.key].place)
+        rows = []
+        for each in of_set:
+            rows.append(ShiftRow(arm=arms[each.key], test=words.share(each.test_right / each.test_images),
+                                 accuracy=_cell(each.accuracy), drop=_points(each.drop)))  # fmt: skip
+        tables.append(ShiftTable(name=name, images=of_set[0].images, classes=of_set[0].classes, rows=tuple(rows)))
+    return tables
