@@ -87,14 +87,15 @@ def list_() -> None:
     Studies, datasets, models with their weights, methods and recipes."""
     from headstart.data import DATASETS
     from headstart.methods import METHODS
-    from headstart.models import MODELS
+    from headstart.models import MODELS, model_in_words
     from headstart.recipes import RECIPES
     from headstart.studies import built_in_studies, load_study
 
     rows = {
         "studies": {name: load_study(name)[0].title for name in built_in_studies()},
         "datasets": {name: spec.title for name, spec in DATASETS.items()},
-        "models": {name: f"{spec.title}; weights: {', '.join(spec.weights)}" for name, spec in MODELS.items()},
+        "models": {name: model_in_words(name) for name in MODELS}
+                  | {"timm:NAME": "any image network of timm (extra timm); its weights are timm's tags or a FILE"},
         "methods": {name: spec.title for name, spec in METHODS.items()},
         "recipes": {name: f"for {', '.join(m for m, spec in METHODS.items() if isinstance(recipe, spec.recipe))}"
                     for name, recipe in RECIPES.items()},

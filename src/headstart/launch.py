@@ -14,7 +14,7 @@ from headstart.allocator import keep_freed_memory
 from headstart.data import load_dataset
 from headstart.errors import BusyError, DownloadError, HeadstartError, StoreError, TrialsFailedError, WeightsError
 from headstart.methods import METHODS
-from headstart.models import MODELS, load_model
+from headstart.models import describe_models, load_model
 from headstart.precision import default_device, resolve_feature_precision, resolve_precision
 from headstart.studies import load_study
 from headstart.trial import run_trial
@@ -103,11 +103,7 @@ def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
         "image_pixels": int(dataset.train.images.shape[1]),
     }  # fmt: skip
     value["command"] = command or f"headstart study {study.name}"
-    value["models"] = {
-        name: {"title": spec.title, "parameters": spec.parameters, "flops_per_image": spec.flops, "licence": spec.licence,
-               "origin": spec.origin, "pretraining": spec.pretraining}
-        for name, spec in MODELS.items() if name in {arm.model for arm in study.arms}
-    }  # fmt: skip
+    value["models"] = describe_models((arm.model, arm.weights) for arm in study.arms)
     return value
 
 

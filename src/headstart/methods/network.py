@@ -13,7 +13,7 @@ from headstart.data.batches import ImageBatches
 from headstart.errors import ConfigError
 from headstart.inference import predict_logits
 from headstart.methods.base import Context, Outcome
-from headstart.models import MODELS, load_model
+from headstart.models import load_model, model_spec
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
 from headstart.seeding import seed_for
@@ -33,7 +33,7 @@ def build_network(context: Context) -> nn.Module:
 
 def head_of(context: Context, model: nn.Module) -> nn.Linear:
     """The classifier of the arm's network."""
-    head = model.get_submodule(MODELS[context.trial.arm.model].head)
+    head = model.get_submodule(model_spec(context.trial.arm.model).head)
     assert isinstance(head, nn.Linear)
     return head
 

@@ -146,12 +146,20 @@ def _method(view: StudyView, arm: Arm) -> Method:
 
 def _pretraining(view: StudyView) -> list[dict[str, str]]:
     """What the makers of the weights paid, for each pretrained model that an arm uses."""
-    used = {arm["model"] for arm in view.study["arms"] if arm["weights"] != "none"}
+    used = {(arm["model"], arm["weights"]) for arm in view.study["arms"] if arm["weights"] != "none"}
     models = view.study.get("models", {})
-    unknown = "not stated by the weights' source"
-    return [{"title": models[name].get("title", name), "told": (models[name].get("pretraining") or unknown).rstrip("."),
-             "origin": (models[name].get("origin") or "").rstrip("."), "licence": models[name].get("licence") or ""}
-            for name in sorted(used) if name in models]  # fmt: skip
+    several = {name for name, _ in used if len([model for model, _ in used if model == name]) > 1}
+    told = []
+    for name, weights in sorted(used):
+        if name not in models:
+            continue
+        about = models[name].get("weights", {}).get(weights, models[name])  # older studies tell of the default weights alone
+        told.append({
+            "title": models[name].get("title", name) + (f", {weights}" if name in several else ""),
+            "told": (about.get("pretraining") or "not stated by the weights' source").rstrip("."),
+            "origin": (about.get("origin") or "").rstrip("."), "licence": about.get("licence") or "",
+        })  # fmt: skip
+    return told
 
 
 def _environments(view: StudyView) -> list[tuple[str, list[str]]]:
