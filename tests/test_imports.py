@@ -14,14 +14,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 # Module (or folder) -> floor. A module may import from its own floor's folder and from any floor below.
 FLOORS = {
     "errors": 0, "types": 0, "seeding": 0,
-    "progress": 1, "store": 1, "recipes": 1, "metrics": 1, "stats": 1, "cost": 1, "allocator": 1, "precision": 1, "mapped": 1,
+    "progress": 1, "store": 1, "recipes": 1, "search_spaces": 1, "tpe": 1, "metrics": 1, "stats": 1, "cost": 1, "allocator": 1, "precision": 1, "mapped": 1,
     "data": 1, "models": 1,
     "logistic": 2, "logistic_problem": 2, "optimizers": 2, "inference": 2, "training": 2, "features": 2, "quantised": 2,
     "efficiency": 2, "pairing": 2,
     "examples": 2, "curves": 2, "ledger": 2, "findings": 2, "plots": 2,
     "methods": 3,
     "trial": 4, "predict": 4,
-    "studies": 5, "launch": 5, "report": 5, "doctor": 5,
+    "studies": 5, "launch": 5, "tuning": 5, "report": 5, "doctor": 5,
     "cli": 6,
 }  # fmt: skip
 TORCH_FREE = ("types", "errors", "metrics", "stats", "findings", "plots", "store", "report", "examples", "curves", "ledger")

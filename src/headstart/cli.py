@@ -55,6 +55,43 @@ def study(
 
 
 @app.command()
+def tune(
+    name: Annotated[str, typer.Argument(help="A built-in study or a study file; its arms are tuned.")],
+    tries: Annotated[int, typer.Option(help="Tries for each arm; the first is the arm's own recipe.")],
+    arm: Annotated[list[str] | None, typer.Option(help="An arm to tune (default: all, with as many tries each). May be repeated.")]
+    = None,
+    labels: Annotated[str, typer.Option(help="Labels a class, from 5 up: tries are read on folds inside them. \"all\": on the "
+                      "validation images.")] = "all",
+    duration: Annotated[str | None, typer.Option(help="Train each try for this long instead, e.g. '1 epochs'.")] = None,
+    images: Annotated[int | None, typer.Option(help="Train each try on so many images instead (all labels).")] = None,
+    validation_images: Annotated[int | None, typer.Option(help="Read each try on so many images instead (all labels).")] = None,
+    folds: Annotated[int | None, typer.Option(help="Read each try on so many of the five folds instead (label budgets).")] = None,
+    pixels: Annotated[list[int] | None, typer.Option(help="An input size to choose among. May be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the label subset and of the search.")] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one thing of the study.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder (default: runs/NAME); tries go to its folder tuning/.")]
+    = None,
+) -> None:
+    """Search a recipe for each arm of a study, on validation images alone.
+
+    The test set is never read. Every try that ended is kept: after Ctrl-C the same command goes on. Options that make a try
+    cheaper than the trial it stands for are stored with what was chosen."""
+    from headstart.tuning import Proxy, tune
+
+    if labels != "all" and not labels.isdecimal():
+        raise ConfigError(f"--labels expects a whole number or \"all\", got {labels!r}")
+    done = tune(name, arm or (), labels_per_class=None if labels == "all" else int(labels), tries=tries, out=out,
+                proxy=Proxy(duration=duration, images=images, validation_images=validation_images, folds=folds),
+                pixels=tuple(pixels or ()), seed=seed, changes=_changes(set_ or []))  # fmt: skip
+    table = Table("arm", "tries", "its own recipe", "best", "recipe", box=None, padding=(0, 2, 0, 0))
+    for found in done:
+        first, best = found.tries[0]["accuracy"], found.best["accuracy"] if found.best else None
+        table.add_row(found.arm, str(len(found.tries)), *(f"{v:.4f}" if v is not None else "failed" for v in (first, best)),
+                      f'recipe = "{found.recipe_file}"' if found.best else "none")  # fmt: skip
+    _out.print(table, soft_wrap=True)
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder, as `headstart study` wrote it.")]) -> None:
     """Render a study's report again.
 

@@ -16,6 +16,7 @@ from headstart.errors import BusyError, DownloadError, HeadstartError, StoreErro
 from headstart.methods import METHODS
 from headstart.models import describe_models, load_model
 from headstart.precision import default_device, resolve_feature_precision, resolve_precision
+from headstart.recipes import provenance_of
 from headstart.studies import load_study
 from headstart.trial import run_trial
 from headstart.types import Dataset, Study, Trial
@@ -104,6 +105,7 @@ def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
     }  # fmt: skip
     value["command"] = command or f"headstart study {study.name}"
     value["models"] = describe_models((arm.model, arm.weights) for arm in study.arms)
+    value["recipes"] = {arm.recipe_name: told for arm in study.arms if (told := dict(provenance_of(arm.recipe_name)))}
     return value
 
 

@@ -57,17 +57,18 @@ class Track:
         elif now - self._last > _LOG_EVERY_SECONDS and self.done:
             self._last = now
             left = (now - self._start) * max(self.total - self.done, 0) / self.done
-            say(f"{self.what}: {self.done:,.0f} of {self.total:,.0f} {self.unit}, {_clock(left)} left  {self.remark}".rstrip())
+            say(f"{self.what}: {self.done:,.0f} of {self.total:,.0f} {self.unit}, {clock(left)} left  {self.remark}".rstrip())
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
         took = time.monotonic() - self._start
         if took > _QUIET_SECONDS:
-            say(f"{self.what}: {self.done:,.0f} {self.unit} in {_clock(took)}  {self.remark}".rstrip())
+            say(f"{self.what}: {self.done:,.0f} {self.unit} in {clock(took)}  {self.remark}".rstrip())
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as people read a clock: "48 s", "3 min 05 s"."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 

@@ -126,9 +126,10 @@ def _read_all(model: nn.Module, context: Context) -> dict[str, Predictions]:
     for part, ids in (("train", context.sample_ids), ("val", context.val_ids)):
         if len(ids):
             parts[part] = Predictions(logits=logits(train_set.images[ids]), labels=train_set.labels[ids], example_ids=ids)
-    plain = logits(test_set.images)
-    parts["test"] = Predictions(
-        logits=plain, labels=test_set.labels, example_ids=np.arange(len(test_set)),
-        flip_logits=(plain + logits(test_set.images, mirrored=True)) / 2,
-    )  # fmt: skip
+    if context.reads_test:
+        plain = logits(test_set.images)
+        parts["test"] = Predictions(
+            logits=plain, labels=test_set.labels, example_ids=np.arange(len(test_set)),
+            flip_logits=(plain + logits(test_set.images, mirrored=True)) / 2,
+        )  # fmt: skip
     return parts

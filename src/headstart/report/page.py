@@ -13,6 +13,7 @@ from markupsafe import Markup
 from headstart import findings, plots, store
 from headstart.report import figures, gallery, tables, words
 from headstart.report.load import Arm, StudyView, estimate, load_study
+from headstart.report.tuning import tuning
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # The arms' marks in the page's text, on a 12 x 12 field, as plots draws them.
@@ -75,6 +76,7 @@ def _context(view: StudyView) -> dict[str, Any]:
         "fig_calibration": svg(figures.calibration(view)), "confidences": tables.confidences(view),
         "overlap": gallery.overlap(view),
         "disagreements": gallery.disagreements(view), "errors": gallery.confident_errors(view),
+        "tuning": tuning(view),
         "methods": [_method(view, arm) for arm in view.arms], "pretraining": _pretraining(view),
         "environments": _environments(view), "trials": [_trial(view, folder, r) for folder, r in view.trials],
     }  # fmt: skip
@@ -139,6 +141,9 @@ def _method(view: StudyView, arm: Arm) -> Method:
     if described["method"] in ("linear_probe", "knn"):
         extra.append(("precision of frozen layers", str(trial.get("feature_precision"))))
     extra += [(f"selected {name}", words.setting(value)) for name, value in arm.first.selected.items()
+              if not isinstance(value, (dict, list))]  # fmt: skip
+    extra += [(f"tuned: {name.replace('_', ' ')}", words.setting(value))
+              for name, value in view.study.get("recipes", {}).get(described.get("recipe_name"), {}).items()
               if not isinstance(value, (dict, list))]  # fmt: skip
     return Method(arm=arm, paragraphs=tuple(paragraphs), settings=(*words.settings(described["recipe"]), *extra),
                   recipe_name=described.get("recipe_name") or trial["arm"].get("recipe_name", ""))
