@@ -17,9 +17,9 @@ from headstart.errors import ConfigError, DownloadError, WeightsError
 from headstart.features import extract
 from headstart.launch import run_study
 from headstart.methods import METHODS, check_arm
-from headstart.models import describe_models, load_model, model_spec, preprocess, preprocessing_of
+from headstart.models import describe_models, load_model, model_in_words, model_spec, preprocess, preprocessing_of
 from headstart.models.efficientnet_lite import load_state, timm_name
-from headstart.models.timm_network import TimmNetwork, import_timm, our_name
+from headstart.models.timm_network import TimmNetwork, create, import_timm, our_name
 from headstart.models.weights import file_hash, weights_hash
 from headstart.optimizers import build_optimizers
 from headstart.recipes import recipe_named
@@ -126,12 +126,15 @@ def test_a_transformer_takes_another_input_size_than_its_weights(timm, tmp_path:
     model = load_model("timm:test_vit", str(tmp_path / "w.pth"), image_pixels=64)
     assert model.backbone.pos_embed.shape[1] == 1 + (64 // 16) ** 2
     assert model(_images(2, 64)).shape == (2, 5) and model.preprocessing.size_pixels == 64
-    with pytest.raises(ConfigError, match="timm cannot build test_vit for 1000 classes at 63 px"):
-        load_model("timm:test_vit", "none", image_pixels=63)
+
+
+def test_what_timm_refuses_is_said_in_its_words() -> None:
+    with pytest.raises(ConfigError, match=r"timm cannot build test_vit for 5 classes at 64 px: .*unexpected keyword.*depht"):
+        create("test_vit", 5, 64, depht=3)
 
 
 @pytest.mark.parametrize(("name", "ours"), [
-    ("fc.weight", "head.weight"), ("fc1.weight", "backbone.fc1.weight"), ("layer1.0.conv1.weight", "backbone.layer1.0.conv1.weight"),
+    ("fc.weight", "head.weight"), ("fc1.weight", "backbone.fc1.weight"), ("layer1.0.bn1.bias", "backbone.layer1.0.bn1.bias"),
 ])  # fmt: skip
 def test_names_of_tensors(name: str, ours: str) -> None:
     assert our_name(name, "fc") == ours
@@ -164,7 +167,7 @@ def test_freezing_holds_weights_and_statistics_of_earlier_stages_bit_for_bit(wei
     for name, value in model.state_dict().items():
         moves = name.startswith("head.") or name.rpartition(".")[0] in owners
         assert torch.equal(value, before[name]) != moves, name
-    assert not any(module.training for name, module in model.named_modules() if f"backbone.{name}" == "backbone.bn1")
+    assert not model.backbone.bn1.training and model.backbone.bn2.training
 
 
 def test_batchnorm_can_keep_its_statistics_while_everything_learns(weights: str) -> None:
@@ -224,7 +227,7 @@ def test_efficientnet_lite0_is_of_the_published_size() -> None:
     ("_conv_stem.weight", "conv_stem.weight"), ("_bn0.bias", "bn1.bias"), ("_fc.weight", "classifier.weight"),
     ("_blocks.0._depthwise_conv.weight", "blocks.0.0.conv_dw.weight"), ("_blocks.0._bn2.bias", "blocks.0.0.bn2.bias"),
     ("_blocks.1._expand_conv.weight", "blocks.1.0.conv_pw.weight"), ("_blocks.3._bn0.bias", "blocks.2.0.bn1.bias"),
-    ("_blocks.10._project_conv.weight", "blocks.4.1.conv_pwl.weight"), ("_blocks.15._bn2.weight", "blocks.6.0.bn3.weight"),
+    ("_blocks.10._project_conv.weight", "blocks.4.2.conv_pwl.weight"), ("_blocks.15._bn2.weight", "blocks.6.0.bn3.weight"),
     ("_conv_head.weight", "conv_head.weight"), ("_bn1.running_var", "bn2.running_var"),
 ])  # fmt: skip
 def test_names_in_the_package_become_timms(name: str, timms: str) -> None:
@@ -283,13 +286,13 @@ def test_features_in_bf16_are_near_those_in_float32(weights: str, cache) -> None
 
 def test_int8_is_refused_in_one_line(weights: str, cache) -> None:
     pytest.importorskip("onnxruntime")
-    with pytest.raises(ConfigError, match="int8 features are for this project's ResNets, not for timm's networks; set feature_prec"):
+    with pytest.raises(ConfigError, match="int8 features are for this project's ResNets, not for timm's networks; set"):
         extract(load_model(SMALL, weights), cache.test, weights_hash="x", precision="int8", device=CPU, calibration=cache.train)
 
 
 def test_partial_names_the_methods_that_work(weights: str, tmp_path: Path, cache) -> None:
     context = context_of("partial", tmp_path, weights=weights, model=SMALL, data=cache)
-    with pytest.raises(ConfigError, match=r"which it can of resnet101, .*; for 'timm:test_efficientnet' set method = \"linear_probe\""):
+    with pytest.raises(ConfigError, match=r"it can of resnet101, .*; for 'timm:test_efficientnet' set method = \"linear_probe\""):
         check_arm(context.trial.arm, "mine.toml")
 
 
@@ -323,10 +326,20 @@ recipe_changes = {{ duration = "2 steps", batch_size = 8 }}
 
 
 def test_two_sets_of_weights_of_one_model_are_told_apart() -> None:
-    told = describe_models([("resnet50", "torchvision"), ("resnet50", "imagenet-keras"), ("resnet50", "none")])["resnet50"]["weights"]
+    used = [("resnet50", weights) for weights in ("torchvision", "imagenet-keras", "none")]
+    told = describe_models(used)["resnet50"]["weights"]
     assert told["torchvision"]["licence"] == "BSD-3-Clause" and told["imagenet-keras"]["licence"] == "MIT"
     assert told["none"]["pretraining"] == "none"
     assert "120 passes" in told["imagenet-keras"]["pretraining"] and "90 passes" in told["torchvision"]["pretraining"]
+
+
+def test_a_model_in_words_gives_its_size_cost_licence_and_origin() -> None:
+    told = model_in_words("efficientnet-lite0")
+    assert told.startswith("EfficientNet-Lite0: 4.65 million parameters, 0.77 GFLOP an image at 224 px\n")
+    assert "weights imagenet-tf: Apache-2.0, Google's EfficientNet-Lite0" in told
+    # the first version's 3.8 billion multiply-adds (He et al. 2015, table 1), two operations each
+    assert "25.58 million parameters, 7.7" in model_in_words("resnet50")
+    assert model_in_words("cnn").endswith("\nno pretrained weights")
 
 
 # --- mistakes ---

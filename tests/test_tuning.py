@@ -99,7 +99,7 @@ def test_no_label_outside_the_budget_is_read(method: str, tiny: Dataset, weights
 
 
 def test_below_five_labels_a_class_nothing_is_tuned(tiny: Dataset, weights: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="with 4 labels a class nothing is tuned: .*5 labels a class or more"):
+    with pytest.raises(ConfigError, match=r"with 4 labels a class nothing is tuned: .*5 labels a class or more"):
         _tune(tiny, _study("linear_probe", weights=weights), tmp_path, tries=2, labels_per_class=4)
     assert not list(tmp_path.rglob("tuning.json"))
 
@@ -130,7 +130,9 @@ def test_a_search_that_was_interrupted_goes_on_as_if_it_had_never_stopped(tiny: 
     assert not list((tmp_path / "stopped").rglob(".try-*"))
 
 
-def test_ctrl_c_loses_only_the_try_that_runs(tiny: Dataset, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_loses_only_the_try_that_runs(
+    tiny: Dataset, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = _study("knn", weights=weights)
     run, calls = METHODS["knn"].run, []
 
@@ -164,8 +166,8 @@ def test_a_training_that_diverges_is_a_failed_try(tiny: Dataset, weights: str, t
 
 
 def test_the_best_try_is_the_most_accurate_then_the_surest_then_the_first() -> None:
-    rows = [{"number": n, "accuracy": a, "nll": nll} for n, (a, nll) in enumerate([(0.5, 1.0), (None, None), (0.7, 0.9), (0.7, 0.8),
-                                                                                  (0.7, 0.8)], 1)]  # fmt: skip
+    read = [(0.5, 1.0), (None, None), (0.7, 0.9), (0.7, 0.8), (0.7, 0.8)]
+    rows = [{"number": number, "accuracy": accuracy, "nll": nll} for number, (accuracy, nll) in enumerate(read, 1)]
     assert best_try(rows)["number"] == 4
     assert best_try(rows[1:2]) is None
 

@@ -58,7 +58,7 @@ def study(
 def tune(
     name: Annotated[str, typer.Argument(help="A built-in study or a study file; its arms are tuned.")],
     tries: Annotated[int, typer.Option(help="Tries for each arm; the first is the arm's own recipe.")],
-    arm: Annotated[list[str] | None, typer.Option(help="An arm to tune (default: all, with as many tries each). May be repeated.")]
+    arm: Annotated[list[str] | None, typer.Option(help="An arm to tune (default: all, as many tries each). May be repeated.")]
     = None,
     labels: Annotated[str, typer.Option(help="Labels a class, from 5 up: tries are read on folds inside them. \"all\": on the "
                       "validation images.")] = "all",

@@ -72,8 +72,9 @@ class Tuned:
 
 
 def tune(
-    study: str | Study, arms: Sequence[str] = (), *, labels_per_class: int | None = None, tries: int, out: str | Path | None = None,
-    proxy: Proxy | None = None, pixels: Sequence[int] = (), seed: int = 0, changes: dict[str, str] | None = None,
+    study: str | Study, arms: Sequence[str] = (), *, labels_per_class: int | None = None, tries: int,
+    out: str | Path | None = None, proxy: Proxy | None = None, pixels: Sequence[int] = (), seed: int = 0,
+    changes: dict[str, str] | None = None,
 ) -> list[Tuned]:  # fmt: skip
     """Searches a recipe for each named arm of a study (all of them where none is named), `tries` tries for each.
 
@@ -112,8 +113,8 @@ def _arms(study: Study, names: Sequence[str]) -> list[Arm]:
 
 def _check(proxy: Proxy, labels_per_class: int | None, tries: int, pixels: Sequence[int]) -> None:
     if labels_per_class is not None and labels_per_class < MINIMUM_FOR_SELECTION:
-        raise ConfigError(f"with {labels_per_class} labels a class nothing is tuned: recipes written beforehand are used; tune at "
-                          f"{MINIMUM_FOR_SELECTION} labels a class or more")  # fmt: skip
+        raise ConfigError(f"with {labels_per_class} labels a class nothing is tuned: recipes written beforehand are used; tune "
+                          f"at {MINIMUM_FOR_SELECTION} labels a class or more")  # fmt: skip
     if tries < 1:
         raise ConfigError(f"--tries must be at least 1, got {tries}")
     if proxy.duration is not None:
@@ -271,7 +272,8 @@ def _read(search: _Search, arm: Arm, scratch: Path) -> dict[str, Any]:
         truth.append(val.labels)
         trained = max(trained, len(fit_ids))
     every, answers = np.concatenate(logits), np.concatenate(truth)
-    return {"accuracy": round(metrics.accuracy(every, answers), 6), "nll": round(metrics.negative_log_likelihood(every, answers), 6),
+    accuracy, nll = metrics.accuracy(every, answers), metrics.negative_log_likelihood(every, answers)
+    return {"accuracy": round(accuracy, 6), "nll": round(nll, 6),
             "train_images": trained, "validation_images": len(answers)}  # fmt: skip
 
 

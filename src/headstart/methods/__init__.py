@@ -85,8 +85,8 @@ def check_arm(arm: Arm, where: str) -> None:
         raise ConfigError(f"{begins}method {arm.method!r} is for networks that come with weights: {known}; got {arm.model!r}")
     if arm.method == "partial" and not model.has_cuts:
         known = ", ".join(sorted(name for name, spec in MODELS.items() if spec.has_cuts))
-        raise ConfigError(f"{begins}method 'partial' keeps the output of frozen blocks, which it can of {known}; for {arm.model!r} "
-                          'set method = "linear_probe", "finetune" or "lp_ft"')  # fmt: skip
+        raise ConfigError(f"{begins}method 'partial' keeps the output of frozen blocks, which it can of {known}; for "
+                          f'{arm.model!r} set method = "linear_probe", "finetune" or "lp_ft"')  # fmt: skip
     if isinstance(arm.recipe, CNNRecipe) != (arm.model == "cnn"):
         fitting = '"cnn-fast"' if arm.model == "cnn" else '"resnet-scratch"'
         raise ConfigError(f"{begins}recipe {arm.recipe_name!r} is not for model {arm.model!r}; set recipe = {fitting}")

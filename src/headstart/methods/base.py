@@ -22,7 +22,8 @@ class Context:
 
     train_ids, val_ids: int64 positions in dataset.train, disjoint, sorted; val_ids is empty where nothing may be
     selected on validation (label budgets, refits). sample_ids: the training images on which training accuracy is read.
-    dataset.test is empty where recipes are tuned: then nothing of it is read. folder: the run folder, for checkpoints. watch: phases of wall time are measured with it."""
+    dataset.test is empty where recipes are tuned: then nothing of it is read. folder: the run folder, for checkpoints.
+    watch: phases of wall time are measured with it."""
 
     trial: Trial
     dataset: Dataset
@@ -42,6 +43,11 @@ class Context:
     def reads_test(self) -> bool:
         """Whether there are test images: a trial has them, a try at tuning has none."""
         return len(self.dataset.test) > 0
+
+    @property
+    def watches_validation(self) -> bool:
+        """Whether validation is read after every epoch, for curves; a try at tuning is read once, at its end."""
+        return len(self.val_ids) > 0 and self.reads_test
 
     @property
     def what(self) -> str:

@@ -84,7 +84,8 @@ def train_on_images(context: Context, model: nn.Module, recipe: TrainingRecipe) 
 
     done = train(
         model, batches, recipe, prepare=prepare, device=device, precision=trial.precision,
-        checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if len(val_labels) else None, what=context.what,
+        checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if context.watches_validation else None,
+        what=context.what,
     )  # fmt: skip
     context.watch.carry("train", done.seconds)
     context.watch.carry("validate", done.watch_seconds)

@@ -91,7 +91,7 @@ def run(context: Context) -> Outcome:
 
     done = train(
         tail, batches, recipe, prepare=lambda x: network_input(x, context), device=device, precision=trial.precision,
-        checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if len(context.val_ids) else None,
+        checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if context.watches_validation else None,
         what=context.what,
     )  # fmt: skip
     context.watch.carry("train", done.seconds)

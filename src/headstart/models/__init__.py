@@ -113,10 +113,10 @@ def load_model(
 ) -> nn.Module:
     """A network in eval mode that carries its `preprocessing` (types.Preprocessing).
 
-    name: a key of MODELS, or "timm:ARCHITECTURE". weights: one of its weights' names, "default", "none" (random start), or the path of a
-    .safetensors or .pth file of a state dict. num_classes: None keeps the head of the weights (of a random start: the
-    model's default); a number gives a new head with random weights. seed: of all random weights; the global generators
-    stay as they are.
+    name: a key of MODELS, or "timm:ARCHITECTURE". weights: one of its weights' names, "default", "none" (random start), or
+    the path of a .safetensors or .pth file of a state dict. num_classes: None keeps the head of the weights (of a random
+    start: the model's default); a number gives a new head with random weights. seed: of all random weights; the global
+    generators stay as they are.
     image_pixels: side of the input, None for the weights' own. options: passed to the network's constructor.
 
     Raises: ConfigError for an unknown name; WeightsError for a file that is missing, damaged or of another network;
@@ -186,7 +186,8 @@ def model_in_words(name: str) -> str:
         size = f"{spec.parameters / 1e6:.2f} million parameters, {spec.flops / 1e9:.2f} GFLOP an image at {spec.input_pixels} px"
     except ConfigError:  # its architecture is in a package that is not installed
         size = "needs the extra timm"
-    sets = [f"weights {weights}: {source.licence}, {source.origin}" for weights, source in spec.sources.items() if weights != "none"]
+    known = [(weights, source) for weights, source in spec.sources.items() if weights != "none"]
+    sets = [f"weights {weights}: {source.licence}, {source.origin}" for weights, source in known]
     return "\n".join([f"{spec.title}: {size}", *sets, *(["no pretrained weights"] if not sets else [])])
 
 

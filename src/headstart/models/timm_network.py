@@ -57,7 +57,7 @@ class TimmNetwork(nn.Module):
         backbone = create(architecture, num_classes, image_pixels)
         head = backbone.get_classifier()
         if not isinstance(head, nn.Linear):
-            raise ConfigError(f"timm's {architecture} does not end in one linear layer but in {type(head).__name__}; choose another "
+            raise ConfigError(f"timm's {architecture} ends in {type(head).__name__}, not in one linear layer; choose another "
                               "architecture")  # fmt: skip
         backbone.reset_classifier(0)  # its forward pass then ends in the pooled features
         self.backbone, self.head = backbone, head

@@ -26,6 +26,6 @@ from headstart.plots.tuning import best_so_far
 
 __all__ = [
     "ARM_COLORS_DARK", "ARM_COLORS_LIGHT", "ArmStyle", "Curve", "Estimate", "accuracy", "accuracy_by_labels", "arm_styles",
-    "best_so_far", "by_class", "confusion", "cost_by_phase", "learning_curves", "percent", "reliability", "short_duration", "spread",
-    "svg_text", "time_to_accuracy",
+    "best_so_far", "by_class", "confusion", "cost_by_phase", "learning_curves", "percent", "reliability", "short_duration",
+    "spread", "svg_text", "time_to_accuracy",
 ]  # fmt: skip

@@ -55,9 +55,9 @@ def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) ->
                    else "No try was better than the recipe it began with")  # fmt: skip
     counts = {len(row) for row in tries.values()}
     held_out = "folds inside the label budget" if budget is not None else "the validation images"
-    caption = (f"{words.budget(budget)[0].upper()}{words.budget(budget)[1:]}, read on {held_out}, never on test images. Line: best "
-               f"so far; marks: single tries, the first of them the recipe that the search began with. "
-               + (f"{counts.pop()} tries each." if len(counts) == 1 else "Fewer tries where there was no more to compare."))  # fmt: skip
+    each = f"{counts.pop()} tries each." if len(counts) == 1 else "Fewer tries where there was no more to compare."
+    caption = (f"Tuned at {words.budget(budget)}, read on {held_out}, never on test images. Line: best so far; marks: single "
+               f"tries, the first of them the recipe that the search began with. {each}")  # fmt: skip
     name = f"fig-tuning-{budget or 'all'}"
     drawing = plots.best_so_far(tries, view.styles, "Validation accuracy")
     return {"name": name, "message": message, "caption": caption,
