@@ -50,11 +50,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory, timm) -> str:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory):
-    """Features of these tests stay out of the user's cache; the data set is still found there."""
+def cache(tmp_path_factory: pytest.TempPathFactory, photos: Path):
+    """The tiny dataset; features of these tests stay out of the user's cache (`photos` is made before the cache moves)."""
     data = tiny_dataset()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transfer_trials.tiny_dataset", lambda: data)
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield data
 

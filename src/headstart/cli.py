@@ -83,12 +83,11 @@ def tune(
     done = tune(name, arm or (), labels_per_class=None if labels == "all" else int(labels), tries=tries, out=out,
                 proxy=Proxy(duration=duration, images=images, validation_images=validation_images, folds=folds),
                 pixels=tuple(pixels or ()), seed=seed, changes=_changes(set_ or []))  # fmt: skip
-    table = Table("arm", "tries", "its own recipe", "best", "recipe", box=None, padding=(0, 2, 0, 0))
     for found in done:
         first, best = found.tries[0]["accuracy"], found.best["accuracy"] if found.best else None
-        table.add_row(found.arm, str(len(found.tries)), *(f"{v:.4f}" if v is not None else "failed" for v in (first, best)),
-                      f'recipe = "{found.recipe_file}"' if found.best else "none")  # fmt: skip
-    _out.print(table, soft_wrap=True)
+        before, after = (f"{accuracy:.4f}" if accuracy is not None else "failed" for accuracy in (first, best))
+        print(f"{found.arm}: its own recipe {before}, best of {len(found.tries)} {after} on validation"
+              + (f'; in its study: recipe = "{found.recipe_file}"' if found.best else ""))  # fmt: skip
 
 
 @app.command()

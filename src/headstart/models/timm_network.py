@@ -54,7 +54,7 @@ class TimmNetwork(nn.Module):
 
     def __init__(self, architecture: str, num_classes: int, image_pixels: int) -> None:
         super().__init__()
-        backbone = create(architecture, num_classes, image_pixels)
+        backbone: Any = create(architecture, num_classes, image_pixels)
         head = backbone.get_classifier()
         if not isinstance(head, nn.Linear):
             raise ConfigError(f"timm's {architecture} ends in {type(head).__name__}, not in one linear layer; choose another "
@@ -180,8 +180,8 @@ def fetch_state(architecture: str, config: Any) -> dict[str, Tensor]:
         raise DownloadError(f"cannot fetch timm's weights {config.tag} of {architecture}: {_HUB} cannot be reached; connect to "
                             f"the network, {by_hand}")  # fmt: skip
     try:
-        arguments = (config.hf_hub_filename,) if config.hf_hub_filename else ()
-        return dict(load_state_dict_from_hf(config.hf_hub_id, *arguments, weights_only=True))
+        named = {"filename": config.hf_hub_filename} if config.hf_hub_filename else {}
+        return dict(load_state_dict_from_hf(config.hf_hub_id, weights_only=True, **named))
     except Exception as error:  # the hub's client, requests and safetensors each have their own
         raise DownloadError(f"cannot fetch timm's weights {config.tag} of {architecture} ({_line(error)}); try again, {by_hand}"
                             ) from error  # fmt: skip
