@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -152,6 +153,22 @@ def test_budgets_are_not_mixed(three_seeds):
     assert found.effect == pytest.approx(-0.195)
     assert found.n == 2
     assert decide_one(three_seeds, claim(budget=20)).note == "no finished trial of cnn at 20 labels a class"
+
+
+def test_a_gap_at_few_labels_is_compared_with_the_gap_at_all(study):
+    for seed, (few_cnn, few_probe, all_cnn, all_probe) in enumerate(
+            [(0.30, 0.70, 0.93, 0.90), (0.32, 0.70, 0.94, 0.90), (0.31, 0.72, 0.93, 0.91)]):  # fmt: skip
+        for arm, few, whole in (("cnn", few_cnn, all_cnn), ("probe", few_probe, all_probe)):
+            study.add(arm, few, seed, budget=10)
+            study.add(arm, whole, seed)
+    found = decide_one(study, replace(claim(a="probe", b="cnn", budget=10), gap_at="all"))
+    # gaps 0.40, 0.38, 0.41 against -0.03, -0.04, -0.02: differences 0.43, 0.42, 0.43
+    assert found.effect == pytest.approx(1.28 / 3)
+    assert (found.verdict, found.n, len(found.trials)) == ("supported", 3, 12)
+    refuted = decide_one(study, replace(claim(a="cnn", b="probe", budget=10), gap_at="all"))
+    assert refuted.effect == pytest.approx(-1.28 / 3) and refuted.verdict == "refuted"
+    missing = decide_one(study, replace(claim(a="probe", b="cnn", budget=10), gap_at=50))
+    assert missing.verdict == "n/a" and missing.note == "no finished trial of probe at 50 labels a class"
 
 
 def test_phases_are_not_mixed(three_seeds):

@@ -18,14 +18,16 @@ FLOORS = {
     "search_spaces": 1, "tpe": 1,
     "data": 1, "models": 1,
     "logistic": 2, "logistic_problem": 2, "optimizers": 2, "inference": 2, "training": 2, "features": 2, "quantised": 2,
+    "published": 2,
     "efficiency": 2, "pairing": 2,
     "examples": 2, "curves": 2, "ledger": 2, "findings": 2, "plots": 2,
     "methods": 3,
     "trial": 4, "predict": 4,
-    "studies": 5, "launch": 5, "tuning": 5, "report": 5, "doctor": 5,
+    "studies": 5, "launch": 5, "planning": 5, "tuning": 5, "report": 5, "doctor": 5,
     "cli": 6,
 }  # fmt: skip
-TORCH_FREE = ("types", "errors", "metrics", "stats", "findings", "plots", "store", "report", "examples", "curves", "ledger")
+TORCH_FREE = ("types", "errors", "metrics", "stats", "findings", "plots", "store", "report", "examples", "curves", "ledger",
+              "published")
 
 
 def _modules() -> list[Path]:

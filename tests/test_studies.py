@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from headstart.errors import ConfigError
+from headstart.launch import trials_of
 from headstart.recipes import CNNRecipe
 from headstart.studies import built_in_studies, load_study
 
@@ -83,6 +84,53 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, old: str, new: str, mess
     with pytest.raises(ConfigError, match=message) as caught:
         load_study(_file(tmp_path, GOOD.replace(old, new)))
     assert "\n" not in str(caught.value)
+
+
+BUDGETS = GOOD.replace("seeds = [0, 1]", """seeds = [0, 1]
+labels_per_class = [1, 10, "all"]
+
+[[seeds_at]]
+labels_per_class = 1
+seeds = [0, 1, 2, 3]""").replace("recipe_changes = {", """labels_per_class = [10, "all"]
+at = [{ labels_per_class = 10, recipe_changes = { batch_size = 20 } }]
+recipe_changes = {""")
+
+
+def test_an_arm_may_have_its_own_budgets_and_recipes_and_a_budget_its_own_seeds(tmp_path: Path) -> None:
+    study, _ = load_study(_file(tmp_path, BUDGETS))
+    found = [(cell.arm.name, cell.labels_per_class, cell.seeds) for cell in study.cells]
+    assert found == [("cnn", 10, (0, 1)), ("cnn", None, (0, 1)), ("probe", 1, (0, 1, 2, 3)), ("probe", 10, (0, 1)),
+                     ("probe", None, (0, 1))]  # fmt: skip
+    few, all_labels = study.cells[0].arm.recipe, study.cells[1].arm.recipe
+    assert isinstance(few, CNNRecipe) and isinstance(all_labels, CNNRecipe)
+    assert (few.batch_size, few.duration) == (20, "1 epochs")
+    assert all_labels.batch_size == 500 and all_labels == study.arms[0].recipe
+
+
+def test_frozen_arms_run_first_then_whole_curves_seed_by_seed(tmp_path: Path) -> None:
+    study, _ = load_study(_file(tmp_path, BUDGETS))
+    order = [(trial.arm.name, trial.labels_per_class, trial.seed) for trial in trials_of(study)]
+    assert order == [("probe", 1, 0), ("probe", 10, 0), ("probe", None, 0), ("probe", 1, 1), ("probe", 10, 1), ("probe", 1, 2),
+                     ("probe", 1, 3), ("cnn", 10, 0), ("cnn", None, 0), ("cnn", 10, 1), ("cnn", None, 1)]  # fmt: skip
+
+
+def test_given_seeds_stand_for_every_budget(tmp_path: Path) -> None:
+    assert {cell.seeds for cell in load_study(_file(tmp_path, BUDGETS), seeds=1)[0].cells} == {(0,)}
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('[1, 10, "all"]', '[1, "all"]', r"arm 'cnn': 10 is not among the label budgets \[1, 'all'\]"),
+    ("at = [{ labels_per_class = 10,", "at = [{ labels_per_class = 1,", r"arm 'cnn', \[\[arms.at\]\]: 1 is not among"),
+    ("seeds = [0, 1, 2, 3]", "seeds = [0, 0]", r"seeds must be different whole numbers from 0 up, at least one; got \[0, 0\]"),
+    ('[1, 10, "all"]', '[1, 10, 10, "all"]', "labels_per_class must be different numbers from 1 up"),
+    ("{ batch_size = 20 }", "{ batch_size = 0 }", "10 labels a class: arm 'cnn': recipe field 'batch_size' must be at least 1"),
+    ("at = [{ labels_per_class = 10,", "at = [{ label_per_class = 10,", "key 'arms.0.at.0.labels_per_class' is missing"),
+    ("recipe_changes = { batch_size", "recipe_change = { batch_size", "unknown key 'recipe_change' .*'recipe_changes'"),
+])  # fmt: skip
+def test_a_mistake_about_budgets_is_named_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in BUDGETS
+    with pytest.raises(ConfigError, match=message):
+        load_study(_file(tmp_path, BUDGETS.replace(old, new)))
 
 
 def test_an_unknown_study_lists_the_choices() -> None:

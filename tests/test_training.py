@@ -17,7 +17,7 @@ from headstart.errors import ConfigError, StoreError
 from headstart.models.cnn import CNN
 from headstart.models.preprocess import preprocess
 from headstart.recipes import CNNRecipe, TrainingRecipe
-from headstart.training import DivergedError, parse_duration, resolve_steps, train
+from headstart.training import DivergedError, Spent, parse_duration, resolve_steps, train
 
 CPU = torch.device("cpu")
 SGD = TrainingRecipe(duration="2 epochs", batch_size=4, learning_rate=0.1)
@@ -27,6 +27,7 @@ class Numbers:
     """Ten 2-d points in two classes, in batches of at most four."""
 
     steps_per_epoch = 3
+    batch_size = 4
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -53,10 +54,19 @@ def _train(recipe: TrainingRecipe, model: nn.Module | None = None, **more: Any) 
 
 
 @pytest.mark.parametrize(("text", "steps"), [
-    ("2 epochs", 6), ("1 epoch", 3), ("2.5 epochs", 8), ("7 steps", 7), ("10 seconds", 20),
+    ("2 epochs", 6), ("1 epoch", 3), ("2.5 epochs", 8), ("7 steps", 7), ("10 seconds", 20), ("0.5 PFLOP", 25),
+    ("0.02 PFLOP, at least 2 epochs", 6),
 ])  # fmt: skip
 def test_durations_are_converted_to_steps(text: str, steps: int) -> None:
-    assert resolve_steps(text, steps_per_epoch=3, seconds_per_step=lambda: 0.5) == steps
+    assert resolve_steps(text, steps_per_epoch=3, seconds_per_step=lambda: 0.5, flops_per_step=2e13) == steps
+
+
+@pytest.mark.parametrize(("text", "steps"), [
+    ("2 epochs", 6), ("7 steps", 7), ("10 seconds", 12), ("0.5 PFLOP", 20), ("3 seconds", 1), ("0.05 PFLOP", 1),
+])  # fmt: skip
+def test_what_was_spent_before_training_is_taken_off_seconds_and_operations_alone(text: str, steps: int) -> None:
+    spent = Spent(seconds=4.0, flops=10**14)
+    assert resolve_steps(text, 3, lambda: 0.5, 2e13, spent) == steps
 
 
 @pytest.mark.parametrize("text", ["2", "epochs", "-1 epochs", "0 steps", "nan epochs", "3 fortnights", "", "3 epochs, at most"])
@@ -76,6 +86,7 @@ def test_one_sgd_step_moves_as_worked_out_by_hand() -> None:
     # One point x = (1, 0), label 0, zero weights: softmax is (1/2, 1/2), the gradient of the logits (-1/2, 1/2).
     class One:
         steps_per_epoch = 1
+        batch_size = 2
 
         def epoch(self, _: int) -> Iterator[tuple[Tensor, Tensor]]:
             yield torch.tensor([[1.0, 0.0]]), torch.tensor([0])

@@ -20,7 +20,7 @@ from headstart.search_spaces import SPACES, Choice, Range, described, grid, hold
 from headstart.studies import load_study
 from headstart.tpe import propose
 from headstart.tuning import Proxy, best_try, tune, without_test
-from headstart.types import Arm, Dataset, Study
+from headstart.types import Arm, Cell, Dataset, Study
 from transfer_trials import SHORT, random_weights, tiny_dataset
 
 pytest.importorskip("optuna")
@@ -280,7 +280,8 @@ def test_a_stored_recipe_reads_back_as_the_same(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (("tolerance = 0.0001\n", ""), "recipe field 'tolerance' is missing; a stored recipe gives every one"),
+    (("l2_values", "l2_value"), r"recipe field 'l2_values' is missing; add it"),
+    (("tolerance", "tolerence"), r"unknown recipe field 'tolerence' \(did you mean 'tolerance'\?\)"),
     (("ProbeRecipe", "ProbRecipe"), r"unknown type 'ProbRecipe' \(did you mean 'ProbeRecipe'\?\)"),
     (("max_passes = 200", 'max_passes = "many"'), "recipe field 'max_passes' expects a whole number, got 'many'"),
     (("max_passes = 200", "max_passes ="), "not valid TOML"),
@@ -294,6 +295,23 @@ def test_what_is_wrong_with_a_recipe_file_is_named(change: tuple[str, str], mess
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"cannot read recipe file .*absent\.toml"):
         recipe_named(str(tmp_path / "absent.toml"))
+
+
+def test_a_field_that_is_younger_than_its_file_has_its_types_default(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPES["cnn-fast"], momentum=0.7)
+    text = recipe_toml("mine", recipe, {})
+    (tmp_path / "r.toml").write_text("".join(line for line in text.splitlines(True) if not line.startswith("momentum")))
+    assert recipe_named(str(tmp_path / "r.toml")) == dataclasses.replace(recipe, momentum=0.9)
+
+
+def test_an_arm_is_tuned_from_its_recipe_at_that_label_budget(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    study = _study("knn", weights=weights)
+    (arm,) = study.arms
+    own = dataclasses.replace(arm, recipe=dataclasses.replace(arm.recipe, temperature=0.2))
+    cells = (Cell(arm=own, labels_per_class=5, seeds=(0,)), Cell(arm=arm, labels_per_class=None, seeds=(0,)))
+    study = dataclasses.replace(study, cells=cells)
+    (few,), (every,) = (_tune(tiny, study, tmp_path, tries=1, labels_per_class=labels) for labels in (5, None))
+    assert (few[0]["values"], every[0]["values"]) == ({"temperature": 0.2}, {"temperature": 0.07})
 
 
 # --- through the whole program ---

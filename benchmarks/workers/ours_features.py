@@ -29,11 +29,14 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     # Its own cache: extraction must be cold, and the user's cache must not fill with copies.
     os.environ["HEADSTART_CACHE"] = config["cache_folder"]
     numbers = itertools.count()
+    # Another fingerprint than any part's: what calibrating int8 takes is in no part's seconds (the network is made once).
+    training = ImageSet(images=images, labels=labels, class_names=("any",), fingerprint="calibration")
 
     def extract(count: int, precision: str) -> tuple[dict[str, float], np.ndarray]:
         part = ImageSet(images=images[:count], labels=labels[:count], class_names=("any",), fingerprint=f"run {next(numbers)}")
         start = time.perf_counter()
-        done = features.extract(model, part, weights_hash=model_hash, precision=precision, device=torch.device("cpu"))
+        done = features.extract(model, part, weights_hash=model_hash, precision=precision, device=torch.device("cpu"),
+                                calibration=training)  # fmt: skip
         wall = time.perf_counter() - start
         values = np.array(done.features.values[:64])
         shutil.rmtree(store.cache_folder() / "features")

@@ -43,14 +43,23 @@ def study(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one thing of the study, e.g. "
                     "--set arms.cnn.recipe.duration='1 epochs' or --set dataset=cifar10. May be repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder (default: runs/NAME).")] = None,
+    published: Annotated[Path | None, typer.Option(help="A folder of published trials: those count as finished.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, and about how long it would take.")] = False,
 ) -> None:
     """Run a study and write its report.
 
     Every arm, seed and label budget that is missing is run. Finished trials are kept: after Ctrl-C, or with more seeds, the
     same command goes on where it stopped."""
+    changes = _changes(set_ or [])
+    if plan:
+        from headstart.planning import plan_study, plan_tables
+
+        for part in plan_tables(plan_study(name, out, changes=changes, seeds=seeds, published=published)):
+            _out.print(part)
+        return
     from headstart.launch import run_study
 
-    folder = run_study(name, out, changes=_changes(set_ or []), seeds=seeds, command=_command())
+    folder = run_study(name, out, changes=changes, seeds=seeds, command=_command(), published=published)
     _render(folder)
 
 
@@ -114,6 +123,21 @@ def findings(
         _out.print(table)
     else:
         print("this study states no claims; add [[claims]] tables to its file")
+
+
+@app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(help="A study's folder, as `headstart study` wrote it.")],
+    to: Annotated[Path, typer.Option(help="Where published trials are kept.")] = Path("report/trials"),
+) -> None:
+    """Keep a study's finished trials without their weights.
+
+    Summaries and test logits as float16, small enough for a repository; `headstart study --published` counts them as
+    finished."""
+    from headstart.published import publish as write
+
+    new, size = write(folder, to)
+    print(f"{new} trials published; {to} holds {size / 1e6:.1f} MB")
 
 
 @app.command("list")

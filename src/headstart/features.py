@@ -115,9 +115,25 @@ def missing_bytes(
                                  calibration=calibration))  # fmt: skip
     if (folder / "meta.json").exists():
         return 0
-    shape, _ = _outline(model, images, cut)
+    shape, _ = outline(model, images, cut)
     written = (folder / "values.f16").stat().st_size if (folder / "progress.json").exists() else 0
     return max(0, 2 * int(np.prod(shape)) * (len(images) if ids is None else len(ids)) - written)
+
+
+@torch.inference_mode()
+def seconds_per_image(model: nn.Module, images: ImageSet, *, weights_hash: str, precision: str, device: torch.device,
+                      cut: str = "pool", batches: int = 3) -> float:  # fmt: skip
+    """What `extract` would take for an image, reading and writing apart: the median of a few batches, after one to warm up.
+
+    images: of the kind asked about; they calibrate int8 too (that network is kept)."""
+    network = _network(model, precision, device, cut, weights_hash, images if precision == "int8" else None)
+    took = []
+    for _ in range(batches + 1):
+        start = time.perf_counter()
+        batch = np.array(images.images[:BATCH])
+        network.run(preprocess(batch, preprocessing_carried_by(model), device=device)).cpu()
+        took.append((time.perf_counter() - start) / len(batch))
+    return sorted(took[1:])[batches // 2]
 
 
 def _folder(parts: dict[str, Any]) -> Path:
@@ -125,12 +141,12 @@ def _folder(parts: dict[str, Any]) -> Path:
 
 
 @torch.no_grad()
-def _outline(model: nn.Module, images: ImageSet, cut: str) -> tuple[tuple[int, ...], int]:
+def outline(model: nn.Module, images: ImageSet, cut: str) -> tuple[tuple[int, ...], int]:
     """Shape of one image's row, and floating-point operations of one image; from shapes alone, nothing is computed."""
     pixels = preprocessing_carried_by(model).size_pixels
     height, width = (pixels, pixels) if pixels is not None else images.images.shape[1:3]
-    outline = _plain(copy.deepcopy(model).eval().to("meta"), cut, torch.float32)
-    row, flops = count_flops(lambda: outline(torch.empty(1, 3, height, width, device="meta")))
+    shapes = _plain(copy.deepcopy(model).eval().to("meta"), cut, torch.float32)
+    row, flops = count_flops(lambda: shapes(torch.empty(1, 3, height, width, device="meta")))
     return tuple(row.shape[1:]), flops
 
 
@@ -171,7 +187,7 @@ def _compute(folder: Path, network: _Network, images: ImageSet, ids: NDArray[np.
 
     count = len(images) if ids is None else len(ids)
     mapping = file_mapping(images.images)
-    shape, flops = _outline(model, images, cut)
+    shape, flops = outline(model, images, cut)
     row_bytes = 2 * int(np.prod(shape))
     done, seconds = 0, network.seconds
     record = folder / "progress.json"

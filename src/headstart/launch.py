@@ -19,33 +19,39 @@ from headstart.precision import default_device, resolve_feature_precision, resol
 from headstart.recipes import provenance_of
 from headstart.studies import load_study
 from headstart.trial import run_trial
-from headstart.types import Dataset, Study, Trial
+from headstart.types import Cell, Dataset, Study, Trial
 
 
 def trials_of(study: Study) -> list[Trial]:
-    """Every trial of a study, cheap ones first; an arm that every seed would repeat bit for bit is run once."""
+    """Every trial of a study: frozen backbones first, for they are cheap, then seed by seed, small label budgets first, so
+    that each is a whole curve. An arm that every seed would repeat bit for bit is run once."""
     device = default_device()
     precision = resolve_precision(study.precision, device)
     feature_precision = resolve_feature_precision(study.feature_precision, device)
-    trials = []
-    for budget in sorted(study.labels_per_class, key=lambda n: n or 10**9):
-        for seed in study.seeds:
-            for arm in study.arms:
-                if budget is None and METHODS[arm.method].deterministic and seed != study.seeds[0]:
-                    continue
-                trials.append(Trial(arm=arm, labels_per_class=budget, seed=seed, phase=study.phase, precision=precision,
-                                    feature_precision=feature_precision))  # fmt: skip
-    return trials
+    trials = [
+        Trial(arm=cell.arm, labels_per_class=cell.labels_per_class, seed=seed, phase=study.phase, precision=precision,
+              feature_precision=feature_precision)
+        for cell in cells_of(study)
+        for seed in (cell.seeds[:1] if cell.labels_per_class is None and METHODS[cell.arm.method].deterministic else cell.seeds)
+    ]  # fmt: skip
+    return sorted(trials, key=lambda trial: (not METHODS[trial.arm.method].deterministic, trial.seed,
+                                             trial.labels_per_class or 10**9))  # fmt: skip
+
+
+def cells_of(study: Study) -> tuple[Cell, ...]:
+    """The study's cells; where it names none, every arm at every label budget with every seed."""
+    return study.cells or tuple(Cell(arm=arm, labels_per_class=budget, seeds=study.seeds)
+                                for budget in study.labels_per_class for arm in study.arms)
 
 
 def run_study(
     study: str | Study, out: str | Path | None = None, *, changes: dict[str, str] | None = None, seeds: int | None = None,
-    command: str = "",
+    command: str = "", published: str | Path | None = None,
 ) -> Path:  # fmt: skip
     """Runs what is missing of a study and returns its folder (default: runs/<study name>).
 
     study: a built-in study's name, a TOML file's path, or a Study. Finished trials are kept; a failed one does not
-    stop the others.
+    stop the others. published: a folder of published trials, which count as finished.
     Raises: TrialsFailedError at the end where any failed; BusyError where another process runs this folder; DownloadError,
     WeightsError, DataError, StoreError before or as soon as they are met."""
     value, text = load_study(study, changes, seeds) if isinstance(study, str) else (study, "")
@@ -54,6 +60,8 @@ def run_study(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror or error}; choose another folder with --out") from error
+    if published is not None and not Path(published).is_dir():
+        raise StoreError(f"{published} is not a folder; give the folder that `headstart publish` wrote, or leave it out")
     keep_freed_memory()
     with store.lock(folder / "lock", f"the study folder {folder}"):
         dataset = load_dataset(value.dataset)
@@ -62,7 +70,7 @@ def run_study(
         for model, weights in sorted({(arm.model, arm.weights) for arm in value.arms if arm.weights != "none"}):
             load_model(model, weights)  # fetched and checked before anything is computed
         trials = trials_of(value)
-        failed = _run_missing(trials, value.name, folder)
+        failed = _run_missing(trials, value.name, folder, Path(published) if published is not None else None)
         store.write_results_csv(folder)
         _write_gallery(folder, dataset, value.phase)
     if failed:
@@ -71,14 +79,14 @@ def run_study(
     return folder
 
 
-def _run_missing(trials: list[Trial], study: str, folder: Path) -> list[str]:
+def _run_missing(trials: list[Trial], study: str, folder: Path, published: Path | None) -> list[str]:
     """Runs each trial that is not finished; the failed ones, each in a few words."""
     failed = []
     for number, trial in enumerate(trials, 1):
         budget = "all labels" if trial.labels_per_class is None else f"{trial.labels_per_class} labels a class"
         name = f"{trial.arm.name}, {budget}, seed {trial.seed}"
         try:
-            result = run_trial(trial, study, folder)
+            result = run_trial(trial, study, folder, published)
         except (StoreError, BusyError, DownloadError, WeightsError):
             raise  # the next trial would meet the same
         except HeadstartError as error:
@@ -98,6 +106,8 @@ def _run_missing(trials: list[Trial], study: str, folder: Path) -> list[str]:
 def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
     """What study.json holds: all that a report needs to know about the study itself."""
     value = dataclasses.asdict(study)
+    value["cells"] = [{"arm": cell.arm.name, "labels_per_class": cell.labels_per_class, "seeds": cell.seeds}
+                      for cell in cells_of(study)]  # fmt: skip
     value["dataset"] = {
         "name": dataset.name, "title": dataset.title, "source": dataset.source, "fingerprint": dataset.fingerprint,
         "class_names": list(dataset.train.class_names), "train_images": len(dataset.train), "test_images": len(dataset.test),
@@ -105,7 +115,8 @@ def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
     }  # fmt: skip
     value["command"] = command or f"headstart study {study.name}"
     value["models"] = describe_models((arm.model, arm.weights) for arm in study.arms)
-    value["recipes"] = {arm.recipe_name: told for arm in study.arms if (told := dict(provenance_of(arm.recipe_name)))}
+    names = {cell.arm.recipe_name for cell in cells_of(study)} | {arm.recipe_name for arm in study.arms}
+    value["recipes"] = {name: told for name in sorted(names) if (told := dict(provenance_of(name)))}
     return value
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from headstart import stats
 from headstart.examples import Trials, correct, newest
@@ -61,55 +60,82 @@ def decide(claims: Sequence[Claim], results: Trials, alpha: float = 0.05) -> lis
 def _ask(claim: Claim, trials: Trials) -> _Question:
     metric_spec(claim.metric)
     unknown = Finding(claim=claim, effect=None, interval=None, p_value=None, verdict="n/a", n=0, trials=())
+    budgets = [claim.labels_per_class]
+    if claim.gap_at is not None:
+        budgets.append(None if claim.gap_at == "all" else claim.gap_at)
+    found: list[Pairs] = []
+    images = None
+    for budget in budgets:
+        pairs = _pairs(claim, trials, budget)
+        if isinstance(pairs, str):
+            return _Question(finding=replace(unknown, note=pairs))
+        images = require_one_test_set([*pairs.a, *pairs.b])
+        found.append(pairs)
+    common = set.intersection(*(set(pairs.seeds) for pairs in found))
+    found = [pairs.at(common) for pairs in found]
+    keys = tuple(dict.fromkeys(key for pairs in found for key in pairs.keys))
+    if not common:
+        return _Question(finding=replace(unknown, note=f"no seed in common at {' and '.join(map(_budget, budgets))}"))
+    if "seconds" in claim.metric and different_machines(*found):
+        note = "measured on different machines, so their seconds do not compare"
+        return _Question(finding=replace(unknown, note=note, trials=keys))
+    return _measure(claim, found, images, replace(unknown, trials=keys, n=len(common)))
 
-    def silent(note: str, **known: Any) -> _Question:
-        return _Question(finding=replace(unknown, note=note, **known))
 
+def _budget(labels_per_class: int | None) -> str:
+    return "all labels" if labels_per_class is None else f"{labels_per_class} labels a class"
+
+
+def _pairs(claim: Claim, trials: Trials, labels_per_class: int | None) -> Pairs | str:
+    """The claim's two arms at a label budget, paired by seed, or why there are no pairs."""
     sides = {name: [item for item in trials if item[1].trial["arm"]["name"] == name
-                    and item[1].trial["labels_per_class"] == claim.labels_per_class] for name in (claim.a, claim.b)}
-    budget = "all labels" if claim.labels_per_class is None else f"{claim.labels_per_class} labels a class"
+                    and item[1].trial["labels_per_class"] == labels_per_class] for name in (claim.a, claim.b)}
+    budget = _budget(labels_per_class)
     for name, items in sides.items():
         if not items:
-            return silent(f"no finished trial of {name} at {budget}")
+            return f"no finished trial of {name} at {budget}"
     phases = set.intersection(*({result.trial["phase"] for _, result in items} for items in sides.values()))
     if not phases:
-        return silent(f"{claim.a} and {claim.b} have no phase in common at {budget}")
+        return f"{claim.a} and {claim.b} have no phase in common at {budget}"
     phase = "select" if "select" in phases else min(phases)
     side_a, side_b = ([item for item in sides[name] if item[1].trial["phase"] == phase] for name in (claim.a, claim.b))
-    images = require_one_test_set([*side_a, *side_b])
     pairs = pair_by_seed(side_a, side_b)
-    if not pairs.a:
-        return silent(f"{claim.a} and {claim.b} have no seed in common at {budget}")
-    if "seconds" in claim.metric and different_machines(pairs):
-        return silent("measured on different machines, so their seconds do not compare", trials=pairs.keys)
-    return _measure(claim, pairs, images, replace(unknown, trials=pairs.keys, n=len(pairs.a)))
+    return pairs if pairs.a else f"{claim.a} and {claim.b} have no seed in common at {budget}"
 
 
-def _measure(claim: Claim, pairs: Pairs, images: int | None, finding: Finding) -> _Question:
-    values, never = [], []
-    for side, items in (("a", pairs.a), ("b", pairs.b)):
-        own = [metric_value(result, claim.metric) for _, result in items]
-        if None in own and "@" in claim.metric:
-            never.append(side)
-            own = [end_value(result, claim.metric) if value is None else value
-                   for value, (_, result) in zip(own, items, strict=True)]
-        if None in own:
-            return _Question(finding=replace(finding, note=f"{getattr(claim, side)} has no {claim.metric}"))
-        values.append(tuple(float(value) for value in own if value is not None))
+def _measure(claim: Claim, found: list[Pairs], images: int | None, finding: Finding) -> _Question:
+    """found: the pairs at the claim's label budget, and at that of gap_at where there is one; the same seeds."""
+    values: list[tuple[float, ...]] = []
+    never: list[str] = []
+    for pairs in found:
+        for side, items in (("a", pairs.a), ("b", pairs.b)):
+            own = [metric_value(result, claim.metric) for _, result in items]
+            if None in own and "@" in claim.metric:
+                never.append(side)
+                own = [end_value(result, claim.metric) if value is None else value
+                       for value, (_, result) in zip(own, items, strict=True)]
+            if None in own:
+                return _Question(finding=replace(finding, note=f"{getattr(claim, side)} has no {claim.metric}"))
+            values.append(tuple(float(value) for value in own if value is not None))
+    if len(found) == 2:
+        if never:
+            return _Question(finding=replace(finding, note="some trials never reached the target: their gaps do not compare"))
+        first, second = (tuple(x - y for x, y in zip(values[i], values[i + 1], strict=True)) for i in (0, 2))
+        values = [first, second]
     resolution = 1.0 if claim.metric.startswith("epochs_to") else 0.0
     if claim.metric in _PER_TEST_IMAGE and images:
-        resolution = 1 / images
+        resolution = len(found) / images
     signed_margin = claim.margin if claim.direction == "higher" else -claim.margin
     difference = stats.paired_difference(values[0], values[1], margin=signed_margin, resolution=resolution)
     notes = [f"some trials of {getattr(claim, side)} never reached the target: their end counts, as a lower bound"
              for side in never]
-    if pairs.alone:
-        notes.append(f"{pairs.alone} is deterministic at all labels: its one trial is paired with each seed of the "
+    for alone in dict.fromkeys(pairs.alone for pairs in found if pairs.alone):
+        notes.append(f"{alone} is deterministic at all labels: its one trial is paired with each seed of the "
                      "other, and the interval is over the other's seeds")
     if difference.n == 1:
         notes.insert(0, "one pair, so no interval over seeds")
-        if claim.metric == "test_accuracy":
-            notes += _describe_pair(claim, pairs)
+        if claim.metric == "test_accuracy" and len(found) == 1:
+            notes += _describe_pair(claim, found[0])
     finding = replace(finding, effect=difference.effect, note="; ".join(notes))
     exact = difference.standard_deviation == 0
     if len(never) == 2:

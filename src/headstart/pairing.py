@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +82,18 @@ class Pairs:
         return tuple(dict.fromkeys(result.key for _, result in self.a + self.b))
 
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the pairs; those of the other arm where one stands in every pair."""
+        first, second = (tuple(_seed(item) for item in side) for side in (self.a, self.b))
+        return first if len(set(first)) == len(first) else second
+
+    def at(self, seeds: Collection[int]) -> Pairs:
+        """The pairs of these seeds alone."""
+        kept = [place for place, seed in enumerate(self.seeds) if seed in seeds]
+        return Pairs(a=tuple(self.a[i] for i in kept), b=tuple(self.b[i] for i in kept), alone=self.alone)
+
+
 def pair_by_seed(a: Trials, b: Trials) -> Pairs:
     """Pairs by seed, of trials that `newest` let through; at all labels a deterministic arm has one trial, which pairs
     with each seed of the other."""
@@ -127,7 +140,7 @@ def require_one_test_set(items: Trials) -> int | None:
     return next(iter(tests))[1] if tests else None
 
 
-def different_machines(pairs: Pairs) -> bool:
+def different_machines(*pairs: Pairs) -> bool:
     machines = {tuple(result.environment.get(name) for name in ("processor", "device", "threads"))
-                for _, result in pairs.a + pairs.b}
+                for each in pairs for _, result in each.a + each.b}
     return len(machines) > 1

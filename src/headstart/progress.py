@@ -68,8 +68,10 @@ class Track:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as people read a clock: "48 s", "3 min 05 s"."""
+    """A duration for people: "12 s", "3 min 05 s", "2 h 40 min"."""
     minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 

@@ -35,10 +35,14 @@ _LOOK_EVERY = {"cpu": 1, "cuda": 50}
 # Of the wall time, at most about this share goes into checkpoints: where an epoch is two steps, most ends are not written.
 _CHECKPOINT_SHARE = 0.05
 _TIMED_STEPS = 3  # steps timed to turn a duration in seconds into steps
+_UNITS = {"epoch": "epochs", "epochs": "epochs", "step": "steps", "steps": "steps", "second": "seconds", "s": "seconds",
+          "seconds": "seconds", "PFLOP": "PFLOP", "PFLOPs": "PFLOP"}  # fmt: skip
 
 
 class Batches(Protocol):
     """What the loop learns from: epochs of (input, labels) batches on the device."""
+
+    batch_size: int
 
     @property
     def steps_per_epoch(self) -> int: ...
@@ -65,30 +69,43 @@ class Training:
     steps: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What a trial has cost before training begins: frozen features, and a head found on them."""
+
+    seconds: float = 0.0
+    flops: int = 0
+
+
 def parse_duration(text: str) -> tuple[float, str]:
-    """(amount, unit) of "2.5 epochs", "300 steps" or "90 seconds". Raises: ConfigError."""
+    """(amount, unit) of "2.5 epochs", "300 steps", "90 seconds" or "0.36 PFLOP" (1e15 operations). Raises: ConfigError."""
     amount, _, unit = text.strip().partition(" ")
-    unit = {"epoch": "epochs", "step": "steps", "second": "seconds", "s": "seconds"}.get(unit.strip(), unit.strip())
+    unit = _UNITS.get(unit.strip(), unit.strip())
     try:
         value = float(amount)
     except ValueError:
         value = math.nan
-    if unit not in ("epochs", "steps", "seconds") or not 0 < value < math.inf:
-        raise ConfigError(f'duration {text!r} is not like "2.5 epochs", "300 steps" or "90 seconds"')
+    if unit not in _UNITS.values() or not 0 < value < math.inf:
+        raise ConfigError(f'duration {text!r} is not like "2.5 epochs", "300 steps", "90 seconds" or "0.36 PFLOP"')
     return value, unit
 
 
-def resolve_steps(duration: str, steps_per_epoch: int, seconds_per_step: Callable[[], float]) -> int:
+def resolve_steps(duration: str, steps_per_epoch: int, seconds_per_step: Callable[[], float], flops_per_step: float = math.nan,
+                  spent: Spent | None = None) -> int:  # fmt: skip
     """Training steps of a duration, at least one; the only place where durations are converted.
 
     "3 epochs, at least 300 steps" is the longer of the two: an epoch of a small label budget has few steps.
-    seconds_per_step is asked (it times a few steps) only where the duration is in seconds."""
+    seconds_per_step is asked (it times a few steps) only where the duration is in seconds. A duration in seconds or PFLOP
+    is the whole trial's: what was `spent` before training is taken off it."""
     duration, _, least = duration.partition(", at least ")
     if least:
-        return max(resolve_steps(part, steps_per_epoch, seconds_per_step) for part in (duration, least))
+        return max(resolve_steps(part, steps_per_epoch, seconds_per_step, flops_per_step, spent) for part in (duration, least))
     amount, unit = parse_duration(duration)
+    before = spent or Spent()
     if unit == "seconds":
-        amount /= seconds_per_step()
+        amount = (amount - before.seconds) / seconds_per_step()
+    if unit == "PFLOP":
+        amount = (amount * 1e15 - before.flops) / flops_per_step
     if unit == "epochs":
         amount *= steps_per_epoch
     return max(1, math.ceil(amount - 1e-9))
@@ -104,12 +121,14 @@ def train(
     precision: str,
     checkpoint: Path | None = None,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    spent: Spent | None = None,
     what: str = "training",
 ) -> Training:
     """Trains `model` in place and returns it (its averaged weights where the recipe asks for them) with its history.
 
     prepare: batch input -> network input, on the device. evaluate: metrics after each epoch, e.g. val_accuracy.
     checkpoint: file written after epochs (the first, then as often as is cheap) and resumed from where it exists.
+    spent: before this, see resolve_steps.
     Raises: DivergedError where the loss is not finite."""
     model.to(device)
     model.train()
@@ -124,10 +143,12 @@ def train(
         total_steps, flops_per_example = state["total_steps"], state["flops_per_example"]
         progress.say(f"{what}: resuming after epoch {len(done.history)} ({done.steps} of {total_steps} steps)")
     else:
-        flops_per_example = _count_step_flops(model, batches, recipe, prepare, device, precision)
+        flops_per_example = count_flops_per_example(model, batches, recipe, prepare, device, precision)
         total_steps = resolve_steps(
-            recipe.duration, batches.steps_per_epoch, lambda: _time_steps(model, batches, recipe, prepare, device, precision)
-        )
+            recipe.duration, batches.steps_per_epoch,
+            lambda: seconds_per_step(model, batches, recipe, prepare, device, precision),
+            flops_per_example * batches.batch_size, spent,
+        )  # fmt: skip
     due = 0.0  # when the next checkpoint may be written
     with progress.track(what, total_steps, "steps") as bar:
         bar.done = float(done.steps)
@@ -221,8 +242,8 @@ def _scratch_copy(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model)
 
 
-def _count_step_flops(model: nn.Module, batches: Batches, recipe: TrainingRecipe, prepare: Callable[[Tensor], Tensor],
-                      device: torch.device, precision: str) -> float:  # fmt: skip
+def count_flops_per_example(model: nn.Module, batches: Batches, recipe: TrainingRecipe, prepare: Callable[[Tensor], Tensor],
+                            device: torch.device, precision: str) -> float:  # fmt: skip
     """Operations per example of one full step, optimiser included, counted on a copy: the model is left as it was."""
     copy = _scratch_copy(model)
     optimizers = build_optimizers(copy, recipe)
@@ -231,8 +252,8 @@ def _count_step_flops(model: nn.Module, batches: Batches, recipe: TrainingRecipe
     return flops / len(labels)
 
 
-def _time_steps(model: nn.Module, batches: Batches, recipe: TrainingRecipe, prepare: Callable[[Tensor], Tensor],
-                device: torch.device, precision: str) -> float:  # fmt: skip
+def seconds_per_step(model: nn.Module, batches: Batches, recipe: TrainingRecipe, prepare: Callable[[Tensor], Tensor],
+                     device: torch.device, precision: str) -> float:  # fmt: skip
     """Seconds a step, the median of a few on a copy after one to warm up."""
     copy = _scratch_copy(model)
     optimizers = build_optimizers(copy, recipe)

@@ -22,8 +22,11 @@ from headstart.methods.frozen import RANDOM_START_SEED
 from headstart.models import preprocessing_of
 from headstart.models.weights import random_start_hash, weights_hash
 from headstart.precision import default_device
+from headstart.published import adopt
 from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
 
+# Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not a new one.
+_ADDED_FIELDS = {"activation": "relu", "norm_momentum": 0.4}
 SAMPLE_IMAGES = 5000  # training images on which training accuracy is read, as many as validation has
 
 
@@ -40,6 +43,9 @@ def resolve(trial: Trial, dataset: Dataset) -> dict[str, Any]:
     value["arm"]["recipe_type"] = type(arm.recipe).__name__
     for for_people in ("label", "name", "recipe_name"):  # a new name is not a new trial
         value["arm"].pop(for_people)
+    for name, before in _ADDED_FIELDS.items():
+        if value["arm"]["recipe"].get(name) == before:
+            value["arm"]["recipe"].pop(name)
     return value
 
 
@@ -56,15 +62,15 @@ def trial_key(resolved: dict[str, Any]) -> str:
     return store.digest(resolved)
 
 
-def run_trial(trial: Trial, study: str, study_folder: Path) -> Result:
-    """Runs a trial into its folder, or returns the finished one that is there.
+def run_trial(trial: Trial, study: str, study_folder: Path, published: Path | None = None) -> Result:
+    """Runs a trial into its folder, or returns the finished one that is there or among the published ones.
 
     Resumes from the folder's checkpoint. Reads the test set once, at the end."""
     dataset = load_dataset(trial.arm.dataset)
     resolved = resolve(trial, dataset)
     key = trial_key(resolved)
     folder = study_folder / key
-    if store.is_finished(folder):
+    if store.is_finished(folder) or (published is not None and adopt(published, key, folder)):
         return store.read_result(folder)
     with store.lock(folder / "lock", f"the run folder {folder}"):
         return _run(trial, dataset, resolved, key, folder, study)

@@ -29,6 +29,7 @@ from headstart.allocator import keep_freed_memory
 from headstart.data import load_dataset
 from headstart.data.splits import Ids, label_subset
 from headstart.errors import ConfigError, unknown_name
+from headstart.launch import cells_of
 from headstart.methods import METHODS, Context
 from headstart.methods.selection import MINIMUM_FOR_SELECTION, selection_splits
 from headstart.models import load_model
@@ -83,7 +84,7 @@ def tune(
     Raises: ConfigError for what makes no sense, before anything is computed; BusyError; StoreError; the errors of a trial."""
     value = load_study(study, changes)[0] if isinstance(study, str) else study
     proxy = proxy or Proxy()
-    chosen = _arms(value, arms)
+    chosen = _arms(value, arms, labels_per_class)
     _check(proxy, labels_per_class, tries, pixels)
     folder = Path(out) if out is not None else Path("runs") / value.name
     dataset = without_test(load_dataset(value.dataset))
@@ -103,12 +104,14 @@ def without_test(dataset: Dataset) -> Dataset:
     return dataclasses.replace(dataset, test=empty)
 
 
-def _arms(study: Study, names: Sequence[str]) -> list[Arm]:
-    arms = {arm.name: arm for arm in study.arms}
+def _arms(study: Study, names: Sequence[str], labels_per_class: int | None) -> list[Arm]:
+    """The named arms, or all that the study has at that label budget, each with its recipe there."""
+    there = {cell.arm.name: cell.arm for cell in cells_of(study) if cell.labels_per_class == labels_per_class}
+    arms = {arm.name: there.get(arm.name, arm) for arm in study.arms}
     for name in names:
         if name not in arms:
             raise unknown_name(f"arm of study {study.name}", name, arms)
-    return [arms[name] for name in dict.fromkeys(names or arms)]
+    return [arms[name] for name in dict.fromkeys(names or there or arms)]
 
 
 def _check(proxy: Proxy, labels_per_class: int | None, tries: int, pixels: Sequence[int]) -> None:

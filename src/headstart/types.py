@@ -98,7 +98,10 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A sentence that a study can support or refute: arm `a` beats arm `b` on `metric` by more than `margin`."""
+    """A sentence that a study can support or refute: arm `a` beats arm `b` on `metric` by more than `margin`.
+
+    gap_at: another label budget (or "all"): the claim is then that the difference a - b at labels_per_class beats the
+    difference a - b there."""
 
     sentence: str
     a: str
@@ -107,11 +110,23 @@ class Claim:
     direction: Literal["higher", "lower"] = "higher"
     margin: float = 0.0  # in the metric's own unit
     labels_per_class: int | None = None
+    gap_at: int | Literal["all"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The trials of a study that differ in nothing but the seed. `arm` has the recipe of this label budget."""
+
+    arm: Arm
+    labels_per_class: int | None
+    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Arms x label budgets x seeds, read from a TOML file."""
+    """Arms x label budgets x seeds, read from a TOML file.
+
+    cells: which of them are run, where not every arm is at every budget with every seed and one recipe; empty: all."""
 
     name: str
     title: str
@@ -124,6 +139,7 @@ class Study:
     precision: str = "auto"
     feature_precision: str = "auto"
     claims: tuple[Claim, ...] = ()
+    cells: tuple[Cell, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from headstart.methods.base import Context, Outcome
 from headstart.methods.frozen import training_features
 from headstart.methods.linear_probe import select_l2, solver_options
 from headstart.recipes import LPFTRecipe
+from headstart.training import Spent
 
 
 def run(context: Context) -> Outcome:
@@ -30,9 +31,10 @@ def run(context: Context) -> Outcome:
     with context.watch.phase("prepare"):
         model = start_from(context, fit)
         network.set_policy(model, recipe)
-    outcome = network.read_network(context, network.train_on_images(context, model, recipe))
     head_flops = found.flops + sum(part.flops for part in (*spent, fit))
-    network.shift_history(outcome.history, found.seconds + context.watch.seconds["select"], head_flops)
+    before = Spent(seconds=found.seconds + context.watch.seconds["select"], flops=head_flops)
+    outcome = network.read_network(context, network.train_on_images(context, model, recipe, before))
+    network.shift_history(outcome.history, before.seconds, before.flops)
     return dataclasses.replace(
         outcome, flops=outcome.flops + head_flops, cached_seconds=found.seconds if found.was_cached else 0.0,
         selected={"l2": l2, "validation_accuracy_by_l2": table, "converged": fit.converged},

@@ -17,14 +17,16 @@ from headstart.models import load_model, model_spec
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
 from headstart.seeding import seed_for
-from headstart.training import Training, train
+from headstart.training import Spent, Training, train
 from headstart.types import Predictions
 
 
 def build_network(context: Context) -> nn.Module:
     """The arm's network with its weights and a head for the trial's classes; random parts are this trial's own."""
     arm = context.trial.arm
-    options = {"widths": arm.recipe.widths} if isinstance(arm.recipe, CNNRecipe) else {}
+    options: dict[str, Any] = {}
+    if isinstance(recipe := arm.recipe, CNNRecipe):
+        options = {"widths": recipe.widths, "activation": recipe.activation, "norm_momentum": recipe.norm_momentum}
     return load_model(
         arm.model, arm.weights, num_classes=context.num_classes, seed=seed_for(context.trial.seed, "weights"),
         image_pixels=arm.input_pixels or (context.dataset.train.images.shape[1] if arm.model == "cnn" else None), **options,
@@ -62,16 +64,24 @@ def set_policy(model: nn.Module, recipe: TrainingRecipe, trainable_from: str = "
         raise ConfigError(f"recipe field 'trainable_from': {error}") from error
 
 
-def train_on_images(context: Context, model: nn.Module, recipe: TrainingRecipe) -> Training:
-    """Trains on the trial's images, augmented in their own size, then resized on the device; validates after each epoch."""
-    trial, device, train_set = context.trial, context.device, context.dataset.train
-    with context.watch.phase("prepare"):
-        images = torch.from_numpy(np.ascontiguousarray(train_set.images[context.train_ids])).to(device)
-        labels = torch.from_numpy(train_set.labels[context.train_ids]).to(device)
-    batches = ImageBatches(
-        images, labels, batch_size=recipe.batch_size, seed=trial.seed, flip=recipe.flip,
+def image_batches(context: Context, recipe: TrainingRecipe) -> ImageBatches:
+    """The trial's training images on the device, to be augmented in their own size."""
+    train_set = context.dataset.train
+    images = torch.from_numpy(np.ascontiguousarray(train_set.images[context.train_ids])).to(context.device)
+    labels = torch.from_numpy(train_set.labels[context.train_ids]).to(context.device)
+    return ImageBatches(
+        images, labels, batch_size=recipe.batch_size, seed=context.trial.seed, flip=recipe.flip,
         translate_pixels=recipe.translate_pixels,
     )  # fmt: skip
+
+
+def train_on_images(context: Context, model: nn.Module, recipe: TrainingRecipe, spent: Spent | None = None) -> Training:
+    """Trains on the trial's images, augmented in their own size, then resized on the device; validates after each epoch.
+
+    spent: before this, by the same trial."""
+    trial, device, train_set = context.trial, context.device, context.dataset.train
+    with context.watch.phase("prepare"):
+        batches = image_batches(context, recipe)
     val_images, val_labels = train_set.images[context.val_ids], train_set.labels[context.val_ids]
 
     def prepare(batch: Tensor) -> Tensor:
@@ -85,7 +95,7 @@ def train_on_images(context: Context, model: nn.Module, recipe: TrainingRecipe) 
     done = train(
         model, batches, recipe, prepare=prepare, device=device, precision=trial.precision,
         checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if context.watches_validation else None,
-        what=context.what,
+        spent=spent, what=context.what,
     )  # fmt: skip
     context.watch.carry("train", done.seconds)
     context.watch.carry("validate", done.watch_seconds)
@@ -113,7 +123,7 @@ def _architecture(context: Context) -> dict[str, Any]:
     arm = context.trial.arm
     found: dict[str, Any] = {"model": arm.model, "num_classes": context.num_classes, "input_pixels": arm.input_pixels}
     if isinstance(arm.recipe, CNNRecipe):
-        found |= {"widths": list(arm.recipe.widths), "image_pixels": int(context.dataset.train.images.shape[1])}
+        found |= {"widths": list(arm.recipe.widths), "activation": arm.recipe.activation, "image_pixels": int(context.dataset.train.images.shape[1])}
     return found
 
 

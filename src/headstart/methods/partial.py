@@ -24,7 +24,7 @@ from headstart.methods.base import Context, Outcome
 from headstart.models.resnet import ResNet
 from headstart.recipes import PartialRecipe
 from headstart.store import cache_folder, require_space
-from headstart.training import train
+from headstart.training import Spent, train
 from headstart.types import Predictions
 
 _BATCH = 250  # rows of activations evaluated at a time: 33 MB at the usual cut of ResNet-50 at 128 px
@@ -89,15 +89,15 @@ def run(context: Context) -> Outcome:
         return {"val_accuracy": metrics.accuracy(found_logits, labels[context.val_ids]),
                 "val_nll": metrics.negative_log_likelihood(found_logits, labels[context.val_ids])}  # fmt: skip
 
+    before = Spent(seconds=sum(part.seconds for part in found.all), flops=sum(part.flops for part in found.all))
     done = train(
         tail, batches, recipe, prepare=lambda x: network_input(x, context), device=device, precision=trial.precision,
         checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if context.watches_validation else None,
-        what=context.what,
+        spent=before, what=context.what,
     )  # fmt: skip
     context.watch.carry("train", done.seconds)
     context.watch.carry("validate", done.watch_seconds)
-    frozen_flops = sum(part.flops for part in found.all)
-    network.shift_history(done.history, sum(part.seconds for part in found.all), frozen_flops)
+    network.shift_history(done.history, before.seconds, before.flops)
     with context.watch.phase("evaluate"):
         parts = {name: Predictions(logits=logits(done.model, found.plain, found.rows(ids)), labels=labels[ids], example_ids=ids)
                  for name, ids in (("train", context.sample_ids), ("val", context.val_ids)) if len(ids)}  # fmt: skip
@@ -107,7 +107,7 @@ def run(context: Context) -> Outcome:
             parts["test"] = Predictions(logits=plain, labels=context.dataset.test.labels, example_ids=test_ids,
                                         flip_logits=(plain + turned) * np.float32(0.5))  # fmt: skip
     return Outcome(
-        predictions=parts, history=done.history, examples=done.examples, flops=done.flops + frozen_flops,
+        predictions=parts, history=done.history, examples=done.examples, flops=done.flops + before.flops,
         state={name.removeprefix("network."): value for name, value in done.model.state_dict().items()},
         architecture={"model": trial.arm.model, "weights": trial.arm.weights, "num_classes": context.num_classes,
                       "input_pixels": trial.arm.input_pixels, "trained": recipe.trainable_from},

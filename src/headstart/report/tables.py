@@ -173,10 +173,12 @@ def _claim_row(view: StudyView, finding: Finding) -> ClaimRow:
 
     unit = "points" if spec.unit == "fraction" else spec.unit
     a, b = (view.styles[name].label if name in view.styles else name for name in (claim.a, claim.b))
+    gap = "" if claim.gap_at is None else (
+        f", compared with the same difference with {words.budget(None if claim.gap_at == 'all' else claim.gap_at)}")
     beyond = f" by more than {shown(claim.margin).lstrip('+')} {unit}" if claim.margin else ""
     return ClaimRow(
         sentence=claim.sentence, verdict=finding.verdict,
-        measured=f"{spec.title}, {words.budget(claim.labels_per_class)}: {a} less {b}, expected {claim.direction}{beyond}",
+        measured=f"{spec.title}, {words.budget(claim.labels_per_class)}: {a} less {b}{gap}, expected {claim.direction}{beyond}",
         effect=words.NONE if finding.effect is None else f"{shown(finding.effect)}\u202f{unit}",
         interval=words.NONE if finding.interval is None else f"{shown(finding.interval[0])} to {shown(finding.interval[1])}",
         p_value=words.NONE if finding.p_value is None else f"{finding.p_value:.2g}", n=finding.n, note=finding.note,

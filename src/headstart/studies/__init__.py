@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +17,24 @@ from headstart.methods import METHODS, check_arm
 from headstart.models import model_spec
 from headstart.precision import FEATURE_PRECISIONS, PRECISIONS
 from headstart.recipes import recipe_named, with_changes
-from headstart.types import Arm, Claim, Phase, Study
+from headstart.types import Arm, Cell, Claim, Phase, Study
 
 _FOLDER = Path(__file__).parent
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+_Budget = int | Literal["all"]
+
+
+class _AtFile(_Strict):
+    """What an arm does otherwise at one label budget."""
+
+    labels_per_class: _Budget
+    recipe: str | None = None
+    recipe_changes: dict[str, Any] = {}
 
 
 class _ArmFile(_Strict):
@@ -34,6 +46,15 @@ class _ArmFile(_Strict):
     recipe: str | None = None
     recipe_changes: dict[str, Any] = {}
     input_pixels: int | None = None
+    labels_per_class: list[_Budget] | None = None  # left out: the study's
+    at: list[_AtFile] = []
+
+
+class _SeedsFile(_Strict):
+    """Other seeds than the study's at one label budget."""
+
+    labels_per_class: _Budget
+    seeds: list[int]
 
 
 class _ClaimFile(_Strict):
@@ -43,7 +64,8 @@ class _ClaimFile(_Strict):
     metric: str
     direction: Literal["higher", "lower"] = "higher"
     margin: float = 0.0
-    labels_per_class: int | Literal["all"] = "all"
+    labels_per_class: _Budget = "all"
+    gap_at: _Budget | None = None
 
 
 class _StudyFile(_Strict):
@@ -52,7 +74,8 @@ class _StudyFile(_Strict):
     question: str = ""
     dataset: str
     seeds: list[int] = [0]
-    labels_per_class: list[int | Literal["all"]] = ["all"]
+    seeds_at: list[_SeedsFile] = []
+    labels_per_class: list[_Budget] = ["all"]
     phase: Phase = "select"
     precision: str = "auto"
     feature_precision: str = "auto"
@@ -83,6 +106,7 @@ def load_study(name_or_path: str, changes: dict[str, str] | None = None, seeds: 
         _set(value, key, typed)
     if seeds is not None:
         value["seeds"] = list(range(seeds))
+        value.pop("seeds_at", None)
         if seeds < 1:
             raise ConfigError(f"--seeds must be at least 1, got {seeds}")
     try:
@@ -137,13 +161,16 @@ def _explain(error: ValidationError, path: Path, text: str) -> str:
     key = ".".join(str(step) for step in place)
     where = f"{path}, line {_line(text, place)}" if _line(text, place) else str(path)
     if first["type"] == "extra_forbidden":
-        tables: dict[str, type[_Strict]] = {"arms": _ArmFile, "claims": _ClaimFile}
+        tables: dict[str, type[_Strict]] = {"arms": _ArmFile, "claims": _ClaimFile, "seeds_at": _SeedsFile}
         fields = tables.get(str(place[0]), _StudyFile) if len(place) > 1 else _StudyFile
+        if "at" in place[1:-1]:
+            fields = _AtFile
         return f"{where}: {unknown_name('key', str(place[-1]), fields.model_fields)}"
     if first["type"] == "missing":
         return f"{where}: key {key!r} is missing; add it"
-    if first["type"] == "literal_error" or "labels_per_class" in key:
-        expected = "whole numbers or \"all\"" if "labels_per_class" in key else first["ctx"]["expected"]
+    is_budget = "labels_per_class" in key or "gap_at" in key
+    if first["type"] == "literal_error" or is_budget:
+        expected = "whole numbers or \"all\"" if is_budget else first["ctx"]["expected"]
         return f"{where}: key {key!r} expects {expected}, got {first['input']!r}"
     return f"{where}: key {key!r} expects {_EXPECTED.get(first['type'], first['msg'])}, got {first['input']!r}"
 
@@ -170,10 +197,12 @@ def _study(file: _StudyFile, where: str) -> Study:
         raise unknown_name("dataset", file.dataset, DATASETS)
     if not file.arms:
         raise ConfigError(f"{where}: a study needs at least one [[arms]] table")
-    if not file.seeds or len(set(file.seeds)) != len(file.seeds) or min(file.seeds) < 0:
-        raise ConfigError(f"{where}: seeds must be different whole numbers from 0 up, at least one; got {file.seeds}")
-    if any(isinstance(n, int) and n < 1 for n in file.labels_per_class) or not file.labels_per_class:
-        raise ConfigError(f"{where}: labels_per_class must be at least 1 or \"all\"; got {file.labels_per_class}")
+    for seeds in (file.seeds, *(entry.seeds for entry in file.seeds_at)):
+        if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+            raise ConfigError(f"{where}: seeds must be different whole numbers from 0 up, at least one; got {seeds}")
+    for budgets in (file.labels_per_class, *(arm.labels_per_class for arm in file.arms if arm.labels_per_class is not None)):
+        if any(isinstance(n, int) and n < 1 for n in budgets) or not budgets or len(set(budgets)) != len(budgets):
+            raise ConfigError(f"{where}: labels_per_class must be different numbers from 1 up or \"all\"; got {budgets}")
     for name, given, choices in (("precision", file.precision, PRECISIONS),
                                  ("feature_precision", file.feature_precision, FEATURE_PRECISIONS)):
         if given not in choices:
@@ -186,8 +215,34 @@ def _study(file: _StudyFile, where: str) -> Study:
         name=file.name, title=file.title or file.name, question=file.question, dataset=file.dataset, arms=arms,
         labels_per_class=tuple(_budget(n) for n in file.labels_per_class), seeds=tuple(file.seeds), phase=file.phase,
         precision=file.precision, feature_precision=file.feature_precision,
-        claims=tuple(_claim(claim, names, where) for claim in file.claims),
+        claims=tuple(_claim(claim, names, where) for claim in file.claims), cells=tuple(_cells(file, arms, where)),
     )  # fmt: skip
+
+
+def _cells(file: _StudyFile, arms: tuple[Arm, ...], where: str) -> Iterator[Cell]:
+    """Every arm at each of its label budgets, with that budget's recipe and seeds."""
+    own_seeds = {entry.labels_per_class: tuple(entry.seeds) for entry in file.seeds_at}
+    _require_known(own_seeds, file.labels_per_class, f"{where}: [[seeds_at]]")
+    for arm, written in zip(arms, file.arms, strict=True):
+        budgets = written.labels_per_class or file.labels_per_class
+        _require_known(budgets, file.labels_per_class, f"{where}: arm {arm.name!r}")
+        changed = {entry.labels_per_class: entry for entry in written.at}
+        _require_known(changed, budgets, f"{where}: arm {arm.name!r}, [[arms.at]]")
+        for budget in budgets:
+            here = arm
+            if budget in changed:
+                entry = changed[budget]
+                again = written.model_copy(update={
+                    "recipe": entry.recipe or written.recipe,
+                    "recipe_changes": entry.recipe_changes if entry.recipe else written.recipe_changes | entry.recipe_changes})
+                here = _arm(again, file.dataset, f"{where}: {budget} labels a class")
+            yield Cell(arm=here, labels_per_class=_budget(budget), seeds=own_seeds.get(budget, tuple(file.seeds)))
+
+
+def _require_known(budgets: Iterable[int | str], known: Sequence[int | str], where: str) -> None:
+    for budget in budgets:
+        if budget not in known:
+            raise ConfigError(f"{where}: {budget!r} is not among the label budgets {list(known)}; add it there, or leave it out")
 
 
 def _budget(given: int | str) -> int | None:

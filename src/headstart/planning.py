@@ -1,0 +1,271 @@
+"""What a study would run and about how long that takes on this machine, from short measurements: nothing is trained.
+
+A finished trial's own seconds stand for the others of its arm and label budget. Where there is none, a few training steps,
+batches of frozen layers and passes of the head's solver are timed on the arm's own network and multiplied up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import nn
+
+from headstart import features, progress, store
+from headstart.allocator import keep_freed_memory
+from headstart.data import load_dataset
+from headstart.data.batches import ActivationBatches
+from headstart.launch import trials_of
+from headstart.logistic import fit_path
+from headstart.methods import METHODS, network, partial
+from headstart.methods.base import Context
+from headstart.methods.selection import selection_splits
+from headstart.models import load_model
+from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.precision import default_device
+from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe
+from headstart.studies import load_study
+from headstart.training import Batches, count_flops_per_example, resolve_steps, seconds_per_step
+from headstart.trial import SAMPLE_IMAGES, make_context, resolve, trial_key
+from headstart.types import Arm, Dataset, ImageSet, Trial
+
+_TIMED_BATCHES = 3  # of features, after one to warm up
+_TIMED_ROWS = 2000  # of the head's solver
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """The trials of an arm at a label budget: how many, how many are finished, seconds of one that is not (features apart)."""
+
+    arm: str
+    labels_per_class: int | None
+    trials: int
+    finished: int
+    seconds: float
+    measured: bool  # from a finished trial, not from short timings
+
+    @property
+    def seconds_left(self) -> float:
+        return (self.trials - self.finished) * self.seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedFeatures:
+    """Frozen layers that some trial needs: what they are, seconds and bytes that are still missing of them."""
+
+    what: str
+    seconds: float
+    missing_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlan:
+    """What is left to do. Seconds are wall seconds on this machine."""
+
+    study: str
+    rows: tuple[Planned, ...]
+    features: tuple[PlannedFeatures, ...]
+
+    @property
+    def seconds_left(self) -> float:
+        return sum(row.seconds_left for row in self.rows) + sum(part.seconds for part in self.features)
+
+
+def plan_study(
+    study: str, out: str | Path | None = None, *, changes: dict[str, str] | None = None, seeds: int | None = None,
+    published: str | Path | None = None,
+) -> StudyPlan:  # fmt: skip
+    """The plan of a study; arguments as launch.run_study. Reads dataset and weights (fetched where missing), trains nothing."""
+    value, _ = load_study(study, changes, seeds)
+    folders = [Path(out) if out is not None else Path("runs") / value.name, *([Path(published)] if published else [])]
+    keep_freed_memory()
+    dataset, device = load_dataset(value.dataset), default_device()
+    groups: dict[tuple[str, int | None], list[Trial]] = {}
+    for trial in trials_of(value):
+        groups.setdefault((trial.arm.name, trial.labels_per_class), []).append(trial)
+    rows, needed = [], _FeatureNeeds(dataset, device)
+    with tempfile.TemporaryDirectory(prefix="headstart-plan-") as scratch:
+        timings = _Timings(dataset, device, Path(scratch))
+        for number, ((_, budget), trials) in enumerate(groups.items(), 1):
+            progress.say(f"planning {number} of {len(groups)}: {trials[0].arm.label}, {budget or 'all'} labels")
+            keys = [trial_key(resolve(trial, dataset)) for trial in trials]
+            done = [folder / key for key in keys for folder in folders if store.is_finished(folder / key)][: len(keys)]
+            missing = [trial for trial, key in zip(trials, keys, strict=True)
+                       if not any(store.is_finished(folder / key) for folder in folders)]  # fmt: skip
+            spent = [sum(seconds for phase, seconds in store.read_result(folder).cost.seconds.items() if phase != "features")
+                     for folder in done]  # fmt: skip
+            seconds = float(np.mean(spent)) if spent else timings.trial(missing[0])
+            rows.append(Planned(arm=trials[0].arm.label, labels_per_class=budget, trials=len(trials), seconds=seconds,
+                                finished=len(trials) - len(missing), measured=bool(spent)))  # fmt: skip
+            for trial in missing:
+                needed.add(trial)
+        return StudyPlan(study=value.name, rows=tuple(rows), features=tuple(needed.planned(timings)))
+
+
+class _Timings:
+    """Short measurements, each made once."""
+
+    def __init__(self, dataset: Dataset, device: torch.device, scratch: Path) -> None:
+        self.dataset, self.device, self.scratch = dataset, device, scratch
+        self._known: dict[Any, Any] = {}
+
+    def trial(self, trial: Trial) -> float:
+        """Seconds of a trial without its frozen features."""
+        recipe = trial.arm.recipe
+        context = make_context(trial, self.dataset, "planned", self.scratch, self.device)
+        seconds = 0.0
+        if isinstance(recipe, LogisticRecipe):
+            fits = len(selection_splits(context)) * len(recipe.l2_values) + 1
+            width = load_model(trial.arm.model, "none", image_pixels=trial.arm.input_pixels).feature_dim
+            seconds += fits * len(context.train_ids) / _TIMED_ROWS * self._head_seconds(int(width), context.num_classes)
+        if isinstance(recipe, TrainingRecipe):
+            seconds += self._training(context, recipe)
+        return seconds
+
+    def _training(self, context: Context, recipe: TrainingRecipe) -> float:
+        count = len(context.train_ids)
+        batch = min(recipe.batch_size, count)
+        arm = context.trial.arm
+        key = (arm.model, arm.input_pixels, type(recipe), getattr(recipe, "trainable_from", ""), batch, context.trial.precision)
+        if key not in self._known:
+            self._known[key] = _step(context, recipe)
+        step, flops = self._known[key]
+        steps_per_epoch = -(-count // batch)
+        steps = resolve_steps(recipe.duration, steps_per_epoch, lambda: step, flops)
+        # A forward pass is about a third of a step. Both views of the test images and the training sample are read, validation
+        # after every epoch.
+        read = 2 * len(self.dataset.test) + min(count, SAMPLE_IMAGES) + len(context.val_ids) * (steps / steps_per_epoch + 1)
+        return steps * step + read * step / batch / 3
+
+    def _head_seconds(self, width: int, classes: int) -> float:
+        if ("head", width) not in self._known:
+            rng = np.random.default_rng(0)
+            values = rng.standard_normal((_TIMED_ROWS, width)).astype(np.float16)
+            labels = np.arange(_TIMED_ROWS, dtype=np.int64) % classes
+            start = time.perf_counter()
+            list(fit_path(values, labels, l2_values=[0.03, 0.01], num_classes=classes))
+            self._known["head", width] = (time.perf_counter() - start) / 2
+        return self._known["head", width]
+
+    def features(self, trial: Trial, cut: str) -> float:
+        """Seconds an image of an arm's frozen layers up to a cut."""
+        arm = trial.arm
+        precision = trial.feature_precision if cut == "pool" else trial.precision
+        key = ("features", arm.model, arm.weights, arm.input_pixels, cut, precision)
+        if key not in self._known:
+            model = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
+            self._known[key] = features.seconds_per_image(
+                model, self.dataset.train, precision=precision, device=self.device, cut=cut, batches=_TIMED_BATCHES,
+                weights_hash=resolve(trial, self.dataset)["weights_hash"])  # fmt: skip
+        return self._known[key]
+
+
+def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
+    """Seconds and operations of a training step of the trial; a cached cut's activations are random numbers."""
+    trial, device = context.trial, context.device
+    ids = context.train_ids[: recipe.batch_size]
+    model: nn.Module
+    if isinstance(recipe, PartialRecipe):
+        network_, cut = partial.build(context)
+        shape, _ = features.outline(network_, context.dataset.train, cut)
+        values = np.random.default_rng(0).random((len(ids), *shape), dtype=np.float32).astype(np.float16)
+        labels = torch.from_numpy(context.dataset.train.labels[ids]).to(device)
+        batches: Batches = ActivationBatches(values, values, labels, rows=np.arange(len(ids)), batch_size=len(ids), seed=0)
+        model = partial.Tail(network_, cut)
+
+        def prepare(x: torch.Tensor) -> torch.Tensor:
+            return partial.network_input(x, context)
+    else:
+        model = network.build_network(context)
+        network.set_policy(model, recipe)
+        batches = network.image_batches(dataclasses.replace(context, train_ids=ids), recipe)
+
+        def prepare(x: torch.Tensor) -> torch.Tensor:
+            return preprocess(x, preprocessing_carried_by(model), device=device)
+
+    options = (model.to(device).train(), batches, recipe, prepare, device, trial.precision)
+    return seconds_per_step(*options), count_flops_per_example(*options) * len(ids)
+
+
+class _FeatureNeeds:
+    """Which sets of frozen features the missing trials need, each counted once."""
+
+    def __init__(self, dataset: Dataset, device: torch.device) -> None:
+        self.dataset, self.device = dataset, device
+        self._parts: dict[str, tuple[Trial, str, ImageSet, int, int]] = {}
+        self._models: dict[Arm, nn.Module] = {}
+        self._cuts: dict[Arm, str] = {}
+
+    def add(self, trial: Trial) -> None:
+        recipe = trial.arm.recipe
+        if isinstance(recipe, PartialRecipe):
+            context = make_context(trial, self.dataset, "planned", Path("."), self.device)
+            cut = self._cuts[trial.arm] = self._cuts.get(trial.arm) or partial.build(context)[1]
+            ids = np.union1d(context.train_ids, context.val_ids)
+            chosen = None if len(ids) == len(self.dataset.train) else ids
+            for mirrored in (False, True):
+                self._note(trial, cut, self.dataset.train, chosen, mirrored)
+                self._note(trial, cut, self.dataset.test, None, mirrored)
+        elif METHODS[trial.arm.method].deterministic or isinstance(recipe, LogisticRecipe):  # a frozen backbone, or LP-FT's start
+            self._note(trial, "pool", self.dataset.train, None, False)
+            if METHODS[trial.arm.method].deterministic:
+                self._note(trial, "pool", self.dataset.test, None, False)
+                self._note(trial, "pool", self.dataset.test, None, True)
+
+    def _note(self, trial: Trial, cut: str, images: ImageSet, ids: Any, mirrored: bool) -> None:
+        arm = trial.arm
+        if arm not in self._models:
+            self._models[arm] = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
+        model = self._models[arm]
+        options: dict[str, Any] = {
+            "weights_hash": resolve(trial, self.dataset)["weights_hash"], "mirrored": mirrored, "cut": cut, "ids": ids,
+            "precision": trial.feature_precision if cut == "pool" else trial.precision, "device": self.device,
+            "calibration": self.dataset.train}  # fmt: skip
+        missing = features.missing_bytes(model, images, **options)
+        shape, _ = features.outline(model, images, cut)
+        row_bytes = 2 * int(np.prod(shape))
+        key = store.digest([arm.model, options["weights_hash"], arm.input_pixels, cut, images.fingerprint, mirrored,
+                            options["precision"], None if ids is None else ids.tolist()])  # fmt: skip
+        self._parts.setdefault(key, (trial, cut, images, missing, row_bytes))
+
+    def planned(self, timings: _Timings) -> Iterator[PlannedFeatures]:
+        sums: dict[str, list[float]] = {}
+        for trial, cut, _, missing, row_bytes in self._parts.values():
+            arm = trial.arm
+            what = f"{arm.model} ({arm.weights}) at {arm.input_pixels or 'its own'} px, {cut}"
+            entry = sums.setdefault(what, [0.0, 0.0])
+            entry[0] += missing / row_bytes * timings.features(trial, cut) if missing else 0.0
+            entry[1] += missing
+        for what, (seconds, missing_bytes) in sums.items():
+            yield PlannedFeatures(what=what, seconds=seconds, missing_bytes=round(missing_bytes))
+
+
+def plan_tables(plan: StudyPlan) -> list[Table | str]:
+    """The plan for a terminal."""
+    table = Table(title=f"{plan.study}: what would run", title_justify="left", title_style="bold")
+    for column, side in (("arm", "left"), ("labels a class", "right"), ("trials", "right"), ("finished", "right"),
+                         ("each", "right"), ("left", "right"), ("known from", "left")):  # fmt: skip
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    for row in plan.rows:
+        table.add_row(row.arm, str(row.labels_per_class or "all"), str(row.trials), str(row.finished),
+                      progress.clock(row.seconds), progress.clock(row.seconds_left) if row.seconds_left else "-",
+                      "finished trials" if row.measured else "a few steps")  # fmt: skip
+    parts: list[Table | str] = [table]
+    if plan.features:
+        frozen = Table(title="frozen layers, computed once", title_justify="left", title_style="bold")
+        for column, side in (("of", "left"), ("left", "right"), ("disk", "right")):
+            frozen.add_column(column, justify=side)  # type: ignore[arg-type]
+        for part in plan.features:
+            frozen.add_row(part.what, progress.clock(part.seconds) if part.seconds else "-", f"{part.missing_bytes / 1e9:.2f} GB")
+        parts.append(frozen)
+    left: Sequence[Planned] = [row for row in plan.rows if row.trials > row.finished]
+    return [*parts, f"about {progress.clock(plan.seconds_left)} left for {sum(r.trials - r.finished for r in left)} trials, "
+                    "on this machine as it is now"]  # fmt: skip

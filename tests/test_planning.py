@@ -1,0 +1,69 @@
+"""What a study would run, before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headstart import store
+from headstart.launch import run_study
+from headstart.planning import plan_study
+from transfer_trials import random_weights
+
+STUDY = """name = "small"
+dataset = "cifar10"
+labels_per_class = [2, 20]
+seeds = [0, 1]
+[[arms]]
+name = "cnn"
+model = "cnn"
+method = "scratch"
+recipe_changes = {{ duration = "3 steps", batch_size = 50, widths = [8, 16, 16] }}
+[[arms]]
+name = "probe"
+model = "resnet18"
+method = "linear_probe"
+weights = "{weights}"
+input_pixels = 32
+[[arms]]
+name = "partial"
+model = "resnet18"
+method = "partial"
+weights = "{weights}"
+input_pixels = 32
+labels_per_class = [20]
+recipe_changes = {{ duration = "0.001 PFLOP", batch_size = 50 }}
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> str:
+    (tmp_path / "small.toml").write_text(STUDY.format(weights=random_weights(tmp_path)))
+    return str(tmp_path / "small.toml")
+
+
+def test_a_plan_names_what_is_missing_and_trains_nothing(study: str, tmp_path: Path) -> None:
+    plan = plan_study(study, tmp_path / "runs")
+    found = {(row.arm, row.labels_per_class): (row.trials, row.finished, row.measured) for row in plan.rows}
+    assert found == {("cnn", 2): (2, 0, False), ("cnn", 20): (2, 0, False), ("probe", 2): (2, 0, False),
+                     ("probe", 20): (2, 0, False), ("partial", 20): (2, 0, False)}  # fmt: skip
+    assert all(row.seconds > 0 for row in plan.rows)
+    assert not (tmp_path / "runs").exists()
+    pooled, cut = plan.features
+    assert pooled.missing_bytes == (50_000 + 2 * 10_000) * 512 * 2
+    # at 32 px layer4's input is 2 x 2 x 256 (layer3's output); both views of two seeds' 200 images and of the test images
+    assert cut.missing_bytes == 2 * (2 * 200 + 10_000) * 2 * 2 * 256 * 2
+    assert plan.seconds_left == pytest.approx(sum(2 * row.seconds for row in plan.rows) + pooled.seconds + cut.seconds)
+
+
+def test_finished_trials_are_not_left_and_tell_how_long_the_others_take(tmp_path: Path) -> None:
+    text = STUDY.split("[[arms]]\nname = \"probe\"")[0].format()
+    (tmp_path / "small.toml").write_text(text)
+    study = str(tmp_path / "small.toml")
+    folder = run_study(study, tmp_path / "runs", seeds=1)
+    rows = {row.labels_per_class: row for row in plan_study(study, folder).rows}
+    spent = {result.trial["labels_per_class"]: sum(result.cost.seconds.values()) for _, result in store.finished_trials(folder)}
+    for budget, row in rows.items():
+        assert (row.trials, row.finished, row.measured) == (2, 1, True)
+        assert row.seconds_left == pytest.approx(spent[budget])

@@ -1,0 +1,64 @@
+"""Published trials: small, without weights, and they count as finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart import store
+from headstart.errors import StoreError
+from headstart.launch import run_study
+from headstart.published import half_precision, publish
+
+STUDY = """name = "small"
+dataset = "cifar10"
+labels_per_class = [20]
+[[arms]]
+name = "cnn"
+model = "cnn"
+method = "scratch"
+recipe_changes = { duration = "2 steps", batch_size = 50, widths = [8, 16, 16] }
+"""
+
+
+def test_a_published_trial_counts_as_finished_and_is_not_run_again(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(STUDY)
+    study = str(tmp_path / "small.toml")
+    first = run_study(study, tmp_path / "first")
+    new, size = publish(first, tmp_path / "trials")
+    assert new == 1 and 50_000 < size < 250_000
+    assert publish(first, tmp_path / "trials") == (0, size)  # what is there stays
+    second = run_study(study, tmp_path / "second", published=tmp_path / "trials")
+    (source, ran), (copy, adopted) = (store.finished_trials(folder)[0] for folder in (first, second))
+    assert adopted == ran  # its starting time included: nothing ran
+    assert not (copy / "model.safetensors").exists()
+    before, after = store.read_predictions(source)["test"], store.read_predictions(copy)["test"]
+    np.testing.assert_allclose(after.logits, before.logits, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(after.logits.argmax(1), before.logits.argmax(1))
+    np.testing.assert_array_equal(after.labels, before.labels)
+
+
+def test_half_precision_never_changes_an_answer() -> None:
+    logits = np.array([[1.0001, 1.0002, 0.0], [3.0, -2.0, 2.9999999], [2048.4, 2048.6, 2048.9]], np.float32)
+    halved = half_precision(logits)
+    assert halved.dtype == np.float16
+    assert halved.argmax(1).tolist() == [1, 0, 2]
+    assert halved[0].tolist() == [1.0, 1.0009765625, 0.0]
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan, 70000.0])
+def test_values_that_float16_cannot_hold_are_refused(bad: float) -> None:
+    with pytest.raises(StoreError, match="cannot be published as float16"):
+        half_precision(np.array([[bad, 0.0]], np.float32))
+
+
+def test_a_folder_without_finished_trials_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no finished trial to publish"):
+        publish(tmp_path, tmp_path / "trials")
+
+
+def test_a_missing_folder_of_published_trials_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="give the folder that `headstart publish` wrote"):
+        run_study("cifar10-quick", tmp_path / "out", published=tmp_path / "nowhere")
