@@ -43,8 +43,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, photos: Path):
 def _study(*methods: str, weights: str, **changes: Any) -> Study:
     arms = tuple(
         Arm(name=method, label=method, dataset="tiny", model="resnet18", weights="none" if method == "scratch" else weights,
-            method=method, recipe=dataclasses.replace(recipe_named(name), **(SHORT[method] | _two_steps(name) | changes)), recipe_name=name,
-            input_pixels=32)
+            method=method, recipe_name=name, input_pixels=32,
+            recipe=dataclasses.replace(recipe_named(name), **(SHORT[method] | _two_steps(name) | changes)))
         for method in methods for name in ["resnet-scratch" if method == "scratch" else METHODS[method].default_recipe]
     )  # fmt: skip
     return Study(name="tiny", title="", question="", dataset="tiny", arms=arms, labels_per_class=(None,), seeds=(0,),

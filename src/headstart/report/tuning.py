@@ -83,7 +83,8 @@ def _row(view: StudyView, one: dict[str, Any]) -> Row:
 def _proxy(one: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
     """What a try was, where it was cheaper than the trial it stands for."""
     proxy = one["proxy"]
-    told = [f"{proxy['duration']}"] if "duration" in proxy else []
+    trains = any(knob["name"] == "learning_rate" for knob in one["space"])
+    told = [proxy["duration"]] if "duration" in proxy and trains else []
     if "images" in proxy and best:
         told.append(f"{best['train_images']:,} training images")
     if "validation_images" in proxy and best:
