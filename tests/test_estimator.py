@@ -47,8 +47,8 @@ class RowsAsImages(TransferClassifier):
 def _not_for_images(estimator: Any) -> dict[str, str]:
     """Checks that may fail, and why: the whole list."""
     return {"check_methods_subset_invariance": "a network's float32 sums depend in their last bits on how many images it is "
-            "given at once, and frozen features are then rounded to float16: probabilities differ by up to 2e-6, the check allows "
-            "1e-7 and 1e-4 of the value"}  # fmt: skip
+            "given at once, and frozen features are then rounded to float16: probabilities differ by up to 2e-6, the check "
+            "allows 1e-7 and 1e-4 of the value"}  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)

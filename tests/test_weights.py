@@ -272,7 +272,7 @@ def test_offline_torchvision_weights_name_what_to_give_instead(tmp_path: Path, m
 
 def test_an_unknown_model_gets_the_nearest_name() -> None:
     with pytest.raises(
-        ConfigError, match=r"unknown model 'resnet5' \(did you mean 'resnet50'\?\); choose from: cnn, resnet101"
+        ConfigError, match=r"unknown model 'resnet5' \(did you mean 'resnet50'\?\); choose from: cnn, efficientnet-lite0, res"
     ):
         load_model("resnet5")
 

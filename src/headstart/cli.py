@@ -66,6 +66,42 @@ def study(
 
 
 @app.command()
+def tune(
+    name: Annotated[str, typer.Argument(help="A built-in study or a study file; its arms are tuned.")],
+    tries: Annotated[int, typer.Option(help="Tries for each arm; the first is the arm's own recipe.")],
+    arm: Annotated[list[str] | None, typer.Option(help="An arm to tune (default: all, as many tries each). May be repeated.")]
+    = None,
+    labels: Annotated[str, typer.Option(help="Labels a class, from 5 up: tries are read on folds inside them. \"all\": on the "
+                      "validation images.")] = "all",
+    duration: Annotated[str | None, typer.Option(help="Train each try for this long instead, e.g. '1 epochs'.")] = None,
+    images: Annotated[int | None, typer.Option(help="Train each try on so many images instead (all labels).")] = None,
+    validation_images: Annotated[int | None, typer.Option(help="Read each try on so many images instead (all labels).")] = None,
+    folds: Annotated[int | None, typer.Option(help="Read each try on so many of the five folds instead (label budgets).")] = None,
+    pixels: Annotated[list[int] | None, typer.Option(help="An input size to choose among. May be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the label subset and of the search.")] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one thing of the study.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder (default: runs/NAME); tries go to its folder tuning/.")]
+    = None,
+) -> None:
+    """Search a recipe for each arm of a study, on validation images alone.
+
+    The test set is never read. Every try that ended is kept: after Ctrl-C the same command goes on. Options that make a try
+    cheaper than the trial it stands for are stored with what was chosen."""
+    from headstart.tuning import Proxy, tune
+
+    if labels != "all" and not labels.isdecimal():
+        raise ConfigError(f"--labels expects a whole number or \"all\", got {labels!r}")
+    done = tune(name, arm or (), labels_per_class=None if labels == "all" else int(labels), tries=tries, out=out,
+                proxy=Proxy(duration=duration, images=images, validation_images=validation_images, folds=folds),
+                pixels=tuple(pixels or ()), seed=seed, changes=_changes(set_ or []))  # fmt: skip
+    for found in done:
+        first, best = found.tries[0]["accuracy"], found.best["accuracy"] if found.best else None
+        before, after = (f"{accuracy:.4f}" if accuracy is not None else "failed" for accuracy in (first, best))
+        print(f"{found.arm}: its own recipe {before}, best of {len(found.tries)} {after} on validation"
+              + (f'; in its study: recipe = "{found.recipe_file}"' if found.best else ""))  # fmt: skip
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A study's folder, as `headstart study` wrote it.")]) -> None:
     """Render a study's report again.
 
@@ -146,14 +182,15 @@ def list_() -> None:
     Studies, datasets, models with their weights, methods and recipes."""
     from headstart.data import DATASETS
     from headstart.methods import METHODS
-    from headstart.models import MODELS
+    from headstart.models import MODELS, model_in_words
     from headstart.recipes import RECIPES
     from headstart.studies import built_in_studies, load_study
 
     rows = {
         "studies": {name: load_study(name)[0].title for name in built_in_studies()},
         "datasets": {name: spec.title for name, spec in DATASETS.items()},
-        "models": {name: f"{spec.title}; weights: {', '.join(spec.weights)}" for name, spec in MODELS.items()},
+        "models": {name: model_in_words(name) for name in MODELS}
+                  | {"timm:NAME": "any image network of timm (extra timm); its weights are timm's tags or a FILE"},
         "methods": {name: spec.title for name, spec in METHODS.items()},
         "recipes": {name: f"for {', '.join(m for m, spec in METHODS.items() if isinstance(recipe, spec.recipe))}"
                     for name, recipe in RECIPES.items()},

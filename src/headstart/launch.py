@@ -16,8 +16,9 @@ from headstart.data import load_dataset
 from headstart.errors import BusyError, DownloadError, HeadstartError, StoreError, TrialsFailedError, WeightsError
 from headstart.health.examine import backbone_of, examine_into
 from headstart.methods import METHODS
-from headstart.models import MODELS, load_model
+from headstart.models import describe_models, load_model
 from headstart.precision import default_device, resolve_feature_precision, resolve_precision
+from headstart.recipes import provenance_of
 from headstart.robustness import run_robustness
 from headstart.shift import run_shift
 from headstart.studies import load_study
@@ -126,11 +127,9 @@ def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
         "image_pixels": int(dataset.train.images.shape[1]),
     }  # fmt: skip
     value["command"] = command or f"headstart study {study.name}"
-    value["models"] = {
-        name: {"title": spec.title, "parameters": spec.parameters, "flops_per_image": spec.flops, "licence": spec.licence,
-               "origin": spec.origin, "pretraining": spec.pretraining}
-        for name, spec in MODELS.items() if name in {arm.model for arm in study.arms}
-    }  # fmt: skip
+    value["models"] = describe_models((arm.model, arm.weights) for arm in study.arms)
+    names = {cell.arm.recipe_name for cell in cells_of(study)} | {arm.recipe_name for arm in study.arms}
+    value["recipes"] = {name: told for name in sorted(names) if (told := dict(provenance_of(name)))}
     return value
 
 

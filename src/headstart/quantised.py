@@ -34,6 +34,7 @@ from headstart.mapped import file_mapping, release_pages
 from headstart.models.fused import folded_blocks
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.models.resnet import ResNet, fold_batchnorm
+from headstart.models.timm_network import TimmNetwork
 from headstart.store import cache_folder, digest, lock, read_json, write_bytes, write_json
 from headstart.types import ImageSet
 
@@ -71,7 +72,9 @@ def load_int8(model: nn.Module, calibration: ImageSet, *, weights_hash: str) -> 
     model: a ResNet with `preprocessing`, not changed. calibration: the training images.
     Raises: ConfigError for another architecture or without onnxruntime; StoreError where the cache cannot be written."""
     if not isinstance(model, ResNet):
-        raise ConfigError(f"int8 features are for ResNets, not {type(model).__name__}; choose feature precision bf16 or fp32")
+        name = "timm's networks" if isinstance(model, TimmNetwork) else type(model).__name__
+        raise ConfigError(f"int8 features are for this project's ResNets, not for {name}; set feature_precision = \"bf16\" or "
+                          "\"fp32\"")  # fmt: skip
     parts = {"weights": weights_hash, "depth": model.depth, "preprocessing": preprocessing_carried_by(model),
              "torch": torch.__version__.split("+")[0], "onnx": _required("onnx").__version__,
              "image_shape": calibration.images.shape[1:], **identity(calibration)}  # fmt: skip

@@ -6,7 +6,11 @@ Each named recipe was chosen on the validation split alone; its comment says how
 from __future__ import annotations
 
 import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from headstart.errors import ConfigError, unknown_name
@@ -180,10 +184,76 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe_named(name: str) -> Recipe:
-    """The built-in recipe of that name. Raises: ConfigError naming the choices."""
+    """The built-in recipe of that name, or the one in a recipe file ("tuned/probe.toml", as `headstart tune` writes it).
+
+    Raises: ConfigError naming the choices, or what is wrong with the file."""
+    if name.endswith(".toml"):
+        recipes = load_recipes(name)
+        if len(recipes) != 1:
+            raise ConfigError(f"{name} holds {len(recipes)} recipes; a file that an arm names holds one")
+        return next(iter(recipes.values()))[0]
     if name not in RECIPES:
-        raise unknown_name("recipe", name, RECIPES)
+        raise unknown_name("recipe", name, [*RECIPES, "a recipe FILE.toml"])
     return RECIPES[name]
+
+
+def provenance_of(name: str) -> Mapping[str, Any]:
+    """How a recipe that was tuned came about; empty for one that was written by hand. Raises: as recipe_named."""
+    if name.endswith(".toml"):
+        return next(iter(load_recipes(name).values()))[1]
+    return PROVENANCE.get(name, {})
+
+
+def load_recipes(path: str | Path) -> dict[str, tuple[Recipe, dict[str, Any]]]:
+    """Recipes of a TOML file, each with its provenance. A table a recipe: its `type`, its fields, a table `provenance`. A field
+    that is left out (it may be younger than the file) has its type's own default.
+
+    Raises: ConfigError naming the file, the recipe and what is wrong."""
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read recipe file {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}; mend that line") from error
+    found = {}
+    for name, table in tables.items():
+        where = f"{path}: recipe {name!r}"
+        kinds = {type(recipe).__name__: recipe for recipe in reversed(RECIPES.values())}
+        values = dict(table) if isinstance(table, dict) else {}
+        provenance, kind = values.pop("provenance", {}), values.pop("type", "")
+        if kind not in kinds:
+            raise ConfigError(f"{where}: {unknown_name('type', str(kind), kinds)}")
+        clean = {field: None if value == "none" and field in _MAY_BE_NONE else value for field, value in values.items()}
+        for field in dataclasses.fields(kinds[kind]):
+            if field.name not in clean and field.default is dataclasses.MISSING:
+                raise ConfigError(f"{where}: recipe field {field.name!r} is missing; add it")
+            clean.setdefault(field.name, field.default)
+        found[name] = (with_changes(kinds[kind], clean, where), provenance)
+    return found
+
+
+_MAY_BE_NONE = ("ema_decay", "temperature")  # TOML has no null: a stored recipe says "none"
+
+
+def recipe_toml(name: str, recipe: Recipe, provenance: Mapping[str, Any]) -> str:
+    """A recipe as `load_recipes` reads it."""
+
+    def lines(values: Mapping[str, Any]) -> list[str]:
+        return [f"{field} = {_toml(value)}" for field, value in values.items()]
+
+    fields = {"type": type(recipe).__name__} | dataclasses.asdict(recipe)
+    known = {field: value for field, value in provenance.items() if value is not None}
+    text = [f"[{json.dumps(name)}]", *lines(fields), "", f"[{json.dumps(name)}.provenance]", *lines(known)]
+    return "\n".join(text) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(part) for part in value)}]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(name)} = {_toml(part)}" for name, part in value.items()) + " }"
+    # repr gives the shortest text that reads back as the same number
+    return '"none"' if value is None else json.dumps(value) if isinstance(value, str | bool) else repr(value)
 
 
 def with_changes(recipe: Recipe, changes: dict[str, Any], where: str) -> Recipe:
@@ -242,8 +312,8 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     for name in ("batch_size", "max_passes", "default_k"):
         if hasattr(recipe, name) and getattr(recipe, name) < 1:
             raise ConfigError(f"{where}: recipe field {name!r} must be at least 1, got {getattr(recipe, name)!r}")
-    for name in ("momentum", "bias_momentum", "norm_momentum", "label_smoothing", "warmup_fraction", "final_lr_fraction", "ema_decay",
-                 "stage_lr_decay"):  # fmt: skip
+    for name in ("momentum", "bias_momentum", "norm_momentum", "label_smoothing", "warmup_fraction", "final_lr_fraction",
+                 "ema_decay", "stage_lr_decay"):  # fmt: skip
         if getattr(recipe, name, None) is not None and not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: recipe field {name!r} must lie between 0 and 1, got {getattr(recipe, name)!r}")
     for name in ("weight_decay", "translate_pixels", "whiten_bias_fraction"):
@@ -252,3 +322,10 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     for name in ("l2_values", "widths", "k_values"):
         if hasattr(recipe, name) and (not getattr(recipe, name) or min(getattr(recipe, name)) <= 0):
             raise ConfigError(f"{where}: recipe field {name!r} needs values above 0, got {list(getattr(recipe, name))!r}")
+
+
+# Chosen by `headstart tune` and frozen; added to RECIPES under their own names.
+_TUNED = Path(__file__).with_name("recipes_tuned.toml")
+_tuned = load_recipes(_TUNED) if _TUNED.exists() else {}
+PROVENANCE: dict[str, Mapping[str, Any]] = {name: provenance for name, (_, provenance) in _tuned.items()}
+RECIPES |= {name: recipe for name, (recipe, _) in _tuned.items()}

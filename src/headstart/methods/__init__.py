@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from headstart.errors import ConfigError
 from headstart.methods import finetune, knn, linear_probe, lp_ft, partial, scratch
 from headstart.methods.base import Context, Outcome
-from headstart.models import MODELS
+from headstart.models import MODELS, model_spec
 from headstart.recipes import (
     CNNRecipe,
     FineTuneRecipe,
@@ -70,7 +70,7 @@ METHODS: dict[str, MethodSpec] = {
 
 def check_arm(arm: Arm, where: str) -> None:
     """Raises: ConfigError where model, weights, method and recipe do not fit together, naming what to set instead."""
-    method, model = METHODS[arm.method], MODELS[arm.model]
+    method, model = METHODS[arm.method], model_spec(arm.model)
     begins = f"{where}: arm {arm.name!r}: "
     if not isinstance(arm.recipe, method.recipe):
         names = ", ".join(kind.__name__ for kind in method.recipe)
@@ -80,9 +80,13 @@ def check_arm(arm: Arm, where: str) -> None:
     if arm.weights == "none" and method.needs_weights and not method.random_control:
         raise ConfigError(f'{begins}method {arm.method!r} needs pretrained weights, e.g. weights = "imagenet-keras"; random ones '
                           'are for method = "scratch", which takes recipe = "finetune" too')  # fmt: skip
-    if method.needs_weights and model.default_weights == "none":
+    if method.needs_weights and model.default_weights == "none" and model.adapt is None:
         known = ", ".join(sorted(name for name, spec in MODELS.items() if spec.default_weights != "none"))
         raise ConfigError(f"{begins}method {arm.method!r} is for networks that come with weights: {known}; got {arm.model!r}")
+    if arm.method == "partial" and not model.has_cuts:
+        known = ", ".join(sorted(name for name, spec in MODELS.items() if spec.has_cuts))
+        raise ConfigError(f"{begins}method 'partial' keeps the output of frozen blocks, which it can of {known}; for "
+                          f'{arm.model!r} set method = "linear_probe", "finetune" or "lp_ft"')  # fmt: skip
     if isinstance(arm.recipe, CNNRecipe) != (arm.model == "cnn"):
         fitting = '"cnn-fast"' if arm.model == "cnn" else '"resnet-scratch"'
         raise ConfigError(f"{begins}recipe {arm.recipe_name!r} is not for model {arm.model!r}; set recipe = {fitting}")

@@ -22,7 +22,8 @@ class Context:
 
     train_ids, val_ids: int64 positions in dataset.train, disjoint, sorted; val_ids is empty where nothing may be
     selected on validation (label budgets, refits). sample_ids: the training images on which training accuracy is read.
-    folder: the run folder, for checkpoints. watch: phases of wall time are measured with it."""
+    dataset.test is empty where recipes are tuned: then nothing of it is read. folder: the run folder, for checkpoints.
+    watch: phases of wall time are measured with it."""
 
     trial: Trial
     dataset: Dataset
@@ -39,6 +40,16 @@ class Context:
         return len(self.dataset.train.class_names)
 
     @property
+    def reads_test(self) -> bool:
+        """Whether there are test images: a trial has them, a try at tuning has none."""
+        return len(self.dataset.test) > 0
+
+    @property
+    def watches_validation(self) -> bool:
+        """Whether validation is read after every epoch, for curves; a try at tuning is read once, at its end."""
+        return len(self.val_ids) > 0 and self.reads_test
+
+    @property
     def what(self) -> str:
         """The trial in a few words, for progress lines."""
         budget = "all labels" if self.trial.labels_per_class is None else f"{self.trial.labels_per_class} labels a class"
@@ -49,7 +60,7 @@ class Context:
 class Outcome:
     """What a method learned and how it does.
 
-    predictions: by part, "train" (the sample), "val" (absent where empty), "test". state: tensors to keep;
+    predictions: by part, "train" (the sample), "val", "test"; each is absent where empty. state: tensors to keep;
     architecture: what rebuilds the network around them. examples, flops: see types.Cost; flops include frozen layers."""
 
     predictions: Mapping[str, Predictions]

@@ -19,24 +19,28 @@ RANDOM_START_SEED = 0  # of an untrained backbone: one for all trials, so that i
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenFeatures:
-    """Pooled features of the training images, the test images and the mirrored test images."""
+    """Pooled features of the training images, the test images and the mirrored test images (None where no test is read)."""
 
     train: Extraction
-    test: Extraction
-    mirrored: Extraction
+    test: Extraction | None
+    mirrored: Extraction | None
+
+    @property
+    def parts(self) -> list[Extraction]:
+        return [part for part in (self.train, self.test, self.mirrored) if part is not None]
 
     @property
     def seconds(self) -> float:
         """Wall seconds of computing them, cold."""
-        return sum(part.seconds for part in (self.train, self.test, self.mirrored))
+        return sum(part.seconds for part in self.parts)
 
     @property
     def cached_seconds(self) -> float:
-        return sum(part.seconds for part in (self.train, self.test, self.mirrored) if part.was_cached)
+        return sum(part.seconds for part in self.parts if part.was_cached)
 
     @property
     def flops(self) -> int:
-        return self.train.flops + self.test.flops + self.mirrored.flops
+        return sum(part.flops for part in self.parts)
 
 
 def training_features(context: Context) -> Extraction:
@@ -45,9 +49,9 @@ def training_features(context: Context) -> Extraction:
 
 
 def frozen_features(context: Context) -> FrozenFeatures:
-    """All three parts; their cold seconds are put down as the trial's phase "features"."""
-    found = FrozenFeatures(train=_extract(context, "training"), test=_extract(context, "test"),
-                           mirrored=_extract(context, "test", mirrored=True))  # fmt: skip
+    """All parts that are read; their cold seconds are put down as the trial's phase "features"."""
+    found = FrozenFeatures(train=_extract(context, "training"), test=_extract(context, "test") if context.reads_test else None,
+                           mirrored=_extract(context, "test", mirrored=True) if context.reads_test else None)  # fmt: skip
     context.watch.carry("features", found.seconds)
     context.watch.carry_joules(part.joules for part in (found.train, found.test, found.mirrored) if part.was_cached)
     return found
@@ -69,9 +73,12 @@ def read_all(
     """Predictions on the training sample, validation (where there is one) and test (both views).
 
     logits(features, ids): float32 (len(ids), C), of all rows where ids is None."""
-    train, test = found.train.features, found.test.features
+    train = found.train.features
     parts = {name: Predictions(logits=logits(train, ids), labels=train.labels[ids], example_ids=ids)
              for name, ids in (("train", context.sample_ids), ("val", context.val_ids)) if len(ids)}  # fmt: skip
+    if found.test is None or found.mirrored is None:
+        return parts
+    test = found.test.features
     plain = logits(test, None)
     parts["test"] = Predictions(logits=plain, labels=test.labels, example_ids=np.arange(len(test.labels)),
                                 flip_logits=(plain + logits(found.mirrored.features, None)) * np.float32(0.5))  # fmt: skip

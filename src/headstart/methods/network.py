@@ -13,7 +13,7 @@ from headstart.data.batches import ImageBatches
 from headstart.errors import ConfigError
 from headstart.inference import predict_logits
 from headstart.methods.base import Context, Outcome
-from headstart.models import MODELS, load_model
+from headstart.models import load_model, model_spec
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
 from headstart.seeding import seed_for
@@ -35,7 +35,7 @@ def build_network(context: Context) -> nn.Module:
 
 def head_of(context: Context, model: nn.Module) -> nn.Linear:
     """The classifier of the arm's network."""
-    head = model.get_submodule(MODELS[context.trial.arm.model].head)
+    head = model.get_submodule(model_spec(context.trial.arm.model).head)
     assert isinstance(head, nn.Linear)
     return head
 
@@ -94,8 +94,8 @@ def train_on_images(context: Context, model: nn.Module, recipe: TrainingRecipe, 
 
     done = train(
         model, batches, recipe, prepare=prepare, device=device, precision=trial.precision,
-        checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if len(val_labels) else None, spent=spent,
-        what=context.what,
+        checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if context.watches_validation else None,
+        spent=spent, what=context.what,
     )  # fmt: skip
     context.watch.carry("train", done.seconds)
     context.watch.carry("validate", done.watch_seconds)
@@ -124,7 +124,8 @@ def _architecture(context: Context) -> dict[str, Any]:
     found: dict[str, Any] = {"model": arm.model, "num_classes": context.num_classes, "input_pixels": arm.input_pixels,
                              "weights": arm.weights}  # fmt: skip
     if isinstance(arm.recipe, CNNRecipe):
-        found |= {"widths": list(arm.recipe.widths), "activation": arm.recipe.activation, "image_pixels": int(context.dataset.train.images.shape[1])}
+        found |= {"widths": list(arm.recipe.widths), "activation": arm.recipe.activation,
+                  "image_pixels": int(context.dataset.train.images.shape[1])}  # fmt: skip
     return found
 
 
@@ -138,9 +139,10 @@ def _read_all(model: nn.Module, context: Context) -> dict[str, Predictions]:
     for part, ids in (("train", context.sample_ids), ("val", context.val_ids)):
         if len(ids):
             parts[part] = Predictions(logits=logits(train_set.images[ids]), labels=train_set.labels[ids], example_ids=ids)
-    plain = logits(test_set.images)
-    parts["test"] = Predictions(
-        logits=plain, labels=test_set.labels, example_ids=np.arange(len(test_set)),
-        flip_logits=(plain + logits(test_set.images, mirrored=True)) / 2,
-    )  # fmt: skip
+    if context.reads_test:
+        plain = logits(test_set.images)
+        parts["test"] = Predictions(
+            logits=plain, labels=test_set.labels, example_ids=np.arange(len(test_set)),
+            flip_logits=(plain + logits(test_set.images, mirrored=True)) / 2,
+        )  # fmt: skip
     return parts

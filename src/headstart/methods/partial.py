@@ -52,17 +52,18 @@ class Tail(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Activations:
-    """At the cut: of the trial's training and validation images (`ids`, sorted) and of the test images, both views."""
+    """At the cut: of the trial's training and validation images (`ids`, sorted) and of the test images (None where no test is
+    read), both views."""
 
     ids: NDArray[np.int64]
     plain: Extraction
     mirrored: Extraction
-    test: Extraction
-    test_mirrored: Extraction
+    test: Extraction | None
+    test_mirrored: Extraction | None
 
     @property
     def all(self) -> tuple[Extraction, ...]:
-        return self.plain, self.mirrored, self.test, self.test_mirrored
+        return tuple(part for part in (self.plain, self.mirrored, self.test, self.test_mirrored) if part is not None)
 
     def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where images lie in `plain` and `mirrored`."""
@@ -93,7 +94,7 @@ def run(context: Context) -> Outcome:
     done = train(
         tail, batches, recipe, prepare=lambda x: network_input(x, device, trial.precision), device=device,
         precision=trial.precision, checkpoint=context.folder / "checkpoint.safetensors",
-        evaluate=evaluate if len(context.val_ids) else None, spent=before, what=context.what,
+        evaluate=evaluate if context.watches_validation else None, spent=before, what=context.what,
     )  # fmt: skip
     context.watch.carry("train", done.seconds)
     context.watch.carry("validate", done.watch_seconds)
@@ -101,10 +102,11 @@ def run(context: Context) -> Outcome:
     with context.watch.phase("evaluate"):
         parts = {name: Predictions(logits=logits(done.model, found.plain, found.rows(ids)), labels=labels[ids], example_ids=ids)
                  for name, ids in (("train", context.sample_ids), ("val", context.val_ids)) if len(ids)}  # fmt: skip
-        test_ids = np.arange(len(context.dataset.test))
-        plain, turned = logits(done.model, found.test, test_ids), logits(done.model, found.test_mirrored, test_ids)
-        parts["test"] = Predictions(logits=plain, labels=context.dataset.test.labels, example_ids=test_ids,
-                                    flip_logits=(plain + turned) * np.float32(0.5))  # fmt: skip
+        if found.test is not None and found.test_mirrored is not None:
+            test_ids = np.arange(len(context.dataset.test))
+            plain, turned = logits(done.model, found.test, test_ids), logits(done.model, found.test_mirrored, test_ids)
+            parts["test"] = Predictions(logits=plain, labels=context.dataset.test.labels, example_ids=test_ids,
+                                        flip_logits=(plain + turned) * np.float32(0.5))  # fmt: skip
     return Outcome(
         predictions=parts, history=done.history, examples=done.examples, flops=done.flops + before.flops,
         state={name.removeprefix("network."): value for name, value in done.model.state_dict().items()},
@@ -140,18 +142,21 @@ def extract_activations(context: Context, model: ResNet, cut: str) -> Activation
     options: dict[str, Any] = {"weights_hash": context.weights_hash, "precision": context.trial.precision, "cut": cut,
                                "device": context.device}  # fmt: skip
     chosen = None if len(ids) == len(train) else ids  # all labels: the same files for every seed
-    parts = [(train, chosen, False), (train, chosen, True), (test, None, False), (test, None, True)]
+    parts = [(train, chosen, False), (train, chosen, True)]
+    if context.reads_test:
+        parts += [(test, None, False), (test, None, True)]
     missing = sum(features.missing_bytes(model, images, ids=some, mirrored=turned, **options) for images, some, turned in parts)
     if missing:
         what = (f"the output of {context.trial.arm.model} at {cut} for {len(ids):,} training and {len(test):,} test images, "
                 "both sides,")  # fmt: skip
         progress.say(f"{what} takes {missing / 1e9:.2f} GB in {cache_folder()}")
         require_space(cache_folder(), missing, what)
-    plain, mirrored, test_plain, test_mirrored = (
+    plain, mirrored, *of_test = (
         features.extract(model, images, ids=some, mirrored=turned, **options,
                          what=f"{context.trial.arm.model} to {cut}, {'mirrored ' if turned else ''}{part} images")
-        for (images, some, turned), part in zip(parts, ("training", "training", "test", "test"), strict=True)
+        for (images, some, turned), part in zip(parts, ("training", "training", "test", "test"), strict=False)
     )  # fmt: skip
+    test_plain, test_mirrored = of_test or (None, None)
     return Activations(ids=ids, plain=plain, mirrored=mirrored, test=test_plain, test_mirrored=test_mirrored)
 
 

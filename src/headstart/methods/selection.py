@@ -16,14 +16,14 @@ from headstart.data.splits import Ids, stratified_folds, validation_count, valid
 from headstart.methods.base import Context
 
 _FOLDS = 5
-_MINIMUM_FOR_SELECTION = 5  # labels a class
+MINIMUM_FOR_SELECTION = 5  # labels a class
 
 
 def selection_splits(context: Context) -> list[tuple[Ids, Ids]]:
     """(fit_ids, held_out_ids) pairs on which a choice is made; empty where nothing may be selected."""
     trial, train = context.trial, context.dataset.train
     budget = trial.labels_per_class
-    if budget is not None and budget < _MINIMUM_FOR_SELECTION:
+    if budget is not None and budget < MINIMUM_FOR_SELECTION:
         return []
     if budget is None:
         if len(context.val_ids):

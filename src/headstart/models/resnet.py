@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from headstart.cost import count_flops
 from headstart.types import Preprocessing
 
 _WIDTHS = (64, 128, 256, 512)
@@ -301,9 +302,7 @@ def forward_flops(model: nn.Module, image_pixels: int) -> int:
     """Floating-point operations of one image's forward pass: two for each multiply-add of convolutions and products.
 
     Counted on shapes alone where the model lies on the "meta" device."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     device = next(model.parameters()).device
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        copy.deepcopy(model).eval()(torch.empty(1, 3, image_pixels, image_pixels, device=device))
-    return counter.get_total_flops()
+    with torch.no_grad():
+        run = copy.deepcopy(model).eval()
+        return count_flops(lambda: run(torch.empty(1, 3, image_pixels, image_pixels, device=device)))[1]

@@ -33,6 +33,9 @@ KERAS_INTEGRITY = "sha512-4K9HBQ0VJ/S26iPzkWGn71n/LLbcXAilwl/J4xAjB/DCe/F9AWL66s
 KERAS_SHA256 = "ada46350044e4d4afa122253ef0f57cd507b70c0e0abdde72054c87929d9190b"  # of tensors_hash
 KERAS_FILE = "resnet50-imagenet-keras.safetensors"
 CLASSES_FILE = "imagenet-classes.json"
+PACKAGED_SHA256 = {  # of the file, by weights name: weights that a Python package carries
+    "imagenet-tf": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+}
 _KERAS_BYTES = 103_000_000
 _PACKAGE_BYTES = 95_128_781
 _MODEL_FOLDER = "package/ResNet50"
@@ -288,8 +291,8 @@ def tensors_hash(state: Mapping[str, Tensor]) -> str:
 def weights_hash(weights: str, model: str = "") -> str:
     """What identifies weights in a trial's and a feature's key: "none", the pinned hash of published ones, or a file's SHA-256.
 
-    weights: "none", "imagenet-keras", "torchvision", "torchvision-v2" (no file is read for these) or a path. model: its
-    name, which picks one of torchvision's files; without it the hash is that of all of them.
+    weights: "none", "imagenet-keras", "imagenet-tf", "torchvision", "torchvision-v2", a tag of timm's (no file is read for
+    these) or a path. model: its name, which picks one of torchvision's files; without it the hash is that of all of them.
     Raises: WeightsError for a missing file."""
     if weights == "none":
         return "none"
@@ -297,6 +300,10 @@ def weights_hash(weights: str, model: str = "") -> str:
         return KERAS_SHA256
     if weights in TORCHVISION_FILES:
         return store.digest(TORCHVISION_FILES[weights].get(model, TORCHVISION_FILES[weights]))
+    if weights in PACKAGED_SHA256:
+        return PACKAGED_SHA256[weights]
+    if model.startswith("timm:") and not Path(weights).is_file():
+        return store.digest({"timm": model, "tag": weights})
     return file_hash(weights)
 
 

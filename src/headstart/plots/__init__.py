@@ -24,10 +24,11 @@ from headstart.plots.style import (
     spread,
 )
 from headstart.plots.svg import svg_text
+from headstart.plots.tuning import best_so_far
 
 __all__ = [
     "ARM_COLORS_DARK", "ARM_COLORS_LIGHT", "ArmStyle", "Curve", "Estimate", "Fit", "ReliabilityLine", "accuracy",
-    "accuracy_against_cost", "accuracy_by_labels", "accuracy_by_severity", "arm_styles", "by_class", "confusion",
+    "accuracy_against_cost", "accuracy_by_labels", "accuracy_by_severity", "arm_styles", "best_so_far", "by_class", "confusion",
     "cost_by_phase", "learning_curves", "percent", "reliability_panels", "short_duration", "spread", "svg_text",
     "time_to_accuracy",
 ]  # fmt: skip

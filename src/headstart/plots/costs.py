@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from headstart.plots.curves import _FEW, _label_ends, _percent_axis, _tick_duration
+from headstart.plots.curves import FEW, _tick_duration, label_ends, percent_axis
 from headstart.plots.style import (
     GRID,
     MUTED,
@@ -39,7 +39,7 @@ def accuracy_against_cost(points: Mapping[str, tuple[float, Estimate]], front: S
 
     The arms of `front` (names, cheapest first), which none beats on both, are filled and joined by steps; the others are
     hollow."""
-    height = 340 + 23 * max(len(points) - _FEW, 0)
+    height = 340 + 23 * max(len(points) - FEW, 0)
     figure, axes = new_figure(height)
     axes.set_title(measure)
     axes.set_xscale("log")
@@ -60,7 +60,7 @@ def accuracy_against_cost(points: Mapping[str, tuple[float, Estimate]], front: S
         axes.plot([cost, cost], [low, high], color=style.color, linewidth=3, alpha=0.45, solid_capstyle="butt", zorder=2)
         axes.plot([cost], [value], marker=style.marker, markersize=9, linestyle="none", color=style.color, zorder=3,
                   markerfacecolor=style.color if name in front else PAPER, markeredgewidth=2)
-    _percent_axis(axes, finite)
+    percent_axis(axes, finite)
     words = _tick_duration if unit == "seconds" else _flop_words
     shown = _ticks(_ROUND_SECONDS if unit == "seconds" else _ROUND_FLOPS, left, right)
     axes.set_xticks(shown, [words(value) for value in shown])
@@ -73,7 +73,7 @@ def accuracy_against_cost(points: Mapping[str, tuple[float, Estimate]], front: S
 def _label_marks(axes: Axes, marks: Sequence[tuple[ArmStyle, float, bool]], height: float) -> None:
     """Names each mark at the right edge, near its own height: the mark again, filled or hollow, then the text."""
     low, high = axes.get_ylim()
-    few = len(marks) <= _FEW
+    few = len(marks) <= FEW
     texts = [f"{wrapped(style.label, 16)}\n{percent(value / 100)}" if few else wrapped(style.label, 17, 2)
              for style, value, _ in marks]  # fmt: skip
     lines = max((text.count("\n") + 1 for text in texts), default=1)
@@ -122,7 +122,7 @@ def accuracy_by_labels(points: Mapping[str, Sequence[tuple[float, str, Estimate]
 
     fits: arms with a fitted curve show it with its band, the others join their points. crossing: the labels at which two
     curves meet, and the interval of that."""
-    height = 350 + 23 * max(len(points) - _FEW, 0)
+    height = 350 + 23 * max(len(points) - FEW, 0)
     figure, axes = new_figure(height)
     axes.set_title(measure)
     axes.set_xscale("log")
@@ -151,8 +151,8 @@ def accuracy_by_labels(points: Mapping[str, Sequence[tuple[float, str, Estimate]
     axes.set_xticks(sorted(ticks), [ticks[v] for v in sorted(ticks)])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("labelled training images a class (log scale)")
-    _percent_axis(axes, finite)
-    _label_ends(axes, ends, height)
+    percent_axis(axes, finite)
+    label_ends(axes, ends, height)
     return figure
 
 

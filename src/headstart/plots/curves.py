@@ -23,13 +23,13 @@ from headstart.plots.style import (
     wrapped,
 )
 
-_FEW = 4  # up to so many lines are named with their values beside them; more, with their names alone
+FEW = 4  # up to so many lines are named with their values beside them; more, with their names alone
 
 
 @styled
 def learning_curves(curves: Sequence[Curve], styles: Mapping[str, ArmStyle], axis: str, measure: str) -> Figure:
     """Accuracy against epochs or seconds: thick with markers on validation, thin on training images; a line a seed."""
-    height = 330 + 23 * max(len({curve.arm for curve in curves}) - _FEW, 0)
+    height = 330 + 23 * max(len({curve.arm for curve in curves}) - FEW, 0)
     figure, axes = new_figure(height)
     axes.set_title(measure)
     finite: list[float] = []
@@ -52,8 +52,8 @@ def learning_curves(curves: Sequence[Curve], styles: Mapping[str, ArmStyle], axi
     axes.set_xlabel(axis)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer="poch" in axis))
-    _percent_axis(axes, finite)
-    _label_ends(axes, list(ends.values()), height)
+    percent_axis(axes, finite)
+    label_ends(axes, list(ends.values()), height)
     return figure
 
 
@@ -123,7 +123,7 @@ def _tick_duration(seconds: float) -> str:
     return f"{seconds / 60:g}\u202fmin" if seconds < 3600 else f"{seconds / 3600:g}\u202fh"
 
 
-def _percent_axis(axes: Axes, values: Sequence[float]) -> None:
+def percent_axis(axes: Axes, values: Sequence[float]) -> None:
     """Room for all values, from a round number below to one above; never past 0 and 100."""
     low, high = (min(values), max(values)) if values else (0.0, 100.0)
     step = 10 if high - low > 25 else 5 if high - low > 10 else 2
@@ -133,10 +133,10 @@ def _percent_axis(axes: Axes, values: Sequence[float]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}\u202f%"))
 
 
-def _label_ends(axes: Axes, ends: Sequence[tuple[ArmStyle, float, str]], height: float) -> None:
+def label_ends(axes: Axes, ends: Sequence[tuple[ArmStyle, float, str]], height: float) -> None:
     """Names each line at the right edge, next to its last value: a short sample of the line, then the text."""
     low, high = axes.get_ylim()
-    few = len(ends) <= _FEW
+    few = len(ends) <= FEW
     texts = [f"{wrapped(style.label, 16)}\n{value}" if few else wrapped(style.label, 17, 2) for style, _, value in ends]
     lines = max((text.count("\n") + 1 for text in texts), default=1)
     gap = (lines * 15.5 + 5) / (0.74 * height)

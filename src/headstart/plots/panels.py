@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from headstart.plots.curves import _label_ends, _percent_axis
+from headstart.plots.curves import label_ends, percent_axis
 from headstart.plots.style import GRID, MUTED, PAPER, WIDTH, ArmStyle, Estimate, new_figure, percent, shortened, styled
 
 
@@ -74,6 +74,6 @@ def accuracy_by_severity(
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlabel("severity")
     axes.spines["bottom"].set_color(GRID)
-    _percent_axis(axes, finite)
-    _label_ends(axes, ends, height)
+    percent_axis(axes, finite)
+    label_ends(axes, ends, height)
     return figure

@@ -14,6 +14,7 @@ from headstart import findings, plots, store
 from headstart.health.record import Health
 from headstart.report import calibration, figures, gallery, health, labels, mistakes, pareto, robustness, tables, words
 from headstart.report.load import Arm, StudyView, estimate, load_study
+from headstart.report.tuning import tuning
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # The arms' marks in the page's text, on a 12 x 12 field, as plots draws them.
@@ -104,6 +105,7 @@ def _context(view: StudyView) -> dict[str, Any]:
         "shifts": robustness.shifts(view), "hardest": gallery.hardest(view),
         "overlap": gallery.overlap(view),
         "disagreements": gallery.disagreements(view), "errors": gallery.confident_errors(view),
+        "tuning": tuning(view),
         "methods": [_method(view, arm) for arm in view.arms], "pretraining": _pretraining(view),
         "environments": _environments(view), "trials": [_trial(view, folder, r) for folder, r in view.trials],
     }  # fmt: skip
@@ -169,18 +171,29 @@ def _method(view: StudyView, arm: Arm) -> Method:
         extra.append(("precision of frozen layers", str(trial.get("feature_precision"))))
     extra += [(f"selected {name}", words.setting(value)) for name, value in arm.first.selected.items()
               if not isinstance(value, (dict, list))]  # fmt: skip
+    extra += [(f"tuned: {name.replace('_', ' ')}", words.setting(value))
+              for name, value in view.study.get("recipes", {}).get(described.get("recipe_name"), {}).items()
+              if not isinstance(value, (dict, list))]  # fmt: skip
     return Method(arm=arm, paragraphs=tuple(paragraphs), settings=(*words.settings(described["recipe"]), *extra),
                   recipe_name=described.get("recipe_name") or trial["arm"].get("recipe_name", ""))
 
 
 def _pretraining(view: StudyView) -> list[dict[str, str]]:
     """What the makers of the weights paid, for each pretrained model that an arm uses."""
-    used = {arm["model"] for arm in view.study["arms"] if arm["weights"] != "none"}
+    used = {(arm["model"], arm["weights"]) for arm in view.study["arms"] if arm["weights"] != "none"}
     models = view.study.get("models", {})
-    unknown = "not stated by the weights' source"
-    return [{"title": models[name].get("title", name), "told": (models[name].get("pretraining") or unknown).rstrip("."),
-             "origin": (models[name].get("origin") or "").rstrip("."), "licence": models[name].get("licence") or ""}
-            for name in sorted(used) if name in models]  # fmt: skip
+    several = {name for name, _ in used if len([model for model, _ in used if model == name]) > 1}
+    told = []
+    for name, weights in sorted(used):
+        if name not in models:
+            continue
+        about = models[name].get("weights", {}).get(weights, models[name])  # older studies tell of the default weights alone
+        told.append({
+            "title": models[name].get("title", name) + (f", {weights}" if name in several else ""),
+            "told": (about.get("pretraining") or "not stated by the weights' source").rstrip("."),
+            "origin": (about.get("origin") or "").rstrip("."), "licence": about.get("licence") or "",
+        })  # fmt: skip
+    return told
 
 
 def _environments(view: StudyView) -> list[tuple[str, list[str]]]:

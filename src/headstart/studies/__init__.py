@@ -14,7 +14,7 @@ from headstart.data import DATASETS
 from headstart.errors import ConfigError, unknown_name
 from headstart.findings import metric_spec
 from headstart.methods import METHODS, check_arm
-from headstart.models import MODELS
+from headstart.models import model_spec
 from headstart.precision import FEATURE_PRECISIONS, PRECISIONS
 from headstart.recipes import recipe_named, with_changes
 from headstart.types import Arm, Cell, Claim, Phase, Robustness, ShiftSet, Study
@@ -295,10 +295,8 @@ def _budget(given: int | str) -> int | None:
 def _arm(file: _ArmFile, dataset: str, where: str) -> Arm:
     if file.method not in METHODS:
         raise unknown_name("method", file.method, METHODS)
-    if file.model not in MODELS:
-        raise unknown_name("model", file.model, MODELS)
-    method = METHODS[file.method]
-    weights, weights_names = file.weights or "none", MODELS[file.model].weights
+    method, weights_names = METHODS[file.method], model_spec(file.model).weights
+    weights = file.weights or "none"
     if file.weights is None and method.needs_weights:
         control = '; weights = "none" is the control on random ones' if method.random_control else ""
         raise ConfigError(f"{where}: arm {file.name!r}: method {file.method!r} needs pretrained weights; set weights, e.g. "

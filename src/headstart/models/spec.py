@@ -1,0 +1,101 @@
+"""What is known about a model: how it is built, its weights, their origin and licence, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headstart.models.cnn import CNN_PREPROCESSING
+from headstart.models.resnet import forward_flops, parameter_count
+from headstart.types import Preprocessing
+
+IMAGENET = "ImageNet-1k: 1.28 million labelled images of 1,000 classes, supervised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsSource:
+    """One set of weights of a model. `form`: what its network's constructor must be told beyond the defaults."""
+
+    preprocessing: Preprocessing
+    licence: str
+    origin: str
+    pretraining: str
+    form: Mapping[str, Any] = field(default_factory=dict)
+
+
+RANDOM_START = WeightsSource(
+    preprocessing=CNN_PREPROCESSING, licence="none needed", origin="random start", pretraining="none"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """An architecture and its weights.
+
+    build: build(num_classes, image_pixels, **options) -> network with random weights.
+    sources: by weights name, the default first; "none" is a random start. num_classes: of the default head.
+    input_pixels: side of the input that the default weights expect. head: name of the classifier module.
+    has_cuts: its frozen part can be computed once up to any block (method "partial").
+    fetch: weights name -> state dict, where the network has a source of its own. adapt: (state dict, image_pixels, where it
+    comes from) -> the same under the network's names, where published files use others.
+    """
+
+    title: str
+    build: Callable[..., nn.Module]
+    sources: Mapping[str, WeightsSource]
+    num_classes: int
+    input_pixels: int
+    head: str
+    has_cuts: bool = False
+    fetch: Callable[[str], dict[str, Tensor]] | None = None
+    adapt: Callable[[Mapping[str, Tensor], int, str], dict[str, Tensor]] | None = None
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the weights that `load_model` takes (a file's path works too)."""
+        return tuple(self.sources)
+
+    @property
+    def default_weights(self) -> str:
+        return self.weights[0]
+
+    @property
+    def preprocessing(self) -> Mapping[str, Preprocessing]:
+        """By weights name."""
+        return {name: source.preprocessing for name, source in self.sources.items()}
+
+    @property
+    def licence(self) -> str:
+        """Of the default weights, as `origin` and `pretraining`."""
+        return self.sources[self.default_weights].licence
+
+    @property
+    def origin(self) -> str:
+        return self.sources[self.default_weights].origin
+
+    @property
+    def pretraining(self) -> str:
+        return self.sources[self.default_weights].pretraining
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of parameters, default head included (BatchNorm's running statistics are not parameters)."""
+        return parameter_count(self._shapes(self.input_pixels))
+
+    @cached_property
+    def flops(self) -> int:
+        """Floating-point operations of one image's forward pass at `input_pixels`; two for each multiply-add."""
+        return self.flops_at(self.input_pixels)
+
+    def flops_at(self, image_pixels: int) -> int:
+        """As `flops`, for an input of image_pixels x image_pixels."""
+        return forward_flops(self._shapes(image_pixels), image_pixels)
+
+    def _shapes(self, image_pixels: int) -> nn.Module:
+        with torch.device("meta"):
+            return self.build(self.num_classes, image_pixels, **self.sources[self.default_weights].form).to("meta")

@@ -1,0 +1,112 @@
+"""How the recipes were tuned: search spaces and validation accuracy against tries, from the study's folder tuning/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from headstart import plots, store
+from headstart.report import words
+from headstart.report.load import StudyView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One arm at one label budget, for the table."""
+
+    style: plots.ArmStyle
+    place: int  # of the arm in the study: the key of its colour
+    budget: str
+    tries: str
+    seconds: float
+    proxy: str
+    start: float | None
+    best: float | None
+    chosen: str
+
+
+def tuning(view: StudyView) -> dict[str, Any] | None:
+    """Figures (one a label budget), rows and search spaces; None where the study's folder holds no tuning of its arms."""
+    found = [store.read_json(path) for path in sorted(view.folder.glob("tuning/*/tuning.json"))]
+    place = {name: number for number, name in enumerate(view.styles)}
+    found = sorted((one for one in found if one["arm"] in place and one["tries"]),
+                   key=lambda one: (one["labels_per_class"] or 10**9, place[one["arm"]]))  # fmt: skip
+    if not found:
+        return None
+    budgets = list(dict.fromkeys(one["labels_per_class"] for one in found))
+    return {"figures": [_figure(view, budget, [one for one in found if one["labels_per_class"] == budget]) for budget in budgets],
+            "rows": [_row(view, one) for one in found], "spaces": _spaces(view, found)}  # fmt: skip
+
+
+def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) -> dict[str, Any]:
+    tries = {one["arm"]: [row["accuracy"] for row in one["tries"]] for one in found}
+    gains = {}
+    for one in found:
+        first, best = one["tries"][0]["accuracy"], _best(one)
+        if first is not None and best is not None:
+            gains[view.styles[one["arm"]].label] = best["accuracy"] - first
+    message = "Validation accuracy against tries"
+    if gains:
+        most = max(gains, key=lambda label: gains[label])
+        message = (f"Tuning gains {most} most: {100 * gains[most]:.1f} points on validation" if gains[most] > 0
+                   else "No try was better than the recipe it began with")  # fmt: skip
+    counts = {len(row) for row in tries.values()}
+    held_out = "folds inside the label budget" if budget is not None else "the validation images"
+    each = f"{counts.pop()} tries each." if len(counts) == 1 else "Fewer tries where there was no more to compare."
+    caption = (f"Tuned at {words.budget(budget)}, read on {held_out}, never on test images. Line: best so far; marks: single "
+               f"tries, the first of them the recipe that the search began with. {each}")  # fmt: skip
+    name = f"fig-tuning-{budget or 'all'}"
+    drawing = plots.best_so_far(tries, view.styles, "Validation accuracy")
+    return {"name": name, "message": message, "caption": caption,
+            "svg": Markup(plots.svg_text(drawing, name, f"{message}. {caption}"))}  # fmt: skip
+
+
+def _best(one: Mapping[str, Any]) -> dict[str, Any] | None:
+    return next((row for row in one["tries"] if row["number"] == one["best"]), None)
+
+
+def _row(view: StudyView, one: dict[str, Any]) -> Row:
+    best, failed = _best(one), sum(row["accuracy"] is None for row in one["tries"])
+    chosen = [f"{name.replace('_', ' ')} {words.setting(value)}" for name, value in (best["values"] if best else {}).items()]
+    return Row(
+        style=view.styles[one["arm"]], place=list(view.styles).index(one["arm"]), budget=words.budget(one["labels_per_class"]),
+        tries=str(len(one["tries"])) + (f" ({failed} failed)" if failed else ""),
+        seconds=sum(row["seconds"] for row in one["tries"]), proxy=_proxy(one, best),
+        start=one["tries"][0]["accuracy"], best=best["accuracy"] if best else None,
+        chosen=words.listing(chosen) or "nothing is searched here: what its method selects, it selects itself",
+    )  # fmt: skip
+
+
+def _proxy(one: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
+    """What a try was, where it was cheaper than the trial it stands for."""
+    proxy = one["proxy"]
+    trains = any(knob["name"] == "learning_rate" for knob in one["space"])
+    told = [proxy["duration"]] if "duration" in proxy and trains else []
+    if "images" in proxy and best:
+        told.append(f"{best['train_images']:,} training images")
+    if "validation_images" in proxy and best:
+        told.append(f"{best['validation_images']:,} validation images")
+    if "folds" in proxy:
+        told.append(f"{proxy['folds']} of 5 folds")
+    return words.listing(told) or "as the trial itself"
+
+
+def _spaces(view: StudyView, found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(arms, bounds in words) of each different search space."""
+    spaces: dict[str, list[str]] = {}
+    for one in found:
+        told = words.listing([_knob(knob) for knob in one["space"]])
+        label = view.styles[one["arm"]].label
+        if told and label not in spaces.setdefault(told, []):
+            spaces[told].append(label)
+    return [(words.listing(labels), told) for told, labels in spaces.items()]
+
+
+def _knob(knob: Mapping[str, Any]) -> str:
+    name = knob["name"].replace("_", " ")
+    if "values" in knob:
+        return f"{name} among {words.listing([words.setting(value) for value in knob['values']])}"
+    return f"{name} from {knob['low']:g} to {knob['high']:g}{' (in its logarithm)' if knob['log'] else ''}"
