@@ -95,16 +95,16 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         images = self._images(X, reset=True)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None: labels, one an image")
-        y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
-        check_classification_targets(y)
-        if len(images) != len(y):
-            raise ValueError(f"X has {len(images)} images and y {len(y)} labels; give a label for each image")
-        encoder = LabelEncoder().fit(y)
+        labels: NDArray[Any] = column_or_1d(y, warn=True)
+        assert_all_finite(labels, input_name="y")
+        check_classification_targets(labels)
+        if len(images) != len(labels):
+            raise ValueError(f"X has {len(images)} images and y {len(labels)} labels; give a label for each image")
+        encoder = LabelEncoder().fit(labels)
         self.classes_ = encoder.classes_
         if len(self.classes_) < 2:
             raise ValueError(f"y holds one class, {self.classes_[0]!r}; a classifier needs at least two")
-        self._learn(arm, images, encoder.transform(y).astype(np.int64))
+        self._learn(arm, images, encoder.transform(labels).astype(np.int64))
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
