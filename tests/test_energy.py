@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import threading
@@ -9,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import transfer_trials
+from headstart.cost import Stopwatch
 from headstart.energy import Counter, Meter, counters, gpu_counter, rapl_counters
+from headstart.launch import run_study
+from headstart.methods.frozen import training_features
+from headstart.store import finished_trials, load_results
 
 
 def zone(root: Path, folder: str, name: str, energy: int | str, largest: int = 262_143_328_850) -> Path:
@@ -122,3 +128,46 @@ def test_this_machine_is_read_or_says_nothing() -> None:
         sum(range(100_000))
     assert (meter.joules is None) == (not found)
     assert meter.joules is None or meter.joules >= 0
+
+
+def one_joule_a_look(*_: object) -> list[Counter]:
+    """A counter that moves on by 1 J at every reading."""
+    ticks = itertools.count(0, 1_000_000)
+    return [Counter(what="package-0", read=lambda: next(ticks), joules=1e-6)]
+
+
+def test_features_keep_what_they_took_and_bring_it_to_the_trial_that_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = transfer_trials.context_of("linear_probe", tmp_path, weights=transfer_trials.random_weights(tmp_path))
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("headstart.energy.counters", one_joule_a_look)
+    made, found = training_features(context), training_features(context)
+    assert not made.was_cached and found.was_cached
+    assert made.joules == found.joules == pytest.approx(1.0)
+
+
+def test_carried_joules_are_unknown_once_a_part_is() -> None:
+    watch = Stopwatch()
+    watch.carry_joules([2.0, 3.5])
+    assert watch.carried_joules == 5.5
+    watch.carry_joules([1.0, None])
+    watch.carry_joules([1.0])
+    assert watch.carried_joules is None
+
+
+def test_a_trial_stores_its_joules_and_what_they_cover(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.energy.counters", one_joule_a_look)
+    (tmp_path / "one.toml").write_text(f"""name = "one"
+dataset = "{photos}"
+[[arms]]
+name = "cnn"
+model = "cnn"
+method = "scratch"
+recipe_changes = {{ duration = "1 steps", batch_size = 8, widths = [8, 8, 8] }}
+""")
+    folder = run_study(str(tmp_path / "one.toml"), tmp_path / "out")
+    ((_, result),) = finished_trials(folder)
+    assert result.cost.joules == pytest.approx(1.0)
+    assert result.environment["energy"] == "package-0"
+    assert load_results(folder)["joules"].tolist() == [1.0]
