@@ -142,6 +142,37 @@ def fetch(name: Annotated[str, typer.Argument(help="A dataset's name, e.g. cifar
           f"{len(dataset.train.class_names)} classes, fingerprint {dataset.fingerprint[:16]}")  # fmt: skip
 
 
+@data_app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="A folder with one sub-folder a class, train/val/test folders of such, or a CSV or "
+                                         "Parquet table with columns path and label.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the findings for programs.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where check.html and check.json go (default: checks/NAME).")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on any unreadable file, not from 5 % of them.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Never fail because of unreadable files.")] = False,
+    group_column: Annotated[str | None, typer.Option(help="A table's column: rows with the same value stay on one side.")] = None,
+    group_regex: Annotated[str | None, typer.Option(help="Searched for in each path: equal matches stay on one side.")] = None,
+    label_errors: Annotated[bool, typer.Option(help="Look for label errors with a pretrained network.")] = True,
+) -> None:
+    """Check your own images before anything is trained on them.
+
+    Unreadable files, copies within and across splits, class sizes, mixed-up names, suspected label errors, and a page to look
+    at. Exit code 3 where 5 % of the files or more cannot be read."""
+    from headstart import intake
+    from headstart.check import check_images
+    from headstart.intake.page import terminal
+
+    if strict and skip_bad:
+        raise ConfigError("--strict and --skip-bad contradict each other; give one of them")
+    done = check_images(path, out=out, group_column=group_column, group_regex=group_regex, label_errors=label_errors)
+    if json:
+        print(done.json.read_text(encoding="utf-8"), end="")
+    else:
+        _out.print(terminal(done.found))
+        _out.print(f"report: {done.page.resolve()}", soft_wrap=True)
+    intake.require_mostly_good(done.pictures, "refuse" if strict else "skip" if skip_bad else "few")
+
+
 @app.command()
 def doctor() -> None:
     """Show what this machine has and lacks.

@@ -102,7 +102,7 @@ def _run(trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, fol
 def make_context(trial: Trial, dataset: Dataset, weights: str, folder: Path, device: torch.device) -> Context:
     """The trial with its images: which it trains on, which choose, which show its training accuracy."""
     labels, fingerprint = dataset.train.labels, dataset.train.fingerprint
-    train_ids, val_ids = validation_split(labels, fingerprint, validation_count(len(labels)))
+    train_ids, val_ids = validation_split(labels, fingerprint, validation_count(len(labels)), dataset.train.groups)
     none = np.zeros(0, dtype=np.int64)
     if trial.phase == "refit":
         if trial.labels_per_class is not None:

@@ -22,12 +22,15 @@ class ImageSet:
     images: uint8 (N, H, W, 3), RGB; may be memory-mapped.
     labels: int64 (N,), each in [0, len(class_names)).
     fingerprint: SHA-256 (hex) of images, labels and class names: the identity of this set.
+    groups: int64 (N,): images of one group (near duplicates, pictures of one object) never stand on both sides of a split;
+        None: each image for itself.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     fingerprint: str
+    groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,4 +1,4 @@
-"""Datasets by name, and folders of images: `load_dataset` is the one door to both."""
+"""Datasets by name, and anybody's images: `load_dataset` is the one door to both, `load_images` has the second's options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data import cifar10
-from headstart.data.folder import load_image_folder
+from headstart.data.folder import load_images
 from headstart.errors import ConfigError, unknown_name
 from headstart.types import Dataset
 
@@ -39,7 +39,7 @@ DATASETS: dict[str, DatasetSpec] = {
 
 
 def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset:
-    """A dataset by its name in DATASETS, or a folder with one sub-folder of PNG or JPEG images a class.
+    """A dataset by its name in DATASETS, or images: a folder with one sub-folder a class, or a table (see load_images).
 
     image_pixels: the size that a folder's images are brought to; a named dataset has its own.
     Raises: ConfigError for a name that is neither; DataError, DownloadError, StoreError as the dataset's own loader.
@@ -48,11 +48,11 @@ def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset
     if name in DATASETS:
         return DATASETS[name].load()
     path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        return load_image_folder(path, image_pixels=image_pixels)
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".parquet")):
+        return load_images(path, image_pixels=image_pixels)
     if isinstance(name_or_path, Path) or len(path.parts) > 1 or path.exists():
         raise ConfigError(
-            f"{path} is not a folder; give one with a sub-folder of images for each class, or a dataset of: "
+            f"{path} is not a folder; give one with a sub-folder of images for each class, a table, or a dataset of: "
             f"{', '.join(sorted(DATASETS))}"
         )
     raise unknown_name("dataset", name, DATASETS)

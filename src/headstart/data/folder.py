@@ -1,107 +1,104 @@
-"""A folder of images as a dataset: one sub-folder a class, PNG or JPEG."""
+"""Anybody's pictures as a dataset: a folder with one sub-folder a class, train/val/test folders of such, or a table.
+
+The finished arrays lie in the cache, named by the state of the files and the options: the next loading only looks at the files'
+sizes and times.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import warnings
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart import intake, store
 from headstart.data import arrays
-from headstart.errors import ConfigError, DataError
-from headstart.progress import say, track
+from headstart.errors import DataError
+from headstart.progress import say
 from headstart.types import Dataset
 
-TEST_FRACTION = 0.2
-_SUFFIXES = (".png", ".jpg", ".jpeg")
+SCHEMA = 1  # raised when the same files would be divided or ordered in another way
+_CHUNK = 512  # images copied at once
 
 
-def load_image_folder(folder: Path, *, image_pixels: int = 32) -> Dataset:
-    """The images below `folder`, brought to (image_pixels, image_pixels), a fixed fifth of each class held out as the
-    test set.
+def load_images(
+    path: str | Path, *, image_pixels: int = 32, group_column: str | None = None, group_regex: str | None = None,
+    bad_files: intake.BadFiles = "few",
+) -> Dataset:  # fmt: skip
+    """The pictures of a folder or table at (image_pixels, image_pixels), a fixed fifth of each class held out as the test set.
 
-    Classes are the sub-folders' names, sorted. An image's shorter side is resized (bicubic, antialiased) and its middle
-    cut out; transparency lies on white; the camera's rotation is applied. Which images are for testing, and their
-    order, follows from the pixels alone: renaming files changes nothing, and equal images of a class never stand on
-    both sides.
-    Raises: DataError where there are fewer than two classes, a class has fewer than two different images, or an image
-    cannot be read (the message names it); ConfigError where image_pixels is no positive number.
+    Classes are the sub-folders' names (or the table's labels), sorted. An image's shorter side is resized (bicubic,
+    antialiased) and its middle cut out; transparency lies on white; the camera's rotation is applied. Which images are for
+    testing, and their order, follows from the pixels (and groups) alone: renaming files changes nothing. Copies, near
+    duplicates and what a group names never stand on both sides. Given train and test folders are taken as they are; validation
+    pictures join the training set, of which a trial draws its own, or are the test set where there is none.
+    Images are memory-mapped.
+    Raises: ConfigError for a path or option that makes no sense; DataError where a class is missing on a side or too many files
+    give no picture; StoreError where the cache cannot be written.
     """
-    if image_pixels < 1:
-        raise ConfigError(f"image_pixels is {image_pixels}; it must be at least 1")
-    class_folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    names = tuple(path.name for path in class_folders)
-    if {"train", "test"} <= set(names):
-        raise DataError(
-            f"{folder} holds folders train and test: a ready-made split is not read; give a folder with one "
-            "sub-folder for each class"
-        )
-    if len(names) < 2:
-        raise DataError(f"{folder} has {len(names)} sub-folders; a dataset needs one for each class, two at least")
-    files = [
-        sorted(path for path in class_folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-        for class_folder in class_folders
-    ]
-    ignored = sum(path.is_file() for class_folder in class_folders for path in class_folder.rglob("*")) - sum(
-        map(len, files)
-    )
-    if ignored:
-        say(f"{folder}: {ignored} files ignored that are neither PNG nor JPEG")
-    parts: dict[str, list[NDArray[np.uint8]]] = {"train": [], "test": []}
-    labels: dict[str, list[int]] = {"train": [], "test": []}
-    with track(f"read {folder}", sum(map(len, files)), "images") as bar:
-        for label, paths in enumerate(files):
-            images = []
-            for path in paths:
-                images.append(_read_image(path, image_pixels))
-                bar.advance()
-            train, test = _divide(images, class_folders[label])
-            for part, chosen in (("train", train), ("test", test)):
-                parts[part] += chosen
-                labels[part] += [label] * len(chosen)
-    train_set, test_set = (
-        arrays.image_set(np.stack(parts[part]), np.array(labels[part], np.int64), names) for part in ("train", "test")
-    )
-    return arrays.dataset(
-        folder.resolve().name,
-        folder.resolve().name,
-        f"images in the folder {folder.resolve().name}",
-        train_set,
-        test_set,
-    )
+    source = intake.find_entries(Path(path).expanduser(), group_column=group_column, group_regex=group_regex)
+    pictures = intake.decode_source(source, image_pixels)
+    intake.require_mostly_good(pictures, bad_files)
+    _tell(pictures)
+    identity = [SCHEMA, pictures.key, source.class_names, [[e.label, e.split, e.group] for e in source.entries]]
+    home = store.cache_folder() / "datasets" / "folders" / store.digest(identity)[:32]
+    with store.lock(home.parent / f"{home.name}.lock", f"the dataset of {source.root}", wait_seconds=24 * 3600):
+        try:
+            return _read(home)
+        except DataError:  # not there, or damaged: made from the pictures
+            _assemble(home, pictures)
+            return _read(home)
 
 
-def _divide(images: list[NDArray[np.uint8]], class_folder: Path) -> tuple[list, list]:
-    """(train, test) of one class, by rank of the pixels' SHA-256; copies of one image go to the same side."""
-    ranked = sorted(((hashlib.sha256(image.tobytes()).digest(), image) for image in images), key=lambda pair: pair[0])
-    hashes = [key for key, _ in ranked]
-    if len(set(hashes)) < 2:
-        raise DataError(
-            f"{class_folder} has {len(set(hashes))} different images; each class needs two at least, one for testing"
-        )
-    cut = max(1, round(len(ranked) * TEST_FRACTION))
-    while cut < len(ranked) and hashes[cut] == hashes[cut - 1]:
-        cut += 1
-    if cut == len(ranked):  # copies of the last-ranked image reach from the cut to the end: they are for training
-        cut = hashes.index(hashes[-1])
-    return [image for _, image in ranked[cut:]], [image for _, image in ranked[:cut]]
-
-
-def _read_image(path: Path, image_pixels: int) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps
-
+def _read(home: Path) -> Dataset:
+    dataset = arrays.read_dataset(home)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=["PNG", "JPEG"]) as opened:
-                image = ImageOps.exif_transpose(opened)
-                if image.mode.startswith(("I", "F")):
-                    raise DataError(f"{path} has more than 8 bits a channel, which is not read; convert it to 8 bits")
-                if image.has_transparency_data:
-                    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-                image = ImageOps.fit(image.convert("RGB"), (image_pixels, image_pixels), Image.Resampling.BICUBIC)
-                return np.asarray(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); mend or remove it") from error
+        groups = np.load(home / "train_groups.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{home / 'train_groups.npy'} cannot be read ({error})") from error
+    # Without a pair that belongs together the split is that of a dataset without groups.
+    kept = groups if len(np.unique(groups)) < len(groups) else None
+    return replace(dataset, train=replace(dataset.train, groups=kept))
+
+
+def _tell(pictures: intake.Pictures) -> None:
+    """What was left out, in a line each, on standard error."""
+    root, bad = pictures.source.root, pictures.bad
+    for reason, count in sorted(pictures.source.ignored.items()):
+        say(f"{root}: {count:,} {'file' if count == 1 else 'files'} ignored: {reason}")
+    if bad:
+        say(f"{root}: {len(bad):,} of {len(pictures.facts):,} files give no picture and are skipped, e.g. {bad[0].name} "
+            f"({bad[0].reason}); `headstart data check {root}` lists them")  # fmt: skip
+    for mixed in pictures.source.mixed_names:
+        names = ", ".join(repr(name) for name, _ in mixed.spellings)
+        say(f"{root}: class names {names} " + ("are read as one class" if mixed.merged else "look like one class; rename them"))
+
+
+def _assemble(home: Path, pictures: intake.Pictures) -> None:
+    division = intake.divide(pictures)
+    test_part = "test" if (division.parts == "test").any() else "val"
+    is_test = division.parts == test_part
+    name = pictures.source.root.resolve().name
+    store.require_space(home, 2 * pictures.images.nbytes, f"the dataset of {name}")
+    home.mkdir(parents=True, exist_ok=True)
+    store.purge_unfinished(home)
+    sets, parts = {}, []
+    for part, chosen in (("train", ~is_test), ("test", is_test)):
+        parts.append(home / f".{part}.part")
+        _write_rows(parts[-1], pictures.images, division.places[chosen])
+        images = np.memmap(parts[-1], np.uint8, "r", shape=(int(chosen.sum()), *pictures.images.shape[1:]))
+        sets[part] = arrays.image_set(images, division.labels[chosen], division.class_names)
+    groups = io.BytesIO()
+    np.save(groups, division.units[~is_test], allow_pickle=False)
+    store.write_bytes(home / "train_groups.npy", groups.getvalue())
+    arrays.write_dataset(home, arrays.dataset(name, name, f"images in the folder {name}", sets["train"], sets["test"]))
+    for file in parts:
+        file.unlink(missing_ok=True)
+
+
+def _write_rows(path: Path, images: NDArray[np.uint8], places: NDArray[np.int64]) -> None:
+    with path.open("wb") as file:
+        for start in range(0, len(places), _CHUNK):
+            file.write(images[places[start : start + _CHUNK]].tobytes())

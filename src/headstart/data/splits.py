@@ -16,17 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import ConfigError
+from headstart.intake.splits import hold_out
 
 Ids = NDArray[np.int64]
 
 VALIDATION_IMAGES = 5000
 
 
-def validation_split(labels: NDArray[np.int64], fingerprint: str, count: int = VALIDATION_IMAGES) -> tuple[Ids, Ids]:
+def validation_split(labels: NDArray[np.int64], fingerprint: str, count: int = VALIDATION_IMAGES,
+                     groups: NDArray[np.int64] | None = None) -> tuple[Ids, Ids]:  # fmt: skip
     """(train_ids, val_ids): `count` images for validation, the rest for training; fixed per dataset.
 
     labels: int64 (N,), of the whole training set. Each class gives its exact proportion of `count`, rounded by largest
     remainder (ties: the lower class first), and depends on the fingerprint alone.
+    groups: int64 (N,) or None; where given, a group is never divided, and counts are met as nearly as the groups allow.
     Raises: ConfigError where `count` is not in [1, N) or would leave a class without training images.
     """
     if not 0 < count < len(labels):
@@ -34,6 +37,9 @@ def validation_split(labels: NDArray[np.int64], fingerprint: str, count: int = V
     sizes = np.bincount(labels)
     for label in np.flatnonzero(sizes == 0):
         raise ConfigError(f"class {label} has no images; every class from 0 to {len(sizes) - 1} needs some")
+    if groups is not None:
+        held = hold_out(labels, groups, [f"{fingerprint} {place}" for place in range(len(labels))], count / len(labels))
+        return np.flatnonzero(~held), np.flatnonzero(held)
     quotas, remainders = np.divmod(count * sizes, len(labels))
     extra = np.argsort(-remainders, kind="stable")[: count - quotas.sum()]
     quotas[extra] += 1

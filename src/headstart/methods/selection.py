@@ -29,7 +29,7 @@ def selection_splits(context: Context) -> list[tuple[Ids, Ids]]:
         if len(context.val_ids):
             return [(np.setdiff1d(context.train_ids, context.val_ids), context.val_ids)]
         # a refit: the choice is the one that the select phase made, on the same split
-        return [validation_split(train.labels, train.fingerprint, validation_count(len(train)))]
+        return [validation_split(train.labels, train.fingerprint, validation_count(len(train)), train.groups)]
     ids = context.train_ids  # folds are drawn from the budget's own labels: no other label can move one
     folds = stratified_folds(train.labels[ids], np.arange(len(ids)), _FOLDS, train.fingerprint, trial.seed)
     return [(ids[fit], ids[held_out]) for fit, held_out in folds]

@@ -1,0 +1,149 @@
+"""Exact and near duplicates among many images, without an N x N matrix in memory.
+
+A near duplicate is the same picture saved again: re-encoded, resized, slightly cropped, brighter or darker. It is found in two
+steps. A 64-bit perceptual hash (signs of the lowest frequencies of the discrete cosine transform, as in pHash) proposes pairs
+that differ in few bits; pairs of flat, simple pictures agree by chance, so each is then confirmed by comparing small colour
+versions of both pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+SMALL_PIXELS = 32  # the side of the small version that hashes and comparisons are made from
+MAX_DISTANCE = 10  # bits of 64 that the hashes of a near duplicate may differ in
+MIN_CORRELATION = 0.95  # of the small colour versions
+FLAT_DEVIATION = 4.0  # grey levels: below this standard deviation a picture has nothing to correlate
+FLAT_DIFFERENCE = 3.0  # grey levels, mean absolute: flat pictures nearer than this are the same
+
+_HASH_SIDE = 8
+_CHUNK = 4096  # images hashed at once: 50 MB
+_ROWS, _COLUMNS = 128, 4096  # of a tile of pairs: its 4 MB stay in a core's own cache
+
+
+def exact_groups(items: NDArray[np.uint8] | Sequence[str] | Sequence[bytes]) -> list[NDArray[np.int64]]:
+    """Positions of equal items, each group int64 and sorted, of two at least; groups in the order of their first item.
+
+    items: uint8 (N, ...) of pictures, compared byte by byte (through SHA-256), or N digests.
+    """
+    if isinstance(items, np.ndarray):
+        keys: Sequence[str] | Sequence[bytes] = [hashlib.sha256(np.ascontiguousarray(row).data).digest() for row in items]
+    else:
+        keys = items
+    places: dict[str | bytes, list[int]] = {}
+    for place, key in enumerate(keys):
+        places.setdefault(key, []).append(place)
+    return [np.array(group, np.int64) for group in places.values() if len(group) > 1]
+
+
+def perceptual_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """A 64-bit hash for each picture, uint64 (N,): alike pictures differ in few bits.
+
+    images: uint8 (N, H, W, 3), RGB, may be memory-mapped; sizes other than 32 x 32 are first brought to it.
+    """
+    if not len(images):
+        return np.zeros(0, np.uint64)
+    basis = _cosines(SMALL_PIXELS, _HASH_SIDE + 1)[1:]
+    hashes = []
+    for start in range(0, len(images), _CHUNK):
+        grey = small_versions(images[start : start + _CHUNK]) @ np.array([0.299, 0.587, 0.114], np.float32)
+        waves = (basis @ grey @ basis.T).reshape(len(grey), -1)
+        bits = waves > np.median(waves, axis=1, keepdims=True)
+        hashes.append(np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64))
+    return np.concatenate(hashes)
+
+
+def small_versions(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The pictures squeezed to 32 x 32 (bicubic, antialiased), uint8 (N, 32, 32, 3); those of that size as they are."""
+    if images.shape[1:3] == (SMALL_PIXELS, SMALL_PIXELS):
+        return images
+    from PIL import Image
+
+    side = (SMALL_PIXELS, SMALL_PIXELS)
+    resized = [np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BICUBIC)) for image in images]
+    return np.stack(resized) if resized else np.zeros((0, *side, 3), np.uint8)
+
+
+def near_pairs(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE) -> NDArray[np.int64]:
+    """All pairs of hashes that differ in at most max_distance bits: int64 (P, 2), first < second, sorted.
+
+    Every pair is looked at, tile by tile, in a few megabytes.
+    """
+    count = len(hashes)
+    differs = np.empty((_ROWS, _COLUMNS), np.uint64)
+    distance = np.empty((_ROWS, _COLUMNS), np.uint8)
+    found = []
+    for top in range(0, count, _ROWS):
+        rows = hashes[top : top + _ROWS, None]
+        for left in range(top, count, _COLUMNS):
+            columns = hashes[None, left : left + _COLUMNS]
+            tile = (slice(len(rows)), slice(columns.shape[1]))
+            np.bitwise_xor(rows, columns, out=differs[tile])
+            np.bitwise_count(differs[tile], out=distance[tile])
+            first, second = np.nonzero(distance[tile] <= max_distance)
+            pairs = np.stack([first + top, second + left], axis=1)
+            found.append(pairs[pairs[:, 0] < pairs[:, 1]])
+    if not found:
+        return np.zeros((0, 2), np.int64)
+    pairs = np.concatenate(found).astype(np.int64)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def confirmed(images: NDArray[np.uint8], pairs: NDArray[np.int64],
+              min_correlation: float = MIN_CORRELATION) -> NDArray[np.bool_]:  # fmt: skip
+    """Which pairs of pictures look alike at 16 x 16 pixels in colour: bool (P,).
+
+    images: uint8 (N, H, W, 3). pairs: int64 (P, 2). Alike: the correlation over all pixels and channels is at least
+    min_correlation, so brightness and contrast do not count; of pictures without contrast, the mean difference decides.
+    """
+    answers = np.zeros(len(pairs), bool)
+    for start in range(0, len(pairs), _CHUNK):
+        part = pairs[start : start + _CHUNK]
+        a, b = (_blurred(images[part[:, side]]) for side in (0, 1))
+        difference = np.abs(a - b).mean(axis=1)
+        a -= a.mean(axis=1, keepdims=True)
+        b -= b.mean(axis=1, keepdims=True)
+        deviations = a.std(axis=1), b.std(axis=1)
+        flat = np.minimum(*deviations) < FLAT_DEVIATION
+        correlation = (a * b).mean(axis=1) / np.maximum(deviations[0] * deviations[1], 1e-6)
+        answers[start : start + _CHUNK] = np.where(flat, difference <= FLAT_DIFFERENCE, correlation >= min_correlation)
+    return answers
+
+
+def near_duplicates(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pairs of pictures that are the same picture saved again, exact copies included: int64 (P, 2), first < second, sorted.
+
+    images: uint8 (N, H, W, 3), RGB, may be memory-mapped.
+    """
+    pairs = near_pairs(perceptual_hashes(images))
+    return pairs[confirmed(images, pairs)]
+
+
+def components(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The group that each of `count` items belongs to when pairs belong together: int64 (count,), numbered by first item."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    _, group = connected_components(graph, directed=False)
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+
+
+def _blurred(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean of 2 x 2 pixels of the small versions, float32 (N, 768)."""
+    small = small_versions(images).astype(np.float32)
+    half = SMALL_PIXELS // 2
+    return small.reshape(len(small), half, 2, half, 2, 3).mean(axis=(2, 4)).reshape(len(small), -1)
+
+
+def _cosines(size: int, count: int) -> NDArray[np.float32]:
+    """The first `count` rows of the discrete cosine transform (type II, orthonormal): float32 (count, size)."""
+    place, frequency = np.arange(size), np.arange(count)[:, None]
+    waves = np.cos(np.pi * (2 * place + 1) * frequency / (2 * size)) * np.sqrt(2 / size)
+    waves[0] /= np.sqrt(2)
+    return waves.astype(np.float32)
