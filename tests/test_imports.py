@@ -20,7 +20,7 @@ FLOORS = {
     "published": 2,
     "efficiency": 2, "pairing": 2,
     "examples": 2, "curves": 2, "ledger": 2, "findings": 2, "plots": 2,
-    "label_errors": 2,
+    "label_errors": 2, "embeddings": 2,
     "methods": 3, "check": 3, "comparison": 3,
     "trial": 4, "predict": 4,
     "studies": 5, "launch": 5, "planning": 5, "report": 5, "doctor": 5, "display": 5,

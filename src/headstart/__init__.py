@@ -19,14 +19,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["compare", "find_study", "judge_claims", "load_dataset", "load_figures", "load_gallery", "load_model", "load_results",
-           "load_summary", "plots", "run_study", "show", "write_image_folder"]  # fmt: skip
+__all__ = ["compare", "find_study", "judge_claims", "load_dataset", "load_features", "load_figures", "load_gallery", "load_model",
+           "load_results", "load_summary", "plots", "run_study", "show", "write_image_folder"]  # fmt: skip
 
 if TYPE_CHECKING:
     from headstart import plots
     from headstart.comparison import compare, find_study, judge_claims, load_summary
     from headstart.data import load_dataset
     from headstart.data.as_folder import write_image_folder
+    from headstart.embeddings import load_features
     from headstart.display import load_figures, load_gallery, show
     from headstart.launch import run_study
     from headstart.models import load_model
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _HOMES = {"load_dataset": "headstart.data", "load_model": "headstart.models", "load_results": "headstart.store",
           "run_study": "headstart.launch", "compare": "headstart.comparison", "find_study": "headstart.comparison",
           "judge_claims": "headstart.comparison", "load_summary": "headstart.comparison", "show": "headstart.display",
-          "load_figures": "headstart.display", "load_gallery": "headstart.display",
+          "load_features": "headstart.embeddings", "load_figures": "headstart.display", "load_gallery": "headstart.display",
           "write_image_folder": "headstart.data.as_folder"}  # fmt: skip
 
 

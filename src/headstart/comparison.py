@@ -61,11 +61,12 @@ def compare(
     labels_per_class: the label budget, None: all. margin: by how much better, in the metrics' own unit.
     Verdicts come from paired t intervals over seeds, Holm-adjusted over the metrics; one seed is "n/a", never a width of zero.
 
-    >>> comparison = headstart.compare(folder, "cnn", "probe", ["test_accuracy", "seconds"])
-    >>> [finding.claim.sentence for finding in comparison.findings]
-    ['cnn is better than probe: Test accuracy, higher', 'cnn is better than probe: Time, cold, lower']
-    >>> list(comparison.frame()["n"])
-    [2, 2]
+    Examples:
+        >>> comparison = headstart.compare(folder, "cnn", "probe", ["test_accuracy", "seconds"])
+        >>> [finding.claim.sentence for finding in comparison.findings]
+        ['cnn is better than probe: Test accuracy, higher', 'cnn is better than probe: Time, cold, lower']
+        >>> list(comparison.frame()["n"])
+        [2, 2]
 
     Raises: StoreError for a folder without finished trials; ConfigError for arms or metrics that are not there; DataError
     where trials have different test sets."""
@@ -87,8 +88,9 @@ def compare(
 def judge_claims(folder: str | Path) -> Comparison:
     """The claims that the study's own file states, each with its verdict; empty where it states none.
 
-    >>> list(headstart.judge_claims(folder).frame()["metric"])
-    ['test_accuracy', 'seconds', 'epochs_to_accuracy@0.85', 'generalization_gap']
+    Examples:
+        >>> list(headstart.judge_claims(folder).frame()["metric"])
+        ['test_accuracy', 'seconds', 'epochs_to_accuracy@0.85', 'generalization_gap']
 
     Raises: StoreError where study.json or every finished trial is missing."""
     trials = _trials(folder)
@@ -101,8 +103,9 @@ def load_summary(folder: str | Path) -> pd.DataFrame:
 
     Columns: see `findings.comparison_table`.
 
-    >>> headstart.load_summary(folder)[["arm", "labels_per_class", "n"]].to_dict("records")
-    [{'arm': 'cnn', 'labels_per_class': 'all', 'n': 2}, {'arm': 'probe', 'labels_per_class': 'all', 'n': 1}]
+    Examples:
+        >>> headstart.load_summary(folder)[["arm", "labels_per_class", "n"]].to_dict("records")
+        [{'arm': 'cnn', 'labels_per_class': 'all', 'n': 2}, {'arm': 'probe', 'labels_per_class': 'all', 'n': 1}]
 
     Raises: StoreError for a folder without finished trials; DataError where trials have different test sets."""
     return findings.comparison_table(_trials(folder))
@@ -113,8 +116,9 @@ def find_study(*names: str, start: str | Path = ".") -> Path:
     runs/NAME, report/trials, report/NAME and docs/results/NAME (a folder counts where its study.json names the study). The
     path is relative to the working folder.
 
-    >>> headstart.find_study("cifar10", "mine").name
-    'mine'
+    Examples:
+        >>> headstart.find_study("cifar10", "mine").name
+        'mine'
 
     Raises: StoreError where none has any."""
     here = Path(start).resolve()

@@ -43,9 +43,10 @@ class Picture:
 def show(figure: Figure, message: str = "", caption: str = "") -> Picture:
     """A matplotlib figure (of `headstart.plots`, or any other) as a Picture: PNG on white, two dots a pixel.
 
-    >>> picture = headstart.show(headstart.plots.image_grid(dataset.train.images[:4], columns=4), "Four training images")
-    >>> picture.message, picture.png[1:4]
-    ('Four training images', b'PNG')
+    Examples:
+        >>> picture = headstart.show(headstart.plots.image_grid(dataset.train.images[:4], columns=4), "Four training images")
+        >>> picture.message, picture.png[1:4]
+        ('Four training images', b'PNG')
     """
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
@@ -59,8 +60,9 @@ def load_figures(folder: str | Path) -> dict[str, Picture]:
     "curves-seconds", "time", "cost", "labels" (where there are several label budgets), "confusion-ARM", "classes",
     "reliability".
 
-    >>> sorted(headstart.load_figures(folder))[:3]
-    ['accuracy', 'classes', 'confusion-cnn']
+    Examples:
+        >>> sorted(headstart.load_figures(folder))[:3]
+        ['accuracy', 'classes', 'confusion-cnn']
 
     Raises: StoreError where study.json or every finished trial is missing; DataError where trials have different test sets."""
     view = load_study(Path(folder))
@@ -73,8 +75,9 @@ def load_gallery(folder: str | Path) -> dict[str, Picture]:
     """Test images with the arms' answers: "A-not-B" that A gets right and B wrong (both directions), "sure-A" that A is
     surest about and wrong; the clearest cases first. Kinds without an image are left out.
 
-    >>> sorted(headstart.load_gallery(folder))
-    ['cnn-not-probe', 'probe-not-cnn', 'sure-cnn', 'sure-probe']
+    Examples:
+        >>> sorted(headstart.load_gallery(folder))
+        ['cnn-not-probe', 'probe-not-cnn', 'sure-cnn', 'sure-probe']
 
     Raises: as `load_figures`."""
     view = load_study(Path(folder))

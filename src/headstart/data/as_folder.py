@@ -16,9 +16,10 @@ def write_image_folder(images: ImageSet, folder: str | Path, *, classes: Sequenc
 
     Files that are there already stay, so a second call with the same arguments changes nothing.
 
-    >>> photos = headstart.write_image_folder(dataset.train, "pictures", classes=["cat", "ship"], per_class=3)
-    >>> sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))[2:4]
-    ['cat/000002.png', 'ship/000000.png']
+    Examples:
+        >>> photos = headstart.write_image_folder(dataset.train, "pictures", classes=["cat", "ship"], per_class=3)
+        >>> sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))[2:4]
+        ['cat/000002.png', 'ship/000000.png']
 
     Raises: ConfigError for a class that is not there or has fewer images; StoreError where the folder cannot be written."""
     from PIL import Image
