@@ -70,7 +70,7 @@ headstart.show(plots.image_grid([train.images[horse], *maps], ["the picture", *(
 # %%
 from headstart.data.batches import ImageBatches
 
-few = torch.from_numpy(np.ascontiguousarray(train.images[:8]))
+few = torch.tensor(np.array(train.images[:8]))
 batches = ImageBatches(few, torch.tensor(train.labels[:8]), batch_size=8, seed=0, flip="alternating", translate_pixels=2)
 views = np.concatenate([next(batches.epoch(epoch))[0].numpy() for epoch in range(3)])
 headstart.show(plots.image_grid(views, row_titles=[f"epoch {epoch}" for epoch in range(3)]), "The same eight images, three epochs")
@@ -82,7 +82,7 @@ headstart.show(plots.image_grid(views, row_titles=[f"epoch {epoch}" for epoch in
 # a minute and not an hour.
 
 # %%
-pictures = headstart.write_image_folder(train, OUT / "pictures", per_class=20 if FAST else 150)
+pictures = headstart.write_image_folder(train, OUT / "pictures", per_class=20 if FAST else 60)
 study = OUT / "small.toml"
 study.write_text(f"""
 name = "small"
@@ -95,7 +95,7 @@ label = "CNN from scratch"
 model = "cnn"
 method = "scratch"
 recipe = "cnn-fast"
-recipe_changes = {{ duration = "{2 if FAST else 12} epochs", batch_size = 100 }}
+recipe_changes = {{ duration = "{2 if FAST else 10} epochs", batch_size = 50 }}
 """)
 folder = headstart.run_study(str(study), out=OUT / "small")
 headstart.load_results(folder)[["arm", "train_images", "train_accuracy", "val_accuracy", "test_accuracy"]].round(3)

@@ -35,7 +35,7 @@ print("what the pretraining cost its makers:", MODELS["resnet50"].pretraining)
 
 # %%
 PIXELS = 32 if FAST else 96
-budgets = [2, 5, 10] if FAST else [10, 50, 200]
+budgets = [2, 5, 10] if FAST else [5, 20, 100]
 largest = label_subset(train.labels, train_ids, train.fingerprint, 0, budgets[-1])
 # The fast mode computes what it needs; otherwise all 50,000, as the study does, and from its cache.
 ids = np.union1d(largest, val_ids[:200]) if FAST else np.arange(len(train))
@@ -53,7 +53,7 @@ print(f"{len(features.values):,} images, {features.values.shape[1]:,} features e
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-few = held_out[:200] if FAST else held_out[:1_200]
+few = held_out[:200] if FAST else held_out[:600]
 labels = train.labels[ids[few]]
 flat = train.images[ids].reshape(len(ids), -1) if FAST else train.images.reshape(len(train), -1)
 
@@ -95,9 +95,9 @@ headstart.show(plots.lines(budgets, curves, "labels a class", "Validation accura
 # stage (`partial`), everything (`finetune`). Here on a small folder of pictures, enough to see what each step costs.
 
 # %%
-pictures = headstart.write_image_folder(train, OUT / "pictures", classes=["bird", "cat", "deer", "dog"], per_class=15 if FAST else 60)
+pictures = headstart.write_image_folder(train, OUT / "pictures", classes=["bird", "cat", "deer", "dog"], per_class=15 if FAST else 40)
 resnet = f'model = "resnet50"\nweights = "imagenet-keras"\ninput_pixels = {32 if FAST else 64}\n'
-changes = f'recipe_changes = {{ duration = "{"2 steps" if FAST else "4 epochs"}", batch_size = 16 }}\n'
+changes = f'recipe_changes = {{ duration = "{"2 steps" if FAST else "3 epochs"}", batch_size = 16 }}\n'
 study = OUT / "ladder.toml"
 study.write_text(f"""
 name = "ladder"

@@ -19,7 +19,7 @@ OUT = Path("runs/05_your_own_images-fast" if FAST else "runs/05_your_own_images"
 folder = Path(os.environ.get("HEADSTART_IMAGES", OUT / "pictures"))
 if "HEADSTART_IMAGES" not in os.environ:
     train = headstart.load_dataset("cifar10").train
-    headstart.write_image_folder(train, folder, classes=["cat", "dog", "ship"], per_class=20 if FAST else 80)
+    headstart.write_image_folder(train, folder, classes=["cat", "dog", "ship"], per_class=20 if FAST else 50)
 print({place.name: len(list(place.iterdir())) for place in sorted(folder.iterdir())})
 
 # %% [markdown]
@@ -71,7 +71,7 @@ label = "CNN from scratch"
 model = "cnn"
 method = "scratch"
 recipe = "cnn-fast"
-recipe_changes = {{ duration = "{2 if FAST else 25} epochs", batch_size = 50 }}
+recipe_changes = {{ duration = "{2 if FAST else 20} epochs", batch_size = 50 }}
 
 [[arms]]
 name = "probe"
