@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 from scipy import stats
-from synthetic_study import write_synthetic_study
 
 import headstart
 from headstart import plots
 from headstart.errors import ConfigError, StoreError
 from headstart.types import ImageSet
+from synthetic_study import write_synthetic_study
 
 
 @pytest.fixture(scope="module")

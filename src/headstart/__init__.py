@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from headstart.comparison import compare, find_study, judge_claims, load_summary
     from headstart.data import load_dataset
     from headstart.data.as_folder import write_image_folder
-    from headstart.embeddings import load_features
     from headstart.display import load_figures, load_gallery, show
+    from headstart.embeddings import load_features
     from headstart.launch import run_study
     from headstart.models import load_model
     from headstart.store import load_results

@@ -67,7 +67,8 @@ def load_figures(folder: str | Path) -> dict[str, Picture]:
     Raises: StoreError where study.json or every finished trial is missing; DataError where trials have different test sets."""
     view = load_study(Path(folder))
     drawn = [figures.accuracy(view), *figures.learning(view), figures.times(view), figures.cost(view),
-             figures.label_budgets(view), *figures.confusions(view), figures.by_class(view), figures.calibration(view)]  # fmt: skip
+             figures.label_budgets(view), *figures.confusions(view), figures.by_class(view),
+             figures.calibration(view)]  # fmt: skip
     return {figure.name.removeprefix("fig-"): _on_white(figure) for figure in drawn if figure is not None}
 
 

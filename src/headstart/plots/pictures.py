@@ -94,7 +94,8 @@ def embedding(points: NDArray[np.floating[Any]], labels: NDArray[np.int64], clas
         axes.scatter(own[:, 0], own[:, 1], s=max(4.0, min(18.0, 12000 / len(points))), color=color, alpha=0.65, linewidths=0)
         middle = np.median(own, axis=0)
         axes.text(middle[0], middle[1], name, color=color, ha="center", va="center", fontweight="bold",
-                  bbox={"facecolor": "white", "edgecolor": color, "alpha": 0.85, "boxstyle": "round,pad=0.2", "linewidth": 0.8})  # fmt: skip
+                  bbox={"facecolor": "white", "edgecolor": color, "alpha": 0.85, "boxstyle": "round,pad=0.2",
+                        "linewidth": 0.8})  # fmt: skip
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
     axes.spines["bottom"].set_visible(False)
