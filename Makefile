@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-bench
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: study test test-full bench lint clean
+.PHONY: study test test-full bench notebooks notebooks-fast docs lint clean
 
 study: $(STAMP)
 	@$(BIN)/headstart study cifar10-quick
@@ -23,6 +23,18 @@ test-full: $(STAMP)
 bench: $(STAMP) $(PEERS_STAMP)
 	@$(BIN)/python benchmarks/run.py --peers $(PEERS)/bin/python
 
+# Executes the notebooks with outputs kept; the fast mode takes small slices, in under 5 minutes, and keeps nothing.
+notebooks: $(STAMP)
+	@$(BIN)/python tools/run_notebooks.py
+
+notebooks-fast: $(STAMP)
+	@$(BIN)/python tools/run_notebooks.py --fast
+
+# The documentation as static pages in site/; needs no network.
+docs: $(STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 # Pinned versions: the CPU build of torch where pip can find it, else the plain one.
 $(STAMP): pyproject.toml constraints-cpu.txt constraints-gpu.txt tools/install.sh
 	@sh tools/install.sh "$(PYTHON)" "$(VENV)"
@@ -33,4 +45,4 @@ $(PEERS_STAMP): benchmarks/requirements.txt benchmarks/install.sh
 	@touch $(PEERS_STAMP)
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist src/*.egg-info
+	rm -rf $(VENV) $(PEERS) build dist site notebooks/runs src/*.egg-info

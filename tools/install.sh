@@ -20,5 +20,5 @@ elif ! "$venv/bin/python" -m pip install --quiet --dry-run --no-deps -c constrai
     pinned=constraints-gpu.txt
 fi
 echo "installing headstart and what it needs into $venv ($pinned)"
-"$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check -c "$pinned" --editable '.[dev,int8]'
+"$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check -c "$pinned" --editable '.[dev,int8,notebooks,docs]'
 echo "installed in $(($(date +%s) - begin)) s"

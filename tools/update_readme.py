@@ -11,12 +11,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from headstart import findings, store
+from headstart import findings, published, store
 from headstart.report import figures, words
 from headstart.report.load import StudyView, load_study
 
 ROOT = Path(__file__).parents[1]
-KEPT = ("study.toml", "results.csv")
+KEPT = ("study.toml", "study.json", "results.csv", "gallery.npz")
 
 
 def main(folder: Path) -> None:
@@ -25,6 +25,7 @@ def main(folder: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copyfile(folder / name, home / name)
+    published.publish(folder, home)  # summaries and test logits: the notebooks read them where the run itself is not there
     trials = store.finished_trials(folder)
     store.write_json(home / "environment.json", {result.trial["arm"]["name"]: dict(result.environment) for _, result in trials})
     figure = {drawn.name: drawn for drawn in figures.learning(view)}["fig-curves-seconds"]

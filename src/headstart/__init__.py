@@ -8,6 +8,12 @@ The public API is what the command line itself calls:
     table = headstart.load_results(folder)                 # pandas.DataFrame, a row a trial
     model = headstart.load_predictor(folder, arm="cnn")    # .probabilities(uint8 images) -> float32 (N, C)
     probe = headstart.TransferClassifier().fit(paths, y)   # the methods as a scikit-learn classifier
+    summary = headstart.load_summary(folder)               # a row an arm: means over seeds, intervals
+    comparison = headstart.compare(folder, "cnn", "probe") # effect, interval, verdict
+    claims = headstart.judge_claims(folder)                # the study's own claims and their verdicts
+    figures = headstart.load_figures(folder)               # the report's figures by name; a notebook shows each
+
+`headstart.plots` draws from plain arrays; `headstart.show` puts any figure into a notebook.
 """
 
 from __future__ import annotations
@@ -15,10 +21,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["TransferClassifier", "load_dataset", "load_model", "load_predictor", "load_results", "run_study"]
+__all__ = ["TransferClassifier", "compare", "find_study", "judge_claims", "load_dataset", "load_features", "load_figures",
+           "load_gallery", "load_model", "load_predictor", "load_results", "load_summary", "plots", "run_study", "show",
+           "write_image_folder"]  # fmt: skip
 
 if TYPE_CHECKING:
+    from headstart import plots
+    from headstart.comparison import compare, find_study, judge_claims, load_summary
     from headstart.data import load_dataset
+    from headstart.data.as_folder import write_image_folder
+    from headstart.display import load_figures, load_gallery, show
+    from headstart.embeddings import load_features
     from headstart.estimator import TransferClassifier
     from headstart.launch import run_study
     from headstart.models import load_model
@@ -26,14 +39,19 @@ if TYPE_CHECKING:
     from headstart.store import load_results
 
 _HOMES = {"load_dataset": "headstart.data", "load_model": "headstart.models", "load_results": "headstart.store",
-          "run_study": "headstart.launch", "load_predictor": "headstart.predict",
-          "TransferClassifier": "headstart.estimator"}  # fmt: skip
+          "run_study": "headstart.launch", "compare": "headstart.comparison", "find_study": "headstart.comparison",
+          "judge_claims": "headstart.comparison", "load_summary": "headstart.comparison", "show": "headstart.display",
+          "load_features": "headstart.embeddings", "load_figures": "headstart.display", "load_gallery": "headstart.display",
+          "write_image_folder": "headstart.data.as_folder",
+          "load_predictor": "headstart.predict", "TransferClassifier": "headstart.estimator"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     # Looked up on first use: reading results must not import torch.
-    if name in _HOMES:
-        import importlib
+    import importlib
 
+    if name == "plots":
+        return importlib.import_module("headstart.plots")
+    if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'headstart' has no attribute {name!r}")

@@ -56,6 +56,12 @@ def run_study(
 
     study: a built-in study's name, a TOML file's path, or a Study. Finished trials are kept; a failed one does not
     stop the others. published: a folder of published trials, which count as finished.
+
+    Examples:
+        >>> folder = headstart.run_study("mine.toml", out="runs/mine", seeds=2)
+        >>> sorted(path.name for path in folder.iterdir() if path.suffix)
+        ['gallery.npz', 'results.csv', 'study.json', 'study.toml']
+
     Raises: TrialsFailedError at the end where any failed; BusyError where another process runs this folder; DownloadError,
     WeightsError, DataError, StoreError before or as soon as they are met."""
     value, text = load_study(study, changes, seeds) if isinstance(study, str) else (study, "")

@@ -197,6 +197,10 @@ def results_table(study_folder: Path) -> pd.DataFrame:
 def load_results(folder: str | Path) -> pd.DataFrame:
     """The finished trials of a study's folder, a row a trial, with the columns of results.csv.
 
+    Examples:
+        >>> headstart.load_results(folder)[["arm", "seed"]].to_dict("list")
+        {'arm': ['cnn', 'cnn', 'probe'], 'seed': [0, 1, 0]}
+
     Raises: StoreError where the folder holds no finished trial."""
     table = results_table(Path(folder))
     if table.empty:

@@ -42,6 +42,12 @@ def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset
     """A dataset by its name in DATASETS, or images: a folder with one sub-folder a class, or a table (see load_images).
 
     image_pixels: the size that a folder's images are brought to; a named dataset has its own.
+
+    Examples:
+        >>> dataset = headstart.load_dataset("cifar10")
+        >>> dataset.train.images.shape, dataset.train.class_names[:3]
+        ((50000, 32, 32, 3), ('airplane', 'automobile', 'bird'))
+
     Raises: ConfigError for a name that is neither; DataError, DownloadError, StoreError as the dataset's own loader.
     """
     name = str(name_or_path)

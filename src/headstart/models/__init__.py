@@ -120,6 +120,11 @@ def load_model(
     generators stay as they are.
     image_pixels: side of the input, None for the weights' own. options: passed to the network's constructor.
 
+    Examples:
+        >>> model = headstart.load_model("resnet50", weights="imagenet-keras", num_classes=10, image_pixels=64)
+        >>> model.preprocessing.size_pixels, model.preprocessing.channel_order, model.fc.out_features
+        (64, 'bgr', 10)
+
     Raises: ConfigError for an unknown name; WeightsError for a file that is missing, damaged or of another network;
     DownloadError where published weights cannot be fetched; StoreError; BusyError."""
     spec = model_spec(name)

@@ -1,0 +1,92 @@
+"""What mkdocs cannot know by itself: the command line's reference, the decisions' index and the exit codes, made from the code.
+
+mkdocs calls `on_config` and `on_files` (see mkdocs.yml, hooks).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+def on_config(config: Any) -> Any:
+    """The decisions stand in the navigation in their order."""
+    logging.getLogger("mkdocs.plugins.mkdocstrings").setLevel(logging.WARNING)
+    decisions = [{title: f"decisions/{path.name}"} for path, title in decision_titles()]
+    for place, entry in enumerate(config["nav"]):
+        if "Decisions" in entry:
+            config["nav"][place] = {"Decisions": [{"All": "decisions/index.md"}, *decisions]}
+    return config
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds the pages that are made from code."""
+    from mkdocs.structure.files import File
+
+    for uri, text in (("reference/cli.md", cli_reference()), ("decisions/index.md", decisions_index()),
+                      ("reference/exit-codes.md", exit_codes())):  # fmt: skip
+        files.append(File.generated(config, uri, content=text))
+    return files
+
+
+def decision_titles() -> list[tuple[Path, str]]:
+    paths = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    return [(path, path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")) for path in paths]
+
+
+def decisions_index() -> str:
+    rows = [f"{int(path.name[:4])}. [{title}]({path.name})" for path, title in decision_titles()]
+    return "\n".join(["# Decisions", "", "What was decided, why, and what was rejected with its number.", "", *rows, ""])
+
+
+def exit_codes() -> str:
+    """The table of exit codes, as the README states it (a test holds that to the code)."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| code \|.*?(?=\n\n)", readme, flags=re.M | re.S)
+    assert table is not None, "README.md has no table of exit codes"
+    return f"# Exit codes\n\nA mistake is one line: what was given, what was expected, what to do.\n\n{table[0]}\n"
+
+
+def cli_reference() -> str:
+    """Every command with its arguments and options, read from the command line itself, as Markdown."""
+    import typer.main
+
+    from headstart.cli import app
+
+    lines = ["# Command line", "", "Made from the program: `headstart --help` says the same.", ""]
+    for words, command in commands(typer.main.get_command(app), ("headstart",)):
+        context = command.context_class(command, info_name=" ".join(words))
+        lines += [f"## {' '.join(words)}", "", *_prose(command.help or ""), ""]
+        lines += ["```text", command.get_usage(context).removeprefix("Usage: ").strip(), "```", ""]
+        lines += _parameters(command, context)
+    return "\n".join(lines)
+
+
+def commands(command: Any, words: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
+    """Every command below (and with) this one that can be called, as (words, command); groups without their own action are
+    left out."""
+    below = getattr(command, "commands", {})
+    if not below:
+        return [(words, command)]
+    return [found for name, child in below.items() if not child.hidden for found in commands(child, (*words, name))]
+
+
+def _prose(text: str) -> list[str]:
+    return [line.strip() for line in text.strip().splitlines()]
+
+
+def _parameters(command: Any, context: Any) -> list[str]:
+    rows = []
+    for parameter in command.params:
+        if record := parameter.get_help_record(context):
+            names, told = (re.sub(r"\s+", " ", part).replace("|", "\\|") for part in record)
+            rows.append(f"| `{names}` | {_escaped(told)} |")
+    return ["| | |", "|---|---|", *rows, ""] if rows else []
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[").replace("*", "\\*").replace("<", "&lt;")
