@@ -58,6 +58,12 @@ class TrialsFailedError(HeadstartError):
     exit_code = 8
 
 
+class StaleReportError(HeadstartError):
+    """A published report that is not what its own trials give."""
+
+    exit_code = 9
+
+
 def unknown_name(kind: str, given: str, choices: Iterable[str]) -> ConfigError:
     """A ConfigError naming the choices and, where one is near, the likely meaning."""
     names = sorted(choices)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from headstart.plots.bars import accuracy, by_class, confusion, cost_by_phase
 from headstart.plots.curves import accuracy_by_labels, learning_curves, reliability, time_to_accuracy
+from headstart.plots.differences import points_by_labels
 from headstart.plots.style import (
     ARM_COLORS_DARK,
     ARM_COLORS_LIGHT,
@@ -25,6 +26,6 @@ from headstart.plots.svg import svg_text
 
 __all__ = [
     "ARM_COLORS_DARK", "ARM_COLORS_LIGHT", "ArmStyle", "Curve", "Estimate", "accuracy", "accuracy_by_labels", "arm_styles",
-    "by_class", "confusion", "cost_by_phase", "learning_curves", "percent", "reliability", "short_duration", "spread",
+    "by_class", "confusion", "cost_by_phase", "learning_curves", "percent", "points_by_labels", "reliability", "short_duration", "spread",
     "svg_text", "time_to_accuracy",
 ]  # fmt: skip

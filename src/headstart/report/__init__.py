@@ -5,7 +5,8 @@ Reads a study's folder and nothing else; never imports torch. The same folder gi
 
 from __future__ import annotations
 
+from headstart.report.bundle import differences, write_bundle
 from headstart.report.page import write_report
 from headstart.report.terminal import ledger_json, ledger_table, summary_table, verdict
 
-__all__ = ["ledger_json", "ledger_table", "summary_table", "verdict", "write_report"]
+__all__ = ["differences", "ledger_json", "ledger_table", "summary_table", "verdict", "write_bundle", "write_report"]

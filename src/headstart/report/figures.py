@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.figure import Figure as MplFigure
@@ -29,10 +29,11 @@ class Figure:
     caption: str
     svg: str
     wide: bool = False
+    drawing: MplFigure | None = field(default=None, repr=False, compare=False)  # what the SVG was made from
 
 
 def _finish(drawing: MplFigure, name: str, message: str, caption: str) -> Figure:
-    return Figure(name=name, message=message, caption=caption,
+    return Figure(name=name, message=message, caption=caption, drawing=drawing,
                   svg=plots.svg_text(drawing, name, f"{message}. {caption}"))
 
 
