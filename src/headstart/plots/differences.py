@@ -23,15 +23,17 @@ def points_by_labels(points: Mapping[str, Sequence[tuple[float, str, float, tupl
     axes.set_xscale("log")
     ticks: dict[float, str] = {}
     seen, ends = [0.0], []
-    for name, row in points.items():
+    for place, (name, row) in enumerate(points.items()):
         style = styles[name]
+        aside = 1.06 ** (place - (len(points) - 1) / 2)  # bars at one budget stand beside one another
         for labels, text, _, interval in row:
             ticks[labels] = text
             if interval:
                 seen += [100 * v for v in interval]
-                axes.plot([labels] * 2, [100 * v for v in interval], color=style.color, linewidth=3, alpha=0.45, solid_capstyle="butt")
+                axes.plot([aside * labels] * 2, [100 * v for v in interval], color=style.color, linewidth=2, alpha=0.5,
+                          solid_capstyle="butt")
         y = [100 * value for _, _, value, _ in row]
-        axes.plot([labels for labels, *_ in row], y, color=style.color, linestyle=style.line, marker=style.marker, markersize=7)
+        axes.plot([aside * labels for labels, *_ in row], y, color=style.color, linestyle=style.line, marker=style.marker, markersize=6)
         seen += y
         ends.append((style, y[-1], f"{y[-1]:+.1f} points".replace("-", "−")))
     axes.axhline(0, color=MUTED, linewidth=1.2)

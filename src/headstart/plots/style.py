@@ -62,12 +62,16 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One seed's learning curve of one arm: x (epochs or seconds) and accuracies 0..1; NaN where not measured."""
+    """One seed's learning curve of one arm: x (epochs or seconds) and accuracies 0..1; NaN where not measured.
+
+    low, high: of several seeds' curves drawn as one, the lowest and highest validation accuracy."""
 
     arm: str
     x: NDArray[np.float64]
     train: NDArray[np.float64]
     val: NDArray[np.float64]
+    low: NDArray[np.float64] | None = None
+    high: NDArray[np.float64] | None = None
 
 
 def arm_styles(labels: Mapping[str, str]) -> dict[str, ArmStyle]:

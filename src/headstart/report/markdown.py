@@ -18,7 +18,7 @@ def markdown(html: str, picture: Picture, figures: str = "figures") -> str:
     root = parse(html)
     body = root.first("body") or root
     blocks = [block for block in _Writer(picture, figures).blocks(body) if block.strip()]
-    return re.sub(r"\n{3,}", "\n\n", "\n\n".join(blocks)).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", "\n\n".join(blocks)).replace("\u2060", "").strip() + "\n"
 
 
 class _Writer:
@@ -106,6 +106,7 @@ class _Writer:
 
 
 _AFTER_PARTS = ("Claims", "Threats")
+_INTERVAL = "95 % interval"
 
 
 def _cards(node: Node) -> str:
@@ -113,8 +114,8 @@ def _cards(node: Node) -> str:
     rows, head = [], ["Arm", "Test accuracy", ""]
     for card in node.all("div", "card"):
         facts = [(term.text, value.text) for term, value in zip(card.all("dt"), card.all("dd"), strict=True)]
-        head = ["Arm", "Test accuracy", "", *(term for term, _ in facts)]
-        cells = [(card.first("div", of_class) or card).text for of_class in ("who", "big", "note")]
+        head = ["Arm", "Test accuracy", _INTERVAL, *(term[:1].upper() + term[1:] for term, _ in facts)]
+        cells = [(card.first("div", of_class) or card).text.removeprefix(f"{_INTERVAL} ") for of_class in ("who", "big", "note")]
         rows.append([*cells, *(value for _, value in facts)])
     return _grid([head], rows, [False, True, False, *[True] * (len(head) - 3)])
 

@@ -48,7 +48,7 @@ def for_paper(html: str) -> str:
     """The page without its screen style, with fixed colours, and closed parts open."""
     html = re.sub(r"<style>.*?</style>", "", html, count=1, flags=re.DOTALL)
     html = re.sub(r"<nav\b.*?</nav>", "", html, flags=re.DOTALL).replace("<details>", "<details open>")
-    html = html.replace(' loading="lazy"', "")
+    html = re.sub(r"var\(--arm(\d+)\)", lambda found: plots.ARM_COLORS_LIGHT[int(found[1])], html.replace(' loading="lazy"', ""))
     return on_paper(html)
 
 
