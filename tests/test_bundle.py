@@ -31,7 +31,8 @@ SECTIONS = ["answer", "data", "methods", "fairness", "results", "comparison", "l
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "small"
-    write_synthetic_study(folder, arms=("cnn", "probe", "finetune", "random"), seeds=2, labels_per_class=(10, None), test_images=200)
+    arms = ("cnn", "probe", "finetune", "random")
+    write_synthetic_study(folder, arms=arms, seeds=2, labels_per_class=(10, None), test_images=200)
     (folder / "health.json").write_text('{"note": "kept"}\n')
     (folder / "robustness").mkdir()
     np.savez(folder / "robustness" / "sheet.npz", mark=np.array("text"), logits=np.arange(6, dtype=np.float16).reshape(2, 3))
@@ -58,7 +59,8 @@ def words_of(text: str) -> str:
 
 def test_what_the_report_needs_is_published_and_nothing_else(study: Path, published: Path) -> None:
     trials = published / "trials"
-    beside = sorted(path.relative_to(trials).as_posix() for path in trials.rglob("*") if path.is_file() and len(path.parent.name) != 64)
+    beside = sorted(path.relative_to(trials).as_posix() for path in trials.rglob("*")
+                    if path.is_file() and len(path.parent.name) != 64)
     assert beside == ["gallery.npz", "health.json", "robustness/sheet.npz", "study.json", "study.toml"]
     keys = {result.key for _, result in store.finished_trials(study)}
     # at all labels a deterministic arm's second seed repeats its first: not published
@@ -120,7 +122,8 @@ def test_every_figure_is_a_file_in_both_forms_and_in_the_markdown(published: Pat
         root = ElementTree.parse(published / "figures" / f"{name}.svg").getroot()
         assert "var(" not in ElementTree.tostring(root, encoding="unicode") and root.get("aria-label")
         width = float(root.get("width", "0"))
-        assert Image.open(published / "figures" / f"{name}.png").width == pytest.approx(2 * width, abs=4)
+        with Image.open(published / "figures" / f"{name}.png") as image:
+            assert image.width == pytest.approx(2 * width, abs=4)
 
 
 def test_what_the_markdown_shows_is_there(published: Path) -> None:
@@ -138,7 +141,7 @@ def test_tables_of_the_markdown_are_square(published: Path) -> None:
 
 
 def test_results_and_findings_are_the_published_trials(published: Path) -> None:
-    rows = list(csv.DictReader((published / "results.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((published / "results.csv").read_text(encoding="utf-8").splitlines()))
     trials = {result.key: result for _, result in store.finished_trials(published / "trials")}
     assert {row["key"] for row in rows} == set(trials)
     for row in rows:
@@ -148,7 +151,7 @@ def test_results_and_findings_are_the_published_trials(published: Path) -> None:
 
 
 def test_the_page_shows_the_mean_of_the_results_table(published: Path, page: str) -> None:
-    rows = csv.DictReader((published / "results.csv").open(encoding="utf-8"))
+    rows = csv.DictReader((published / "results.csv").read_text(encoding="utf-8").splitlines())
     values = [float(row["test_accuracy"]) for row in rows if row["arm"] == "finetune" and row["labels_per_class"] == "all"]
     assert len(values) == 2
     assert f">{100 * sum(values) / 2:.2f}\u202f%<" in page
@@ -180,7 +183,8 @@ def test_without_weasyprint_one_line_says_so_and_all_else_is_written(tmp_path: P
     study = write_synthetic_study(tmp_path / "study", arms=1, test_images=100, history=False, gallery=False)
     code = ("import sys; sys.modules['weasyprint'] = None; sys.argv = ['headstart', 'report', sys.argv[1], '--to', sys.argv[2]]\n"
             "from headstart.cli import main; main()")
-    done = subprocess.run([sys.executable, "-c", code, str(study), str(tmp_path / "report")], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code, str(study), str(tmp_path / "report")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(done.stderr.splitlines()) == 1
     assert "pip install 'headstart[report]'" in done.stderr
     assert not (tmp_path / "report" / "report.pdf").exists()
@@ -188,12 +192,13 @@ def test_without_weasyprint_one_line_says_so_and_all_else_is_written(tmp_path: P
 
 
 def test_markdown_of_a_small_page_is_what_it_should_be() -> None:
-    html = ('<body><nav>skipped</nav><h1>A *title*</h1><section><h2>Part one</h2><p>Some <b>bold</b> &lt;text&gt;</p>'
-            '<table><thead><tr><th>Arm</th><th class="num">n</th></tr></thead><tbody><tr><th>a|b</th><td class="num">3<small>1 to 5'
-            '</small></td></tr></tbody></table><figure id="fig-x"><h3>Message</h3><svg></svg><figcaption>Caption.</figcaption></figure>'
-            "</section></body>")  # fmt: skip
+    html = ("<body><nav>skipped</nav><h1>A *title*</h1><section><h2>Part one</h2><p>Some <b>bold</b> &lt;text&gt;</p>"
+            '<table><thead><tr><th>Arm</th><th class="num">n</th></tr></thead><tbody><tr><th>a|b</th>'
+            '<td class="num">3<small>1 to 5</small></td></tr></tbody></table><figure id="fig-x"><h3>Message</h3><svg></svg>'
+            "<figcaption>Caption.</figcaption></figure></section></body>")  # fmt: skip
     assert markdown(html, lambda _node, _name: None) == (
-        "# A \\*title\\*\n\n## Part one\n\nSome **bold** &lt;text&gt;\n\n| Arm | n |\n| --- | --: |\n| a\\|b | 3<br><sub>1 to 5</sub> |\n\n"
+        "# A \\*title\\*\n\n## Part one\n\nSome **bold** &lt;text&gt;\n\n"
+        "| Arm | n |\n| --- | --: |\n| a\\|b | 3<br><sub>1 to 5</sub> |\n\n"
         "**Message**\n\n![Message](figures/fig-x.svg)\n\n<sub>Caption.</sub>\n")  # fmt: skip
 
 

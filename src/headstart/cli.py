@@ -66,8 +66,8 @@ def study(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="A study's folder, as `headstart study` wrote it, or published trials.")],
-    to: Annotated[Path | None, typer.Option(help="A folder to publish: page, PDF, Markdown, figures, tables and the trials without "
-                  "their weights.")] = None,
+    to: Annotated[Path | None, typer.Option(help="A folder to publish: page, PDF, Markdown, figures, tables and the "
+                  "trials without their weights.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only say whether FOLDER, a published report, is what its trials give.")]
     = False,
 ) -> None:

@@ -26,6 +26,7 @@ from headstart.plots.svg import svg_text
 
 __all__ = [
     "ARM_COLORS_DARK", "ARM_COLORS_LIGHT", "ArmStyle", "Curve", "Estimate", "accuracy", "accuracy_by_labels", "arm_styles",
-    "by_class", "confusion", "cost_by_phase", "learning_curves", "percent", "points_by_labels", "reliability", "short_duration", "spread",
+    "by_class", "confusion", "cost_by_phase", "learning_curves", "percent", "points_by_labels", "reliability",
+    "short_duration", "spread",
     "svg_text", "time_to_accuracy",
 ]  # fmt: skip

@@ -16,7 +16,8 @@ def points_by_labels(points: Mapping[str, Sequence[tuple[float, str, float, tupl
                      styles: Mapping[str, ArmStyle], measure: str) -> Figure:
     """A line an arm: differences of shares over labels a class (log scale), with a line at zero.
 
-    points: (labels a class, tick text, difference, interval or None), ascending; drawn in percentage points."""
+    points: (labels a class, tick text, difference, interval or None), ascending; drawn in percentage points. An interval far
+    wider than the differences are apart (two seeds have such) is cut by the edge: it must not flatten everything else."""
     height = 350 + 23 * max(len(points) - _FEW, 0)
     figure, axes = new_figure(height)
     axes.set_title(measure)
@@ -33,12 +34,14 @@ def points_by_labels(points: Mapping[str, Sequence[tuple[float, str, float, tupl
                 axes.plot([aside * labels] * 2, [100 * v for v in interval], color=style.color, linewidth=2, alpha=0.5,
                           solid_capstyle="butt")
         y = [100 * value for _, _, value, _ in row]
-        axes.plot([aside * labels for labels, *_ in row], y, color=style.color, linestyle=style.line, marker=style.marker, markersize=6)
+        x = [aside * labels for labels, *_ in row]
+        axes.plot(x, y, color=style.color, linestyle=style.line, marker=style.marker, markersize=6)
         seen += y
         ends.append((style, y[-1], f"{y[-1]:+.1f} points".replace("-", "−")))
     axes.axhline(0, color=MUTED, linewidth=1.2)
-    margin = 0.06 * max(max(seen) - min(seen), 1.0)
-    axes.set_ylim(min(seen) - margin, max(seen) + margin)
+    values = [0.0, *(100 * value for row in points.values() for _, _, value, _ in row)]
+    span = max(max(values) - min(values), 2.0)
+    axes.set_ylim(max(min(seen), min(values) - 0.5 * span) - 0.06 * span, min(max(seen), max(values) + 0.5 * span) + 0.06 * span)
     axes.set_xticks(sorted(ticks), [ticks[v] for v in sorted(ticks)])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("labelled training images a class (log scale)")

@@ -28,8 +28,8 @@ def _few_labels(view: StudyView) -> str:
     if len(leads) < 2:
         return ""
     budget, scratch_arm, a, arm, b = leads[0]
-    told = (f"With {words.budget(budget)} the best arm from pretrained weights, {arm.label}, reaches {words.share(b)} and the best "
-            f"from random weights, {scratch_arm.label}, {words.share(a)}")  # fmt: skip
+    told = (f"With {words.budget(budget)} the best arm from pretrained weights, {arm.label}, reaches {words.share(b)} and the "
+            f"best from random weights, {scratch_arm.label}, {words.share(a)}")  # fmt: skip
     ahead = [a > b for _, _, a, _, b in leads]
     if all(ahead) or not any(ahead):
         return f"{told}; {'random' if ahead[0] else 'pretrained'} weights stay ahead at every label budget."

@@ -61,8 +61,8 @@ def write_bundle(study_folder: Path, target: Path) -> Bundle:
     if study_folder.resolve() != trials.resolve():
         size = publish(study_folder, trials).size_bytes
         if size > LIMIT_BYTES:
-            raise StoreError(f"{trials} holds {size / 1e6:.1f} MB, more than the {LIMIT_BYTES / 1e6:.0f} MB that a repository should "
-                             "bear; remove trials or readings that the report does not need")  # fmt: skip
+            raise StoreError(f"{trials} holds {size / 1e6:.1f} MB, more than the {LIMIT_BYTES / 1e6:.0f} MB that a repository "
+                             "should bear; remove trials or readings that the report does not need")  # fmt: skip
     return _write(trials, target)
 
 
@@ -136,7 +136,11 @@ def differences(folder: Path) -> list[str]:
 
 def _same_pixels(a: Path, b: Path) -> bool:
     """Equal but for what another build of the drawing library rounds otherwise: fewer than one value in a thousand."""
-    first, second = (np.asarray(Image.open(path).convert("RGB"), dtype=np.int16) for path in (a, b))
+    pixels = []
+    for path in (a, b):
+        with Image.open(path) as image:
+            pixels.append(np.asarray(image.convert("RGB"), dtype=np.int16))
+    first, second = pixels
     return first.shape == second.shape and float((np.abs(first - second) > 8).mean()) < 1e-3
 
 

@@ -110,7 +110,8 @@ def learning(view: StudyView) -> list[Figure]:
               for axis in ("epoch", "seconds")}  # fmt: skip
     many = len(sides) > _FEW_ARMS
     if many:
-        curves = {axis: [_together([c for c in drawn if c.arm == arm.name]) for arm, _ in sides] for axis, drawn in curves.items()}
+        curves = {axis: [_together([c for c in every if c.arm == arm.name]) for arm, _ in sides]
+                  for axis, every in curves.items()}
     drawn = [c for c in curves["epoch"] if np.isfinite(c.val).any() or np.isfinite(c.train).any()]
     if not drawn:
         return []
@@ -226,8 +227,8 @@ def times(view: StudyView) -> Figure | None:
     seeds = max(row["seeds"] for row in rows)
     return _finish(drawing, "fig-time", message,
                    "Cold wall-clock time, feature extraction included, until validation accuracy was first read at or above the "
-                   f"target; nothing interpolated. "
-                   + (f"Means over up to {seeds} seeds; bars: fastest to slowest seed." if seeds > 1 else "One seed."))  # fmt: skip
+                   "target; nothing interpolated. "
+                   + (f"Means over up to {seeds} seeds; bars: fastest to slowest seed." if seeds > 1 else "One seed."))
 
 
 def cost(view: StudyView) -> Figure:
@@ -308,7 +309,7 @@ def confusions(view: StudyView) -> list[Figure]:
         message = (f"{arm.label}: {percent(off[i, j], 0)} of “{names[i]}” images are taken for “{names[j]}”" if off[i, j] > 0
                    else f"{arm.label}: no confusion at all")
         seeds = f", {len(arm.tests)} seeds together" if len(arm.tests) > 1 else ""
-        drawing = plots.confusion(shares, names, f"{arm.label}: share of each true class"
+        drawing = plots.confusion(shares, names, arm.label + (": " if len(arm.label) <= 22 else "\n") + "share of each true class"
                                   + (" (%)" if len(names) <= 20 else ""))
         figures.append(_finish(
             drawing, f"fig-confusion-{words.anchor(arm.name)}", message,

@@ -115,10 +115,12 @@ def _told(found: stats.PairedDifference) -> str:
     return f"{change} ({_range(found)})" if found.interval else f"{change} (1 pair)"
 
 
-Point = tuple[float, str, float, tuple[float, float] | None]
+Measured = tuple[float, tuple[float, float] | None]  # a value and its interval
+Point = tuple[float, str, float, tuple[float, float] | None]  # labels a class, tick text, then Measured
 
 
-def _points(view: StudyView, arm: Arm, value: Callable[[int | None], tuple[float, tuple[float, float] | None] | None]) -> list[Point]:
+def _points(view: StudyView, arm: Arm, value: Callable[[int | None], Measured | None]) -> list[Point]:
+    """The points of one arm's line; value: what was measured at a label budget."""
     found = []
     for budget in budgets(view):
         items, measured = view.at(arm.name, budget), value(budget)
@@ -133,7 +135,7 @@ def pretraining_figure(view: StudyView) -> Figure | None:
     drawn: dict[str, list[Point]] = {}
     seeds = 0
     for arm, control in _controlled(view):
-        def gain(budget: int | None, arm: Arm = arm, control: Arm = control) -> tuple[float, tuple[float, float] | None] | None:
+        def gain(budget: int | None, arm: Arm = arm, control: Arm = control) -> Measured | None:
             difference = _difference(view, arm, control, budget)
             return None if difference is None else (difference.effect, difference.interval)
 
@@ -148,10 +150,11 @@ def pretraining_figure(view: StudyView) -> Figure | None:
     message = (f"What pretraining adds {'shrinks' if last[2] < first[2] else 'does not shrink'} with labels: "
                f"{words.points(first[2])} at {first[1]} a class, {words.points(last[2])} at {last[1].split(chr(10))[0]} "
                f"({view.styles[name].label})")  # fmt: skip
-    drawing = plots.points_by_labels(drawn, view.styles, "Test accuracy less that of the same network from random weights")
+    drawing = plots.points_by_labels(drawn, view.styles, "Points of test accuracy that pretraining adds")
     return _finish(drawing, "fig-pretraining", message,
-                   f"n = {view.test_images:,} test images; differences paired by seed, up to {seeds} seeds. Bars: 95 % t interval; "
-                   "none with one pair. Above the line at zero the pretrained weights help.")  # fmt: skip
+                   f"n = {view.test_images:,} test images; differences paired by seed, up to {seeds} seeds. Bars: 95 % t "
+                   "interval, none with one pair; one that reaches the edge goes on. Above the line at zero the pretrained "
+                   "weights help.")  # fmt: skip
 
 
 def gap_figure(view: StudyView) -> Figure | None:
@@ -166,11 +169,11 @@ def gap_figure(view: StudyView) -> Figure | None:
         message += f", against {words.points(at_all[order[-1]])} for {view.styles[order[-1]].label}"
     drawing = plots.points_by_labels(drawn, view.styles, "Accuracy on training images less on test images")
     return _finish(drawing, "fig-gap", message,
-                   f"A fixed sample of each trial's own training images against n = {view.test_images:,} test images. Bars: 95 % t "
-                   "interval over seeds; none where an arm has one.")  # fmt: skip
+                   f"A fixed sample of each trial's own training images against n = {view.test_images:,} test images. Bars: "
+                   "95 % t interval over seeds, none where an arm has one; a bar that reaches the edge goes on.")  # fmt: skip
 
 
-def _gap(view: StudyView, arm: Arm, budget: int | None) -> tuple[float, tuple[float, float] | None] | None:
+def _gap(view: StudyView, arm: Arm, budget: int | None) -> Measured | None:
     values = _metric([r for _, r in view.at(arm.name, budget)], "generalization_gap")
     return (float(np.mean(values)), stats.t_interval(values)) if values else None
 

@@ -46,7 +46,8 @@ class _Writer:
 
     @staticmethod
     def _is_block(node: Node) -> bool:
-        return node.tag in ("h1", "h2", "h3", "h4", "p", "ul", "ol", "table", "pre", "details", "summary", "figcaption", *_SKIPPED)
+        return node.tag in ("h1", "h2", "h3", "h4", "p", "ul", "ol", "table", "pre", "details", "summary", "figcaption",
+                            *_SKIPPED)  # fmt: skip
 
     def _block(self, node: Node) -> list[str]:
         tag = node.tag

@@ -49,6 +49,7 @@ def for_paper(html: str) -> str:
     html = re.sub(r"<style>.*?</style>", "", html, count=1, flags=re.DOTALL)
     html = re.sub(r"<nav\b.*?</nav>", "", html, flags=re.DOTALL).replace("<details>", "<details open>")
     html = re.sub(r"var\(--arm(\d+)\)", lambda found: plots.ARM_COLORS_LIGHT[int(found[1])], html.replace(' loading="lazy"', ""))
+    html = re.sub(r'font-family="[^"]*"', 'font-family="Plain"', html)  # figures too: what a machine has must not show
     return on_paper(html)
 
 
@@ -58,7 +59,8 @@ def _style(title: str) -> str:
                     f"font-style:{slant}}}\n" for family, file, weight, slant in _FACES)  # fmt: skip
     arms = "".join(f"--arm{place}:{color};" for place, color in enumerate(plots.ARM_COLORS_LIGHT))
     running = title.replace("\\", "").replace('"', "”").replace("\n", " ")
-    return f'{faces}:root{{{arms}}}\n@page{{@top-left{{content:"{running}"}}}}\n' + (_TEMPLATES / "print.css").read_text(encoding="utf-8")
+    sheet = (_TEMPLATES / "print.css").read_text(encoding="utf-8")
+    return f'{faces}:root{{{arms}}}\n@page{{@top-left{{content:"{running}"}}}}\n{sheet}'
 
 
 @contextmanager

@@ -40,7 +40,8 @@ def sheet(gallery: Node) -> Figure | None:
         offset = left
         for picture in pictures:
             wide = _CELL * picture.shape[1] / picture.shape[0]
-            axes = figure.add_axes((offset / total_width, 1 - (top + _CELL) / total_height, wide / total_width, _CELL / total_height))
+            axes = figure.add_axes((offset / total_width, 1 - (top + _CELL) / total_height,
+                                    wide / total_width, _CELL / total_height))  # fmt: skip
             axes.imshow(picture, interpolation="nearest", aspect="auto")
             axes.set_axis_off()
             offset += wide + 2

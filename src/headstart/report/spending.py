@@ -48,6 +48,7 @@ def _row(arm: Arm | None, results: list[Result]) -> Row:
     return Row(
         arm=arm, trials=len(results), cold=words.duration(sum(r.cost.total_seconds for r in results)),
         spent=words.duration(sum(r.cost.spent_seconds for r in results)), flops=words.flops(sum(r.cost.flops for r in results)),
-        examples=words.count(sum(r.cost.examples for r in results)), memory=words.memory(max(r.cost.peak_memory_bytes for r in results)),
+        examples=words.count(sum(r.cost.examples for r in results)),
+        memory=words.memory(max(r.cost.peak_memory_bytes for r in results)),
         energy=f"{sum(joules) / 3.6e6:.3g}\u202fkWh" if joules and len(joules) == len(results) else words.NONE,
     )  # fmt: skip
