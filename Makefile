@@ -7,10 +7,14 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-bench
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: study test test-full bench notebooks notebooks-fast docs lint clean
+.PHONY: study report test test-full bench notebooks notebooks-fast docs lint clean
 
 study: $(STAMP)
 	@$(BIN)/headstart study cifar10-quick
+
+# The published report, made again from report/trials alone: no data, weights or network.
+report: $(STAMP)
+	@$(BIN)/headstart report report/trials --to report
 
 test: $(STAMP)
 	@$(BIN)/ruff check src tests benchmarks

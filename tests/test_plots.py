@@ -34,10 +34,10 @@ def test_text_in_an_arms_colour_has_a_contrast_of_at_least_4_5(colors: tuple[str
         assert (light + 0.05) / (dark + 0.05) >= 4.5, color
 
 
-def test_eight_arms_differ_in_colour_in_mark_and_in_line() -> None:
-    styles = plots.arm_styles({str(i): f"arm {i}" for i in range(8)}).values()
+def test_ten_arms_differ_in_colour_in_mark_and_in_line() -> None:
+    styles = plots.arm_styles({str(i): f"arm {i}" for i in range(10)}).values()
     for feature in ("color", "marker", "line"):
-        assert len({str(getattr(style, feature)) for style in styles}) == 8, feature
+        assert len({str(getattr(style, feature)) for style in styles}) == 10, feature
 
 
 def test_an_arm_keeps_its_style_whatever_comes_after_it() -> None:

@@ -27,9 +27,11 @@ def test_a_published_trial_counts_as_finished_and_is_not_run_again(tmp_path: Pat
     (tmp_path / "small.toml").write_text(STUDY)
     study = str(tmp_path / "small.toml")
     first = run_study(study, tmp_path / "first")
-    new, size = publish(first, tmp_path / "trials")
-    assert new == 1 and 50_000 < size < 250_000
-    assert publish(first, tmp_path / "trials") == (0, size)  # what is there stays
+    done = publish(first, tmp_path / "trials")
+    assert done.new == done.trials == 1 and 50_000 < done.size_bytes < 500_000
+    again = publish(first, tmp_path / "trials")  # what is there stays
+    assert (again.new, again.trials, again.size_bytes) == (0, 1, done.size_bytes)
+    assert (tmp_path / "trials" / store.finished_trials(first)[0][1].key / "predictions.npz").stat().st_size < 250_000
     second = run_study(study, tmp_path / "second", published=tmp_path / "trials")
     (source, ran), (copy, adopted) = (store.finished_trials(folder)[0] for folder in (first, second))
     assert adopted == ran  # its starting time included: nothing ran

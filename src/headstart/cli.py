@@ -102,11 +102,34 @@ def tune(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A study's folder, as `headstart study` wrote it.")]) -> None:
-    """Render a study's report again.
+def report(
+    folder: Annotated[Path, typer.Argument(help="A study's folder, as `headstart study` wrote it, or published trials.")],
+    to: Annotated[Path | None, typer.Option(help="A folder to publish: page, PDF, Markdown, figures, tables and the "
+                  "trials without their weights.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether FOLDER, a published report, is what its trials give.")]
+    = False,
+) -> None:
+    """Render a study's report again, or publish it.
 
     Nothing but the folder is read: no data, no weights, no network."""
-    _render(folder)
+    if check:
+        from headstart.errors import StaleReportError
+        from headstart.report import differences
+
+        if found := differences(folder):
+            raise StaleReportError(f"{folder}: {'; '.join(found)}; make it again: headstart report {folder}/trials --to {folder}")
+        print(f"{folder} is what its trials give")
+        return
+    if to is None:
+        _render(folder)
+        return
+    from headstart.report import verdict, write_bundle
+
+    bundle = write_bundle(folder, to)
+    _out.print(verdict(to / "trials"), soft_wrap=True)
+    print(f"{len(bundle.files)} files in {to}, made from {to / 'trials'}")
+    for reason in bundle.missing:
+        print(f"headstart: {reason}", file=sys.stderr)
 
 
 @app.command()
@@ -134,12 +157,12 @@ def publish(
 ) -> None:
     """Keep a study's finished trials without their weights.
 
-    Summaries and test logits as float16, small enough for a repository; `headstart study --published` counts them as
-    finished."""
+    Summaries, test logits as float16 and all that the report needs, small enough for a repository; `headstart study
+    --published` counts the trials as finished, `headstart report` renders from them."""
     from headstart.published import publish as write
 
-    new, size = write(folder, to)
-    print(f"{new} trials published; {to} holds {size / 1e6:.1f} MB")
+    done = write(folder, to)
+    print(f"{done.new} trials published; {to} holds {done.trials} trials, {done.size_bytes / 1e6:.1f} MB")
 
 
 @app.command()

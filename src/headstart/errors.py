@@ -64,6 +64,12 @@ class StoppedError(HeadstartError):
     exit_code = 130
 
 
+class StaleReportError(HeadstartError):
+    """A published report that is not what its own trials give."""
+
+    exit_code = 9
+
+
 def unknown_name(kind: str, given: str, choices: Iterable[str]) -> ConfigError:
     """A ConfigError naming the choices and, where one is near, the likely meaning."""
     names = sorted(choices)

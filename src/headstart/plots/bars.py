@@ -35,13 +35,14 @@ def accuracy(estimates: Mapping[str, Estimate], styles: Mapping[str, ArmStyle], 
     height = 66 + 56 * len(estimates)
     figure, axes = new_figure(height)
     axes.set_title(measure)
+    small, longest = (13.0, 34) if len(estimates) <= 4 else (11.0, 50)  # many arms: long names tell them apart
     edges = [100 * v for e in estimates.values() for v in (e.value, *(e.interval or ()), *e.points)]
     span = max(max(edges) - min(edges), 1.0)
     axes.set_xlim(max(min(edges) - 0.18 * span, 0), min(max(edges) + 0.3 * span, 100.5))
     for row, (name, estimate) in enumerate(estimates.items()):
         style = styles[name]
-        axes.text(0.0, row - 0.27, shortened(style.label, 34), transform=axes.get_yaxis_transform(), color=style.color,
-                  va="center")
+        axes.text(0.0, row - 0.27, shortened(style.label, longest), transform=axes.get_yaxis_transform(), color=style.color,
+                  va="center", fontsize=small)
         if estimate.interval:
             axes.plot([100 * v for v in estimate.interval], [row + 0.12] * 2, color=style.color, linewidth=3, alpha=0.55,
                       solid_capstyle="butt")
@@ -49,7 +50,8 @@ def accuracy(estimates: Mapping[str, Estimate], styles: Mapping[str, ArmStyle], 
             axes.plot([100 * v for v in estimate.points], [row + 0.12] * len(estimate.points), linestyle="none", marker="|",
                       markersize=11, color=style.color)
         axes.plot([100 * estimate.value], [row + 0.12], marker=style.marker, markersize=9, color=style.color, linestyle="none")
-        axes.text(1.0, row - 0.27, _with_interval(estimate), transform=axes.get_yaxis_transform(), ha="right", va="center")
+        axes.text(1.0, row - 0.27, _with_interval(estimate), transform=axes.get_yaxis_transform(), ha="right", va="center",
+                  fontsize=small)
     axes.set_ylim(len(estimates) - 0.5, -0.6)
     axes.yaxis.set_major_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))

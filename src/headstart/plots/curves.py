@@ -46,6 +46,8 @@ def learning_curves(curves: Sequence[Curve], styles: Mapping[str, ArmStyle], axi
             axes.plot(x, y, color=style.color, linestyle=style.line, linewidth=2.2 if main else 1.0,
                       alpha=1.0 if main else 0.75, marker=style.marker if main else None, markevery=every,
                       markersize=6)
+            if main and curve.low is not None and curve.high is not None:
+                axes.fill_between(x, 100 * curve.low[seen], 100 * curve.high[seen], color=style.color, alpha=0.2, linewidth=0)
             if main or curve.arm not in ends or "training" in ends[curve.arm][2]:
                 kind = "" if main else " training"
                 ends[curve.arm] = (style, float(y[-1]), f"{percent(y[-1] / 100)}{kind}")
@@ -59,8 +61,11 @@ def learning_curves(curves: Sequence[Curve], styles: Mapping[str, ArmStyle], axi
 
 @styled
 def time_to_accuracy(targets: Sequence[float], seconds: Mapping[str, Sequence[float | None]],
-                     styles: Mapping[str, ArmStyle], measure: str) -> Figure:
-    """Seconds (log scale) until validation accuracy first reaches each target; None says that it never did."""
+                     styles: Mapping[str, ArmStyle], measure: str,
+                     ranges: Mapping[str, Sequence[tuple[float, float] | None]] | None = None) -> Figure:
+    """Seconds (log scale) until validation accuracy first reaches each target; None says that it never did.
+
+    ranges: the fastest and the slowest seed of each, drawn as a bar."""
     lane = 25 if len(seconds) < 4 else 20
     reached = [s for row in seconds.values() for s in row if s]
     low, high = (min(reached), max(reached)) if reached else (1.0, 10.0)
@@ -72,7 +77,7 @@ def time_to_accuracy(targets: Sequence[float], seconds: Mapping[str, Sequence[fl
     axes.set_xscale("log")
     axes.set_xlim(left, right)
     top, named, middles = 0.0, set(), []
-    for rows in blocks:
+    for target, rows in enumerate(blocks):
         if top:
             axes.axhline(top, color=GRID, linewidth=1)
         for j, (style, value, words) in enumerate(rows):
@@ -83,8 +88,12 @@ def time_to_accuracy(targets: Sequence[float], seconds: Mapping[str, Sequence[fl
                 continue
             axes.plot([left, value], [y, y], color=style.color, linewidth=1.2, alpha=0.5, linestyle=style.line)
             axes.plot([value], [y], marker=style.marker, markersize=8, color=style.color, linestyle="none")
-            text = words if style.name in named else f"{shortened(style.label, 26)}, {words}"
+            if ranges and (between := ranges[style.name][target]):
+                axes.plot(between, [y, y], color=style.color, linewidth=4, alpha=0.45, solid_capstyle="butt")
             far = style.name not in named and value > np.sqrt(left * right)  # its name would run out of the figure
+            share = np.log(value / left) / np.log(right / left)
+            room = int(420 * (share if far else 1 - share) / 7.2) - len(words) - 4  # letters, at 7.2 units each
+            text = words if style.name in named else f"{shortened(style.label, max(room, 12))}, {words}"
             axes.annotate(text, (value, y), xytext=(-9 if far else 9, 8 if far else 0), textcoords="offset points",
                           va="center", ha="right" if far else "left", color=style.color, fontsize=12)
             named.add(style.name)

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 INK, MUTED, GRID, PAPER, HEAT = "#1b1d21", "#5c626b", "#dcdfe4", "#fefefe", "#0a4a8a"
 PIXEL_HEAT = (0.18, 0.5, 0.78)  # pixels cannot follow the page: a blue that shows on white and on black
 # Okabe-Ito hues, darkened until text in them reads on white (contrast 4.5 or more), and brightened for dark pages.
-ARM_COLORS_LIGHT = ("#005a96", "#c24a00", "#007a58", "#a3407a", "#2a76a8", "#8f6200", "#5a5a5b", "#746a00")
-ARM_COLORS_DARK = ("#5cb3f0", "#ff9152", "#2fc79a", "#eb9fcb", "#9ad4ff", "#ffc24d", "#b8b8ba", "#e6dc4a")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+# The last two are Tol's indigo and wine.
+ARM_COLORS_LIGHT = ("#005a96", "#c24a00", "#007a58", "#a3407a", "#2a76a8", "#8f6200", "#5a5a5b", "#746a00", "#4a36a0", "#8a1f4d")
+ARM_COLORS_DARK = ("#5cb3f0", "#ff9152", "#2fc79a", "#eb9fcb", "#9ad4ff", "#ffc24d", "#b8b8ba", "#e6dc4a", "#b3a5ff", "#ff8fb4")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">")
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1.2)),
-                           (0, (4, 1, 1, 1, 1, 1)), (0, (1, 2.2)))
+                           (0, (4, 1, 1, 1, 1, 1)), (0, (1, 2.2)), (0, (7, 1.2, 3, 1.2)), (0, (2, 1, 6, 1)))
 
 WIDTH = 480.0  # SVG units, one CSS pixel each at full size
 STYLE = {
@@ -61,16 +62,20 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One seed's learning curve of one arm: x (epochs or seconds) and accuracies 0..1; NaN where not measured."""
+    """One seed's learning curve of one arm: x (epochs or seconds) and accuracies 0..1; NaN where not measured.
+
+    low, high: of several seeds' curves drawn as one, the lowest and highest validation accuracy."""
 
     arm: str
     x: NDArray[np.float64]
     train: NDArray[np.float64]
     val: NDArray[np.float64]
+    low: NDArray[np.float64] | None = None
+    high: NDArray[np.float64] | None = None
 
 
 def arm_styles(labels: Mapping[str, str]) -> dict[str, ArmStyle]:
-    """The style of each arm (name -> label), by order; the ninth arm begins again with the first one's colour."""
+    """The style of each arm (name -> label), by order; the eleventh arm begins again with the first one's colour."""
     count = len(_MARKERS)
     return {name: ArmStyle(name=name, label=label, color=ARM_COLORS_LIGHT[i % count], marker=_MARKERS[i % count],
                            line=_LINES[i % count])

@@ -42,6 +42,18 @@ def svg_text(figure: Figure, name: str, description: str) -> str:
     return opening + svg[svg.index(">") + 1 :]
 
 
+def on_paper(markup: str) -> str:
+    """Markup whose colours follow a page, with the light ones in their place: for files and paper, which know no variables."""
+    markup = re.sub(r"var\(--[a-z0-9]+,(#[0-9a-f]{6})\)", r"\1", markup)
+    return markup.replace("currentColor", INK)
+
+
+def svg_file(svg: str) -> str:
+    """An inline <svg> as a file of its own: fixed colours on a white ground, readable in a dark page too."""
+    svg = re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', on_paper(svg), count=1)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + svg.strip() + "\n"
+
+
 def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
 

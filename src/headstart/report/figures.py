@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.figure import Figure as MplFigure
@@ -15,6 +15,7 @@ from headstart.report import words
 from headstart.report.load import Arm, StudyView, Trials, estimate
 from headstart.types import Result
 
+_FEW_ARMS = 4  # of more, curves of several seeds become one and rows follow their values
 _MOST_CLASSES = 20  # more than these do not fit into bars on a phone: the most telling ones are drawn
 _SHARE_TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 
@@ -28,10 +29,11 @@ class Figure:
     caption: str
     svg: str
     wide: bool = False
+    drawing: MplFigure | None = field(default=None, repr=False, compare=False)  # what the SVG was made from
 
 
 def _finish(drawing: MplFigure, name: str, message: str, caption: str) -> Figure:
-    return Figure(name=name, message=message, caption=caption,
+    return Figure(name=name, message=message, caption=caption, drawing=drawing,
                   svg=plots.svg_text(drawing, name, f"{message}. {caption}"))
 
 
@@ -55,6 +57,8 @@ def accuracy(view: StudyView) -> Figure:
     """Test accuracy of each arm with its interval."""
     estimates = {arm.name: estimate(_values(arm, "test_accuracy"), view.test_images) for arm in view.arms}
     ranked = sorted(view.arms, key=lambda arm: -estimates[arm.name].value)
+    if len(view.arms) > _FEW_ARMS:
+        estimates = {arm.name: estimates[arm.name] for arm in ranked}
     best = ranked[0]
     message = f"{best.label}: {percent(estimates[best.name].value)} of test images right"
     if len(ranked) > 1:
@@ -103,6 +107,10 @@ def learning(view: StudyView) -> list[Figure]:
     sides = _curve_trials(view)
     curves = {axis: [_curve(arm.name, result, axis) for arm, items in sides for _, result in items]
               for axis in ("epoch", "seconds")}  # fmt: skip
+    many = len(sides) > _FEW_ARMS
+    if many:
+        curves = {axis: [_together([c for c in every if c.arm == arm.name]) for arm, _ in sides]
+                  for axis, every in curves.items()}
     drawn = [c for c in curves["epoch"] if np.isfinite(c.val).any() or np.isfinite(c.train).any()]
     if not drawn:
         return []
@@ -111,7 +119,9 @@ def learning(view: StudyView) -> list[Figure]:
     measure = "Validation accuracy (thin: training)" if with_train and with_val else \
               "Validation accuracy" if with_val else "Training accuracy"  # fmt: skip
     seeds = max(len(items) for _, items in sides)
-    common = (f"{'A line a seed' if seeds > 1 else 'One seed'}. Marked lines: validation images, evaluated as training went. "
+    lines = f"Means of up to {seeds} seeds; bands: lowest to highest seed" if many and seeds > 1 else \
+            "A line a seed" if seeds > 1 else "One seed"  # fmt: skip
+    common = (f"{lines}. Marked lines: validation images, evaluated as training went. "
               + ("Thin lines: training images as the network met them, augmentation and all. " if with_train else ""))
     frozen = [arm.label for arm, _ in sides if arm.described["method"] in ("linear_probe",)]
     note = f"For {words.listing(frozen)} an epoch is one pass of the solver over stored features. " if frozen else ""
@@ -130,6 +140,14 @@ def learning(view: StudyView) -> list[Figure]:
     return figures
 
 
+def _together(curves: Sequence[plots.Curve]) -> plots.Curve:
+    """The seeds of one arm as their mean with the lowest and highest, as far as all of them go; training images left out."""
+    rows = min(len(c.x) for c in curves)
+    x, val = (np.array([getattr(c, name)[:rows] for c in curves]) for name in ("x", "val"))
+    return plots.Curve(arm=curves[0].arm, x=x.mean(axis=0), val=val.mean(axis=0), train=np.full(rows, np.nan),
+                       low=val.min(axis=0) if len(curves) > 1 else None, high=val.max(axis=0) if len(curves) > 1 else None)
+
+
 def _last(result: Result, key: str) -> float | None:
     values = [row[key] for row in result.history if row.get(key) is not None]
     return values[-1] if values else None
@@ -140,6 +158,13 @@ def _reach(items: Trials, target: float, cost: str) -> float | None:
     reached = [findings.time_to_accuracy(result.history, target) for _, result in items]
     values = [value for r in reached if r is not None and (value := r[cost]) is not None]
     return float(np.mean(values)) if values and len(values) == len(items) else None
+
+
+def _range(items: Trials, target: float) -> tuple[float, float] | None:
+    """The fastest and slowest seed's seconds to the target; None with one seed, or where some seed never reached it."""
+    reached = [findings.time_to_accuracy(result.history, target) for _, result in items]
+    seconds = [r["seconds"] for r in reached if r is not None and r["seconds"] is not None]
+    return (min(seconds), max(seconds)) if len(seconds) == len(items) > 1 else None
 
 
 def _first_there(view: StudyView, sides: Sequence[tuple[Arm, Trials]]) -> str:
@@ -159,6 +184,9 @@ def targets(view: StudyView) -> list[float]:
     if not best:
         return []
     below = [t for t in _SHARE_TARGETS if t <= max(best)]
+    if len(best) > _FEW_ARMS:  # a hopeless arm among many must not leave the others without a target in common
+        marks = [max((t for t in below if sum(b >= t for b in best) >= n), default=None) for n in (-(-len(best) // 2), 3, 2, 1)]
+        return sorted({t for t in marks if t is not None})
     shared = [t for t in below if t <= min(best)]
     chosen = shared[-2:] + [t for t in below if t > min(best)][-2:]
     return (chosen if len(chosen) == 4 else (shared + [t for t in below if t > min(best)])[-4:]) or below[-4:]
@@ -171,7 +199,8 @@ def time_rows(view: StudyView) -> list[dict]:
         for arm, items in _curve_trials(view):
             costs = {cost: _reach(items, target, cost) for cost in ("seconds", "epochs", "flops")}
             reached = sum(findings.time_to_accuracy(r.history, target) is not None for _, r in items)
-            rows.append({"target": target, "arm": arm, "reached": reached, "seeds": len(items), **costs})
+            rows.append({"target": target, "arm": arm, "reached": reached, "seeds": len(items), "range": _range(items, target),
+                         **costs})  # fmt: skip
     return rows
 
 
@@ -192,11 +221,13 @@ def times(view: StudyView) -> Figure | None:
         message = f"{first} reaches {100 * top:g} % first"
     else:
         message = "Time until validation accuracy first reaches a target"
-    drawing = plots.time_to_accuracy(chosen, seconds, view.styles, "Time to validation accuracy (log scale)")
+    ranges = {name: [row["range"] for row in rows if row["arm"].name == name] for name in arms}
+    drawing = plots.time_to_accuracy(chosen, seconds, view.styles, "Time to validation accuracy (log scale)", ranges)
     seeds = max(row["seeds"] for row in rows)
     return _finish(drawing, "fig-time", message,
                    "Cold wall-clock time, feature extraction included, until validation accuracy was first read at or above the "
-                   f"target; nothing interpolated. {f'Means over {seeds} seeds' if seeds > 1 else 'One seed'}.")  # fmt: skip
+                   "target; nothing interpolated. "
+                   + (f"Means over up to {seeds} seeds; bars: fastest to slowest seed." if seeds > 1 else "One seed."))
 
 
 def cost(view: StudyView) -> Figure:
@@ -238,7 +269,7 @@ def confusions(view: StudyView) -> list[Figure]:
         message = (f"{arm.label}: {percent(off[i, j], 0)} of “{names[i]}” images are taken for “{names[j]}”" if off[i, j] > 0
                    else f"{arm.label}: no confusion at all")
         seeds = f", {len(arm.tests)} seeds together" if len(arm.tests) > 1 else ""
-        drawing = plots.confusion(shares, names, f"{arm.label}: share of each true class"
+        drawing = plots.confusion(shares, names, arm.label + (": " if len(arm.label) <= 22 else "\n") + "share of each true class"
                                   + (" (%)" if len(names) <= 20 else ""))
         figures.append(_finish(
             drawing, f"fig-confusion-{words.anchor(arm.name)}", message,

@@ -8,11 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from headstart import findings, plots, store
 from headstart.health.record import Health
-from headstart.report import calibration, figures, gallery, health, labels, mistakes, pareto, robustness, tables, words
+from headstart.report import (
+    answer,
+    calibration,
+    figures,
+    gallery,
+    health,
+    labels,
+    ladder,
+    mistakes,
+    pareto,
+    robustness,
+    spending,
+    tables,
+    words,
+)
 from headstart.report.load import Arm, StudyView, estimate, load_study
 from headstart.report.tuning import tuning
 
@@ -23,7 +38,8 @@ _MARKS = {
     "^": '<path d="M6 1 11.2 10.6H.8Z"/>', "D": '<path d="M6 .6 11.4 6 6 11.4.6 6Z"/>', "v": '<path d="M6 11 .8 1.4h10.4Z"/>',
     "P": '<path d="M4.2 1h3.6v3.2H11v3.6H7.8V11H4.2V7.8H1V4.2h3.2Z"/>',
     "X": '<path d="M3.4 1 6 3.6 8.6 1 11 3.4 8.4 6 11 8.6 8.6 11 6 8.4 3.4 11 1 8.6 3.6 6 1 3.4Z"/>',
-    "h": '<path d="M6 .8 10.6 3.4v5.2L6 11.2 1.4 8.6V3.4Z"/>',
+    "h": '<path d="M6 .8 10.6 3.4v5.2L6 11.2 1.4 8.6V3.4Z"/>', "<": '<path d="M1 6 10.6 .8v10.4Z"/>',
+    ">": '<path d="M11 6 1.4 .8v10.4Z"/>',
 }  # fmt: skip
 
 
@@ -38,10 +54,17 @@ def write_report(study_folder: Path) -> Path:
     return path
 
 
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The page as HTML text, and every figure in it, in order."""
+
+    html: str
+    figures: tuple[figures.Figure, ...]
+
+
 def render(view: StudyView) -> str:
     """The page as HTML text."""
-    text = make_environment().get_template("report.html").render(**_context(view))
-    return re.sub(r"\n\s*\n+", "\n", text)
+    return compose(view).html
 
 
 def write_health_page(folder: Path, found: Health) -> Path:
@@ -53,6 +76,13 @@ def write_health_page(folder: Path, found: Health) -> Path:
         health=health.describe(found), title=str(found.dataset["title"]), style=Markup(style_sheet()))  # fmt: skip
     store.write_bytes(path, text.encode())
     return path
+
+
+def compose(view: StudyView, files: str = "") -> Page:
+    """The page with its figures. files: where the trials' folders are, seen from the page, e.g. "trials/"; "" beside it."""
+    drawn: list[figures.Figure] = []
+    text = make_environment().get_template("report.html").render(**_context(view, drawn), files=files)
+    return Page(html=re.sub(r"\n\s*\n+", "\n", text), figures=tuple(drawn))
 
 
 def make_environment() -> jinja2.Environment:
@@ -77,8 +107,11 @@ def tied(text: str) -> str:
     return re.sub(r"(?<=\d) (?=(?:%|seconds?|minutes?|hours?|points?)\b|%)", "\u00a0", text)
 
 
-def _context(view: StudyView) -> dict[str, Any]:
+def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
+    """What the templates use; every figure in it is added to `drawn`."""
     def svg(figure: figures.Figure | None) -> dict[str, Any] | None:
+        if figure is not None:
+            drawn.append(figure)
         return None if figure is None else {"name": figure.name, "message": figure.message, "caption": figure.caption,
                                             "svg": Markup(figure.svg)}  # fmt: skip
 
@@ -104,11 +137,42 @@ def _context(view: StudyView) -> dict[str, Any]:
         "robustness": spoiled, "robustness_figures": [svg(f) for f in spoiled.figures] if spoiled else [],
         "shifts": robustness.shifts(view), "hardest": gallery.hardest(view),
         "overlap": gallery.overlap(view),
+        "answer_more": answer.more(view), "starts": _starts(view),
+        "label_plan": _label_plan(view), "test_balance": _test_balance(view), "spent": spending.spending(view),
+        "ladder_steps": ladder.steps(view), "ladder_controls": ladder.controls(view), "gap_rows": ladder.gaps(view),
+        "fig_pretraining": svg(ladder.pretraining_figure(view)), "fig_gap": svg(ladder.gap_figure(view)),
         "disagreements": gallery.disagreements(view), "errors": gallery.confident_errors(view),
         "tuning": tuning(view),
         "methods": [_method(view, arm) for arm in view.arms], "pretraining": _pretraining(view),
         "environments": _environments(view), "trials": [_trial(view, folder, r) for folder, r in view.trials],
     }  # fmt: skip
+
+
+def _starts(view: StudyView) -> str:
+    """Which arms start from random weights and which from pretrained ones, in words."""
+    sides = {start: [arm.label for arm in view.arms if (arm.described["weights"] == "none") == start] for start in (True, False)}
+    told = [f"From {name} weights: {'; '.join(sides[start])}." for start, name in ((True, "random"), (False, "pretrained"))
+            if sides[start]]  # fmt: skip
+    return " ".join(told)
+
+
+def _label_plan(view: StudyView) -> list[dict[str, str]]:
+    """A row a label budget: training images, most seeds, arms."""
+    rows = []
+    for budget in ladder.budgets(view):
+        items = {arm.name: view.at(arm.name, budget) for arm in view.arms}
+        sizes = sorted({r.train_images for trials in items.values() for _, r in trials})
+        rows.append({"title": "all" if budget is None else f"{budget:,}", "images": " or ".join(f"{n:,}" for n in sizes),
+                     "seeds": str(max(len(trials) for trials in items.values())),
+                     "arms": str(sum(bool(trials) for trials in items.values()))})  # fmt: skip
+    return rows
+
+
+def _test_balance(view: StudyView) -> str:
+    counts = np.bincount(view.arms[0].tests[0].labels, minlength=len(view.class_names))
+    low, high = int(counts.min()), int(counts.max())
+    return (f"Every class has {low:,} test images." if low == high
+            else f"The classes have {low:,} to {high:,} test images.")  # fmt: skip
 
 
 def _arm_colors() -> str:

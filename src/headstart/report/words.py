@@ -81,7 +81,9 @@ def listing(items: list[str]) -> str:
 
 
 def budget(labels_per_class: int | None) -> str:
-    return "all labels" if labels_per_class is None else f"{labels_per_class:,} labels a class"
+    if labels_per_class is None:
+        return "all labels"
+    return f"{labels_per_class:,} {'label' if labels_per_class == 1 else 'labels'} a class"
 
 
 _OPTIMIZERS = {

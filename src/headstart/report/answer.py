@@ -1,0 +1,60 @@
+"""The answer in a paragraph: what the headline says, then what few labels change and how the claims ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from headstart.report import tables, words
+from headstart.report.ladder import budgets
+from headstart.report.load import Arm, StudyView, estimate
+
+
+def more(view: StudyView) -> list[str]:
+    """Sentences that follow the headline; none where the study has nothing more to say."""
+    return [sentence for sentence in (_few_labels(view), _claims(view)) if sentence]
+
+
+def _few_labels(view: StudyView) -> str:
+    """The best arm of each way to start at the fewest labels that both have, and where scratch overtakes."""
+    sides = {start: [arm for arm in view.arms if (arm.described["weights"] == "none") == start] for start in (True, False)}
+    if len(budgets(view)) < 2 or not all(sides.values()):
+        return ""
+    leads: list[tuple[int | None, Arm, float, Arm, float]] = []
+    for budget in budgets(view):
+        best = {start: _best(view, arms, budget) for start, arms in sides.items()}
+        scratch, pretrained = best[True], best[False]
+        if scratch and pretrained:
+            leads.append((budget, *scratch, *pretrained))
+    if len(leads) < 2:
+        return ""
+    budget, scratch_arm, a, arm, b = leads[0]
+    told = (f"With {words.budget(budget)} the best arm from pretrained weights, {arm.label}, reaches {words.share(b)} and the "
+            f"best from random weights, {scratch_arm.label}, {words.share(a)}")  # fmt: skip
+    ahead = [a > b for _, _, a, _, b in leads]
+    if all(ahead) or not any(ahead):
+        return f"{told}; {'random' if ahead[0] else 'pretrained'} weights stay ahead at every label budget."
+    if ahead[-1] and not ahead[0]:
+        turn = next(i for i in range(len(ahead)) if all(ahead[i:]))
+        return (f"{told}; from random weights is ahead from {words.budget(leads[turn][0])} on, and behind at "
+                f"{words.budget(leads[turn - 1][0])} and fewer." if not any(ahead[:turn]) else f"{told}.")
+    return f"{told}."
+
+
+def _best(view: StudyView, arms: list[Arm], budget: int | None) -> tuple[Arm, float] | None:
+    found = []
+    for arm in arms:
+        values = [v for _, r in view.at(arm.name, budget) if (v := r.metrics.get("test_accuracy")) is not None]
+        if values:
+            found.append((arm, estimate(values, view.test_images).value))
+    return max(found, key=lambda item: item[1], default=None)
+
+
+def _claims(view: StudyView) -> str:
+    """How the claims ended, in numbers."""
+    rows = tables.ledger(view)
+    if not rows:
+        return ""
+    ended = Counter(row.verdict for row in rows)
+    parts = [f"{ended[verdict]} {verdict if verdict != 'n/a' else 'not decided (one seed a side, or no trial)'}"
+             for verdict in ("supported", "refuted", "inconclusive", "n/a") if ended[verdict]]  # fmt: skip
+    return f"Of {len(rows)} claims written down beforehand: {words.listing(parts)}."

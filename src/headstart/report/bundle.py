@@ -1,0 +1,159 @@
+"""A study as a folder to publish: the same report as page, PDF and Markdown, with its figures, tables and evidence.
+
+<target>/
+    report.html     one self-contained page         README.md       the same for any forge
+    report.pdf      the same on paper               figures/        every figure as SVG and PNG, galleries as PNG
+    results.csv     a row a trial                   findings.json   the claims with verdicts
+    study.toml      the study as it was asked for   trials/         summaries and test logits: all that the rest is made from
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+from PIL import Image
+
+from headstart import findings, store
+from headstart.errors import ConfigError, StoreError
+from headstart.plots.style import STYLE
+from headstart.plots.svg import svg_file
+from headstart.published import LIMIT_BYTES, publish
+from headstart.report.load import load_study
+from headstart.report.markdown import markdown
+from headstart.report.outline import Node
+from headstart.report.page import compose
+from headstart.report.pdf import write_pdf
+from headstart.report.sheets import sheet
+from headstart.types import Claim
+
+TRIALS = "trials"
+_PNG_DPI = 144  # twice the SVG's units
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What was written: the folder, its files (paths inside it), and what could not be made, a sentence each."""
+
+    folder: Path
+    files: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def write_bundle(study_folder: Path, target: Path) -> Bundle:
+    """Publishes a study's trials into <target>/trials and writes its report from those alone.
+
+    study_folder may be <target>/trials itself: then everything else is made anew, the same bytes as before (report.pdf and the
+    PNG files with the same libraries). Figures of an earlier report that this one lacks are removed.
+    Raises: StoreError where nothing is finished, the published study would be too large or target cannot be written; DataError
+    on trials with different test sets."""
+    study_folder, target = Path(study_folder), Path(target)
+    trials = target / TRIALS
+    if study_folder.resolve() != trials.resolve():
+        size = publish(study_folder, trials).size_bytes
+        if size > LIMIT_BYTES:
+            raise StoreError(f"{trials} holds {size / 1e6:.1f} MB, more than the {LIMIT_BYTES / 1e6:.0f} MB that a repository "
+                             "should bear; remove trials or readings that the report does not need")  # fmt: skip
+    return _write(trials, target)
+
+
+def _write(trials: Path, target: Path) -> Bundle:
+    view = load_study(trials)
+    page = compose(view, files=f"{TRIALS}/")
+    files: dict[str, bytes] = {"report.html": page.html.encode()}
+    for figure in page.figures:
+        files[f"figures/{figure.name}.svg"] = svg_file(figure.svg).encode()
+        if figure.drawing is not None:
+            files[f"figures/{figure.name}.png"] = _png(figure.drawing)
+
+    def picture(gallery: Node, name: str) -> str | None:
+        while f"figures/{name}.png" in files:
+            name += "-more"
+        drawing = sheet(gallery)
+        if drawing is None:
+            return None
+        files[f"figures/{name}.png"] = _png(drawing)
+        return f"figures/{name}.png"
+
+    files["README.md"] = markdown(page.html, picture).encode()
+    files["results.csv"] = store.results_table(trials).to_csv(index=False, lineterminator="\n").encode()
+    claims = [Claim(**claim) for claim in view.study.get("claims", [])]
+    files["findings.json"] = findings.as_json(findings.decide(claims, view.trials)).encode()
+    if (trials / "study.toml").is_file():
+        files["study.toml"] = (trials / "study.toml").read_bytes()
+    for name, content in files.items():
+        store.write_bytes(target / name, content)
+    for stray in (target / "figures").iterdir():
+        if f"figures/{stray.name}" not in files and stray.suffix in (".svg", ".png"):
+            stray.unlink()
+    missing = []
+    try:
+        write_pdf(page.html, target / "report.pdf", view.study["title"])
+    except ConfigError as error:
+        missing.append(str(error))
+    written = [*files, *([] if missing else ["report.pdf"])]
+    return Bundle(folder=target, files=tuple(sorted(written)), missing=tuple(missing))
+
+
+def _png(drawing: Drawing) -> bytes:
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        drawing.savefig(buffer, format="png", dpi=_PNG_DPI, facecolor="#ffffff", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def differences(folder: Path) -> list[str]:
+    """How a published report differs from what its own trials give, a sentence a file; none where all is the same.
+
+    HTML, Markdown, CSV, JSON and SVG must be the same bytes; a PDF the same text, a PNG the same pixels.
+    Raises: as write_bundle."""
+    folder = Path(folder)
+    found = []
+    with tempfile.TemporaryDirectory() as scratch:
+        again = Path(scratch)
+        (again / TRIALS).symlink_to((folder / TRIALS).resolve(), target_is_directory=True)
+        bundle = _write(again / TRIALS, again)
+        for name in bundle.files:
+            if not (folder / name).is_file():
+                found.append(f"{name} is missing")
+            elif (again / name).read_bytes() != (folder / name).read_bytes():
+                same = _SAME.get(Path(name).suffix)
+                if same is None or not same(again / name, folder / name):
+                    found.append(f"{name} is not what {TRIALS}/ gives")
+        kept = {path.relative_to(folder).as_posix() for path in (folder / "figures").glob("*.*")}
+        found += [f"{name} is of an earlier report" for name in sorted(kept - set(bundle.files))]
+    return found
+
+
+def _same_pixels(a: Path, b: Path) -> bool:
+    """Equal but for what another build of the drawing library rounds otherwise: fewer than one value in a thousand."""
+    pixels = []
+    for path in (a, b):
+        with Image.open(path) as image:
+            pixels.append(np.asarray(image.convert("RGB"), dtype=np.int16))
+    first, second = pixels
+    return first.shape == second.shape and float((np.abs(first - second) > 8).mean()) < 1e-3
+
+
+def _same_text(a: Path, b: Path) -> bool:
+    return _pdf_text(a) == _pdf_text(b)
+
+
+def _pdf_text(path: Path) -> str:
+    tool = shutil.which("pdftotext")
+    if tool is None:
+        raise ConfigError("comparing PDFs needs pdftotext; on Debian: apt-get install poppler-utils")
+    text = subprocess.run([tool, "-layout", str(path), "-"], capture_output=True, text=True, check=True).stdout
+    return re.sub(r"\s+", " ", text)
+
+
+_SAME: dict[str, Callable[[Path, Path], bool]] = {".png": _same_pixels, ".pdf": _same_text}

@@ -1,0 +1,205 @@
+"""How much of a pretrained network to train on, what pretraining itself adds, and how far training runs ahead of test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart import plots, stats
+from headstart.pairing import pair_by_seed
+from headstart.report import words
+from headstart.report.figures import Figure, _finish
+from headstart.report.load import Arm, StudyView, estimate
+from headstart.report.tables import Cell
+from headstart.types import Result
+
+# From nothing trained to everything trained.
+_STEPS = ("knn", "linear_probe", "partial", "finetune", "lp_ft")
+# What a control from random weights answers to.
+_CONTROL_OF = {"linear_probe": ("linear_probe",), "scratch": ("finetune", "lp_ft", "partial")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One arm, or one arm against another, over the label budgets."""
+
+    arm: Arm
+    against: Arm | None
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """budgets: the columns' titles. rows: none where the study has nothing to compare."""
+
+    budgets: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def budgets(view: StudyView) -> list[int | None]:
+    """Every label budget with a trial, ascending, all labels last."""
+    found = {r.trial["labels_per_class"] for _, r in view.trials}
+    return sorted(found, key=lambda n: n or 10**9)
+
+
+def _titles(view: StudyView) -> tuple[str, ...]:
+    return tuple("all" if n is None else f"{n:,}" for n in budgets(view))
+
+
+def steps(view: StudyView) -> Table:
+    """The arms that start from one set of pretrained weights, from nothing trained to everything trained: test accuracy, and
+    under it the step from the row before, paired by seed."""
+    used = [(arm.described["model"], arm.described["weights"]) for arm in view.arms if arm.described["weights"] != "none"]
+    most = max(dict.fromkeys(used), key=used.count, default=None)
+    arms = [arm for method in _STEPS for arm in view.arms
+            if (arm.described["model"], arm.described["weights"]) == most and arm.described["method"] == method]  # fmt: skip
+    if len(arms) < 2:
+        return Table(budgets=(), rows=())
+    rows = []
+    for place, arm in enumerate(arms):
+        before = arms[place - 1] if place else None
+        cells = []
+        for budget in budgets(view):
+            values = [v for _, r in view.at(arm.name, budget) if (v := r.metrics.get("test_accuracy")) is not None]
+            step = _difference(view, arm, before, budget) if before else None
+            cells.append(Cell(text=words.share(estimate(values, view.test_images).value) if values else "–",
+                              note=_told(step) if step else ""))  # fmt: skip
+        rows.append(Row(arm=arm, against=before, cells=tuple(cells)))
+    return Table(budgets=_titles(view), rows=tuple(rows))
+
+
+def controls(view: StudyView) -> Table:
+    """What pretraining adds: each pretrained arm less its control, the same network from random weights, paired by seed."""
+    rows = []
+    for arm, control in _controlled(view):
+        found = [_difference(view, arm, control, budget) for budget in budgets(view)]
+        cells = tuple(Cell(text=words.points(d.effect), note=_range(d)) if d else Cell(text="–") for d in found)
+        rows.append(Row(arm=arm, against=control, cells=cells))
+    return Table(budgets=_titles(view), rows=tuple(rows))
+
+
+def _controlled(view: StudyView) -> list[tuple[Arm, Arm]]:
+    """(pretrained arm, control): the nearest pretrained method of the same network for each arm from random weights."""
+    pairs = []
+    for control in (arm for arm in view.arms if arm.described["weights"] == "none"):
+        for method in _CONTROL_OF.get(control.described["method"], ()):
+            same = [arm for arm in view.arms if arm.described["weights"] != "none" and arm.described["method"] == method
+                    and arm.described["model"] == control.described["model"]]  # fmt: skip
+            if same:
+                pairs.append((same[0], control))
+                break
+    return pairs
+
+
+def _difference(view: StudyView, a: Arm, b: Arm | None, budget: int | None) -> stats.PairedDifference | None:
+    """Test accuracy of a less b at a label budget, paired by seed; None where they have no seed in common."""
+    if b is None:
+        return None
+    pairs = pair_by_seed(view.at(a.name, budget), view.at(b.name, budget))
+    sides = [[v for _, r in side if (v := r.metrics.get("test_accuracy")) is not None] for side in (pairs.a, pairs.b)]
+    if not sides[0] or len(sides[0]) != len(sides[1]):
+        return None
+    return stats.paired_difference(sides[0], sides[1], resolution=1 / view.test_images)
+
+
+def _range(found: stats.PairedDifference) -> str:
+    if found.interval is None:
+        return "n/a (1 pair)"
+    return f"{100 * found.interval[0]:+.1f} to {100 * found.interval[1]:+.1f}".replace("-", "−")
+
+
+def _told(found: stats.PairedDifference) -> str:
+    change = f"{100 * found.effect:+.1f}".replace("-", "−")
+    return f"{change} ({_range(found)})" if found.interval else f"{change} (1 pair)"
+
+
+Measured = tuple[float, tuple[float, float] | None]  # a value and its interval
+Point = tuple[float, str, float, tuple[float, float] | None]  # labels a class, tick text, then Measured
+
+
+def _points(view: StudyView, arm: Arm, value: Callable[[int | None], Measured | None]) -> list[Point]:
+    """The points of one arm's line; value: what was measured at a label budget."""
+    found = []
+    for budget in budgets(view):
+        items, measured = view.at(arm.name, budget), value(budget)
+        if items and measured is not None:
+            labels = items[0][1].train_images / len(view.class_names)
+            found.append((labels, f"all\n({labels:,.0f})" if budget is None else f"{budget:,}", *measured))
+    return found
+
+
+def pretraining_figure(view: StudyView) -> Figure | None:
+    """Points of test accuracy that pretraining adds, by label budget; None with one budget or without a control."""
+    drawn: dict[str, list[Point]] = {}
+    seeds = 0
+    for arm, control in _controlled(view):
+        def gain(budget: int | None, arm: Arm = arm, control: Arm = control) -> Measured | None:
+            difference = _difference(view, arm, control, budget)
+            return None if difference is None else (difference.effect, difference.interval)
+
+        points = _points(view, arm, gain)
+        seeds = max(seeds, *(len(view.at(arm.name, b)) for b in budgets(view)))
+        if len(points) > 1 and arm.name not in drawn:
+            drawn[arm.name] = points
+    if not drawn:
+        return None
+    name = max(drawn, key=lambda each: drawn[each][0][2])
+    first, last = drawn[name][0], drawn[name][-1]
+    message = (f"What pretraining adds {'shrinks' if last[2] < first[2] else 'does not shrink'} with labels: "
+               f"{words.points(first[2])} at {first[1]} a class, {words.points(last[2])} at {last[1].split(chr(10))[0]} "
+               f"({view.styles[name].label})")  # fmt: skip
+    drawing = plots.points_by_labels(drawn, view.styles, "Points of test accuracy that pretraining adds")
+    return _finish(drawing, "fig-pretraining", message,
+                   f"n = {view.test_images:,} test images; differences paired by seed, up to {seeds} seeds. Bars: 95 % t "
+                   "interval, none with one pair; one that reaches the edge goes on. Above the line at zero the pretrained "
+                   "weights help.")  # fmt: skip
+
+
+def gap_figure(view: StudyView) -> Figure | None:
+    """Training less test accuracy by label budget; None with one budget."""
+    drawn = {arm.name: points for arm in view.arms if len(points := _points(view, arm, lambda b, a=arm: _gap(view, a, b))) > 1}
+    if not drawn:
+        return None
+    at_all = {name: points[-1][2] for name, points in drawn.items()}
+    order = sorted(at_all, key=lambda name: at_all[name])
+    message = f"{view.styles[order[0]].label} overfits least at its largest budget: {words.points(at_all[order[0]])}"
+    if len(order) > 1:
+        message += f", against {words.points(at_all[order[-1]])} for {view.styles[order[-1]].label}"
+    drawing = plots.points_by_labels(drawn, view.styles, "Accuracy on training images less on test images")
+    return _finish(drawing, "fig-gap", message,
+                   f"A fixed sample of each trial's own training images against n = {view.test_images:,} test images. Bars: "
+                   "95 % t interval over seeds, none where an arm has one; a bar that reaches the edge goes on.")  # fmt: skip
+
+
+def _gap(view: StudyView, arm: Arm, budget: int | None) -> Measured | None:
+    values = _metric([r for _, r in view.at(arm.name, budget)], "generalization_gap")
+    return (float(np.mean(values)), stats.t_interval(values)) if values else None
+
+
+def _metric(results: list[Result], name: str) -> list[float]:
+    return [v for r in results if (v := r.metrics.get(name)) is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GapRow:
+    arm: Arm
+    train: str
+    val: str
+    test: str
+    gap: Cell
+
+
+def gaps(view: StudyView) -> list[GapRow]:
+    """Training, validation and test accuracy of every arm at the main label budget, and training less test."""
+    rows = []
+    for arm in view.arms:
+        values = _metric([r for _, r in arm.trials], "generalization_gap")
+        interval = stats.t_interval(values) if values and np.ptp(values) > 0 else None
+        note = f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}".replace("-", "−") if interval else \
+               "n/a (1 seed)" if len(values) == 1 else ""  # fmt: skip
+        rows.append(GapRow(arm=arm, train=words.share(arm.mean("train_accuracy")), val=words.share(arm.mean("val_accuracy")),
+                           test=words.share(arm.mean("test_accuracy")),
+                           gap=Cell(text=words.points(float(np.mean(values)) if values else None), note=note)))  # fmt: skip
+    return rows

@@ -1,0 +1,69 @@
+"""A gallery of the page as one picture file, for readers that cannot show pictures inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from headstart import plots
+from headstart.plots.style import INK, MUTED, shortened, styled
+from headstart.report.outline import Node
+
+_ACROSS = 6
+_CELL, _LINE = 110.0, 15.0  # SVG units: a picture's side and a line of text
+
+Line = tuple[str, str]  # text and colour
+
+
+@styled
+def sheet(gallery: Node) -> Figure | None:
+    """The gallery's pictures in rows with their words under them; None where it holds no picture."""
+    items = [(pictures, _lines(item)) for item in gallery.all("li")
+             if (pictures := [_pixels(image.attributes["src"]) for image in item.all("img")])]  # fmt: skip
+    if not items:
+        return None
+    widest = max(sum(p.shape[1] / p.shape[0] for p in pictures) for pictures, _ in items)
+    across = max(1, min(len(items), int(_ACROSS / max(widest, 1.0))))
+    rows = -(-len(items) // across)
+    words = max(len(lines) for _, lines in items)
+    width, deep = _CELL * max(widest, 1.0), _CELL + _LINE * words + 16
+    figure = Figure(figsize=((width + 14) * across / 72, deep * rows / 72))
+    total_width, total_height = (width + 14) * across, deep * rows
+    for place, (pictures, lines) in enumerate(items):
+        left, top = (width + 14) * (place % across) + 7, deep * (place // across) + 4
+        offset = left
+        for picture in pictures:
+            wide = _CELL * picture.shape[1] / picture.shape[0]
+            axes = figure.add_axes((offset / total_width, 1 - (top + _CELL) / total_height,
+                                    wide / total_width, _CELL / total_height))  # fmt: skip
+            axes.imshow(picture, interpolation="nearest", aspect="auto")
+            axes.set_axis_off()
+            offset += wide + 2
+        for k, (text, color) in enumerate(lines):
+            figure.text(left / total_width, 1 - (top + _CELL + 4 + _LINE * k) / total_height, shortened(text, round(width / 6.4)),
+                        fontsize=11, color=color, va="top", fontweight="bold" if k == 0 else "normal")  # fmt: skip
+    return figure
+
+
+def _pixels(uri: str) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB"))
+
+
+def _lines(item: Node) -> list[Line]:
+    """The words of one example, each in the colour of the arm that says it."""
+    lines: list[Line] = []
+    for block in item.all(""):
+        if not {"truth", "says"} & set(block.classes):
+            continue
+        mark = block.first("svg", "mark")
+        found = re.search(r"var\(--arm(\d+)\)", mark.attributes.get("style", "")) if mark else None
+        color = plots.ARM_COLORS_LIGHT[int(found[1])] if found else (INK if "truth" in block.classes else MUTED)
+        wrong = " ✗" if block.first("", "wrong") else ""
+        lines.append((block.text + wrong, color))
+    return lines
