@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 # Module (or folder) -> floor. A module may import from its own floor's folder and from any floor below.
 FLOORS = {
     "errors": 0, "types": 0, "seeding": 0,
-    "progress": 1, "store": 1, "recipes": 1, "search_spaces": 1, "metrics": 1, "stats": 1, "cost": 1, "energy": 1,
+    "progress": 1, "store": 1, "recipes": 1, "search_spaces": 1, "tpe": 1, "metrics": 1, "stats": 1, "cost": 1, "energy": 1,
     "allocator": 1, "precision": 1, "mapped": 1, "duplicates": 1, "intake": 1, "data": 1, "models": 1,
     "logistic": 2, "logistic_problem": 2, "optimizers": 2, "inference": 2, "training": 2, "features": 2, "quantised": 2,
     "published": 2, "saved": 2, "label_errors": 2, "embeddings": 2, "corruptions": 2, "generalization": 2,

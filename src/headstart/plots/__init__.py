@@ -31,6 +31,6 @@ from headstart.plots.tuning import best_so_far
 __all__ = [
     "ARM_COLORS_DARK", "ARM_COLORS_LIGHT", "ArmStyle", "Curve", "Estimate", "Fit", "ReliabilityLine", "accuracy",
     "accuracy_against_cost", "accuracy_by_labels", "accuracy_by_severity", "arm_styles", "best_so_far", "by_class",
-    "class_counts", "confusion", "cost_by_phase", "embedding", "image_grid", "learning_curves", "lines", "percent", "points_by_labels",
-    "reliability_panels", "short_duration", "spread", "svg_text", "time_to_accuracy",
+    "class_counts", "confusion", "cost_by_phase", "embedding", "image_grid", "learning_curves", "lines", "percent",
+    "points_by_labels", "reliability_panels", "short_duration", "spread", "svg_text", "time_to_accuracy",
 ]  # fmt: skip

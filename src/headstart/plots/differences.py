@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from headstart.plots.curves import _FEW, _label_ends
+from headstart.plots.curves import FEW, label_ends
 from headstart.plots.style import MUTED, ArmStyle, new_figure, styled
 
 
@@ -18,7 +18,7 @@ def points_by_labels(points: Mapping[str, Sequence[tuple[float, str, float, tupl
 
     points: (labels a class, tick text, difference, interval or None), ascending; drawn in percentage points. An interval far
     wider than the differences are apart (two seeds have such) is cut by the edge: it must not flatten everything else."""
-    height = 350 + 23 * max(len(points) - _FEW, 0)
+    height = 350 + 23 * max(len(points) - FEW, 0)
     figure, axes = new_figure(height)
     axes.set_title(measure)
     axes.set_xscale("log")
@@ -48,5 +48,5 @@ def points_by_labels(points: Mapping[str, Sequence[tuple[float, str, float, tupl
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:+g}".replace("-", "−") if v else "0"))
     axes.set_ylabel("percentage points")
-    _label_ends(axes, ends, height)
+    label_ends(axes, ends, height)
     return figure
