@@ -14,6 +14,7 @@ import pytest
 from headstart.data import load_images
 from headstart.errors import DataError
 from headstart.intake import decode_image
+from headstart.store import cache_folder
 from planted_folder import CLASS_NAMES, Planted, plant
 
 _MEASURED = """
@@ -129,8 +130,11 @@ def test_the_planted_folder_loads_with_its_own_parts(small, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_all_that_the_full_folder_plants_is_found(tmp_path):
+def test_all_that_the_full_folder_plants_is_found(tmp_path, monkeypatch):
     planted = plant(tmp_path / "photos")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "weights").symlink_to(cache_folder() / "weights")  # the published weights, nothing else
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     found, peak = _checked(planted.root, tmp_path / "out", label_errors=True)
     rows = _table(planted, found)
     wrong = next(row for row in rows if row[0] == "mislabelled")

@@ -210,6 +210,7 @@ def test_a_changed_file_is_noticed(folder):
     first = load_dataset(folder)
     Image.new("RGB", (20, 30), (1, 2, 250)).save(folder / "cat" / "1.png")
     assert load_dataset(folder).fingerprint != first.fingerprint
+    assert len(list((folder.parent / "cache" / "datasets" / "folders").glob("*/*/meta.json"))) == 1  # the old state is gone
 
 
 def test_size_below_one_pixel_is_refused(folder):

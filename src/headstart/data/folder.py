@@ -7,6 +7,7 @@ sizes and times.
 from __future__ import annotations
 
 import io
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,13 +44,17 @@ def load_images(
     intake.require_mostly_good(pictures, bad_files)
     _tell(pictures)
     identity = [SCHEMA, pictures.key, source.class_names, [[e.label, e.split, e.group] for e in source.entries]]
-    home = store.cache_folder() / "datasets" / "folders" / store.digest(identity)[:32]
-    with store.lock(home.parent / f"{home.name}.lock", f"the dataset of {source.root}", wait_seconds=24 * 3600):
+    where = store.digest([intake.printable(str(source.root.resolve())), image_pixels, group_column, group_regex])[:32]
+    home = store.cache_folder() / "datasets" / "folders" / where / store.digest(identity)[:16]
+    with store.lock(home.parent / "lock", f"the dataset of {source.root}", wait_seconds=24 * 3600):
         try:
             return _read(home)
         except DataError:  # not there, or damaged: made from the pictures
             _assemble(home, pictures)
-            return _read(home)
+        for other in home.parent.iterdir():  # states of the same files that are gone
+            if other.is_dir() and other != home:
+                shutil.rmtree(other, ignore_errors=True)
+        return _read(home)
 
 
 def _read(home: Path) -> Dataset:

@@ -9,8 +9,8 @@
 from headstart.intake.decode import DEFAULT_LIMITS, Limits, UnreadableError, decode_image, square
 from headstart.intake.decoded import Facts, Pictures, decode_source
 from headstart.intake.division import BAD_FRACTION, BadFiles, Division, divide, require_mostly_good
-from headstart.intake.sources import Entry, MixedNames, Source, find_entries
+from headstart.intake.sources import Entry, MixedNames, Source, find_entries, printable
 
 __all__ = ["BAD_FRACTION", "DEFAULT_LIMITS", "BadFiles", "Division", "Entry", "Facts", "Limits", "MixedNames", "Pictures",
-           "Source", "UnreadableError", "decode_image", "decode_source", "divide", "find_entries", "require_mostly_good",
-           "square"]  # fmt: skip
+           "Source", "UnreadableError", "decode_image", "decode_source", "divide", "find_entries", "printable",
+           "require_mostly_good", "square"]  # fmt: skip
