@@ -97,7 +97,8 @@ def write(saved: SavedModel, format: str, exported: Exported) -> str:
         f"likeliest class on {exported.same_answers} of {exported.images}.",
         "", "## Limits", "",
         "- It always names one of its classes, also for a picture that shows none of them.",
-        "- The probabilities are those of its training images' world; on photos of another kind they are too sure.",
+        "- Its accuracy and its probabilities were measured on images like those that it learned from; on other photos both can be "
+        "far off.",
         "- Nothing was measured about people or about fairness between groups.", "",
     ]  # fmt: skip
     return "\n".join(lines)
