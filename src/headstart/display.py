@@ -37,7 +37,7 @@ class Picture:
             display(Markdown(f"**{self.message}**"))
         display(SVG(self.svg) if self.svg else Image(self.png, width=self.width))
         if self.caption:
-            display(Markdown(f"*{self.caption}*"))
+            display(Markdown(f"*{self.caption.strip()}*"))
 
 
 def show(figure: Figure, message: str = "", caption: str = "") -> Picture:
