@@ -160,11 +160,8 @@ def pretraining_figure(view: StudyView) -> Figure | None:
 
 def gap_figure(view: StudyView) -> Figure | None:
     """Training less test accuracy by label budget; None with one budget."""
-    drawn = {}
-    for arm in view.arms:
-        points = _points(view, arm, functools.partial(_gap, view, arm))
-        if len(points) > 1:
-            drawn[arm.name] = points
+    every = {arm.name: _points(view, arm, functools.partial(_gap, view, arm)) for arm in view.arms}
+    drawn = {name: points for name, points in every.items() if len(points) > 1}
     if not drawn:
         return None
     at_all = {name: points[-1][2] for name, points in drawn.items()}
