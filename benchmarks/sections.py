@@ -56,11 +56,11 @@ SIZES: dict[str, dict[str, Any]] = {
     "real": {"batch_size": 500, "warm_steps": 2, "steps": {"bf16": 6, "fp32": 4}, "pixels": 128,
              "feature_counts": {"bf16": 1024, "fp32": 512, "int8": 2048}, "linear_counts": [1_000, 10_000, 50_000],
              "head_images": None, "head_pixels": 96, "l2_values": None, "tutorial_images": None, "epochs": 10,
-             "memory_images": [10_000, 100_000], "memory_pixels": 96},
+             "memory_images": [10_000, 100_000], "memory_pixels": 96, "int8_images": None},
     "quick": {"batch_size": 50, "warm_steps": 1, "steps": {"bf16": 1, "fp32": 1}, "pixels": 64,
               "feature_counts": {"bf16": 64, "fp32": 64, "int8": 64}, "linear_counts": [64, 128, 256],
               "head_images": 640, "head_pixels": 64, "l2_values": [0.1, 0.03, 0.01], "tutorial_images": 2_000, "epochs": 1,
-              "memory_images": [300, 600], "memory_pixels": 64},
+              "memory_images": [300, 600], "memory_pixels": 64, "int8_images": 400},
 }  # fmt: skip
 
 
@@ -306,6 +306,21 @@ def tutorial(bench: Bench) -> Report:
                   measured=measured)  # fmt: skip
 
 
+def int8(bench: Bench) -> Report:
+    """What int8 features cost the probe in accuracy, over label budgets. Not a matter of time: it runs once."""
+    from int8_accuracy import probe_accuracies
+
+    sizes = bench.sizes
+    own_cache: Any = contextlib.nullcontext() if sizes["int8_images"] is None else _cache_folder(bench.work / "cache-int8")
+    rows = probe_accuracies(sizes["pixels"], sizes["int8_images"], own_cache)
+    columns = (("labels a class", "name", "s"), ("subsets", "subsets", "d"), ("bf16", "bf16", ".4f"), ("int8", "int8", ".4f"),
+               ("int8 - bf16, points", "difference_points", "+.2f"))  # fmt: skip
+    target = Target(sentence="largest loss of validation accuracy to int8, points", limit=0.3, at_least=False,
+                    value=max(-row["difference_points"] for row in rows))  # fmt: skip
+    return Report(title=f"Probe on int8 against bf16 features, {sizes['pixels']} px, validation", columns=columns, rows=rows,
+                  targets=[target], measured={})  # fmt: skip
+
+
 def memory(bench: Bench) -> Report:
     """Peak memory of a frozen-probe trial on artificial memory-mapped images, a small and a large number of them."""
     from headstart.store import cache_folder
@@ -421,6 +436,6 @@ def _throughput(entry: Measured, flops_per_image: float, ours: Measured) -> dict
 
 
 SECTIONS: dict[str, Callable[[Bench], Report]] = {
-    "train": train, "features": features, "linear": linear, "head": head, "tutorial": tutorial, "memory": memory,
+    "train": train, "features": features, "linear": linear, "int8": int8, "head": head, "tutorial": tutorial, "memory": memory,
     "threads": threads,
 }  # fmt: skip

@@ -16,7 +16,8 @@ FLOORS = {
     "errors": 0, "types": 0, "seeding": 0,
     "progress": 1, "store": 1, "recipes": 1, "metrics": 1, "stats": 1, "cost": 1, "allocator": 1, "precision": 1, "mapped": 1,
     "data": 1, "models": 1,
-    "logistic": 2, "logistic_problem": 2, "optimizers": 2, "inference": 2, "training": 2, "features": 2, "quantised": 2, "published": 2,
+    "logistic": 2, "logistic_problem": 2, "optimizers": 2, "inference": 2, "training": 2, "features": 2, "quantised": 2,
+    "published": 2,
     "efficiency": 2, "pairing": 2,
     "examples": 2, "curves": 2, "ledger": 2, "findings": 2, "plots": 2,
     "methods": 3,
@@ -24,7 +25,8 @@ FLOORS = {
     "studies": 5, "launch": 5, "planning": 5, "report": 5, "doctor": 5,
     "cli": 6,
 }  # fmt: skip
-TORCH_FREE = ("types", "errors", "metrics", "stats", "findings", "plots", "store", "report", "examples", "curves", "ledger", "published")
+TORCH_FREE = ("types", "errors", "metrics", "stats", "findings", "plots", "store", "report", "examples", "curves", "ledger",
+              "published")
 
 
 def _modules() -> list[Path]:

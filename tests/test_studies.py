@@ -124,7 +124,8 @@ def test_given_seeds_stand_for_every_budget(tmp_path: Path) -> None:
     ("seeds = [0, 1, 2, 3]", "seeds = [0, 0]", r"seeds must be different whole numbers from 0 up, at least one; got \[0, 0\]"),
     ('[1, 10, "all"]', '[1, 10, 10, "all"]', "labels_per_class must be different numbers from 1 up"),
     ("{ batch_size = 20 }", "{ batch_size = 0 }", "10 labels a class: arm 'cnn': recipe field 'batch_size' must be at least 1"),
-    ("at = [{ labels_per_class = 10,", "at = [{ label_per_class = 10,", "unknown key 'label_per_class'"),
+    ("at = [{ labels_per_class = 10,", "at = [{ label_per_class = 10,", "key 'arms.0.at.0.labels_per_class' is missing"),
+    ("recipe_changes = { batch_size", "recipe_change = { batch_size", "unknown key 'recipe_change' .*'recipe_changes'"),
 ])  # fmt: skip
 def test_a_mistake_about_budgets_is_named_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in BUDGETS

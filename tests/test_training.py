@@ -86,6 +86,7 @@ def test_one_sgd_step_moves_as_worked_out_by_hand() -> None:
     # One point x = (1, 0), label 0, zero weights: softmax is (1/2, 1/2), the gradient of the logits (-1/2, 1/2).
     class One:
         steps_per_epoch = 1
+        batch_size = 2
 
         def epoch(self, _: int) -> Iterator[tuple[Tensor, Tensor]]:
             yield torch.tensor([[1.0, 0.0]]), torch.tensor([0])

@@ -35,7 +35,7 @@ from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe
 from headstart.studies import load_study
 from headstart.training import Batches, count_flops_per_example, resolve_steps, seconds_per_step
 from headstart.trial import SAMPLE_IMAGES, make_context, resolve, trial_key
-from headstart.types import Dataset, ImageSet, Trial
+from headstart.types import Arm, Dataset, ImageSet, Trial
 
 _TIMED_BATCHES = 3  # of features, after one to warm up
 _TIMED_ROWS = 2000  # of the head's solver
@@ -83,7 +83,7 @@ def plan_study(
     study: str, out: str | Path | None = None, *, changes: dict[str, str] | None = None, seeds: int | None = None,
     published: str | Path | None = None,
 ) -> StudyPlan:  # fmt: skip
-    """The plan of a study; arguments as launch.run_study. Reads the dataset and weights (fetched where missing), trains nothing."""
+    """The plan of a study; arguments as launch.run_study. Reads dataset and weights (fetched where missing), trains nothing."""
     value, _ = load_study(study, changes, seeds)
     folders = [Path(out) if out is not None else Path("runs") / value.name, *([Path(published)] if published else [])]
     keep_freed_memory()
@@ -94,13 +94,14 @@ def plan_study(
     rows, needed = [], _FeatureNeeds(dataset, device)
     with tempfile.TemporaryDirectory(prefix="headstart-plan-") as scratch:
         timings = _Timings(dataset, device, Path(scratch))
-        for number, ((arm, budget), trials) in enumerate(groups.items(), 1):
+        for number, ((_, budget), trials) in enumerate(groups.items(), 1):
             progress.say(f"planning {number} of {len(groups)}: {trials[0].arm.label}, {budget or 'all'} labels")
             keys = [trial_key(resolve(trial, dataset)) for trial in trials]
             done = [folder / key for key in keys for folder in folders if store.is_finished(folder / key)][: len(keys)]
             missing = [trial for trial, key in zip(trials, keys, strict=True)
                        if not any(store.is_finished(folder / key) for folder in folders)]  # fmt: skip
-            spent = [sum(s for phase, s in store.read_result(folder).cost.seconds.items() if phase != "features") for folder in done]
+            spent = [sum(seconds for phase, seconds in store.read_result(folder).cost.seconds.items() if phase != "features")
+                     for folder in done]  # fmt: skip
             seconds = float(np.mean(spent)) if spent else timings.trial(missing[0])
             rows.append(Planned(arm=trials[0].arm.label, labels_per_class=budget, trials=len(trials), seconds=seconds,
                                 finished=len(trials) - len(missing), measured=bool(spent)))  # fmt: skip
@@ -139,7 +140,8 @@ class _Timings:
         step, flops = self._known[key]
         steps_per_epoch = -(-count // batch)
         steps = resolve_steps(recipe.duration, steps_per_epoch, lambda: step, flops)
-        # A forward pass is about a third of a step. Read: both views of the test images, the training sample, validation each epoch.
+        # A forward pass is about a third of a step. Both views of the test images and the training sample are read, validation
+        # after every epoch.
         read = 2 * len(self.dataset.test) + min(count, SAMPLE_IMAGES) + len(context.val_ids) * (steps / steps_per_epoch + 1)
         return steps * step + read * step / batch / 3
 
@@ -199,26 +201,30 @@ class _FeatureNeeds:
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         self.dataset, self.device = dataset, device
         self._parts: dict[str, tuple[Trial, str, ImageSet, int, int]] = {}
+        self._models: dict[Arm, nn.Module] = {}
+        self._cuts: dict[Arm, str] = {}
 
     def add(self, trial: Trial) -> None:
         recipe = trial.arm.recipe
         if isinstance(recipe, PartialRecipe):
             context = make_context(trial, self.dataset, "planned", Path("."), self.device)
-            _, cut = partial.build(context)
+            cut = self._cuts[trial.arm] = self._cuts.get(trial.arm) or partial.build(context)[1]
             ids = np.union1d(context.train_ids, context.val_ids)
             chosen = None if len(ids) == len(self.dataset.train) else ids
             for mirrored in (False, True):
                 self._note(trial, cut, self.dataset.train, chosen, mirrored)
                 self._note(trial, cut, self.dataset.test, None, mirrored)
-        elif (METHODS[trial.arm.method].needs_weights and not isinstance(recipe, TrainingRecipe)) or isinstance(recipe, LogisticRecipe):
+        elif METHODS[trial.arm.method].deterministic or isinstance(recipe, LogisticRecipe):  # a frozen backbone, or LP-FT's start
             self._note(trial, "pool", self.dataset.train, None, False)
-            if not isinstance(recipe, TrainingRecipe):
+            if METHODS[trial.arm.method].deterministic:
                 self._note(trial, "pool", self.dataset.test, None, False)
                 self._note(trial, "pool", self.dataset.test, None, True)
 
     def _note(self, trial: Trial, cut: str, images: ImageSet, ids: Any, mirrored: bool) -> None:
         arm = trial.arm
-        model = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
+        if arm not in self._models:
+            self._models[arm] = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
+        model = self._models[arm]
         options: dict[str, Any] = {
             "weights_hash": resolve(trial, self.dataset)["weights_hash"], "mirrored": mirrored, "cut": cut, "ids": ids,
             "precision": trial.feature_precision if cut == "pool" else trial.precision, "device": self.device,

@@ -47,8 +47,7 @@ def publish(study_folder: Path, target: Path) -> Published:
     study_folder, target = Path(study_folder), Path(target)
     trials = examples.newest(store.finished_trials(study_folder))
     if not trials:
-        raise StoreError(f"{study_folder} holds no finished trial to publish; run `headstart study` with --out {study_folder} "
-                         "first")
+        raise StoreError(f"{study_folder} holds no finished trial to publish; run `headstart study --out {study_folder}` first")
     if target.resolve().is_relative_to(study_folder.resolve()):
         raise StoreError(f"{target} lies in the study's own folder {study_folder}; publish into another one")
     new = 0

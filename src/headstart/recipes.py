@@ -47,6 +47,7 @@ class CNNRecipe(TrainingRecipe):
     that are not convolution filters, trained by SGD; the rates are those of a loss summed over the batch (the head's
     output is divided by its width, hence their size). weight_decay here is per step and for those alone: Muon keeps
     each filter bank's norm fixed instead. whiten_bias_fraction: the share of all steps in which the first layer's bias learns.
+    activation: "relu" or "gelu". norm_momentum: how far BatchNorm's running statistics move a step.
     """
 
     optimizer: str = "muon"
@@ -55,6 +56,8 @@ class CNNRecipe(TrainingRecipe):
     head_learning_rate: float = 0.67
     bias_momentum: float = 0.85
     whiten_bias_fraction: float = 0.375
+    activation: str = "relu"
+    norm_momentum: float = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +221,8 @@ def _fit(value: Any, current: Any, kind: str, where: str) -> Any:
     raise ConfigError(f"{where} expects {name}, got {value!r}")
 
 
-_CHOICES = {"optimizer": ("muon", "sgd", "adamw"), "flip": ("alternating", "random", "none"), "batchnorm": ("train", "frozen")}
+_CHOICES = {"optimizer": ("muon", "sgd", "adamw"), "flip": ("alternating", "random", "none"), "batchnorm": ("train", "frozen"),
+            "activation": ("relu", "gelu")}
 
 
 def check_recipe(recipe: Recipe, where: str) -> None:
@@ -238,7 +242,7 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     for name in ("batch_size", "max_passes", "default_k"):
         if hasattr(recipe, name) and getattr(recipe, name) < 1:
             raise ConfigError(f"{where}: recipe field {name!r} must be at least 1, got {getattr(recipe, name)!r}")
-    for name in ("momentum", "bias_momentum", "label_smoothing", "warmup_fraction", "final_lr_fraction", "ema_decay",
+    for name in ("momentum", "bias_momentum", "norm_momentum", "label_smoothing", "warmup_fraction", "final_lr_fraction", "ema_decay",
                  "stage_lr_decay"):  # fmt: skip
         if getattr(recipe, name, None) is not None and not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: recipe field {name!r} must lie between 0 and 1, got {getattr(recipe, name)!r}")

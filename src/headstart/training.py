@@ -145,7 +145,8 @@ def train(
     else:
         flops_per_example = count_flops_per_example(model, batches, recipe, prepare, device, precision)
         total_steps = resolve_steps(
-            recipe.duration, batches.steps_per_epoch, lambda: seconds_per_step(model, batches, recipe, prepare, device, precision),
+            recipe.duration, batches.steps_per_epoch,
+            lambda: seconds_per_step(model, batches, recipe, prepare, device, precision),
             flops_per_example * batches.batch_size, spent,
         )  # fmt: skip
     due = 0.0  # when the next checkpoint may be written

@@ -25,6 +25,8 @@ from headstart.precision import default_device
 from headstart.published import adopt
 from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
 
+# Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not a new one.
+_ADDED_FIELDS = {"activation": "relu", "norm_momentum": 0.4}
 SAMPLE_IMAGES = 5000  # training images on which training accuracy is read, as many as validation has
 
 
@@ -41,6 +43,9 @@ def resolve(trial: Trial, dataset: Dataset) -> dict[str, Any]:
     value["arm"]["recipe_type"] = type(arm.recipe).__name__
     for for_people in ("label", "name", "recipe_name"):  # a new name is not a new trial
         value["arm"].pop(for_people)
+    for name, before in _ADDED_FIELDS.items():
+        if value["arm"]["recipe"].get(name) == before:
+            value["arm"]["recipe"].pop(name)
     return value
 
 

@@ -24,7 +24,9 @@ from headstart.types import Predictions
 def build_network(context: Context) -> nn.Module:
     """The arm's network with its weights and a head for the trial's classes; random parts are this trial's own."""
     arm = context.trial.arm
-    options = {"widths": arm.recipe.widths} if isinstance(arm.recipe, CNNRecipe) else {}
+    options: dict[str, Any] = {}
+    if isinstance(recipe := arm.recipe, CNNRecipe):
+        options = {"widths": recipe.widths, "activation": recipe.activation, "norm_momentum": recipe.norm_momentum}
     return load_model(
         arm.model, arm.weights, num_classes=context.num_classes, seed=seed_for(context.trial.seed, "weights"),
         image_pixels=arm.input_pixels or (context.dataset.train.images.shape[1] if arm.model == "cnn" else None), **options,
@@ -121,7 +123,7 @@ def _architecture(context: Context) -> dict[str, Any]:
     arm = context.trial.arm
     found: dict[str, Any] = {"model": arm.model, "num_classes": context.num_classes, "input_pixels": arm.input_pixels}
     if isinstance(arm.recipe, CNNRecipe):
-        found |= {"widths": list(arm.recipe.widths), "image_pixels": int(context.dataset.train.images.shape[1])}
+        found |= {"widths": list(arm.recipe.widths), "activation": arm.recipe.activation, "image_pixels": int(context.dataset.train.images.shape[1])}
     return found
 
 

@@ -1,27 +1,29 @@
 """The custom CNN: small, trained from scratch end to end, strong for its compute.
 
-Layers for 32-px images and widths (64, 256, 256); C is the number of classes:
+Layers for 32-px images and widths (64, 256, 256); C is the number of classes, act is ReLU or GELU:
 
 | layer        | operation                                        | output           | learns |
 |--------------|--------------------------------------------------|------------------|--------|
-| whiten       | 2x2 convolution, 24 fixed filters + bias; ReLU   | (N, 24, 31, 31)  | bias   |
-| block 1      | 3x3 conv, 2x2 max-pool, BatchNorm, ReLU          | (N, 64, 15, 15)  | yes    |
-|              | 3x3 conv, BatchNorm, ReLU                        | (N, 64, 15, 15)  | yes    |
-| block 2      | 3x3 conv, 2x2 max-pool, BatchNorm, ReLU          | (N, 256, 7, 7)   | yes    |
-|              | 3x3 conv, BatchNorm, ReLU                        | (N, 256, 7, 7)   | yes    |
-| block 3      | 3x3 conv, 2x2 max-pool, BatchNorm, ReLU          | (N, 256, 3, 3)   | yes    |
-|              | 3x3 conv, BatchNorm, ReLU                        | (N, 256, 3, 3)   | yes    |
+| whiten       | 2x2 convolution, 24 fixed filters + bias; act    | (N, 24, 31, 31)  | bias   |
+| block 1      | 3x3 conv, 2x2 max-pool, BatchNorm, act           | (N, 64, 15, 15)  | yes    |
+|              | 3x3 conv, BatchNorm, act                         | (N, 64, 15, 15)  | yes    |
+| block 2      | 3x3 conv, 2x2 max-pool, BatchNorm, act           | (N, 256, 7, 7)   | yes    |
+|              | 3x3 conv, BatchNorm, act                         | (N, 256, 7, 7)   | yes    |
+| block 3      | 3x3 conv, 2x2 max-pool, BatchNorm, act           | (N, 256, 3, 3)   | yes    |
+|              | 3x3 conv, BatchNorm, act                         | (N, 256, 3, 3)   | yes    |
 | pool         | global max-pool                                  | (N, 256)         |        |
 | head         | linear without bias, divided by the width        | (N, C)           | yes    |
 
 Ideas taken from the cifar10-airbench line of work (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single
 GPU"), whose hyperparameters were found on CIFAR-10's own test set: a first layer that whitens 2x2 patches (its
 filters are the patch covariance's eigenvectors, computed from training images, and stay fixed), convolutions that
-begin as the identity, BatchNorm without learned scale, pooling before the first normalisation of a block. Ours
-differs in using ReLU, not GELU: 450 against 357 training images/s in bf16 on two cores, see docs/negative-results.md.
+begin as the identity, BatchNorm without learned scale, pooling before the first normalisation of a block. GELU is
+theirs; ReLU is faster: 450 against 357 training images/s in bf16 on two cores, see docs/decisions/0003.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -31,25 +33,27 @@ from headstart.types import Preprocessing
 
 # Channel means and deviations of CIFAR-10's training images, the field's usual constants.
 CNN_PREPROCESSING = Preprocessing(size_pixels=None, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": lambda x: F.relu(x, inplace=True), "gelu": F.gelu}
 _WHITEN_PIXELS = 2
 _WHITEN_EPS = 5e-4  # keeps the flattest patch directions from being blown up into noise
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions with BatchNorm and ReLU; the first is followed by a 2x2 max-pool.
+    """Two 3x3 convolutions with BatchNorm and activation; the first is followed by a 2x2 max-pool.
 
     (N, in_channels, H, W) -> (N, out_channels, H // 2, W // 2)."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, activation: str = "relu", norm_momentum: float = 0.4) -> None:
         super().__init__()
+        self.activation = _ACTIVATIONS[activation]
         self.conv1 = _identity_conv(in_channels, out_channels)
-        self.norm1 = _norm(out_channels)
+        self.norm1 = _norm(out_channels, norm_momentum)
         self.conv2 = _identity_conv(out_channels, out_channels)
-        self.norm2 = _norm(out_channels)
+        self.norm2 = _norm(out_channels, norm_momentum)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.norm1(F.max_pool2d(self.conv1(x), 2)), inplace=True)
-        return F.relu(self.norm2(self.conv2(x)), inplace=True)
+        x = self.activation(self.norm1(F.max_pool2d(self.conv1(x), 2)))
+        return self.activation(self.norm2(self.conv2(x)))
 
 
 def _identity_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
@@ -59,9 +63,8 @@ def _identity_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
     return conv
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
-    # Running statistics follow fast (0.4 a step): the whole training is a few hundred steps.
-    norm = nn.BatchNorm2d(channels, momentum=0.4)
+def _norm(channels: int, momentum: float) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels, momentum=momentum)
     norm.weight.requires_grad_(False)
     return norm
 
@@ -69,19 +72,21 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 class CNN(nn.Module):
     """The network of this module's table; logits float32 (N, num_classes) from normalised float (N, 3, S, S).
 
-    image_pixels: S, at least 16. widths: channels of the three blocks. `fit_whitening` must be called with
-    training images before training."""
+    image_pixels: S, at least 16. widths: channels of the three blocks. activation: "relu" or "gelu". norm_momentum: of
+    BatchNorm's running statistics. `fit_whitening` must be called with training images before training."""
 
-    def __init__(self, num_classes: int, image_pixels: int = 32, widths: tuple[int, int, int] = (64, 256, 256)) -> None:
+    def __init__(self, num_classes: int, image_pixels: int = 32, widths: tuple[int, int, int] = (64, 256, 256),
+                 activation: str = "relu", norm_momentum: float = 0.4) -> None:  # fmt: skip
         super().__init__()
         if image_pixels < 16:
             raise ValueError(f"image_pixels must be at least 16 (three poolings), got {image_pixels}")
         self.preprocessing = CNN_PREPROCESSING
         filters = 2 * 3 * _WHITEN_PIXELS**2
+        self.activation = _ACTIVATIONS[activation]
         self.whiten = nn.Conv2d(3, filters, _WHITEN_PIXELS)
         self.whiten.weight.requires_grad_(False)
         self.blocks = nn.ModuleList(
-            ConvBlock(i, o) for i, o in zip((filters, *widths[:-1]), widths, strict=True)
+            ConvBlock(i, o, activation, norm_momentum) for i, o in zip((filters, *widths[:-1]), widths, strict=True)
         )
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
         with torch.no_grad():
@@ -103,7 +108,7 @@ class CNN(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Pooled features (N, widths[-1])."""
-        x = F.relu(self.whiten(x), inplace=True)
+        x = self.activation(self.whiten(x))
         for block in self.blocks:
             x = block(x)
         return x.amax((2, 3))

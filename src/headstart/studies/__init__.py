@@ -242,7 +242,7 @@ def _cells(file: _StudyFile, arms: tuple[Arm, ...], where: str) -> Iterator[Cell
 def _require_known(budgets: Iterable[int | str], known: Sequence[int | str], where: str) -> None:
     for budget in budgets:
         if budget not in known:
-            raise ConfigError(f"{where}: {budget!r} is not among the label budgets {list(known)}; add it there or leave it out here")
+            raise ConfigError(f"{where}: {budget!r} is not among the label budgets {list(known)}; add it there, or leave it out")
 
 
 def _budget(given: int | str) -> int | None:
