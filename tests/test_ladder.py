@@ -36,8 +36,8 @@ def test_steps_go_from_nothing_trained_to_everything_whatever_the_studys_order(v
 def test_a_step_is_the_mean_difference_of_the_same_seeds_with_its_t_interval(view: StudyView) -> None:
     difference = 100 * np.subtract(accuracies(view, "finetune", 1), accuracies(view, "partial", 1))
     half = 4.302652729911275 * difference.std(ddof=1) / np.sqrt(3)  # t quantile 0.975 with 2 degrees of freedom
-    mean_of = difference.mean()
-    low, mean, high = (f"{v:+.1f}".replace("-", "−") for v in (mean_of - half, mean_of, mean_of + half))
+    ends = (difference.mean() - half, difference.mean(), difference.mean() + half)
+    low, mean, high = (f"{v:+.1f}".replace("-", "−") for v in ends)
     assert ladder.steps(view).rows[2].cells[0].note == f"{mean} ({low} to {high})"
 
 
