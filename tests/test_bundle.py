@@ -33,7 +33,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "small"
     arms = ("cnn", "probe", "finetune", "random")
     write_synthetic_study(folder, arms=arms, seeds=2, labels_per_class=(10, None), test_images=200)
-    (folder / "health.json").write_text('{"note": "kept"}\n')
+    (folder / "notes.json").write_text('{"note": "kept"}\n')
     (folder / "robustness").mkdir()
     np.savez(folder / "robustness" / "sheet.npz", mark=np.array("text"), logits=np.arange(6, dtype=np.float16).reshape(2, 3))
     (folder / "lock").touch()
@@ -61,7 +61,7 @@ def test_what_the_report_needs_is_published_and_nothing_else(study: Path, publis
     trials = published / "trials"
     beside = sorted(path.relative_to(trials).as_posix() for path in trials.rglob("*")
                     if path.is_file() and len(path.parent.name) != 64)
-    assert beside == ["gallery.npz", "health.json", "robustness/sheet.npz", "study.json", "study.toml"]
+    assert beside == ["gallery.npz", "notes.json", "robustness/sheet.npz", "study.json", "study.toml"]
     keys = {result.key for _, result in store.finished_trials(study)}
     # at all labels a deterministic arm's second seed repeats its first: not published
     assert {path.name for path in trials.iterdir() if len(path.name) == 64} < keys

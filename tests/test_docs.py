@@ -157,6 +157,7 @@ def test_every_command_named_in_a_sentence_is_one_that_the_command_line_takes() 
         while below := getattr(command, "commands", {}):
             assert words[0] in below, f"headstart {text}"
             command, words = below[words[0]], words[1:]
+        words = ["1" if word == "N" else word for word in words]  # a number is meant
         command.make_context("headstart", words)  # raises a usage error where it is not understood
 
 

@@ -171,7 +171,7 @@ def test_two_models_with_torchvisions_weights_never_share_features() -> None:
     ({"method": "finetune", "weights": "none"}, 'needs pretrained weights, e.g. weights = "imagenet-keras"'),
     ({"method": "scratch", "weights": "imagenet-keras", "model": "resnet50"}, "'scratch' starts from random weights"),
     ({"method": "scratch", "weights": "none"}, r"recipe 'cnn-fast' is not for model 'resnet18'; set recipe = \"resnet-scratch\""),
-    ({"method": "knn", "weights": "none", "model": "cnn"}, "networks that come with weights: resnet101, resnet18"),
+    ({"method": "knn", "weights": "none", "model": "cnn"}, "networks that come with weights: efficientnet-lite0, resnet101"),
     ({"method": "partial", "weights": "imagenet-keras", "model": "resnet50", "more": "recipe_changes = { translate_pixels = 2 }"},
      "'translate_pixels' must be 0"),
     ({"method": "finetune", "weights": "imagenet-keras", "model": "resnet50", "more": 'recipe_changes = { optimizer = "muon" }'},

@@ -152,7 +152,7 @@ def test_an_inner_cut_is_refused(fresh_cache: Path) -> None:
 
 
 def test_another_architecture_is_refused(fresh_cache: Path) -> None:
-    with pytest.raises(ConfigError, match="int8 features are for ResNets, not Identity"):
+    with pytest.raises(ConfigError, match="int8 features are for this project's ResNets, not for Identity"):
         quantised.load_int8(nn.Identity(), TRAIN, weights_hash="w")
 
 

@@ -6,8 +6,9 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -98,7 +99,7 @@ def tune(
         first, best = found.tries[0]["accuracy"], found.best["accuracy"] if found.best else None
         before, after = (f"{accuracy:.4f}" if accuracy is not None else "failed" for accuracy in (first, best))
         print(f"{found.arm}: its own recipe {before}, best of {len(found.tries)} {after} on validation"
-              + (f'; in its study: recipe = "{found.recipe_file}"' if found.best else ""))  # fmt: skip
+              + (f'; in its study: recipe = "{found.recipe_file}"{_size(found.best)}' if found.best else ""))  # fmt: skip
 
 
 @app.command()
@@ -309,6 +310,12 @@ def doctor() -> None:
     for finding in findings:
         if not finding.fine:
             print(f"to mend {finding.what}: {finding.remedy}")
+
+
+def _size(best: Mapping[str, Any]) -> str:
+    """The input size that a search chose, as its study must say it too."""
+    pixels = best["values"].get("input_pixels")
+    return "" if pixels is None else f", input_pixels = {pixels}"
 
 
 def _changes(given: list[str]) -> dict[str, str]:

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from headstart import plots
 from headstart.plots.style import STYLE
-from headstart.report import calibration, figures, gallery, labels
+from headstart.report import figures, gallery
 from headstart.report.load import StudyView, load_study
+from headstart.report.page import compose
 
 _DOTS_A_PIXEL = 2  # of a PNG: sharp on a screen of high density
 
@@ -66,10 +67,7 @@ def load_figures(folder: str | Path) -> dict[str, Picture]:
 
     Raises: StoreError where study.json or every finished trial is missing; DataError where trials have different test sets."""
     view = load_study(Path(folder))
-    drawn = [figures.accuracy(view), *figures.learning(view), figures.times(view), figures.cost(view),
-             labels.figure(view, labels.fit_all(view)), *figures.confusions(view), figures.by_class(view),
-             calibration.calibration(view)]  # fmt: skip
-    return {figure.name.removeprefix("fig-"): _on_white(figure) for figure in drawn if figure is not None}
+    return {figure.name.removeprefix("fig-"): _on_white(figure) for figure in compose(view).figures}
 
 
 def load_gallery(folder: str | Path) -> dict[str, Picture]:

@@ -19,7 +19,7 @@ from headstart.cost import Stopwatch
 from headstart.data.arrays import dataset, image_set
 from headstart.errors import unknown_name
 from headstart.methods import METHODS, Context, check_arm
-from headstart.models import MODELS, preprocessing_of, resolve_weights
+from headstart.models import model_spec, preprocessing_of, resolve_weights
 from headstart.photos import read_squares
 from headstart.precision import default_device, resolve_feature_precision, resolve_precision
 from headstart.predict import Predictor
@@ -36,8 +36,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     X is an array uint8 (N, S, S, 3), RGB, or a list of N paths of image files; y holds N labels of any kind.
 
-        probe = headstart.TransferClassifier().fit(paths, labels)          # a new head on a frozen ResNet-50
-        small = headstart.TransferClassifier("scratch").fit(images, labels)   # the custom CNN
+    Examples:
+        >>> images, labels = dataset.train.images[:60], dataset.train.labels[:60] % 2
+        >>> probe = headstart.TransferClassifier(input_pixels=32).fit(images, labels)  # a new head on a frozen ResNet-50
+        >>> probe.predict(images).shape
+        (60,)
 
     Parameters
     ----------
@@ -103,7 +106,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         encoder = LabelEncoder().fit(labels)
         self.classes_ = encoder.classes_
         if len(self.classes_) < 2:
-            raise ValueError(f"y holds one class, {self.classes_[0]!r}; a classifier needs at least two")
+            raise ValueError(f"y holds one class, {str(self.classes_[0])!r}; a classifier needs at least two")
         self._learn(arm, images, encoder.transform(labels).astype(np.int64))
         return self
 
@@ -124,8 +127,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             raise unknown_name("method", self.method, METHODS)
         method = METHODS[self.method]
         model = self.model or ("resnet50" if method.needs_weights else "cnn")
-        if model not in MODELS:
-            raise unknown_name("model", model, MODELS)
+        model_spec(model)  # raises for an unknown one
         default = "none" if self.weights == "default" and not method.needs_weights else self.weights
         weights = resolve_weights(model, default)
         fitting = "resnet-scratch" if self.method == "scratch" and model != "cnn" else method.default_recipe
@@ -165,7 +167,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     def _pixels(self) -> int:
         arm = self._arm()
         own = preprocessing_of(arm.model, arm.weights, self.input_pixels).size_pixels
-        return self.image_pixels or own or MODELS[arm.model].input_pixels
+        return self.image_pixels or own or model_spec(arm.model).input_pixels
 
     def _learn(self, arm: Arm, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
         train = image_set(np.ascontiguousarray(images), labels, [str(name) for name in self.classes_])

@@ -68,6 +68,8 @@ def last_block(network: nn.Module) -> nn.Module:
     if hasattr(network, "units"):
         *_, (_, block), _ = network.units()  # type: ignore[operator]
         return block
+    if not hasattr(network, "blocks"):
+        raise ConfigError("pictures are explained for the CNN and this project's ResNets, not for other networks")
     return network.blocks[-1]  # type: ignore[index, return-value]
 
 

@@ -141,7 +141,7 @@ def open_torchscript(content: bytes | str | Path) -> _Run:
 
     @torch.no_grad()
     def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return model(torch.from_numpy(np.ascontiguousarray(images))).numpy()
+        return model(torch.from_numpy(np.require(images, requirements=["C_CONTIGUOUS", "WRITEABLE"]))).numpy()
 
     return run
 

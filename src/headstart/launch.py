@@ -18,6 +18,7 @@ from headstart.health.examine import backbone_of, examine_into
 from headstart.methods import METHODS
 from headstart.models import describe_models, load_model
 from headstart.precision import default_device, resolve_feature_precision, resolve_precision
+from headstart.published import adopt_readings
 from headstart.recipes import provenance_of
 from headstart.robustness import run_robustness
 from headstart.shift import run_shift
@@ -79,23 +80,33 @@ def run_study(
         store.write_json(folder / "study.json", describe(value, dataset, command))
         for model, weights in sorted({(arm.model, arm.weights) for arm in value.arms if arm.weights != "none"}):
             load_model(model, weights)  # fetched and checked before anything is computed
-        if value.robustness is not None:
-            frost_textures()  # these too
+        corrupts = value.robustness is not None and _has_textures()  # these too
         trials = trials_of(value)
         failed = _run_missing(trials, value.name, folder, Path(published) if published is not None else None)
         store.write_results_csv(folder)
         _write_gallery(folder, dataset, value.phase)
-        if store.finished_trials(folder):
-            if value.robustness is not None:
-                run_robustness(folder, value.robustness)
-            for shift_set in value.shift_sets:
-                run_shift(folder, shift_set)
+        if failed:
+            raise TrialsFailedError(f"{len(failed)} of {len(trials)} trials failed ({'; '.join(failed)}); the others are kept in "
+                                    f"{folder}. The same command runs the failed ones again")  # fmt: skip
+        if published is not None:
+            adopt_readings(Path(published), folder)
+        if corrupts and value.robustness is not None:
+            run_robustness(folder, value.robustness)
+        for shift_set in value.shift_sets:
+            run_shift(folder, shift_set)
         if value.data_health:
             examine_into(folder, dataset, backbone_of(store.read_json(folder / "study.json")))
-    if failed:
-        raise TrialsFailedError(f"{len(failed)} of {len(trials)} trials failed ({'; '.join(failed)}); the others are kept in "
-                                f"{folder}. The same command runs the failed ones again")  # fmt: skip
     return folder
+
+
+def _has_textures() -> bool:
+    """Whether frost's textures are there or can be fetched; a study goes on without them."""
+    try:
+        frost_textures()
+    except DownloadError as error:
+        progress.say(f"corrupted images are left out: {error}")
+        return False
+    return True
 
 
 def _run_missing(trials: list[Trial], study: str, folder: Path, published: Path | None) -> list[str]:

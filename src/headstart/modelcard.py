@@ -9,7 +9,7 @@ from pathlib import Path
 
 import headstart
 from headstart.methods import METHODS
-from headstart.models import MODELS
+from headstart.models import model_spec
 from headstart.saved import SavedModel
 
 
@@ -49,7 +49,8 @@ model = torch.jit.load("{file}", _extra_files=files)
 labels = json.loads(files["labels.txt"])
 photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 square = ImageOps.fit(photo, ({size}, {size}), Image.Resampling.BICUBIC)
-probabilities = model(torch.from_numpy(np.array(square)[None]))
+with torch.no_grad():
+    probabilities = model(torch.from_numpy(np.array(square)[None])).numpy()
 print(labels[probabilities[0].argmax()], probabilities[0].max())''',
 }
 _SHOWN = {
@@ -61,7 +62,7 @@ _SHOWN = {
 def write(saved: SavedModel, format: str, exported: Exported) -> str:
     """The card as Markdown."""
     built, size = saved.architecture, saved.image_pixels
-    model = MODELS[built["model"]]
+    model = model_spec(built["model"])
     start = str(built.get("weights", "none"))
     dataset = saved.dataset.get("title") or saved.dataset.get("name") or "unknown images"
     inner = f"resized to {saved.input_pixels} x {saved.input_pixels} ({saved.preprocessing.interpolation}) and " if (
@@ -107,7 +108,7 @@ def write(saved: SavedModel, format: str, exported: Exported) -> str:
 def licence(saved: SavedModel) -> str:
     """Under which terms its parts are: the pretrained weights it began from, and its training images."""
     start = str(saved.architecture.get("weights", "none"))
-    sources = MODELS[saved.architecture["model"]].sources
+    sources = model_spec(saved.architecture["model"]).sources
     if start == "none":
         weights = "weights trained from a random start, no licence of others"
     elif start in sources:

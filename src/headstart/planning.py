@@ -73,6 +73,7 @@ class StudyPlan:
     study: str
     rows: tuple[Planned, ...]
     features: tuple[PlannedFeatures, ...]
+    unplanned: tuple[str, ...] = ()  # what the study does after its trials, in words
 
     @property
     def seconds_left(self) -> float:
@@ -107,7 +108,10 @@ def plan_study(
                                 finished=len(trials) - len(missing), measured=bool(spent)))  # fmt: skip
             for trial in missing:
                 needed.add(trial)
-        return StudyPlan(study=value.name, rows=tuple(rows), features=tuple(needed.planned(timings)))
+        after = {"corrupted images": value.robustness is not None, "shift sets": bool(value.shift_sets),
+                 "data health": value.data_health}  # fmt: skip
+        return StudyPlan(study=value.name, rows=tuple(rows), features=tuple(needed.planned(timings)),
+                         unplanned=tuple(name for name, wanted in after.items() if wanted))  # fmt: skip
 
 
 class _Timings:
@@ -268,5 +272,7 @@ def plan_tables(plan: StudyPlan) -> list[Table | str]:
             frozen.add_row(part.what, progress.clock(part.seconds) if part.seconds else "-", f"{part.missing_bytes / 1e9:.2f} GB")
         parts.append(frozen)
     left: Sequence[Planned] = [row for row in plan.rows if row.trials > row.finished]
+    if plan.unplanned:
+        parts.append(f"not in this estimate: {', '.join(plan.unplanned)}")
     return [*parts, f"about {progress.clock(plan.seconds_left)} left for {sum(r.trials - r.finished for r in left)} trials, "
                     "on this machine as it is now"]  # fmt: skip

@@ -24,7 +24,7 @@ from headstart.logistic import predict_logits as head_logits
 from headstart.methods import partial
 from headstart.methods.frozen import RANDOM_START_SEED
 from headstart.methods.knn import Neighbours
-from headstart.models import MODELS, load_model, rebuild_model
+from headstart.models import load_model, model_spec, rebuild_model
 from headstart.models.weights import random_start_hash, weights_hash
 from headstart.precision import default_device
 from headstart.recipes import KNNRecipe
@@ -41,6 +41,12 @@ def load_predictor(
     """A predictor from a run folder, a saved model's folder, or a study's folder and one of its arms.
 
     precision: "bf16" or "fp32" for all of the network; None: that of its evaluation.
+
+    Examples:
+        >>> predictor = headstart.load_predictor(folder, arm="cnn")
+        >>> predictor.probabilities(dataset.test.images[:2]).shape[0]
+        2
+
     Raises: StoreError, ConfigError: as find_model; WeightsError where its weights, or those that it builds on, are not to be
     had or are others; DataError where a kNN model's features are not to be had; DownloadError."""
     saved = read_model(find_model(model, arm))
@@ -106,7 +112,7 @@ class Predictor:
         if self.saved.method != "linear_probe":
             return _trained_network(self)
         model = _backbone(self, num_classes=len(self.class_names))
-        head = model.get_submodule(MODELS[self.saved.architecture["model"]].head)
+        head = model.get_submodule(model_spec(self.saved.architecture["model"]).head)
         head.load_state_dict({"weight": self.state["head.weight"], "bias": self.state["head.bias"]})
         return model.eval()
 

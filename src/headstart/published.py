@@ -28,6 +28,7 @@ LIMIT_BYTES = 40_000_000  # of a whole published study: what a repository bears
 _SUMMARY = ("history.jsonl", "result.json")  # result.json last: it makes the trial finished
 _KEPT = (".json", ".jsonl", ".toml", ".npz", ".csv")  # of what lies beside the trials; never a network's weights
 _MADE = ("results.csv",)  # made anew from the trials
+_READINGS = ("robustness", "shift", "tuning", "health.json", "health.npz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +128,15 @@ def adopt(published: Path, key: str, run_folder: Path) -> bool:
     shutil.copyfile(source / "predictions.npz", run_folder / "predictions.npz")
     _copy_summary(source, run_folder)
     return True
+
+
+def adopt_readings(published: Path, folder: Path) -> None:
+    """Copies what was read beside the published trials (corrupted images, shift sets, data health, tries of a search) and is
+    not in the study's folder yet."""
+    for path in _beside_the_trials(published):
+        inside = path.relative_to(published)
+        if inside.parts[0] in _READINGS and not (folder / inside).exists():
+            store.write_bytes(folder / inside, path.read_bytes())
 
 
 def _copy_summary(source: Path, target: Path) -> None:

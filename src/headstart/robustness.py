@@ -112,6 +112,9 @@ def _read_arm(
     about, path, mark = folder / f"{result.key}.json", folder / f"{result.key}.npz", store.digest(settings)
     if about.is_file() and store.digest(store.read_json(about)["settings"]) == mark and path.is_file():
         return
+    if not (trial_folder / "model.safetensors").is_file():
+        progress.say(f"{name}: published without its model, so it is not read on corrupted images")
+        return
     about.unlink(missing_ok=True)
     images, labels = np.ascontiguousarray(dataset.test.images[ids]), dataset.test.labels[ids]
     stored = read_arrays(path)

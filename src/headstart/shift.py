@@ -31,6 +31,9 @@ def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
             about = folder / f"{result.key}.json"
             if about.is_file() and store.read_json(about)["fingerprint"] == images.fingerprint:
                 continue
+            if not (trial_folder / "model.safetensors").is_file():
+                progress.say(f"{name}: published without its model, so it is not read on {wanted.name}")
+                continue
             about.unlink(missing_ok=True)
             test = store.read_predictions(trial_folder)["test"]
             logits = load_predictor(trial_folder).logits(images.images)

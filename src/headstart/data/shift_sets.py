@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from headstart.data import arrays
 from headstart.errors import DataError
 from headstart.intake.decode import decode_image, square
+from headstart.intake.sources import IMAGE_SUFFIXES
 from headstart.progress import say, track
 from headstart.types import ImageSet
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic")
 
 def load_shift_set(folder: Path, class_names: Sequence[str], image_pixels: int) -> ImageSet:
     """The images below `folder` with labels in the order of class_names; not every class needs to have images.
@@ -62,7 +62,10 @@ def _read_folders(folder: Path, class_names: Sequence[str], pixels: int) -> tupl
         raise DataError(f"{folder}: {', '.join(unknown[:5])} is none of the study's classes ({', '.join(class_names[:20])}); "
                         "rename or remove it")  # fmt: skip
     files = [(path, places[home.name.casefold()]) for home in homes for path in sorted(home.rglob("*"))
-             if path.is_file() and path.suffix.lower() in _SUFFIXES]  # fmt: skip
+             if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]  # fmt: skip
+    others = sum(path.is_file() for home in homes for path in home.rglob("*")) - len(files)
+    if others:
+        say(f"{folder}: {others} files ignored that are no pictures by their names")
     if not files:
         raise DataError(f"{folder} holds neither *_data.npy with its labels nor a sub-folder of images for any class of the "
                         f"study ({', '.join(class_names[:20])})")  # fmt: skip

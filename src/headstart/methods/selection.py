@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from headstart import metrics
 from headstart.data.splits import Ids, stratified_folds, validation_count, validation_split
+from headstart.label_errors import fold_numbers
 from headstart.methods.base import Context
 
 _FOLDS = 5
@@ -31,6 +32,9 @@ def selection_splits(context: Context) -> list[tuple[Ids, Ids]]:
         # a refit: the choice is the one that the select phase made, on the same split
         return [validation_split(train.labels, train.fingerprint, validation_count(len(train)), train.groups)]
     ids = context.train_ids  # folds are drawn from the budget's own labels: no other label can move one
+    if train.groups is not None:  # pictures of one thing stand on one side
+        fold_of = fold_numbers(train.labels[ids], train.groups[ids], _FOLDS)
+        return [(ids[fold_of != fold], ids[fold_of == fold]) for fold in np.unique(fold_of)]
     folds = stratified_folds(train.labels[ids], np.arange(len(ids)), _FOLDS, train.fingerprint, trial.seed)
     return [(ids[fit], ids[held_out]) for fit, held_out in folds]
 

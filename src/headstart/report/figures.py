@@ -32,7 +32,7 @@ class Figure:
     drawing: MplFigure | None = field(default=None, repr=False, compare=False)  # what the SVG was made from
 
 
-def _finish(drawing: MplFigure, name: str, message: str, caption: str) -> Figure:
+def finish(drawing: MplFigure, name: str, message: str, caption: str) -> Figure:
     return Figure(name=name, message=message, caption=caption, drawing=drawing,
                   svg=plots.svg_text(drawing, name, f"{message}. {caption}"))
 
@@ -67,7 +67,7 @@ def accuracy(view: StudyView) -> Figure:
         if _overlap(estimates[best.name], estimates[ranked[1].name]):
             message = f"{best.label} and {ranked[1].label} are close: their intervals overlap"
     drawing = plots.accuracy(estimates, view.styles, "Test accuracy")
-    return _finish(drawing, "fig-accuracy", message,
+    return finish(drawing, "fig-accuracy", message,
                    f"{_n(view)}, {words.budget(view.budget)}. Bars: 95 % interval ({_interval_words(view)}). "
                    "The scale does not begin at zero.")  # fmt: skip
 
@@ -130,10 +130,10 @@ def learning(view: StudyView) -> list[Figure]:
         best = max(last, key=lambda label: last[label])
         last = {best: last[best]}
     ends = words.listing([f"{label} at {percent(value)}" for label, value in last.items()])
-    figures = [_finish(plots.learning_curves(curves["epoch"], view.styles, "epoch", measure), "fig-curves-epochs",
+    figures = [finish(plots.learning_curves(curves["epoch"], view.styles, "epoch", measure), "fig-curves-epochs",
                        f"After the last epoch: {ends}" if ends else "Accuracy by epoch", common + note)]  # fmt: skip
     if any(np.isfinite(c.x).any() for c in curves["seconds"]):
-        figures.append(_finish(
+        figures.append(finish(
             plots.learning_curves(curves["seconds"], view.styles, "seconds since the start", measure), "fig-curves-seconds",
             _first_there(view, sides),
             common + "Seconds are cold: a frozen backbone's curve begins when its features are computed."))
@@ -224,7 +224,7 @@ def times(view: StudyView) -> Figure | None:
     ranges = {name: [row["range"] for row in rows if row["arm"].name == name] for name in arms}
     drawing = plots.time_to_accuracy(chosen, seconds, view.styles, "Time to validation accuracy (log scale)", ranges)
     seeds = max(row["seeds"] for row in rows)
-    return _finish(drawing, "fig-time", message,
+    return finish(drawing, "fig-time", message,
                    "Cold wall-clock time, feature extraction included, until validation accuracy was first read at or above the "
                    "target; nothing interpolated. "
                    + (f"Means over up to {seeds} seeds; bars: fastest to slowest seed." if seeds > 1 else "One seed."))
@@ -239,7 +239,7 @@ def cost(view: StudyView) -> Figure:
     if len(order) > 1 and totals[order[0]] > 0:
         message = f"{order[-1]} takes {totals[order[-1]] / totals[order[0]]:.1f} times as long as {order[0]}"
     drawing = plots.cost_by_phase(seconds, view.styles, "Wall-clock seconds, cold, by phase")
-    return _finish(drawing, "fig-cost", message,
+    return finish(drawing, "fig-cost", message,
                    "Everything a trial needs from an empty cache, data download aside; mean over seeds. "
                    f"{_machine(view)}")  # fmt: skip
 
@@ -271,7 +271,7 @@ def confusions(view: StudyView) -> list[Figure]:
         seeds = f", {len(arm.tests)} seeds together" if len(arm.tests) > 1 else ""
         drawing = plots.confusion(shares, names, arm.label + (": " if len(arm.label) <= 22 else "\n") + "share of each true class"
                                   + (" (%)" if len(names) <= 20 else ""))
-        figures.append(_finish(
+        figures.append(finish(
             drawing, f"fig-confusion-{words.anchor(arm.name)}", message,
             f"{_n(view)}{seeds}. Each row adds up to 100 %"
             + ("; cells of 0.5 % or less carry no number" if len(names) <= 20 else "; class numbers follow the data set's order")
@@ -307,6 +307,6 @@ def by_class(view: StudyView) -> Figure:
     drawing = plots.by_class([names[c] for c in chosen], values, view.styles, "Recall: share of a class's images found")
     per = f"{support[there].min():,}" if support[there].min() == support[there].max() else \
           f"{support[there].min():,} to {support[there].max():,}"  # fmt: skip
-    return _finish(drawing, "fig-classes", message,
+    return finish(drawing, "fig-classes", message,
                    f"{cut}n = {per} test images a class. Lines: 95 % interval (t over seeds where they differ, else Wilson over "
                    "the class's images).")  # fmt: skip

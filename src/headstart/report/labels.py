@@ -95,7 +95,7 @@ def figure(view: StudyView, fits: Sequence[Fitted]) -> figures.Figure | None:
             if drawn else "")  # fmt: skip
     told += "The grey stripe is the 95 % interval of where they meet. " if shown and shown[1] else ""
     message = _meeting(met[0]) if len(met) == 1 else _leaders(view, points)
-    return figures._finish(
+    return figures.finish(
         drawing, "fig-labels", message,
         f"{figures._n(view)}. Bars: 95 % interval, t over seeds where there are several, else Wilson over test images. {told}"
         "“All” is every training image outside the validation split.")

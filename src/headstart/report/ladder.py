@@ -11,7 +11,7 @@ import numpy as np
 from headstart import plots, stats
 from headstart.pairing import pair_by_seed
 from headstart.report import words
-from headstart.report.figures import Figure, _finish
+from headstart.report.figures import Figure, finish
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.tables import Cell
 from headstart.types import Result
@@ -152,7 +152,7 @@ def pretraining_figure(view: StudyView) -> Figure | None:
                f"{words.points(first[2])} at {first[1]} a class, {words.points(last[2])} at {last[1].split(chr(10))[0]} "
                f"({view.styles[name].label})")  # fmt: skip
     drawing = plots.points_by_labels(drawn, view.styles, "Points of test accuracy that pretraining adds")
-    return _finish(drawing, "fig-pretraining", message,
+    return finish(drawing, "fig-pretraining", message,
                    f"n = {view.test_images:,} test images; differences paired by seed, up to {seeds} seeds. Bars: 95 % t "
                    "interval, none with one pair; one that reaches the edge goes on. Above the line at zero the pretrained "
                    "weights help.")  # fmt: skip
@@ -170,7 +170,7 @@ def gap_figure(view: StudyView) -> Figure | None:
     if len(order) > 1:
         message += f", against {words.points(at_all[order[-1]])} for {view.styles[order[-1]].label}"
     drawing = plots.points_by_labels(drawn, view.styles, "Accuracy on training images less on test images")
-    return _finish(drawing, "fig-gap", message,
+    return finish(drawing, "fig-gap", message,
                    f"A fixed sample of each trial's own training images against n = {view.test_images:,} test images. Bars: "
                    "95 % t interval over seeds, none where an arm has one; a bar that reaches the edge goes on.")  # fmt: skip
 

@@ -117,7 +117,7 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
 
     learning = [svg(f) for f in figures.learning(view)]
     costs, fits = pareto.section(view), labels.fit_all(view)
-    spoiled = robustness.robustness(view)
+    spoiled, tuned = robustness.robustness(view), tuning(view)
     return {
         "study": view.study, "dataset": view.study["dataset"], "arms": view.arms, "view": view,
         "answer": tied(findings.headline(view.study, view.trials)), "budget": words.budget(view.budget),
@@ -142,7 +142,7 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
         "ladder_steps": ladder.steps(view), "ladder_controls": ladder.controls(view), "gap_rows": ladder.gaps(view),
         "fig_pretraining": svg(ladder.pretraining_figure(view)), "fig_gap": svg(ladder.gap_figure(view)),
         "disagreements": gallery.disagreements(view), "errors": gallery.confident_errors(view),
-        "tuning": tuning(view),
+        "tuning": tuned | {"figures": [svg(f) for f in tuned["figures"]]} if tuned else None,
         "methods": [_method(view, arm) for arm in view.arms], "pretraining": _pretraining(view),
         "environments": _environments(view), "trials": [_trial(view, folder, r) for folder, r in view.trials],
     }  # fmt: skip

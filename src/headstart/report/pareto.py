@@ -67,7 +67,7 @@ def _figure(view: StudyView, cost: dict[str, float], unit: str, name: str, measu
     names = list(estimates)
     front = [names[i] for i in efficiency.pareto_front([(cost[n], estimates[n].value) for n in names])]
     drawing = plots.accuracy_against_cost({n: (cost[n], estimates[n]) for n in names}, front, view.styles, unit, measure)
-    return figures._finish(
+    return figures.finish(
         drawing, name, _message(view, front, cost, unit),
         f"{figures._n(view)}, {words.budget(view.budget)}. {meaning} Filled marks on the dashed line: no other arm is both as "
         "cheap and as accurate (the Pareto front); hollow marks: another arm is. Bars: 95 % interval of accuracy, which the "

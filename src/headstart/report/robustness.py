@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure as MplFigure
 from numpy.typing import NDArray
 
 from headstart import plots, store
@@ -23,7 +22,7 @@ from headstart.generalization import (
 )
 from headstart.plots import percent
 from headstart.report import words
-from headstart.report.figures import Figure
+from headstart.report.figures import Figure, finish
 from headstart.report.load import Arm, StudyView, data_uri
 from headstart.report.tables import Cell
 
@@ -141,7 +140,7 @@ def _corruption_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, 
     message = f"{CORRUPTIONS[hardest].title} costs most: {told}"
     titles = [each.title for each in CORRUPTIONS.values()]
     drawing = plots.by_class(titles, values, view.styles, "Accuracy, mean of five severities")
-    return _finish(drawing, "fig-corruptions", message,
+    return finish(drawing, "fig-corruptions", message,
                    f"n = {images:,} test images, each in five corrupted copies a row. Lines: 95 % bootstrap interval over "
                    "images, one trained model an arm. From noise over blur and weather to digital.")  # fmt: skip
 
@@ -156,11 +155,7 @@ def _severity_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, Ro
     ticks = ["as it is", *map(str, SEVERITIES)]
     drawing = plots.accuracy_by_severity(values, ticks, view.styles, "Accuracy, mean of 15 corruptions")
     caption = f"n = {images:,} test images, each in 15 corrupted copies a step. Bars: 95 % bootstrap interval over images."
-    return _finish(drawing, "fig-severity", message, caption)
-
-
-def _finish(drawing: MplFigure, name: str, message: str, caption: str) -> Figure:
-    return Figure(name=name, message=message, caption=caption, svg=plots.svg_text(drawing, name, f"{message}. {caption}"))
+    return finish(drawing, "fig-severity", message, caption)
 
 
 def _strips(view: StudyView) -> tuple[Strip, ...]:

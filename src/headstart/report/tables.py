@@ -73,7 +73,7 @@ def comparison(view: StudyView) -> list[Group]:
     ]
     cost = [
         line("Time, cold", "seconds", words.duration, "from an empty cache", -1),
-        line("Time spent", "spent_seconds", words.duration, "stored features reused: the amortised cost", -1),
+        line("Time spent", "spent_seconds", words.duration, "stored features read again, not computed again", -1),
         *_phases(view),
         line("Floating-point operations", "flops", words.flops, "counted", -1),
         line("Energy", "joules", words.energy, _energy_hint(view), -1),

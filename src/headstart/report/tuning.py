@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from headstart import plots, store
 from headstart.report import words
+from headstart.report.figures import Figure, finish
 from headstart.report.load import StudyView
 
 
@@ -41,7 +40,7 @@ def tuning(view: StudyView) -> dict[str, Any] | None:
             "rows": [_row(view, one) for one in found], "spaces": _spaces(view, found)}  # fmt: skip
 
 
-def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) -> dict[str, Any]:
+def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) -> Figure:
     tries = {one["arm"]: [row["accuracy"] for row in one["tries"]] for one in found}
     gains = {}
     for one in found:
@@ -60,8 +59,7 @@ def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) ->
                f"tries, the first of them the recipe that the search began with. {each}")  # fmt: skip
     name = f"fig-tuning-{budget or 'all'}"
     drawing = plots.best_so_far(tries, view.styles, "Validation accuracy")
-    return {"name": name, "message": message, "caption": caption,
-            "svg": Markup(plots.svg_text(drawing, name, f"{message}. {caption}"))}  # fmt: skip
+    return finish(drawing, name, message, caption)
 
 
 def _best(one: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from headstart.data import DATASETS
 from headstart.errors import ConfigError, unknown_name
 from headstart.findings import metric_spec
+from headstart.intake.tables import TABLE_SUFFIXES
 from headstart.methods import METHODS, check_arm
 from headstart.models import model_spec
 from headstart.precision import FEATURE_PRECISIONS, PRECISIONS
@@ -209,7 +210,8 @@ def _line(text: str, place: list[Any]) -> int | None:
 def _study(file: _StudyFile, where: str) -> Study:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", file.name):
         raise ConfigError(f"{where}: study name {file.name!r} must be letters, digits, dots and dashes: it names a folder")
-    if file.dataset not in DATASETS and not Path(file.dataset).is_dir():
+    path = Path(file.dataset).expanduser()
+    if file.dataset not in DATASETS and not path.is_dir() and not (path.is_file() and path.suffix.lower() in TABLE_SUFFIXES):
         raise unknown_name("dataset", file.dataset, DATASETS)
     if not file.arms:
         raise ConfigError(f"{where}: a study needs at least one [[arms]] table")
