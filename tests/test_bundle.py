@@ -24,8 +24,8 @@ from headstart.report.outline import parse
 from synthetic_study import write_synthetic_study
 
 COMMITTED = Path(__file__).parents[1] / "report"
-SECTIONS = ["answer", "data", "methods", "fairness", "results", "comparison", "learning", "time", "labels", "ladder", "controls",
-            "generalization", "gap", "mistakes", "confidence", "images", "claims", "threats", "cost", "reproduce"]  # fmt: skip
+SECTIONS = ["answer", "data", "methods", "fairness", "results", "comparison", "learning", "time", "costs", "labels", "ladder",
+            "controls", "generalization", "gap", "mistakes", "confidence", "images", "claims", "threats", "cost", "reproduce"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

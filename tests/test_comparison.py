@@ -102,7 +102,7 @@ def test_a_newer_place_wins_over_the_kept_results(tmp_path: Path, monkeypatch: p
 def test_every_figure_of_the_report_is_there_on_white(study: Path) -> None:
     figures = headstart.load_figures(study)
     assert {"accuracy", "curves-epochs", "curves-seconds", "time", "cost", "classes", "reliability", "confusion-cnn",
-            "confusion-finetune"} == set(figures)  # fmt: skip
+            "confusion-finetune", "pareto-flops", "pareto-seconds"} == set(figures)  # fmt: skip
     for figure in figures.values():
         assert figure.message and figure.caption
         assert figure.svg.index("<svg") < figure.svg.index('fill="#ffffff"') < 3000
