@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What a study needs, and beside it what tests, notebooks, documentation and the published report need.
 STAMP := $(VENV)/.installed
+ALL := $(VENV)/.installed-all
 # The benchmarks' peers have an environment of their own.
 PEERS := .venv-bench
 PEERS_STAMP := $(PEERS)/.installed
@@ -13,36 +15,40 @@ study: $(STAMP)
 	@$(BIN)/headstart study cifar10-quick
 
 # The published report, made again from report/trials alone: no data, weights or network.
-report: $(STAMP)
+report: $(ALL)
 	@$(BIN)/headstart report report/trials --to report
 
-test: $(STAMP)
+test: $(ALL)
 	@$(BIN)/ruff check src tests benchmarks
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest
 
-test-full: $(STAMP)
+test-full: $(ALL)
 	@$(BIN)/python -m pytest -m "slow or not slow"
 
-bench: $(STAMP) $(PEERS_STAMP)
+bench: $(ALL) $(PEERS_STAMP)
 	@$(BIN)/python benchmarks/run.py --peers $(PEERS)/bin/python
 
 # Executes the notebooks with outputs kept; the fast mode takes small slices, in under 5 minutes, and keeps nothing.
-notebooks: $(STAMP)
+notebooks: $(ALL)
 	@$(BIN)/python tools/run_notebooks.py
 
-notebooks-fast: $(STAMP)
+notebooks-fast: $(ALL)
 	@$(BIN)/python tools/run_notebooks.py --fast
 
 # The documentation as static pages in site/; needs no network.
-docs: $(STAMP)
+docs: $(ALL)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "site/index.html"
 
 # Pinned versions: the CPU build of torch where pip can find it, else the plain one.
 $(STAMP): pyproject.toml constraints-cpu.txt constraints-gpu.txt tools/install.sh
-	@sh tools/install.sh "$(PYTHON)" "$(VENV)"
+	@sh tools/install.sh "$(PYTHON)" "$(VENV)" int8
 	@touch $(STAMP)
+
+$(ALL): $(STAMP)
+	@sh tools/install.sh "$(PYTHON)" "$(VENV)" all,dev
+	@touch $(ALL)
 
 $(PEERS_STAMP): benchmarks/requirements.txt benchmarks/install.sh
 	@sh benchmarks/install.sh "$(PYTHON)" "$(PEERS)"

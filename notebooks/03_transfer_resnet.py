@@ -47,7 +47,7 @@ print(f"{len(features.values):,} images, {features.values.shape[1]:,} features e
 # ## What the feature space looks like
 #
 # t-SNE lays images out in the plane so that near neighbours stay near. First the raw pixels of validation images: classes lie
-# in one heap. Then their features: the network never saw a CIFAR-10 label, and still the classes fall apart.
+# in one heap. Then their features: the network never saw a CIFAR-10 label, and still pictures of a class lie together.
 
 # %%
 from sklearn.decomposition import PCA
@@ -67,7 +67,7 @@ headstart.show(plots.embedding(to_plane(flat[few]), labels, train.class_names, "
 
 # %%
 headstart.show(plots.embedding(to_plane(features.values[few]), labels, train.class_names, "t-SNE of ResNet-50 features"),
-               "Features of a network that never saw these classes: ten groups", f"{len(few):,} validation images")  # fmt: skip
+               "Features of a network that never saw a CIFAR-10 label: classes gather", f"{len(few):,} validation images")  # fmt: skip
 
 # %% [markdown]
 # ## A probe

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import rich
 
 import headstart
 from headstart import plots
@@ -33,7 +34,7 @@ from headstart.check import check_images
 from headstart.intake.page import terminal
 
 check = check_images(folder, out=OUT / "check", label_errors=not FAST)
-terminal(check.found)
+rich.print(terminal(check.found))
 
 # %% [markdown]
 # ## Load and look
@@ -53,7 +54,7 @@ headstart.show(plots.image_grid(dataset.train.images[rows], row_titles=dataset.t
 # %% [markdown]
 # ## The study
 #
-# Both sides, three seeds - the least from which a difference can be judged. With so few pictures the CNN needs more passes over
+# Both sides, three seeds: with one there is no verdict, with two hardly ever. With so few pictures the CNN needs more passes over
 # them than it would on CIFAR-10.
 
 # %%

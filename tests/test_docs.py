@@ -144,6 +144,22 @@ def test_every_shown_python_block_compiles_and_names_what_there_is() -> None:
             assert name in headstart.__all__, f"{page} calls headstart.{name}"
 
 
+def test_every_command_named_in_a_sentence_is_one_that_the_command_line_takes() -> None:
+    """Commands in blocks are run, by tests/test_readme.py; those in a sentence are parsed."""
+    import typer.main
+
+    from headstart.cli import app
+
+    shown = [command for path in PAGES for command in re.findall(r"`headstart ([a-z][^`\n]*)`", path.read_text(encoding="utf-8"))]
+    assert len(shown) >= 3
+    for text in shown:
+        command, words = typer.main.get_command(app), text.split()
+        while below := getattr(command, "commands", {}):
+            assert words[0] in below, f"headstart {text}"
+            command, words = below[words[0]], words[1:]
+        command.make_context("headstart", words)  # raises a usage error where it is not understood
+
+
 # ---------------------------------------------------------------- the public API's examples
 
 API = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")

@@ -31,7 +31,7 @@ def test_every_shown_command_runs(command: str, headstart, photos: Path, tmp_pat
     (tmp_path / "mine.toml").write_text(_shown_study().replace('dataset = "cifar10"', f'dataset = "{photos}"'))
     if words[0] == "study":
         words += [*SHORT, "--set", f"dataset={photos}"]
-    if words[0] in ("report", "publish"):  # take what `headstart study` wrote
+    if words[0] in ("report", "publish", "findings"):  # take what `headstart study` wrote
         made = headstart("study", "cifar10-quick", *SHORT, "--set", f"dataset={photos}", "--out", words[1])
         assert made.returncode == 0, made.stderr
     done = headstart(*words)
@@ -61,6 +61,6 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
 
 
 def test_every_pictured_file_and_link_is_there() -> None:
-    for document in DOCS:
+    for document in (ROOT / "README.md",):  # those of docs/ are checked as built, tests/test_docs.py
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links {target}"

@@ -77,8 +77,8 @@ def test_every_figure_and_picture_is_there_with_its_size(opened: tuple[Any, list
     sizes = page.evaluate("""[...document.querySelectorAll('svg.plot')].map((svg) => {
         const box = svg.getBoundingClientRect(); return [svg.closest('figure').id, box.width, box.height]; })""")
     assert [name for name, _, _ in sizes] == [
-        "fig-accuracy", "fig-cost", "fig-curves-epochs", "fig-curves-seconds", "fig-time", "fig-labels", "fig-confusion-cnn",
-        "fig-confusion-probe", "fig-classes", "fig-reliability"]  # fmt: skip
+        "fig-accuracy", "fig-cost", "fig-curves-epochs", "fig-curves-seconds", "fig-time", "fig-labels", "fig-gap",
+        "fig-confusion-cnn", "fig-confusion-probe", "fig-classes", "fig-reliability"]  # fmt: skip
     assert all(width > 300 and height > 80 for _, width, height in sizes), sizes
     broken = page.evaluate("""Promise.all([...document.images].map((image) => { image.loading = 'eager';
         return image.decode().then(() => 0, () => 1); })).then((all) => [all.length, all.reduce((a, b) => a + b, 0)])""")

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Creates the environment and installs the package with its pinned versions: install.sh PYTHON VENV
+# Creates the environment and installs the package with its pinned versions: install.sh PYTHON VENV EXTRAS
 set -eu
 python=$1
 venv=$2
+extras=$3
 
 begin=$(date +%s)
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
@@ -19,6 +20,6 @@ elif ! "$venv/bin/python" -m pip install --quiet --dry-run --no-deps -c constrai
     echo "the CPU build of torch is not to be had here; installing the plain build" >&2
     pinned=constraints-gpu.txt
 fi
-echo "installing headstart and what it needs into $venv ($pinned)"
-"$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check -c "$pinned" --editable '.[dev,int8,notebooks,docs]'
+echo "installing headstart[$extras] and what it needs into $venv ($pinned)"
+"$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check -c "$pinned" --editable ".[$extras]"
 echo "installed in $(($(date +%s) - begin)) s"

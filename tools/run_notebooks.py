@@ -79,6 +79,8 @@ def execute(name: str, *, fast: bool) -> nbformat.NotebookNode:
         environment = os.environ | {"IPYTHONDIR": home, "HEADSTART_FAST": "1" if fast else ""}
         environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
         environment |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        # tqdm, under cleanlab, asks every notebook for ipywidgets; its bars are not wanted here.
+        environment |= {"PYTHONWARNINGS": "ignore:IProgress not found"}
         client = NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False,
                                 resources={"metadata": {"path": str(FOLDER)}})  # fmt: skip
         client.execute(env=environment)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from headstart import plots
 from headstart.plots.style import STYLE
-from headstart.report import figures, gallery
+from headstart.report import calibration, figures, gallery, labels
 from headstart.report.load import StudyView, load_study
 
 _DOTS_A_PIXEL = 2  # of a PNG: sharp on a screen of high density
@@ -37,7 +37,7 @@ class Picture:
             display(Markdown(f"**{self.message}**"))
         display(SVG(self.svg) if self.svg else Image(self.png, width=self.width))
         if self.caption:
-            display(Markdown(f"*{self.caption}*"))
+            display(Markdown(f"*{self.caption.strip()}*"))
 
 
 def show(figure: Figure, message: str = "", caption: str = "") -> Picture:
@@ -67,8 +67,8 @@ def load_figures(folder: str | Path) -> dict[str, Picture]:
     Raises: StoreError where study.json or every finished trial is missing; DataError where trials have different test sets."""
     view = load_study(Path(folder))
     drawn = [figures.accuracy(view), *figures.learning(view), figures.times(view), figures.cost(view),
-             figures.label_budgets(view), *figures.confusions(view), figures.by_class(view),
-             figures.calibration(view)]  # fmt: skip
+             labels.figure(view, labels.fit_all(view)), *figures.confusions(view), figures.by_class(view),
+             calibration.calibration(view)]  # fmt: skip
     return {figure.name.removeprefix("fig-"): _on_white(figure) for figure in drawn if figure is not None}
 
 

@@ -97,7 +97,7 @@ def write(saved: SavedModel, format: str, exported: Exported) -> str:
         f"likeliest class on {exported.same_answers} of {exported.images}.",
         "", "## Limits", "",
         "- It always names one of its classes, also for a picture that shows none of them.",
-        "- Its accuracy and its probabilities were measured on images like those that it learned from; on other photos both can be "
+        "- Its accuracy and its probabilities were measured on images like those that it learned from; on others both can be "
         "far off.",
         "- Nothing was measured about people or about fairness between groups.", "",
     ]  # fmt: skip

@@ -124,8 +124,9 @@ class _Timings:
         seconds = 0.0
         if isinstance(recipe, LogisticRecipe):
             fits = len(selection_splits(context)) * len(recipe.l2_values) + 1
-            width = load_model(trial.arm.model, "none", image_pixels=trial.arm.input_pixels).feature_dim
-            seconds += fits * len(context.train_ids) / _TIMED_ROWS * self._head_seconds(int(width), context.num_classes)
+            model = load_model(trial.arm.model, "none", image_pixels=trial.arm.input_pixels)
+            (width,), _ = features.outline(model, self.dataset.train, "pool")
+            seconds += fits * len(context.train_ids) / _TIMED_ROWS * self._head_seconds(width, context.num_classes)
         if isinstance(recipe, TrainingRecipe):
             seconds += self._training(context, recipe)
         return seconds

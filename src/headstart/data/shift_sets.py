@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data import arrays
-from headstart.data.folder import _SUFFIXES, _read_image
 from headstart.errors import DataError
+from headstart.intake.decode import decode_image, square
 from headstart.progress import say, track
 from headstart.types import ImageSet
 
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic")
 
 def load_shift_set(folder: Path, class_names: Sequence[str], image_pixels: int) -> ImageSet:
     """The images below `folder` with labels in the order of class_names; not every class needs to have images.
@@ -71,6 +72,6 @@ def _read_folders(folder: Path, class_names: Sequence[str], pixels: int) -> tupl
     images = []
     with track(f"read {folder}", len(files), "images") as bar:
         for path, _ in files:
-            images.append(_read_image(path, pixels))
+            images.append(square(decode_image(path), pixels))
             bar.advance()
     return np.stack(images), np.array([label for _, label in files], np.int64)

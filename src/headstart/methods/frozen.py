@@ -53,7 +53,7 @@ def frozen_features(context: Context) -> FrozenFeatures:
     found = FrozenFeatures(train=_extract(context, "training"), test=_extract(context, "test") if context.reads_test else None,
                            mirrored=_extract(context, "test", mirrored=True) if context.reads_test else None)  # fmt: skip
     context.watch.carry("features", found.seconds)
-    context.watch.carry_joules(part.joules for part in (found.train, found.test, found.mirrored) if part.was_cached)
+    context.watch.carry_joules(part.joules for part in found.parts if part.was_cached)
     return found
 
 

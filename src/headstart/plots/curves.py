@@ -92,7 +92,7 @@ def time_to_accuracy(targets: Sequence[float], seconds: Mapping[str, Sequence[fl
                 axes.plot(between, [y, y], color=style.color, linewidth=4, alpha=0.45, solid_capstyle="butt")
             far = style.name not in named and value > np.sqrt(left * right)  # its name would run out of the figure
             share = np.log(value / left) / np.log(right / left)
-            room = int(420 * (share if far else 1 - share) / 7.2) - len(words) - 4  # letters, at 7.2 units each
+            room = int(420 * (share if far else 1 - share) / 6.8) - len(words) - 3  # letters, at 6.8 units each
             text = words if style.name in named else f"{shortened(style.label, max(room, 12))}, {words}"
             axes.annotate(text, (value, y), xytext=(-9 if far else 9, 8 if far else 0), textcoords="offset points",
                           va="center", ha="right" if far else "left", color=style.color, fontsize=12)

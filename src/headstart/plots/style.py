@@ -6,7 +6,7 @@ import functools
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -82,9 +82,12 @@ def arm_styles(labels: Mapping[str, str]) -> dict[str, ArmStyle]:
             for i, (name, label) in enumerate(labels.items())}  # fmt: skip
 
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+Drawn = TypeVar("Drawn", bound=Figure | None)
+
+
+def styled(draw: Callable[..., Drawn]) -> Callable[..., Drawn]:
     @functools.wraps(draw)
-    def styled(*args: Any, **kwargs: Any) -> Figure:
+    def styled(*args: Any, **kwargs: Any) -> Drawn:
         with mpl.rc_context(STYLE):  # type: ignore[arg-type]
             return draw(*args, **kwargs)
 

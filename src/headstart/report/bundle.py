@@ -76,12 +76,11 @@ def _write(trials: Path, target: Path) -> Bundle:
             files[f"figures/{figure.name}.png"] = _png(figure.drawing)
 
     def picture(gallery: Node, name: str) -> str | None:
+        if not gallery.all("img"):
+            return None
         while f"figures/{name}.png" in files:
             name += "-more"
-        drawing = sheet(gallery)
-        if drawing is None:
-            return None
-        files[f"figures/{name}.png"] = _png(drawing)
+        files[f"figures/{name}.png"] = _png(sheet(gallery))
         return f"figures/{name}.png"
 
     files["README.md"] = markdown(page.html, picture).encode()

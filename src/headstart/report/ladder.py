@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -159,7 +160,8 @@ def pretraining_figure(view: StudyView) -> Figure | None:
 
 def gap_figure(view: StudyView) -> Figure | None:
     """Training less test accuracy by label budget; None with one budget."""
-    drawn = {arm.name: points for arm in view.arms if len(points := _points(view, arm, lambda b, a=arm: _gap(view, a, b))) > 1}
+    every = {arm.name: _points(view, arm, functools.partial(_gap, view, arm)) for arm in view.arms}
+    drawn = {name: points for name, points in every.items() if len(points) > 1}
     if not drawn:
         return None
     at_all = {name: points[-1][2] for name, points in drawn.items()}

@@ -22,12 +22,10 @@ Line = tuple[str, str]  # text and colour
 
 
 @styled
-def sheet(gallery: Node) -> Figure | None:
-    """The gallery's pictures in rows with their words under them; None where it holds no picture."""
+def sheet(gallery: Node) -> Figure:
+    """The pictures of a gallery, which has at least one, in rows with their words under them."""
     items = [(pictures, _lines(item)) for item in gallery.all("li")
              if (pictures := [_pixels(image.attributes["src"]) for image in item.all("img")])]  # fmt: skip
-    if not items:
-        return None
     widest = max(sum(p.shape[1] / p.shape[0] for p in pictures) for pictures, _ in items)
     across = max(1, min(len(items), int(_ACROSS / max(widest, 1.0))))
     rows = -(-len(items) // across)
