@@ -16,7 +16,7 @@ from headstart.intake.inspection import IMBALANCE, Inspection
 from headstart.stats import mcnemar, wilson_interval
 from headstart.types import Result
 
-_SURE = 0.05  # p value of the comparison on validation images below which a winner is called sure
+SURE = 0.05  # p value of the comparison on validation images below which a winner is called sure
 FAMILIES = {"scratch": "a network trained from scratch", "pretrained": "a pretrained network"}
 
 
@@ -29,6 +29,7 @@ class Try:
     family: str  # a key of FAMILIES
     pixels: int  # side of the network's input
     val_accuracy: float
+    val_balanced_accuracy: float
     seconds: float
     key: str  # of its run folder
 
@@ -72,6 +73,7 @@ class Advice:
     fixes: tuple[str, ...]
     model: str
     interrupted: bool
+    balanced: bool  # each class weighed alike, and balanced accuracy chose
 
     def sentence(self) -> str:
         """The recommendation in one sentence."""
@@ -93,9 +95,9 @@ class Advice:
             return f"Only {FAMILIES[self.chosen.family]} was tried in the time given, so nothing is said about the other way."
         other = FAMILIES["scratch" if self.chosen.family == "pretrained" else "pretrained"]
         gap = f"{100 * self.rivals_gap:.1f} points ahead of {other} on {self.val_images:,} photos kept for choosing"
-        if self.p_value < _SURE:
-            return f"Sure of the way: {gap}, more than chance explains (p {max(self.p_value, 0.001):.3f})."
-        return f"Not sure of the way: {gap}, which chance alone could do (p {self.p_value:.2f}). More photos would tell."
+        if self.p_value < SURE:
+            return f"Sure of the way: {gap}, more than chance explains."
+        return f"Not sure of the way: {gap}, which chance alone could do. More photos would tell."
 
     def labels(self) -> str:
         """What more labels would bring, in a sentence."""
@@ -103,19 +105,24 @@ class Advice:
             return "What more labels would bring cannot be said from so few, or accuracy does not grow steadily with labels."
         between = self.doubling.interval
         spread = f" ({100 * between[0]:.1f} to {100 * between[1]:.1f})" if between is not None else ""
-        return (f"Twice the labels (from {self.labels_per_class:,} a class) would bring about {100 * self.doubling.value:.1f} points"
-                f"{spread}, by the learning curve of a new head on the pretrained network.")  # fmt: skip
+        return (f"Twice the labels (from {self.labels_per_class:,} a class) would bring about "
+                f"{100 * self.doubling.value:.1f} points{spread}, by the learning curve of a new head on the pretrained network.")  # fmt: skip
 
     def cost(self) -> str:
         """What it costs, in a sentence."""
         return (f"Training took {progress.clock(self.chosen.seconds)} on this machine, everything that was tried "
-                f"{progress.clock(self.spent_seconds)}; {1000 * self.seconds_per_photo:.0f} ms a photo in use, reading it apart.")  # fmt: skip
+                f"{progress.clock(self.spent_seconds)}; in use {1000 * self.seconds_per_photo:.0f} ms a photo.")  # fmt: skip
 
     def lines(self) -> list[str]:
         """The answer for a terminal, the command last."""
         weak = sorted(self.classes, key=lambda each: each.accuracy)[:3]
         found = [self.sentence(), self.confidence(), self.labels(), self.cost(),
-                 "Hardest classes: " + ", ".join(f"{c.name} {_percent(c.accuracy)} (n {c.images})" for c in weak) + "."]  # fmt: skip
+                 "Hardest classes: " + ", ".join(f"{c.name} {_percent(c.accuracy)} of {c.images}" for c in weak) + "."]
+        scratch = [each for each in self.tries if each.family == "scratch"]
+        if scratch and self.chosen.family != "scratch":
+            best = max(scratch, key=lambda each: each.val_accuracy)
+            found.append(f"The CNN from scratch worked at {best.pixels} px and reached {_percent(best.val_accuracy)} on the photos "
+                         f"kept for choosing, against {_percent(self.chosen.val_accuracy)}.")  # fmt: skip
         found += [f"First in the data: {fix}" for fix in self.fixes]
         found += [f"Not tried: {why}" for why in self.dropped]
         if self.interrupted:
@@ -124,13 +131,15 @@ class Advice:
 
     def markdown(self) -> str:
         """The answer with its tables."""
-        rows = [f"| {_cell(t.label)} | {t.pixels} | {_percent(t.val_accuracy)} | {progress.clock(t.seconds)} |" for t in self.tries]
-        classes = [f"| {_cell(c.name)} | {_percent(c.accuracy)} | {_percent(c.interval[0])} to {_percent(c.interval[1])} | {c.images} |"
+        rows = [_row(t.label, t.pixels, _percent(t.val_accuracy), _percent(t.val_balanced_accuracy), progress.clock(t.seconds))
+                for t in self.tries]  # fmt: skip
+        classes = [_row(c.name, _percent(c.accuracy), f"{_percent(c.interval[0])} to {_percent(c.interval[1])}", c.images)
                    for c in self.classes]  # fmt: skip
         return "\n".join([
             "# Advice", "", *(f"{line}\n" for line in self.lines()[:-1]), "```sh", self.command(), "```", "",
-            "## What was tried", "", f"Accuracy on the {self.val_images:,} photos kept for choosing, of which no model learned.", "",
-            "| what | input px | accuracy | time |", "|---|---|---|---|", *rows, "",
+            "## What was tried", "", f"Accuracy on the {self.val_images:,} photos kept for choosing, from which no model learned.",
+            "",
+            "| what | input px | accuracy | over classes | time |", "|---|---|---|---|---|", *rows, "",
             "## Class by class", "", f"The chosen model on {self.test_images:,} photos that neither learning nor choosing saw; "
             "intervals are 95 %, each for its class alone.", "",
             "| class | recognised | interval | photos |", "|---|---|---|---|", *classes, "",
@@ -143,11 +152,16 @@ class Advice:
         return {"schema": 1, **asdict(self), "sentence": self.sentence(), "command": self.command()}
 
 
-def choose(tries: list[Try], results: Mapping[str, Result]) -> Try:
-    """The best on validation images, ties by the smaller loss; kNN is a yardstick and never chosen while there is another,
-    for it cannot be exported or explained."""
+def choose(tries: list[Try], results: Mapping[str, Result], balanced: bool = False) -> Try:
+    """The best on validation images by accuracy, or by balanced accuracy, ties by the smaller loss. kNN is a yardstick, never
+    chosen while there is another, for it cannot be exported or explained."""
     able = [each for each in tries if results[each.key].trial["arm"]["method"] != "knn"] or tries
-    return max(able, key=lambda each: (round(each.val_accuracy, 9), -(results[each.key].metrics["val_nll"] or 0.0)))
+
+    def rank(each: Try) -> tuple[float, float]:
+        score = each.val_balanced_accuracy if balanced else each.val_accuracy
+        return round(score, 9), -(results[each.key].metrics["val_nll"] or 0.0)
+
+    return max(able, key=rank)
 
 
 def compare(first: Try, second: Try, folder: Path) -> float:
@@ -157,6 +171,17 @@ def compare(first: Try, second: Try, folder: Path) -> float:
         val = store.read_predictions(folder / each.key)["val"]
         right.append(val.logits.argmax(axis=1) == val.labels)
     return mcnemar(*right).p_value
+
+
+def read_try(folder: Path, result: Result, pixels: int) -> Try:
+    """A finished trial in a study's folder as a try at this input size."""
+    val = store.read_predictions(folder / result.key)["val"]
+    arm = result.trial["arm"]
+    return Try(
+        name=arm["name"], label=arm["label"], family="scratch" if arm["method"] == "scratch" else "pretrained", pixels=pixels,
+        val_accuracy=metrics.accuracy(val.logits, val.labels), key=result.key, seconds=result.cost.total_seconds,
+        val_balanced_accuracy=metrics.balanced_accuracy(val.logits, val.labels),
+    )  # fmt: skip
 
 
 def class_accuracies(folder: Path, names: tuple[str, ...]) -> tuple[ClassAccuracy, ...]:
@@ -176,8 +201,8 @@ def fixes_of(found: Inspection) -> tuple[str, ...]:
     lines = [f"{remark.message}{' - ' + remark.advice if remark.advice else ''}"
              for remark in sorted(found.remarks, key=lambda r: order.get(r.severity, 2)) if remark.severity in order]  # fmt: skip
     if found.suspects:
-        lines.append(f"{len(found.suspects):,} labels look wrong, e.g. {found.suspects[0].name} (called {found.suspects[0].given}, "
-                     f"looks like {found.suspects[0].suggested}); see check/check.html")  # fmt: skip
+        lines.append(f"surest of the wrong labels: {found.suspects[0].name}, called {found.suspects[0].given}, looks like "
+                     f"{found.suspects[0].suggested}; check/check.html shows all")  # fmt: skip
     return tuple(lines)
 
 
@@ -191,5 +216,6 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _row(*cells: object) -> str:
+    texts = [str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells]
+    return f"| {' | '.join(texts)} |"

@@ -57,12 +57,15 @@ class Rung:
     pixels: int
     duration: str = ""
     batch_size: int = 0
+    balance: bool = False
 
     def arm(self, dataset: str) -> Arm:
         """The try as an arm of a study."""
         scratch = self.method == "scratch"
         name = {"scratch": "cnn-fast", "linear_probe": "probe"}.get(self.method, self.method)
         changes: dict[str, Any] = {"duration": self.duration} if self.duration else {}
+        if self.balance and self.method != "knn":
+            changes["balance"] = True
         if self.batch_size:
             changes["batch_size"] = self.batch_size
         return Arm(name=self.name, label=self.label, dataset=dataset, model="cnn" if scratch else BACKBONE,
@@ -72,28 +75,29 @@ class Rung:
 
 def advise(
     path: str | Path, *, minutes: float = 10.0, out: Path | None = None, group_column: str | None = None,
-    group_regex: str | None = None, bad_files: intake.BadFiles = "few",
+    group_regex: str | None = None, bad_files: intake.BadFiles = "few", balance: bool = False,
 ) -> Advice:  # fmt: skip
     """The recommendation, written with everything it rests on into `out` (default: advice/<the folder's name>).
 
     There: advice.md, advice.json, the study's report.html, check/check.html, model/ (for predict, explain, export).
     minutes: for the tries; the check and the report come on top where they take longer than the ladder leaves.
+    balance: each class weighs alike in training, and balanced accuracy chooses.
     Raises: ConfigError for minutes that are not positive; what check_images, load_images and run_trial raise. An interruption
     before the first try has ended is passed on; later the answer is what is known by then, marked `interrupted`."""
     if not 0 < minutes < 10_000:
         raise ConfigError(f"--minutes must be above 0, got {minutes:g}")
     folder = Path("advice") / Path(path).expanduser().resolve().stem if out is None else out
     with store.lock(folder / "advise.lock", f"the folder {folder}"):
-        return _Ladder(Path(path).expanduser(), folder, minutes, group_column, group_regex, bad_files).run()
+        return _Ladder(Path(path).expanduser(), folder, minutes, group_column, group_regex, bad_files, balance).run()
 
 
 class _Ladder:
     def __init__(self, path: Path, folder: Path, minutes: float, group_column: str | None, group_regex: str | None,
-                 bad_files: intake.BadFiles) -> None:  # fmt: skip
+                 bad_files: intake.BadFiles, balance: bool) -> None:  # fmt: skip
         self.begun = time.monotonic()
         self.path, self.folder, self.minutes = path, folder, minutes
         self.groups: dict[str, Any] = {"group_column": group_column, "group_regex": group_regex}
-        self.bad_files = bad_files
+        self.bad_files, self.balance = bad_files, balance
         self.rungs: list[Rung] = []
         self.results: dict[str, Result] = {}  # by a rung's name
         self.dropped: list[str] = []
@@ -143,7 +147,7 @@ class _Ladder:
         self.dataset: Dataset = load_dataset(self.name)
         self.side = side
         plan = store.read_json(self.folder / "plan.json") if (self.folder / "plan.json").exists() else {}
-        if plan.get("fingerprint") == self.dataset.fingerprint:
+        if plan.get("fingerprint") == self.dataset.fingerprint and plan["balance"] == self.balance:
             self.before = plan["spent_seconds"]
             self.known = {entry["name"]: Rung(**entry) for entry in plan["rungs"]}
         else:
@@ -189,11 +193,12 @@ class _Ladder:
         """Runs a rung, the way an earlier run had planned it; not where it would take more than `most` seconds."""
         if rung is None:
             return False
-        rung = self.known.get(rung.name, rung)
+        rung = self.known.get(rung.name, dataclasses.replace(rung, balance=self.balance))
         if most is not None and rung.name not in self.known and (needed := self.planned(rung)) > most:
             self.drop(rung, needed)
             return False
         progress.say(f"now: {rung.label} at {rung.pixels} px, {progress.clock(max(self.left(), 0))} left")
+        self.known[rung.name] = rung  # an interruption must not plan it anew: another duration would be another trial
         self.rungs.append(rung)
         self.note_time()
         try:
@@ -234,11 +239,11 @@ class _Ladder:
         scratch, pretrained = best["scratch"], best["pretrained"]
         if scratch is None or pretrained is None:
             return pretrained is None, pretrained is not None
-        if (p := advice.compare(scratch, pretrained, self.folder)) >= 0.05:
+        if advice.compare(scratch, pretrained, self.folder) >= advice.SURE:
             return True, True
         worse = scratch if scratch.val_accuracy < pretrained.val_accuracy else pretrained
-        self.dropped.append(f"{advice.FAMILIES[worse.family]}, any further: at {100 * worse.val_accuracy:.1f} % on validation it is "
-                            f"behind by more than chance explains (p {max(p, 0.001):.3f})")  # fmt: skip
+        self.dropped.append(f"{advice.FAMILIES[worse.family]}, any further: at {100 * worse.val_accuracy:.1f} % on the photos kept "
+                            "for choosing it is behind by more than chance explains")  # fmt: skip
         progress.say(f"dropped: {self.dropped[-1]}")
         return worse is pretrained, worse is scratch
 
@@ -278,15 +283,12 @@ class _Ladder:
                      arms=tuple(rung.arm(self.name) for rung in rungs), labels_per_class=(None,))  # fmt: skip
 
     def note_time(self) -> None:
-        known = self.known | {rung.name: rung for rung in self.rungs}
         store.write_json(self.folder / "plan.json", {
-            "fingerprint": self.dataset.fingerprint, "spent_seconds": round(self.spent(), 1),
-            "rungs": [dataclasses.asdict(rung) for rung in known.values()]})  # fmt: skip
+            "fingerprint": self.dataset.fingerprint, "balance": self.balance, "spent_seconds": round(self.spent(), 1),
+            "rungs": [dataclasses.asdict(rung) for rung in self.known.values()]})  # fmt: skip
 
     def tries(self) -> list[Try]:
-        return [Try(name=rung.name, label=rung.label, pixels=rung.pixels, key=(result := self.results[rung.name]).key,
-                    family="scratch" if rung.method == "scratch" else "pretrained", seconds=result.cost.total_seconds,
-                    val_accuracy=result.metrics["val_accuracy"] or 0.0) for rung in self.rungs]  # fmt: skip
+        return [advice.read_try(self.folder, self.results[rung.name], rung.pixels) for rung in self.rungs]
 
     # --- the answer ---
 
@@ -294,7 +296,7 @@ class _Ladder:
         from headstart.report import write_report
 
         tries = self.tries()
-        chosen = advice.choose(tries, {result.key: result for result in self.results.values()})
+        chosen = advice.choose(tries, {result.key: result for result in self.results.values()}, self.balance)
         rivals = [each for each in tries if each.family != chosen.family]
         rival = max(rivals, key=lambda each: each.val_accuracy, default=None)
         run_study(self.study(self.rungs), self.folder, command=f"headstart advise {self.path} --minutes {self.minutes:g}")
@@ -319,6 +321,7 @@ class _Ladder:
             p_value=None if rival is None else advice.compare(chosen, rival, self.folder),
             rivals_gap=None if rival is None else chosen.val_accuracy - rival.val_accuracy, seconds_per_photo=per_photo,
             spent_seconds=self.spent(), minutes=self.minutes, fixes=self.fixes, model=str(model), interrupted=self.interrupted,
+            balanced=self.balance,
         )  # fmt: skip
         store.write_json(self.folder / "advice.json", value.json())
         store.write_bytes(self.folder / "advice.md", value.markdown().encode())

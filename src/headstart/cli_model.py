@@ -145,6 +145,7 @@ def advise(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Never fail because of unreadable files.")] = False,
     group_column: Annotated[str | None, typer.Option(help="A table's column: rows with the same value stay on one side.")] = None,
     group_regex: Annotated[str | None, typer.Option(help="Searched for in each path: equal matches stay on one side.")] = None,
+    balance: Annotated[bool, typer.Option("--balance", help="Weigh each class alike, however many pictures it has.")] = False,
 ) -> None:
     """Find out what is best for your own images: train from scratch, or start from a pretrained network?
 
@@ -155,13 +156,14 @@ def advise(
     if strict and skip_bad:
         raise ConfigError("--strict and --skip-bad contradict each other; give one of them")
     bad: BadFiles = "refuse" if strict else "skip" if skip_bad else "few"
-    done = find_out(path, minutes=minutes, out=out, group_column=group_column, group_regex=group_regex, bad_files=bad)
+    done = find_out(path, minutes=minutes, out=out, group_column=group_column, group_regex=group_regex, bad_files=bad,
+                    balance=balance)  # fmt: skip
     if json:
         print(json_format.dumps(done.json(), indent=2, ensure_ascii=False))
     else:
         folder = Path(done.model).parent
         *lines, command = done.lines()
-        for line in (*lines, f"Pages: {folder / 'advice.md'}, {folder / 'report.html'}, {folder / 'check' / 'check.html'}", command):
-            print(line)
+        pages = ", ".join(str(folder / page) for page in ("advice.md", "report.html", "check/check.html"))
+        print("\n".join([*lines, f"Pages: {pages}", command]))
     if done.interrupted:
         raise StoppedError("interrupted; the same command goes on where this one stopped")
