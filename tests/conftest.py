@@ -75,7 +75,7 @@ def advised(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `headstart advise` wrote for the small folder, within a few seconds."""
     from headstart.advise import advise
 
-    return Path(advise(photos, minutes=0.25, out=tmp_path_factory.mktemp("advice") / "photos").model).parent
+    return Path(advise(photos, minutes=0.1, out=tmp_path_factory.mktemp("advice") / "photos").model).parent
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
 from headstart import store
 from headstart.advice import Advice, ClassAccuracy, Try, choose
@@ -85,6 +86,52 @@ def test_class_weights_let_each_class_weigh_alike() -> None:
     labels = np.array([0, 0, 0, 1, 3, 3])
     # three classes present: each weighs 6 / 3 = 2 in all
     np.testing.assert_allclose(class_weights(labels, 4), [2 / 3, 2, 0, 1])
+    present = class_weights(np.array([0, 0, 1, 2, 2, 2]), 3)
+    np.testing.assert_allclose(present, compute_class_weight("balanced", classes=np.arange(3), y=[0, 0, 1, 2, 2, 2]))
+
+
+@pytest.mark.parametrize(("method", "changes"), [
+    ("linear_probe", {}),
+    ("scratch", {"duration": "4 steps", "batch_size": 16, "widths": [8, 16, 16], "flip": "none"}),
+])  # fmt: skip
+def test_a_balanced_recipe_turns_answers_towards_the_rare_class(method: str, changes: dict) -> None:
+    import headstart
+
+    train = headstart.load_dataset("cifar10").train
+    rows = np.concatenate([np.flatnonzero(train.labels == label)[:count] for label, count in ((3, 60), (5, 6))])
+    images, labels = np.array(train.images[rows]), train.labels[rows]
+    others = np.array(train.images[np.flatnonzero(train.labels == 5)[100:160]])
+    options = {"precision": "fp32", "input_pixels": 32}
+    plain, even = (headstart.TransferClassifier(method, recipe_changes=changes | {"balance": balance}, **options)
+                   .fit(images, labels).predict_proba(others)[:, 1].mean() for balance in (False, True))  # fmt: skip
+    assert even > plain + 0.05
+
+
+def test_a_recipe_that_is_not_balanced_keeps_its_trials() -> None:
+    from headstart.advise import Rung
+    from headstart.data import load_dataset
+    from headstart.trial import resolve
+    from headstart.types import Trial
+
+    stored = [resolve(Trial(arm=Rung(name="cnn", label="", method="scratch", pixels=32, balance=balance).arm("cifar10"),
+                            labels_per_class=None, seed=0, precision="fp32"), load_dataset("cifar10"))["arm"]["recipe"]
+              for balance in (False, True)]  # fmt: skip
+    assert "balance" not in stored[0] and stored[1]["balance"] is True
+
+
+def test_a_description_of_images_holds_their_options(photos: Path, tmp_path: Path) -> None:
+    from headstart.data import load_dataset
+    from headstart.errors import ConfigError
+
+    file = tmp_path / "images.toml"
+    file.write_text(f'path = "{photos}"\nimage_pixels = 16\n')
+    assert load_dataset(file).train.images.shape[1:] == (16, 16, 3)
+    file.write_text(f'path = "{photos}"\npixels = 16\n')
+    with pytest.raises(ConfigError, match=r"unknown option in .*images\.toml"):
+        load_dataset(file)
+    file.write_text("image_pixels = 16\n")
+    with pytest.raises(ConfigError, match="names no images; add path"):
+        load_dataset(file)
 
 
 def test_the_choice_rests_on_validation_and_never_on_the_yardstick(advised: Path) -> None:
@@ -119,7 +166,7 @@ def test_the_same_command_goes_on_and_trains_nothing_twice(advised: Path, photos
 
     before = json.loads((advised / "advice.json").read_text())
     monkeypatch.setattr(trial, "_run", lambda *_: pytest.fail("a finished try ran again"))
-    again = advise(photos, minutes=0.25, out=advised)
+    again = advise(photos, minutes=0.1, out=advised)
     assert [each.key for each in again.tries] == [each["key"] for each in before["tries"]]
     assert again.accuracy == before["accuracy"]
 
@@ -135,7 +182,7 @@ def test_an_interruption_keeps_what_there_is(photos: Path, tmp_path: Path, monke
         return run(trial, *rest)
 
     monkeypatch.setattr(module, "run_trial", stopped)
-    found = module.advise(photos, minutes=0.5, out=tmp_path / "out")
+    found = module.advise(photos, minutes=10, out=tmp_path / "out")
     assert found.interrupted and [each.name for each in found.tries] == ["knn", "probe"]
     assert (tmp_path / "out" / "model" / "model.safetensors").exists()
     assert [rung["name"] for rung in store.read_json(tmp_path / "out" / "plan.json")["rungs"]][-1] == "cnn-short"

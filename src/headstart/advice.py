@@ -106,7 +106,8 @@ class Advice:
         between = self.doubling.interval
         spread = f" ({100 * between[0]:.1f} to {100 * between[1]:.1f})" if between is not None else ""
         return (f"Twice the labels (from {self.labels_per_class:,} a class) would bring about "
-                f"{100 * self.doubling.value:.1f} points{spread}, by the learning curve of a new head on the pretrained network.")  # fmt: skip
+                f"{100 * self.doubling.value:.1f} points{spread}, by the learning curve of a new head on the "
+                "pretrained network.")  # fmt: skip
 
     def cost(self) -> str:
         """What it costs, in a sentence."""
@@ -121,8 +122,8 @@ class Advice:
         scratch = [each for each in self.tries if each.family == "scratch"]
         if scratch and self.chosen.family != "scratch":
             best = max(scratch, key=lambda each: each.val_accuracy)
-            found.append(f"The CNN from scratch worked at {best.pixels} px and reached {_percent(best.val_accuracy)} on the photos "
-                         f"kept for choosing, against {_percent(self.chosen.val_accuracy)}.")  # fmt: skip
+            found.append(f"The CNN from scratch worked at {best.pixels} px and reached {_percent(best.val_accuracy)} on the "
+                         f"photos kept for choosing, against {_percent(self.chosen.val_accuracy)}.")  # fmt: skip
         found += [f"First in the data: {fix}" for fix in self.fixes]
         found += [f"Not tried: {why}" for why in self.dropped]
         if self.interrupted:
@@ -137,7 +138,7 @@ class Advice:
                    for c in self.classes]  # fmt: skip
         return "\n".join([
             "# Advice", "", *(f"{line}\n" for line in self.lines()[:-1]), "```sh", self.command(), "```", "",
-            "## What was tried", "", f"Accuracy on the {self.val_images:,} photos kept for choosing, from which no model learned.",
+            "## What was tried", "", f"Accuracy on the {self.val_images:,} photos kept for choosing; no model learned from them.",
             "",
             "| what | input px | accuracy | over classes | time |", "|---|---|---|---|---|", *rows, "",
             "## Class by class", "", f"The chosen model on {self.test_images:,} photos that neither learning nor choosing saw; "

@@ -242,8 +242,8 @@ class _Ladder:
         if advice.compare(scratch, pretrained, self.folder) >= advice.SURE:
             return True, True
         worse = scratch if scratch.val_accuracy < pretrained.val_accuracy else pretrained
-        self.dropped.append(f"{advice.FAMILIES[worse.family]}, any further: at {100 * worse.val_accuracy:.1f} % on the photos kept "
-                            "for choosing it is behind by more than chance explains")  # fmt: skip
+        self.dropped.append(f"{advice.FAMILIES[worse.family]}, any further: at {100 * worse.val_accuracy:.1f} % on the photos "
+                            "kept for choosing it is behind by more than chance explains")  # fmt: skip
         progress.say(f"dropped: {self.dropped[-1]}")
         return worse is pretrained, worse is scratch
 
