@@ -70,6 +70,14 @@ def models(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_models(tmp_path_factory.mktemp("models"), photos, "fp32")
 
 
+@pytest.fixture(scope="session")
+def advised(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `headstart advise` wrote for the small folder, within a few seconds."""
+    from headstart.advise import advise
+
+    return Path(advise(photos, minutes=0.1, out=tmp_path_factory.mktemp("advice") / "photos").model).parent
+
+
 @pytest.fixture
 def headstart(tmp_path: Path) -> Run:
     """Runs `headstart ARGUMENTS` in an empty folder as a real process; environment variables as keywords."""

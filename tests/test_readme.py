@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def _shown_commands(tool: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", _shown_commands("headstart"))
-def test_every_shown_command_runs(command: str, headstart, photos: Path, tmp_path: Path) -> None:
+def test_every_shown_command_runs(command: str, headstart, photos: Path, advised: Path, tmp_path: Path) -> None:
     words = shlex.split(command)[1:]
     (tmp_path / "photos").symlink_to(photos)
     (tmp_path / "mine.toml").write_text(_shown_study().replace('dataset = "cifar10"', f'dataset = "{photos}"'))
@@ -34,6 +35,11 @@ def test_every_shown_command_runs(command: str, headstart, photos: Path, tmp_pat
     if words[0] in ("report", "publish", "findings"):  # take what `headstart study` wrote
         made = headstart("study", "cifar10-quick", *SHORT, "--set", f"dataset={photos}", "--out", words[1])
         assert made.returncode == 0, made.stderr
+    if words[0] == "advise":
+        words[words.index("--minutes") + 1] = "0.2"
+    words = [str(word) for given in words for word in (sorted(tmp_path.glob(given)) if "*" in given else [given])]
+    if any("advice/photos/model" in word for word in words):  # take what `headstart advise` wrote
+        shutil.copytree(advised, tmp_path / "advice" / "photos")
     done = headstart(*words)
     assert done.returncode == 0, done.stderr
 

@@ -24,7 +24,7 @@ app = typer.Typer(
 )  # fmt: skip
 data_app = typer.Typer(help="Datasets: fetch them, look at them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-for _command_of_a_model in (cli_model.predict, cli_model.explain, cli_model.export):
+for _command_of_a_model in (cli_model.advise, cli_model.predict, cli_model.explain, cli_model.export):
     app.command()(_command_of_a_model)
 _out = Console(highlight=False)
 _INTERRUPTED = 130

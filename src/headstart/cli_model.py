@@ -1,4 +1,4 @@
-"""The commands that use a trained model: predict, explain, export."""
+"""The commands that make a model for somebody's images and use it: advise, predict, explain, export."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from headstart.errors import ConfigError, DataError, StoppedError
+from headstart.intake.division import BadFiles
 
 Model = Annotated[Path, typer.Argument(help="A finished trial's folder, a saved model's, or a study's folder with --arm.")]
 ArmName = Annotated[str | None, typer.Option("--arm", help="Which arm of a study's folder.")]
@@ -132,3 +133,37 @@ def export(
           f"from the model as evaluated ({done.precision}) by {done.stored_difference:.2g}, same likeliest class on "
           f"{done.same_answers} of {done.images}")  # fmt: skip
     print(f"{format}: {done.path}\nmodel card: {done.card}")
+
+
+def advise(
+    path: Annotated[Path, typer.Argument(help="A folder with one sub-folder a class, train/val/test folders of such, or a CSV or "
+                                         "Parquet table with columns path and label.")],
+    minutes: Annotated[float, typer.Option(help="How long it may take.")] = 10.0,
+    out: Annotated[Path | None, typer.Option(help="Where all of it goes (default: advice/NAME).")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the answer for programs.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on any unreadable file, not from 5 % of them.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Never fail because of unreadable files.")] = False,
+    group_column: Annotated[str | None, typer.Option(help="A table's column: rows with the same value stay on one side.")] = None,
+    group_regex: Annotated[str | None, typer.Option(help="Searched for in each path: equal matches stay on one side.")] = None,
+    balance: Annotated[bool, typer.Option("--balance", help="Weigh each class alike, however many pictures it has.")] = False,
+) -> None:
+    """Find out what is best for your own images: train from scratch, or start from a pretrained network?
+
+    Checks the pictures, tries what fits into the time, and answers with the accuracy to expect, what more labels would bring and
+    a model to use. After Ctrl-C, or with more minutes, the same command goes on."""
+    from headstart.advise import advise as find_out
+
+    if strict and skip_bad:
+        raise ConfigError("--strict and --skip-bad contradict each other; give one of them")
+    bad: BadFiles = "refuse" if strict else "skip" if skip_bad else "few"
+    done = find_out(path, minutes=minutes, out=out, group_column=group_column, group_regex=group_regex, bad_files=bad,
+                    balance=balance)  # fmt: skip
+    if json:
+        print(json_format.dumps(done.json(), indent=2, ensure_ascii=False))
+    else:
+        folder = Path(done.model).parent
+        *lines, command = done.lines()
+        pages = ", ".join(str(folder / page) for page in ("advice.md", "report.html", "check/check.html"))
+        print("\n".join([*lines, f"Pages: {pages}", command]))
+    if done.interrupted:
+        raise StoppedError("interrupted; the same command goes on where this one stopped")

@@ -35,7 +35,7 @@ from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe
 from headstart.studies import load_study
 from headstart.training import Batches, count_flops_per_example, resolve_steps, seconds_per_step
 from headstart.trial import SAMPLE_IMAGES, make_context, resolve, trial_key
-from headstart.types import Arm, Dataset, ImageSet, Trial
+from headstart.types import Arm, Dataset, ImageSet, Study, Trial
 
 _TIMED_BATCHES = 3  # of features, after one to warm up
 _TIMED_ROWS = 2000  # of the head's solver
@@ -81,11 +81,11 @@ class StudyPlan:
 
 
 def plan_study(
-    study: str, out: str | Path | None = None, *, changes: dict[str, str] | None = None, seeds: int | None = None,
+    study: str | Study, out: str | Path | None = None, *, changes: dict[str, str] | None = None, seeds: int | None = None,
     published: str | Path | None = None,
 ) -> StudyPlan:  # fmt: skip
     """The plan of a study; arguments as launch.run_study. Reads dataset and weights (fetched where missing), trains nothing."""
-    value, _ = load_study(study, changes, seeds)
+    value = load_study(study, changes, seeds)[0] if isinstance(study, str) else study
     folders = [Path(out) if out is not None else Path("runs") / value.name, *([Path(published)] if published else [])]
     keep_freed_memory()
     dataset, device = load_dataset(value.dataset), default_device()

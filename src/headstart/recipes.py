@@ -27,6 +27,7 @@ class TrainingRecipe(Recipe):
     flip: "alternating" (each image's first side is random, then sides alternate by epoch), "random" or "none".
     translate_pixels: largest random shift in each direction, borders reflected.
     ema_decay: decay a step of the averaged weights that are evaluated; None evaluates the weights themselves.
+    balance: weigh each class alike in the loss, however many images it has.
     """
 
     duration: str
@@ -41,6 +42,7 @@ class TrainingRecipe(Recipe):
     flip: str = "random"
     translate_pixels: int = 0
     ema_decay: float | None = None
+    balance: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +78,14 @@ class LogisticRecipe(Recipe):
     l2_values: candidates, on the weights of standardised features, mean loss; validation chooses by accuracy, then by loss.
     default_l2: used where nothing may be selected (fewer than 5 labels a class).
     tolerance: largest relative distance of the loss to the optimum.
+    balance: weigh each class alike in the loss, however many images it has.
     """
 
     l2_values: tuple[float, ...]
     default_l2: float = 0.03
     tolerance: float = 1e-4
     max_passes: int = 200
+    balance: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,13 +285,15 @@ def _fit(value: Any, current: Any, kind: str, where: str) -> Any:
             if "..." in kind or len(value) == len(current):
                 return tuple(cast(v) for v in value)
         raise ConfigError(f"{where} expects a list like {list(current)}, got {value!r}")
+    if kind.startswith("bool") and isinstance(value, bool):
+        return value
     if kind.startswith("int") and isinstance(value, int) and not isinstance(value, bool):
         return value
     if kind.startswith("float") and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if kind.startswith("str") and isinstance(value, str):
         return value
-    name = {"int": "a whole number", "float": "a number", "str": "a text"}.get(kind.split(" ")[0], kind)
+    name = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}.get(kind.split(" ")[0], kind)
     raise ConfigError(f"{where} expects {name}, got {value!r}")
 
 

@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from headstart import progress
 from headstart.cost import count_flops
+from headstart.data import splits
 from headstart.errors import ConfigError, HeadstartError, StoreError
 from headstart.optimizers import build_optimizers, set_learning_rates
 from headstart.precision import autocast
@@ -43,6 +44,7 @@ class Batches(Protocol):
     """What the loop learns from: epochs of (input, labels) batches on the device."""
 
     batch_size: int
+    labels: Tensor  # int64 (N,), of all the images
 
     @property
     def steps_per_epoch(self) -> int: ...
@@ -184,10 +186,11 @@ def _run_epoch(
     sizes: list[int] = []
     first_step, rate = done.steps, 0.0
     look_every = _LOOK_EVERY.get(device.type, 50)
+    class_weights = _class_weights(batches.labels) if recipe.balance else None
     start = time.perf_counter()
     for inputs, labels in batches.epoch(epoch):
         rate = set_learning_rates(optimizers, done.steps, total_steps, recipe)
-        loss, hits = _step(done.model, prepare(inputs), labels, recipe, optimizers, device, precision)
+        loss, hits = _step(done.model, prepare(inputs), labels, recipe, optimizers, device, precision, class_weights)
         if averaged is not None:
             averaged.update_parameters(done.model)
         losses.append(loss)
@@ -215,17 +218,24 @@ def _run_epoch(
 
 def _step(
     model: nn.Module, x: Tensor, labels: Tensor, recipe: TrainingRecipe, optimizers: list[Optimizer],
-    device: torch.device, precision: str,
+    device: torch.device, precision: str, weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Learns from one batch; its mean loss and number of correct answers, both on the device."""
+    """Learns from one batch; its mean loss (of weighted classes: the weighted mean) and number of correct answers, both on the
+    device."""
     with autocast(precision, device):
         logits = model(x)
-    loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+    loss = F.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=recipe.label_smoothing)
     loss.backward()
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+
+def _class_weights(labels: Tensor) -> Tensor:
+    """Float32, on the labels' device, a weight for each class up to the largest label."""
+    values = labels.cpu().numpy()
+    return torch.from_numpy(splits.class_weights(values, int(values.max()) + 1)).float().to(labels.device)
 
 
 def _require_finite(losses: list[Tensor], first_step: int, rate: float, total_steps: int) -> None:

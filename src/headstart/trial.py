@@ -26,7 +26,7 @@ from headstart.published import adopt
 from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
 
 # Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not a new one.
-_ADDED_FIELDS = {"activation": "relu", "norm_momentum": 0.4}
+_ADDED_FIELDS = {"activation": "relu", "norm_momentum": 0.4, "balance": False}
 SAMPLE_IMAGES = 5000  # training images on which training accuracy is read, as many as validation has
 
 

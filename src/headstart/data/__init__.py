@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from headstart.data import cifar10
 from headstart.data.folder import load_images
@@ -41,7 +44,8 @@ DATASETS: dict[str, DatasetSpec] = {
 def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset:
     """A dataset by its name in DATASETS, or images: a folder with one sub-folder a class, or a table (see load_images).
 
-    image_pixels: the size that a folder's images are brought to; a named dataset has its own.
+    image_pixels: the size that a folder's images are brought to; a named dataset has its own. A .toml file holds the arguments
+    of load_images, `path` among them: images with their options under one name, as `headstart advise` writes it.
 
     Examples:
         >>> dataset = headstart.load_dataset("cifar10")
@@ -54,6 +58,8 @@ def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset
     if name in DATASETS:
         return DATASETS[name].load()
     path = Path(name_or_path).expanduser()
+    if path.is_file() and path.suffix.lower() == ".toml":
+        return load_images(**_options_in(path))
     if path.is_dir() or (path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".parquet")):
         return load_images(path, image_pixels=image_pixels)
     if isinstance(name_or_path, Path) or len(path.parts) > 1 or path.exists():
@@ -62,3 +68,18 @@ def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset
             f"{', '.join(sorted(DATASETS))}"
         )
     raise unknown_name("dataset", name, DATASETS)
+
+
+def _options_in(path: Path) -> dict[str, Any]:
+    """The arguments of load_images in a TOML file. Raises: ConfigError for a file that is damaged or names others."""
+    try:
+        options = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as images and their options: {error}") from error
+    known = inspect.signature(load_images).parameters
+    for name in options:
+        if name not in known:
+            raise unknown_name(f"option in {path}", name, known)
+    if "path" not in options:
+        raise ConfigError(f"{path} names no images; add path = \"FOLDER\"")
+    return options

@@ -125,6 +125,13 @@ def stratified_folds(
     ]
 
 
+def class_weights(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
+    """A weight for each class, float64 (num_classes,): all classes weigh alike, the mean over images is 1. Absent: 0."""
+    counts = np.bincount(labels, minlength=num_classes)
+    present = int((counts > 0).sum())
+    return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 0.0)
+
+
 def _ranked(labels: NDArray[np.int64], label: int, *parts: str | int) -> Ids:
     """The ids of one class in an order that depends on `parts` and the class alone."""
     ids = np.flatnonzero(labels == label)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from headstart import metrics, progress
+from headstart.data.splits import class_weights
 from headstart.logistic import LogisticFit, fit_path, predict_logits
 from headstart.methods.base import Context, Outcome
 from headstart.methods.frozen import frozen_features, read_all
@@ -71,8 +72,10 @@ def run(context: Context) -> Outcome:
 
 def solver_options(context: Context, recipe: LogisticRecipe) -> dict[str, Any]:
     """The arguments of `fit_path` that do not change within a trial."""
+    labels = context.dataset.train.labels
+    weights = class_weights(labels[context.train_ids], context.num_classes)[labels] if recipe.balance else None
     return {"num_classes": context.num_classes, "tolerance": recipe.tolerance, "max_passes": recipe.max_passes,
-            "device": str(context.device)}  # fmt: skip
+            "device": str(context.device), "sample_weight": weights}  # fmt: skip
 
 
 def select_l2(context: Context, train: Features, recipe: LogisticRecipe) -> tuple[float, dict[str, float], list[LogisticFit]]:
