@@ -25,7 +25,8 @@ from synthetic_study import write_synthetic_study
 
 COMMITTED = Path(__file__).parents[1] / "report"
 SECTIONS = ["answer", "data", "methods", "fairness", "results", "comparison", "learning", "time", "costs", "labels", "ladder",
-            "controls", "generalization", "gap", "mistakes", "confidence", "images", "claims", "threats", "cost", "reproduce"]  # fmt: skip
+            "controls", "generalization", "gap", "mistakes", "confidence", "images", "claims",
+            "threats", "cost", "reproduce"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

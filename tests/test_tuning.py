@@ -345,7 +345,8 @@ def test_the_command_line_tunes_a_study_names_the_recipe_and_the_report_shows_it
     assert done.returncode == 0, done.stderr
     assert "cnn: try 3 of 3, validation accuracy" in done.stderr and "probe: 1 try is all there is to compare" in done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == 2 and lines[0].endswith('on validation; in its study: recipe = "out/tuning/cnn-all/recipe.toml", input_pixels = 32')
+    assert len(lines) == 2
+    assert lines[0].endswith('on validation; in its study: recipe = "out/tuning/cnn-all/recipe.toml", input_pixels = 32')
     text = (tmp_path / "small.toml").read_text().replace(
         'recipe_changes = {', f'recipe = "{tmp_path}/out/tuning/cnn-all/recipe.toml"\nrecipe_changes = {{', 1)  # fmt: skip
     (tmp_path / "tuned.toml").write_text(text)
