@@ -158,8 +158,8 @@ RECIPES: dict[str, Recipe] = {
         duration="2.47 epochs", batch_size=500, learning_rate=0.12, momentum=0.6, weight_decay=0.001,
         label_smoothing=0.2, flip="alternating", translate_pixels=2,
     ),
-    # Accepted on validation: 93.0 % (93.8 % over both flips) after 10 epochs of 45,000 images, one seed, one try. 9.9 epochs
-    # of 50,000 are 0.357 PFLOP.
+    # Accepted on validation: 93.0 % (93.8 % over both flips) after 10 epochs of 45,000 images, one seed. 9.9 epochs of 50,000
+    # are 0.357 PFLOP. GELU and larger batches came out the same: docs/negative-results.md.
     "cnn-full": CNNRecipe(
         duration="9.9 epochs", batch_size=500, learning_rate=0.12, momentum=0.6, weight_decay=0.001,
         label_smoothing=0.2, flip="alternating", translate_pixels=2,
