@@ -171,6 +171,13 @@ def test_everything_is_made_again_from_the_trials_alone_and_what_was_changed_is_
                                         "figures/fig-old.svg is of an earlier report", "False"]  # fmt: skip
 
 
+def test_setting_a_pdf_leaves_pillow_strict(published: Path) -> None:
+    """weasyprint tells Pillow to read truncated files; the rest of the process must not."""
+    from PIL import ImageFile
+
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+
+
 def test_the_pdf_has_pages_headings_and_the_pages_numbers(published: Path, page: str) -> None:
     if shutil.which("pdftotext") is None or not (published / "report.pdf").exists():
         pytest.skip("weasyprint or pdftotext is not installed; pip install 'headstart[report]', apt-get install poppler-utils")

@@ -99,9 +99,11 @@ def square(image: Image | NDArray[np.uint8], image_pixels: int) -> NDArray[np.ui
 def quiet_pillow() -> Iterator[None]:
     """Pillow's warnings (odd metadata, large pictures) are not shown: what matters comes as notes and reasons.
 
-    Changes the process's warning filters: enter it once around threads, not in them."""
-    from PIL import Image
+    Half a file is no image, whatever another package told Pillow. Changes the process's warning filters: enter it once around
+    threads, not in them."""
+    from PIL import Image, ImageFile
 
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -30,12 +30,17 @@ def write_pdf(html: str, path: Path, title: str) -> None:
     """Writes a report's page as a PDF; the same page gives the same bytes with the same weasyprint.
 
     Raises: ConfigError where weasyprint, or a library that it needs, is not there; StoreError where path cannot be written."""
+    from PIL import ImageFile
+
+    strict = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         import weasyprint
         from weasyprint.text.fonts import FontConfiguration
     except (ImportError, OSError) as error:
         raise ConfigError(f"no PDF: weasyprint does not import ({error}); pip install 'headstart[report]' and, on Debian, "
                           "apt-get install libpango-1.0-0 libpangoft2-1.0-0") from error  # fmt: skip
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = strict  # weasyprint lets the whole process read half files as images
     logging.getLogger("weasyprint").setLevel(logging.CRITICAL)  # it tells of every CSS property that is not for paper
     fonts = FontConfiguration()
     with _no_clock():
