@@ -32,7 +32,7 @@ class Study:
 
     def add(self, arm, accuracy, seed=0, *, budget=None, phase="select", method="scratch", seconds=60.0, flops=10,
             history=(), fingerprint="f" * 64, logits=None, labels=LABELS, started="2025-01-01", processor="one",
-            **metrics):
+            precision="bf16", **metrics):
         key = f"{arm}-{budget}-{phase}-{seed}-{started}"
         folder = self.folder / key
         folder.mkdir()
@@ -46,7 +46,7 @@ class Study:
             train_images=45_000 if budget is None else 2 * budget, history=tuple(history),
             cost=Cost(seconds={"train": seconds}, spent_seconds=seconds / 2, examples=5, flops=flops,
                       peak_memory_bytes=7),
-            environment={"started": started, "processor": processor},
+            environment={"started": started, "processor": processor, "precision": precision},
         )))  # fmt: skip
         return self
 
@@ -233,6 +233,12 @@ def test_seconds_of_different_machines_do_not_compare(study):
     found = decide_one(study, claim("seconds", "lower"))
     assert (found.verdict, found.note) == ("n/a", "measured on different machines, so their seconds do not compare")
     assert decide_one(study, claim("test_accuracy")).verdict != "n/a"
+
+
+def test_seconds_in_different_precisions_do_not_compare(study):
+    for seed in range(3):
+        study.add("cnn", 0.9, seed, seconds=60 + seed, precision="bf16").add("probe", 0.8, seed, precision="fp32")
+    assert decide_one(study, claim("seconds", "lower")).note.startswith("measured on different machines")
 
 
 def test_counted_costs_need_no_spread_but_measured_ones_do(study):
@@ -521,6 +527,11 @@ def test_headline_of_one_arm_compares_nothing(study):
     assert findings.headline(STUDY, study.trials) == (
         "On Toys with 25 labels a class (50 training labels), The cnn reached 90.0 % test accuracy in 60 seconds; "
         "one seed, so no interval over seeds.")
+
+
+def test_headline_does_not_set_seconds_of_different_machines_against_each_other(study):
+    study.add("cnn", 0.9, processor="one").add("probe", 0.8, processor="two")
+    assert "and took times that do not compare, on different machines; one seed" in findings.headline(STUDY, study.trials)
 
 
 def test_headline_of_nothing_is_no_answer():

@@ -69,7 +69,7 @@ def test_spending_adds_up_over_arms_and_counts_every_trial(view: StudyView) -> N
     found = spending.spending(view)
     assert [row.trials for row in found.rows] == [6, 6, 4, 4, 6, 26]  # deterministic arms: one trial at all labels
     assert found.rows[-1].arm is None
-    assert found.machines == ("cpu: Example CPU @ 2.0 GHz, 2 threads (26 trials)",)
+    assert found.machines == ("cpu: Example CPU @ 2.0 GHz, 2 threads, fp32 (26 trials)",)
 
 
 def test_one_hopeless_arm_leaves_the_others_a_target_in_common(view: StudyView) -> None:

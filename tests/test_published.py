@@ -9,8 +9,10 @@ import pytest
 
 from headstart import store
 from headstart.errors import StoreError
-from headstart.launch import run_study
+from headstart.launch import run_study, trials_of
+from headstart.planning import plan_study
 from headstart.published import half_precision, publish
+from headstart.studies import load_study
 
 STUDY = """name = "small"
 dataset = "cifar10"
@@ -40,6 +42,23 @@ def test_a_published_trial_counts_as_finished_and_is_not_run_again(tmp_path: Pat
     np.testing.assert_allclose(after.logits, before.logits, rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(after.logits.argmax(1), before.logits.argmax(1))
     np.testing.assert_array_equal(after.labels, before.labels)
+
+
+def test_a_trial_finished_in_another_machines_precision_counts_unless_the_study_names_one(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(STUDY)
+    study = str(tmp_path / "small.toml")
+    native = load_study(study)[0]
+    other = {"fp32": "bf16", "bf16": "fp32"}[trials_of(native)[0].precision]
+    first = run_study(study, tmp_path / "first", changes={"precision": other, "feature_precision": other})
+    publish(first, tmp_path / "trials")
+    second = run_study(study, tmp_path / "second", published=tmp_path / "trials")
+    ((_, result),) = store.finished_trials(second)
+    assert result == store.finished_trials(first)[0][1] and result.trial["precision"] == other
+    (row,) = plan_study(study, second).rows
+    assert row.finished == row.trials == 1
+    named = {"precision": trials_of(native)[0].precision}
+    (row,) = plan_study(study, second, changes=named, published=tmp_path / "trials").rows
+    assert (row.finished, row.trials) == (0, 1)
 
 
 def test_half_precision_never_changes_an_answer() -> None:

@@ -43,6 +43,18 @@ def test_amortised_time_shares_features_between_all_trials_of_the_study(budgets:
     assert f"ResNet-50, linear probe {expected:.0f} s instead of {whole.cost.total_seconds / 60:.1f} min" in plain(page)
 
 
+def test_times_of_different_machines_are_not_set_against_each_other(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "mixed", seeds=2, test_images=300, claims=False, gallery=False)
+    (path, first), *_ = store.finished_trials(folder)
+    store.write_json(path / "result.json", store.read_json(path / "result.json") | {
+        "environment": {**first.environment, "precision": "bf16"}})  # fmt: skip
+    found = pareto.section(load_study(folder))
+    assert [figure.name for figure in found.figures] == ["fig-pareto-flops"] and not found.by_seconds and found.by_flops
+    text = plain(report.write_report(folder).read_text(encoding="utf-8"))
+    assert text.count("Not all arms ran on the same machine: times of different machines do not compare.") == 3
+    assert "2 threads, bf16 (1 trial)" in text and "times as long as" not in text
+
+
 def test_nothing_shared_needs_no_second_figure(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path / "one", test_images=300, claims=False, gallery=False)
     found = pareto.section(load_study(folder))

@@ -32,6 +32,7 @@ from headstart.examples import (
 from headstart.ledger import as_json, decide
 from headstart.pairing import (
     COSTS,
+    machine_of,
     metric_spec,
     metric_value,
     pair_by_seed,
@@ -133,9 +134,12 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     ours, theirs = _duration(_seconds(first)), _duration(_seconds(second))
     if ours.split()[1] == theirs.split()[1]:
         theirs = theirs.split()[0]
+    took = f"{ours} against {theirs}"
+    if len({machine_of(result) for _, result in (*first, *second)}) > 1:
+        took = "times that do not compare, on different machines"
     rest = [f"{_label(arms[name][0][1])} {_percent(_means(arms[name], 'test_accuracy'))}" for name in names[2:]]
     also = f"; behind them {', '.join(rest)}" if rest else ""
-    return f"{opening}{said}{ours} against {theirs}{also}; {evidence}."
+    return f"{opening}{said}{took}{also}; {evidence}."
 
 
 def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,13 @@ from headstart.errors import BusyError, DownloadError, HeadstartError, StoreErro
 from headstart.health.examine import backbone_of, examine_into
 from headstart.methods import METHODS
 from headstart.models import describe_models, load_model
-from headstart.precision import default_device, resolve_feature_precision, resolve_precision
+from headstart.precision import NATIVE_PRECISIONS, default_device, resolve_feature_precision, resolve_precision
 from headstart.published import adopt_readings
 from headstart.recipes import provenance_of
 from headstart.robustness import run_robustness
 from headstart.shift import run_shift
 from headstart.studies import load_study
-from headstart.trial import run_trial
+from headstart.trial import resolve, run_trial, trial_key
 from headstart.types import Cell, Dataset, Study, Trial
 
 
@@ -43,6 +45,19 @@ def trials_of(study: Study) -> list[Trial]:
                                              trial.labels_per_class or 10**9))  # fmt: skip
 
 
+def as_finished(trial: Trial, study: Study, dataset: Dataset, folders: Sequence[Path]) -> Trial:
+    """The trial in the precision in which one of the folders holds it finished; as given where none does, or where the study
+    itself says the precision. So a study goes on where another machine computes natively in another precision."""
+    precisions = [trial.precision, *(NATIVE_PRECISIONS if study.precision == "auto" else ())]
+    of_features = [trial.feature_precision, *(NATIVE_PRECISIONS if study.feature_precision == "auto" else ())]
+    for precision, feature_precision in product(dict.fromkeys(precisions), dict.fromkeys(of_features)):
+        candidate = dataclasses.replace(trial, precision=precision, feature_precision=feature_precision)
+        key = trial_key(resolve(candidate, dataset))
+        if any(store.is_finished(folder / key) for folder in folders):
+            return candidate
+    return trial
+
+
 def cells_of(study: Study) -> tuple[Cell, ...]:
     """The study's cells; where it names none, every arm at every label budget with every seed."""
     return study.cells or tuple(Cell(arm=arm, labels_per_class=budget, seeds=study.seeds)
@@ -56,7 +71,8 @@ def run_study(
     """Runs what is missing of a study and returns its folder (default: runs/<study name>).
 
     study: a built-in study's name, a TOML file's path, or a Study. Finished trials are kept; a failed one does not
-    stop the others. published: a folder of published trials, which count as finished.
+    stop the others. published: a folder of published trials, which count as finished. Where the study leaves the precision to
+    the machine, a trial that is finished in another one counts too.
 
     Examples:
         >>> folder = headstart.run_study("mine.toml", out="runs/mine", seeds=2)
@@ -81,7 +97,8 @@ def run_study(
         for model, weights in sorted({(arm.model, arm.weights) for arm in value.arms if arm.weights != "none"}):
             load_model(model, weights)  # fetched and checked before anything is computed
         corrupts = value.robustness is not None and _has_textures()  # these too
-        trials = trials_of(value)
+        kept = [folder, *([Path(published)] if published is not None else [])]
+        trials = [as_finished(trial, value, dataset, kept) for trial in trials_of(value)]
         failed = _run_missing(trials, value.name, folder, Path(published) if published is not None else None)
         store.write_results_csv(folder)
         _write_gallery(folder, dataset, value.phase)

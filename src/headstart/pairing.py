@@ -141,6 +141,11 @@ def require_one_test_set(items: Trials) -> int | None:
 
 
 def different_machines(*pairs: Pairs) -> bool:
-    machines = {tuple(result.environment.get(name) for name in ("processor", "device", "threads"))
-                for each in pairs for _, result in each.a + each.b}
-    return len(machines) > 1
+    return len({machine_of(result) for each in pairs for _, result in each.a + each.b}) > 1
+
+
+def machine_of(result: Result) -> tuple[str, str, str, str]:
+    """Device, processor, threads and precision, "?" where unknown: what must be equal for seconds to compare."""
+    known = result.environment
+    return (str(known.get("device", "?")), str(known.get("processor", "?")), str(known.get("threads", "?")),
+            str(known.get("precision", "?")))

@@ -23,7 +23,7 @@ from headstart import features, progress, store
 from headstart.allocator import keep_freed_memory
 from headstart.data import load_dataset
 from headstart.data.batches import ActivationBatches
-from headstart.launch import trials_of
+from headstart.launch import as_finished, trials_of
 from headstart.logistic import fit_path
 from headstart.methods import METHODS, network, partial
 from headstart.methods.base import Context
@@ -91,7 +91,7 @@ def plan_study(
     dataset, device = load_dataset(value.dataset), default_device()
     groups: dict[tuple[str, int | None], list[Trial]] = {}
     for trial in trials_of(value):
-        groups.setdefault((trial.arm.name, trial.labels_per_class), []).append(trial)
+        groups.setdefault((trial.arm.name, trial.labels_per_class), []).append(as_finished(trial, value, dataset, folders))
     rows, needed = [], _FeatureNeeds(dataset, device)
     with tempfile.TemporaryDirectory(prefix="headstart-plan-") as scratch:
         timings = _Timings(dataset, device, Path(scratch))

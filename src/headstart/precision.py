@@ -8,7 +8,8 @@ import torch
 
 from headstart.errors import ConfigError
 
-PRECISIONS = ("auto", "bf16", "fp32")
+NATIVE_PRECISIONS = ("bf16", "fp32")  # what "auto" may become, by machine
+PRECISIONS = ("auto", *NATIVE_PRECISIONS)
 FEATURE_PRECISIONS = ("auto", "bf16", "fp32", "int8")
 
 

@@ -135,8 +135,8 @@ def learning(view: StudyView) -> list[Figure]:
     if any(np.isfinite(c.x).any() for c in curves["seconds"]):
         figures.append(finish(
             plots.learning_curves(curves["seconds"], view.styles, "seconds since the start", measure), "fig-curves-seconds",
-            _first_there(view, sides),
-            common + "Seconds are cold: a frozen backbone's curve begins when its features are computed."))
+            _first_there(view, sides), common + "Seconds are cold: a frozen backbone's curve begins when its features are "
+            f"computed.{clocks(view)}"))
     return figures
 
 
@@ -168,7 +168,7 @@ def _range(items: Trials, target: float) -> tuple[float, float] | None:
 
 
 def _first_there(view: StudyView, sides: Sequence[tuple[Arm, Trials]]) -> str:
-    for target in reversed(targets(view)):
+    for target in reversed(targets(view)) if view.one_machine else ():
         times = {arm.label: s for arm, items in sides if (s := _reach(items, target, "seconds")) is not None}
         if len(times) > 1:
             order = sorted(times, key=lambda label: times[label])
@@ -217,7 +217,7 @@ def times(view: StudyView) -> Figure | None:
     first = min(there, key=lambda label: there[label] or 0) if there else None
     if never and there and len(there) == 1:
         message = f"Only {first} reaches {100 * top:g} % on validation"
-    elif first and len(there) > 1:
+    elif first and len(there) > 1 and view.one_machine:
         message = f"{first} reaches {100 * top:g} % first"
     else:
         message = "Time until validation accuracy first reaches a target"
@@ -227,7 +227,8 @@ def times(view: StudyView) -> Figure | None:
     return finish(drawing, "fig-time", message,
                    "Cold wall-clock time, feature extraction included, until validation accuracy was first read at or above the "
                    "target; nothing interpolated. "
-                   + (f"Means over up to {seeds} seeds; bars: fastest to slowest seed." if seeds > 1 else "One seed."))
+                   + (f"Means over up to {seeds} seeds; bars: fastest to slowest seed." if seeds > 1 else "One seed.")
+                   + clocks(view))
 
 
 def cost(view: StudyView) -> Figure:
@@ -235,19 +236,18 @@ def cost(view: StudyView) -> Figure:
     seconds = {arm.name: _mean_seconds(arm) for arm in view.arms}
     totals = {arm.label: sum(seconds[arm.name].values()) for arm in view.arms}
     order = sorted(totals, key=lambda label: totals[label])
-    message = f"{order[0]}: {short_duration(totals[order[0]])} in all"
-    if len(order) > 1 and totals[order[0]] > 0:
+    message = f"{order[0]}: {short_duration(totals[order[0]])} in all" if view.one_machine else "Where each arm's time went"
+    if len(order) > 1 and totals[order[0]] > 0 and view.one_machine:
         message = f"{order[-1]} takes {totals[order[-1]] / totals[order[0]]:.1f} times as long as {order[0]}"
     drawing = plots.cost_by_phase(seconds, view.styles, "Wall-clock seconds, cold, by phase")
     return finish(drawing, "fig-cost", message,
                    "Everything a trial needs from an empty cache, data download aside; mean over seeds. "
-                   f"{_machine(view)}")  # fmt: skip
+                   f"Measured on: {'; '.join(words.machines([r for arm in view.arms for _, r in arm.trials]))}.{clocks(view)}")
 
 
-def _machine(view: StudyView) -> str:
-    found = sorted({f"{r.environment.get('device', '?')}, {r.environment.get('processor', '?')}, "
-                    f"{r.environment.get('threads', '?')} threads" for arm in view.arms for _, r in arm.trials})  # fmt: skip
-    return f"Measured on: {'; '.join(found)}."
+def clocks(view: StudyView) -> str:
+    """What a caption of times must add where arms ran on different machines."""
+    return "" if view.one_machine else " Not all arms ran on the same machine: times of different machines do not compare."
 
 
 def _mean_seconds(arm: Arm) -> dict[str, float]:

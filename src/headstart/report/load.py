@@ -14,6 +14,7 @@ from PIL import Image
 
 from headstart import examples, plots, stats, store
 from headstart.errors import DataError, StoreError
+from headstart.pairing import machine_of
 from headstart.types import Predictions, Result
 
 Trials = list[tuple[Path, Result]]
@@ -62,6 +63,11 @@ class StudyView:
     @property
     def test_images(self) -> int:
         return len(self.arms[0].tests[0].labels)
+
+    @property
+    def one_machine(self) -> bool:
+        """Whether the arms' trials at the main budget ran on one machine, so that their seconds compare."""
+        return len({machine_of(result) for arm in self.arms for _, result in arm.trials}) == 1
 
     def at(self, arm: str, budget: int | None) -> Trials:
         """The arm's trials at a label budget, of the study's phase, by seed."""

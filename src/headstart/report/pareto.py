@@ -36,6 +36,8 @@ def section(view: StudyView) -> Section:
     cold = {arm.name: _mean([r.cost.total_seconds for _, r in arm.trials]) for arm in view.arms}
     amortised = _amortised(view)
     flops = {arm.name: _mean([float(r.cost.flops) for _, r in arm.trials]) for arm in view.arms}
+    if not view.one_machine:  # times of different machines do not compare; counted work does
+        return Section(figures=(_by_work(view, flops),), shared="", by_seconds=(), by_flops=_rows(view, "flops"))
     drawn = [_figure(view, cold, "seconds", "fig-pareto-seconds", "Test accuracy against wall-clock time, cold (log scale)",
                      "Cold: everything from an empty cache, frozen features included.")]  # fmt: skip
     saved = [arm for arm in view.arms if amortised[arm.name] < (1 - _TOLD_APART) * cold[arm.name]]
@@ -44,11 +46,15 @@ def section(view: StudyView) -> Section:
                              "Test accuracy against amortised time (log scale)",
                              "Amortised: trials of this study that read the same frozen features share the time of computing "
                              "them evenly."))  # fmt: skip
-    drawn.append(_figure(view, flops, "flops", "fig-pareto-flops", "Test accuracy against floating-point operations (log scale)",
-                         "Counted: convolutions and matrix products, forward and backward, frozen features included."))
+    drawn.append(_by_work(view, flops))
     shared = ", ".join(f"{arm.label} {short_duration(amortised[arm.name])} instead of {short_duration(cold[arm.name])}"
                        for arm in saved)  # fmt: skip
     return Section(figures=tuple(drawn), shared=shared, by_seconds=_rows(view, "seconds"), by_flops=_rows(view, "flops"))
+
+
+def _by_work(view: StudyView, flops: dict[str, float]) -> figures.Figure:
+    return _figure(view, flops, "flops", "fig-pareto-flops", "Test accuracy against floating-point operations (log scale)",
+                   "Counted: convolutions and matrix products, forward and backward, frozen features included.")
 
 
 def _mean(values: list[float]) -> float:

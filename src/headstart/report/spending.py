@@ -34,13 +34,8 @@ def spending(view: StudyView) -> Spending:
     """Sums over all label budgets, seeds and phases, a row an arm and one for all."""
     rows = [_row(arm, [r for _, r in view.trials if r.trial["arm"]["name"] == arm.name]) for arm in view.arms]
     every = [r for _, r in view.trials]
-    machines: dict[str, int] = {}
-    for result in every:
-        told = result.environment
-        name = f"{told.get('device', '?')}: {told.get('processor', '?')}, {told.get('threads', '?')} threads"
-        machines[name] = machines.get(name, 0) + 1
     return Spending(rows=(*rows, _row(None, every)), with_energy=any(r.cost.joules is not None for r in every),
-                    machines=tuple(f"{name} ({count:,} trials)" for name, count in sorted(machines.items())))  # fmt: skip
+                    machines=tuple(words.machines(every)))  # fmt: skip
 
 
 def _row(arm: Arm | None, results: list[Result]) -> Row:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headstart.pairing import machine_of
 from headstart.plots import percent, short_duration
+from headstart.types import Result
 
 NONE = "n/a"
 _THIN = "\u202f"  # a narrow no-break space: numbers stay with their units
@@ -237,3 +240,11 @@ def setting(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(setting(v) for v in value)
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def machines(results: Sequence[Result]) -> list[str]:
+    """The machines that trials ran on, each with its number of trials."""
+    counted = Counter(machine_of(result) for result in results)
+    return [f"{device}: {processor}, {threads} {'thread' if threads == '1' else 'threads'}, {precision} "
+            f"({count:,} {'trial' if count == 1 else 'trials'})"
+            for (device, processor, threads, precision), count in sorted(counted.items())]  # fmt: skip
