@@ -15,6 +15,7 @@ from PIL import Image
 from headstart import examples, plots, stats, store
 from headstart.errors import DataError, StoreError
 from headstart.pairing import machine_of
+from headstart.report import words
 from headstart.types import Predictions, Result
 
 Trials = list[tuple[Path, Result]]
@@ -52,7 +53,9 @@ class StudyView:
     arms: tuple[Arm, ...]
     styles: dict[str, plots.ArmStyle]
     budget: int | None  # the main one: labels a class, None for all
-    unfinished: tuple[str, ...]  # labels of arms without a finished trial there
+    planned: int  # trials that the study asks for
+    finished: int  # of these
+    missing: tuple[str, ...]  # those of them without a finished trial, in words, by arm
     superseded: int  # finished trials in the folder that no number rests on
     pictures: dict[int, NDArray[np.uint8]] = field(repr=False)  # example id -> pixels (H, W, 3)
 
@@ -97,11 +100,32 @@ def load_study(folder: Path) -> StudyView:
     for arm in arms:
         for test in arm.tests:
             examples.require_same_images(arms[0].tests[0], test)
+    planned, finished, missing = _missing(study, trials)
     return StudyView(
         folder=folder, study=study, trials=trials, arms=arms, styles=styles,
         budget=arms[0].first.trial["labels_per_class"], superseded=len(every) - len(trials),
-        unfinished=tuple(label for name, label in labels.items() if name not in main), pictures=_pictures(folder),
+        planned=planned, finished=finished, missing=missing, pictures=_pictures(folder),
     )  # fmt: skip
+
+
+def _missing(study: dict[str, Any], trials: Trials) -> tuple[int, int, tuple[str, ...]]:
+    """How many trials a study asks for, how many of these have finished, and by arm which label budgets lack how many."""
+    cells = study.get("cells") or [{"arm": arm["name"], "labels_per_class": budget, "seeds": study["seeds"]}
+                                   for arm in study["arms"] for budget in study["labels_per_class"]]  # fmt: skip
+    done = {(r.trial["arm"]["name"], r.trial["labels_per_class"], r.trial["seed"]) for _, r in trials}
+    methods = {arm["name"]: arm["method"] for arm in study["arms"]}
+    planned, finished, lacking = 0, 0, dict[str, list[str]]()
+    for cell in cells:
+        budget = cell["labels_per_class"]
+        once = budget is None and methods[cell["arm"]] in examples.DETERMINISTIC_METHODS
+        seeds = cell["seeds"][:1] if once else cell["seeds"]
+        planned += len(seeds)
+        left = sum((cell["arm"], budget, seed) not in done for seed in seeds)
+        finished += len(seeds) - left
+        if left:
+            lacking.setdefault(cell["arm"], []).append(f"{left} at {words.budget(budget)}")
+    return planned, finished, tuple(f"{arm['label']} ({', '.join(lacking[arm['name']])})"
+                                    for arm in study["arms"] if arm["name"] in lacking)  # fmt: skip
 
 
 def _arm(described: dict[str, Any], place: int, style: plots.ArmStyle, trials: Trials) -> Arm:
