@@ -61,6 +61,17 @@ def test_a_trial_finished_in_another_machines_precision_counts_unless_the_study_
     assert (row.finished, row.trials) == (0, 1)
 
 
+def test_after_its_minutes_a_study_begins_no_trial_and_goes_on_another_time(tmp_path: Path, capsys) -> None:
+    (tmp_path / "small.toml").write_text(STUDY)
+    study = str(tmp_path / "small.toml")
+    publish(run_study(study, tmp_path / "first"), tmp_path / "trials")
+    folder = run_study(study, tmp_path / "second", seeds=2, minutes=0, published=tmp_path / "trials")
+    assert [result.trial["seed"] for _, result in store.finished_trials(folder)] == [0]  # published: that costs no time
+    assert "0 minutes are over: 1 of 2 trials are left; the same command goes on" in capsys.readouterr().err
+    run_study(study, folder, seeds=2, minutes=10)
+    assert [result.trial["seed"] for _, result in store.finished_trials(folder)] == [0, 1]
+
+
 def test_half_precision_never_changes_an_answer() -> None:
     logits = np.array([[1.0001, 1.0002, 0.0], [3.0, -2.0, 2.9999999], [2048.4, 2048.6, 2048.9]], np.float32)
     halved = half_precision(logits)

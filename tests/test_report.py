@@ -245,7 +245,8 @@ def test_names_from_a_study_cannot_inject_markup(tmp_path: Path) -> None:
 def test_an_arm_without_trials_is_named_as_unfinished(two: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(two, tmp_path / "two")
     shutil.rmtree(trial_of(copy, "cnn"))
-    assert "1 of the study’s 2 trials have finished. Still to run: CNN from scratch (1 at all labels)." in plain(read(copy)[1].text)
+    told = "1 of the study’s 2 trials have finished. Still to run: CNN from scratch (1 at all labels)."
+    assert told in plain(read(copy)[1].text)
     assert "Still to run" not in plain(read(two)[1].text)
 
 

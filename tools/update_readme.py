@@ -1,7 +1,8 @@
 """Puts a study's answer, table and figures into README.md, and its evidence into docs/results/<study>.
 
-Usage: python tools/update_readme.py runs/cifar10-quick
-Everything between the README's `results` marks is replaced; nothing there is written by hand.
+Usage: python tools/update_readme.py runs/cifar10-quick    the README's `results`
+       python tools/update_readme.py report/trials         its `full study`, from the report beside these trials
+Everything between such marks is replaced; nothing there is written by hand.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ import sys
 from pathlib import Path
 
 from headstart import findings, published, store
-from headstart.report import figures, words
+from headstart.report import figures, tables, words
 from headstart.report.load import StudyView, load_study
+from headstart.report.page import compose
 
 ROOT = Path(__file__).parents[1]
+PUBLISHED = ROOT / "report" / "trials"
 KEPT = ("study.toml", "study.json", "results.csv", "gallery.npz")
 
 
 def main(folder: Path) -> None:
     view = load_study(folder)
+    if folder.resolve() == PUBLISHED:
+        _replace("full study", _full_study(view))
+        return
     home = ROOT / "docs" / "results" / view.study["name"]
     home.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
@@ -32,11 +38,34 @@ def main(folder: Path) -> None:
     # Alone in a page the figure follows nobody's colours: a white ground keeps it readable in dark themes.
     svg = re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', figure.svg, count=1)
     store.write_bytes(home / "learning.svg", svg.encode())
+    _replace("results", _section(view, folder, figure, home))
+
+
+def _replace(mark: str, text: str) -> None:
+    """Puts `text` between the README's marks of that name."""
     readme = ROOT / "README.md"
-    text = readme.read_text()
-    begin, end = re.search(r"<!-- results:.*?-->\n", text), text.index("<!-- /results -->")
+    before = readme.read_text()
+    begin, end = re.search(rf"<!-- {mark}:.*?-->\n", before), before.index(f"<!-- /{mark} -->")
     assert begin is not None
-    store.write_bytes(readme, (text[: begin.end()] + _section(view, folder, figure, home) + text[end:]).encode())
+    store.write_bytes(readme, (before[: begin.end()] + text + before[end:]).encode())
+
+
+def _full_study(view: StudyView) -> str:
+    """The published report in short: how much has run, its answer, its figure over label budgets, accuracies by budget."""
+    drawn = {figure.name: figure for figure in compose(view).figures}["fig-labels"]
+    lines = [
+        f"**{findings.headline(view.study, [item for arm in view.arms for item in arm.trials])}**", "",
+        f"![{drawn.message}](report/figures/fig-labels.png)", "", f"*{drawn.message}. {drawn.caption}*", "",
+        f"| labels a class | {' | '.join(arm.label for arm in view.arms)} |", "|---|" + "---|" * len(view.arms),
+    ]  # fmt: skip
+    for row in tables.budgets(view):
+        cells = [f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in row.cells]
+        lines.append(f"| {row.title} | {' | '.join(cells)} |")
+    machines = words.listing(words.machines([result for _, result in view.trials]))
+    lines += ["", "Test accuracy, with 95 % intervals: over seeds, or over the test images where every seed gives the same model. "
+              f"{view.finished} of the study's {view.planned} trials have finished, on {machines}. All of it, with costs, "
+              "calibration, mistakes and the claims: [report](report/README.md), [as PDF](report/report.pdf).", ""]  # fmt: skip
+    return "\n".join(lines)
 
 
 def _section(view: StudyView, folder: Path, figure: figures.Figure, home: Path) -> str:

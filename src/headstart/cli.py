@@ -47,6 +47,8 @@ def study(
                     "--set arms.cnn.recipe.duration='1 epochs' or --set dataset=cifar10. May be repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder (default: runs/NAME).")] = None,
     published: Annotated[Path | None, typer.Option(help="A folder of published trials: those count as finished.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Begin no trial later than that; the same command goes on another time.")]
+    = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, and about how long it would take.")] = False,
 ) -> None:
     """Run a study and write its report.
@@ -62,7 +64,7 @@ def study(
         return
     from headstart.launch import run_study
 
-    folder = run_study(name, out, changes=changes, seeds=seeds, command=_command(), published=published)
+    folder = run_study(name, out, changes=changes, seeds=seeds, command=_command(), published=published, minutes=minutes)
     _render(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import traceback
 from collections.abc import Sequence
 from itertools import product
@@ -15,7 +16,7 @@ from headstart import findings, progress, store
 from headstart.allocator import keep_freed_memory
 from headstart.corruptions.weather import frost_textures
 from headstart.data import load_dataset
-from headstart.errors import BusyError, DownloadError, HeadstartError, StoreError, TrialsFailedError, WeightsError
+from headstart.errors import BusyError, ConfigError, DownloadError, HeadstartError, StoreError, TrialsFailedError, WeightsError
 from headstart.health.examine import backbone_of, examine_into
 from headstart.methods import METHODS
 from headstart.models import describe_models, load_model
@@ -52,10 +53,15 @@ def as_finished(trial: Trial, study: Study, dataset: Dataset, folders: Sequence[
     of_features = [trial.feature_precision, *(NATIVE_PRECISIONS if study.feature_precision == "auto" else ())]
     for precision, feature_precision in product(dict.fromkeys(precisions), dict.fromkeys(of_features)):
         candidate = dataclasses.replace(trial, precision=precision, feature_precision=feature_precision)
-        key = trial_key(resolve(candidate, dataset))
-        if any(store.is_finished(folder / key) for folder in folders):
+        if _is_kept(candidate, dataset, folders):
             return candidate
     return trial
+
+
+def _is_kept(trial: Trial, dataset: Dataset, folders: Sequence[Path]) -> bool:
+    """Whether one of the folders holds the trial finished."""
+    key = trial_key(resolve(trial, dataset))
+    return any(store.is_finished(folder / key) for folder in folders)
 
 
 def cells_of(study: Study) -> tuple[Cell, ...]:
@@ -66,13 +72,14 @@ def cells_of(study: Study) -> tuple[Cell, ...]:
 
 def run_study(
     study: str | Study, out: str | Path | None = None, *, changes: dict[str, str] | None = None, seeds: int | None = None,
-    command: str = "", published: str | Path | None = None,
+    command: str = "", published: str | Path | None = None, minutes: float | None = None,
 ) -> Path:  # fmt: skip
     """Runs what is missing of a study and returns its folder (default: runs/<study name>).
 
     study: a built-in study's name, a TOML file's path, or a Study. Finished trials are kept; a failed one does not
     stop the others. published: a folder of published trials, which count as finished. Where the study leaves the precision to
-    the machine, a trial that is finished in another one counts too.
+    the machine, a trial that is finished in another one counts too. minutes: no trial is begun later than that; the study then
+    stands as far as it is (its trials alone), and the same call goes on.
 
     Examples:
         >>> folder = headstart.run_study("mine.toml", out="runs/mine", seeds=2)
@@ -81,7 +88,10 @@ def run_study(
 
     Raises: TrialsFailedError at the end where any failed; BusyError where another process runs this folder; DownloadError,
     WeightsError, DataError, StoreError before or as soon as they are met."""
+    if minutes is not None and not minutes >= 0:
+        raise ConfigError(f"minutes must be 0 or more, got {minutes:g}")
     value, text = load_study(study, changes, seeds) if isinstance(study, str) else (study, "")
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
     folder = Path(out) if out is not None else Path("runs") / value.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,9 +107,10 @@ def run_study(
         for model, weights in sorted({(arm.model, arm.weights) for arm in value.arms if arm.weights != "none"}):
             load_model(model, weights)  # fetched and checked before anything is computed
         corrupts = value.robustness is not None and _has_textures()  # these too
-        kept = [folder, *([Path(published)] if published is not None else [])]
-        trials = [as_finished(trial, value, dataset, kept) for trial in trials_of(value)]
-        failed = _run_missing(trials, value.name, folder, Path(published) if published is not None else None)
+        done_elsewhere = Path(published) if published is not None else None
+        trials = [as_finished(trial, value, dataset, [folder, *([done_elsewhere] if done_elsewhere else [])])
+                  for trial in trials_of(value)]  # fmt: skip
+        failed, left = _run_missing(trials, value.name, dataset, folder, done_elsewhere, deadline)
         store.write_results_csv(folder)
         _write_gallery(folder, dataset, value.phase)
         if failed:
@@ -107,6 +118,9 @@ def run_study(
                                     f"{folder}. The same command runs the failed ones again")  # fmt: skip
         if published is not None:
             adopt_readings(Path(published), folder)
+        if left:
+            progress.say(f"{minutes:g} minutes are over: {left} of {len(trials)} trials are left; the same command goes on")
+            return folder
         if corrupts and value.robustness is not None:
             run_robustness(folder, value.robustness)
         for shift_set in value.shift_sets:
@@ -126,12 +140,19 @@ def _has_textures() -> bool:
     return True
 
 
-def _run_missing(trials: list[Trial], study: str, folder: Path, published: Path | None) -> list[str]:
-    """Runs each trial that is not finished; the failed ones, each in a few words."""
-    failed = []
+def _run_missing(
+    trials: list[Trial], study: str, dataset: Dataset, folder: Path, published: Path | None, deadline: float | None
+) -> tuple[list[str], int]:
+    """Runs each trial that is not finished, and begins none after the deadline (time.monotonic). The failed ones, each in a few
+    words; how many were left."""
+    failed, left = [], 0
+    kept = [folder, *([published] if published else [])]
     for number, trial in enumerate(trials, 1):
         budget = "all labels" if trial.labels_per_class is None else f"{trial.labels_per_class} labels a class"
         name = f"{trial.arm.name}, {budget}, seed {trial.seed}"
+        if deadline is not None and time.monotonic() > deadline and not _is_kept(trial, dataset, kept):
+            left += 1
+            continue
         try:
             result = run_trial(trial, study, folder, published)
         except (StoreError, BusyError, DownloadError, WeightsError):
@@ -147,7 +168,7 @@ def _run_missing(trials: list[Trial], study: str, folder: Path, published: Path 
             continue
         store.write_results_csv(folder)
         progress.say(f"trial {number} of {len(trials)} ({name}): test accuracy {result.metrics['test_accuracy']:.4f}")
-    return failed
+    return failed, left
 
 
 def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
