@@ -62,7 +62,7 @@ def _full_study(view: StudyView) -> str:
         cells = [f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in row.cells]
         lines.append(f"| {row.title} | {' | '.join(cells)} |")
     machines = words.listing(words.machines([result for _, result in view.trials]))
-    lines += ["", "Test accuracy, with 95 % intervals: over seeds, or over the test images where every seed gives the same model. "
+    lines += ["", "Test accuracy, with 95 % intervals: over seeds, or over test images where every seed gives the same model. "
               f"{view.finished} of the study's {view.planned} trials have finished, on {machines}. All of it, with costs, "
               "calibration, mistakes and the claims: [report](report/README.md), [as PDF](report/report.pdf).", ""]  # fmt: skip
     return "\n".join(lines)
