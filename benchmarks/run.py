@@ -28,7 +28,7 @@ from summary import write_result  # noqa: E402
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 where all sections ran and every contender could; 1 where one failed."""
     args = _parse(arguments)
-    from headstart.cost import processor_name, usable_cores
+    from headstart.machine import processor_name, usable_cores
 
     sizes = SIZES["quick" if args.quick else "real"]
     if args.images:

@@ -380,7 +380,7 @@ def _artificial_images(folder: Path, count: int, pixels: int) -> dict[str, str]:
 
 def threads(bench: Bench) -> Report:
     """Training and extraction in bf16 with one thread and with all cores."""
-    from headstart.cost import usable_cores
+    from headstart.machine import usable_cores
 
     sizes, files = bench.sizes, cifar10_files(bench)
     tasks = {

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
 # Module (or folder) -> floor. A module may import from its own floor's folder and from any floor below.
 FLOORS = {
-    "errors": 0, "types": 0, "seeding": 0,
+    "errors": 0, "types": 0, "seeding": 0, "machine": 0,
     "progress": 1, "store": 1, "recipes": 1, "search_spaces": 1, "tpe": 1, "metrics": 1, "stats": 1, "cost": 1, "energy": 1,
     "allocator": 1, "precision": 1, "mapped": 1, "duplicates": 1, "intake": 1, "data": 1, "models": 1,
     "logistic": 2, "logistic_problem": 2, "optimizers": 2, "inference": 2, "training": 2, "features": 2, "quantised": 2,
@@ -26,7 +26,7 @@ FLOORS = {
     "cli": 6, "cli_model": 6,
 }  # fmt: skip
 TORCH_FREE = ("types", "errors", "metrics", "stats", "findings", "plots", "store", "report", "examples", "curves", "ledger",
-              "published", "duplicates", "intake", "energy", "efficiency", "comparison", "display", "corruptions",
+              "published", "duplicates", "intake", "machine", "energy", "efficiency", "comparison", "display", "corruptions",
               "generalization")
 
 
@@ -77,6 +77,10 @@ def test_no_module_imports_one_that_imports_it() -> None:
 def test_reporting_never_imports_torch(name: str) -> None:
     code = f"import headstart.{name}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_cores_are_counted_in_one_place() -> None:
+    assert [path.name for path in _modules() if "sched_getaffinity" in path.read_text(encoding="utf-8")] == ["machine.py"]
 
 
 def test_no_cuda_package_is_installed() -> None:

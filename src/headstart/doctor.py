@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 
 from headstart import __version__
-from headstart.cost import processor_name, usable_cores
 from headstart.data import DATASETS
 from headstart.errors import DataError
+from headstart.machine import processor_name, usable_cores
 from headstart.models import MODELS
 from headstart.precision import default_device, has_native_bf16, resolve_precision
 from headstart.store import cache_folder

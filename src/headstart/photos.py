@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import progress
-from headstart.cost import usable_cores
 from headstart.errors import DataError
 from headstart.intake.decode import decode_image, quiet_pillow, square
 from headstart.intake.sources import IMAGE_SUFFIXES
+from headstart.machine import usable_cores
 from headstart.predict import Predictor
 
 _DECODERS = 4  # threads, each holding one decoded picture

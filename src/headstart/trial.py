@@ -13,10 +13,11 @@ import torch
 
 import headstart
 from headstart import energy, metrics, store
-from headstart.cost import Stopwatch, peak_memory_bytes, processor_name, reset_peak_memory, usable_cores
+from headstart.cost import Stopwatch, peak_memory_bytes, reset_peak_memory
 from headstart.data import load_dataset
 from headstart.data.splits import VALIDATION_IMAGES, label_subset, validation_count, validation_split
 from headstart.errors import ConfigError
+from headstart.machine import processor_name, usable_cores
 from headstart.methods import METHODS, Context, Outcome
 from headstart.methods.frozen import RANDOM_START_SEED
 from headstart.models import preprocessing_of

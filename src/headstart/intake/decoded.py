@@ -34,6 +34,7 @@ from headstart.duplicates import SMALL_PIXELS
 from headstart.errors import ConfigError
 from headstart.intake.decode import DEFAULT_LIMITS, Decoded, Limits, UnreadableError, decode, known_formats, quiet_pillow, square
 from headstart.intake.sources import Entry, Source, printable
+from headstart.machine import usable_cores
 
 SCHEMA = 1  # raised when the same file would give other pixels or facts
 _BATCH = 256  # files between two records
@@ -219,7 +220,7 @@ def _decode_all(waiting: Sequence[tuple[int, Entry, Facts]], source: Source, ima
         return _decoded(*job, image_pixels, limits, gate)
 
     with quiet_pillow(), progress.track(f"decode {source.root.name}", len(waiting), "images") as bar:
-        pool = ThreadPoolExecutor(_usable_cores(), thread_name_prefix="decode")
+        pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
         try:
             for start in range(0, len(waiting), _BATCH):
                 done = []
@@ -272,7 +273,3 @@ class _Gate:
             with self._changed:
                 self._free += wanted
                 self._changed.notify_all()
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
