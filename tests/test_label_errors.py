@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from headstart.errors import ConfigError, DataError
-from headstart.label_errors import cross_validated_probabilities, fold_numbers, suspected_label_errors
+from headstart.label_errors import cross_validated_probabilities, find_label_errors, fold_numbers, suspected_label_errors
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,23 @@ def test_planted_wrong_labels_are_found(digits):
     labels = true.copy()
     wrong = np.random.default_rng(0).choice(len(labels), 60, replace=False)
     labels[wrong] = (labels[wrong] + 1 + np.arange(60) % 9) % 10
-    folds = fold_numbers(labels, np.arange(len(labels)))
-    found = suspected_label_errors(labels, cross_validated_probabilities(values, labels, folds, num_classes=10))
+    found = find_label_errors(values, labels, np.arange(len(labels)), num_classes=10)
     hits = np.isin(found.places, wrong)
     assert hits.sum() >= 50 and len(found) <= 60
     assert (found.suggested[hits] == true[found.places[hits]]).mean() > 0.9
     assert (np.diff(found.given_probability) >= 0).all()  # the surest first
     assert (found.suggested_probability[hits] > found.given_probability[hits]).all()
+
+
+def test_copies_of_a_picture_do_not_vouch_for_its_wrong_label(digits):
+    """Three copies of a zero that is called a four: each is judged by a probe that saw none of them."""
+    values, labels = digits
+    values = np.concatenate([values[:1], values[:1], values[:1], values[1:400]])
+    labels = np.concatenate([[4, 4, 4], labels[1:400]])
+    units = np.concatenate([[0, 0, 0], np.arange(1, 400)])
+    found = find_label_errors(values, labels, units, num_classes=10)
+    assert {0, 1, 2} <= set(found.places.tolist())
+    assert (found.suggested[np.isin(found.places, (0, 1, 2))] == 0).all()
 
 
 def test_each_image_is_judged_by_a_fit_without_it(digits):
@@ -64,6 +74,7 @@ def test_a_class_without_images_is_left_out():
     found = suspected_label_errors(labels, shares)
     assert (found.places.tolist(), found.suggested.tolist()) == ([0], [2])
     assert found.given_probability.tolist() == pytest.approx([0.02])
+    assert found.agreement == pytest.approx(59 / 60)
 
 
 def test_one_class_alone_has_no_suspects():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart import intake, progress, store
+from headstart import intake, store
 from headstart.errors import ConfigError, DownloadError, StoreError, WeightsError
 from headstart.intake.inspection import Inspection, LabelSuspect, inspect, with_suspects
 from headstart.intake.page import render_page
@@ -85,12 +85,8 @@ def find_suspects(pictures: intake.Pictures, found: Inspection) -> tuple[tuple[L
         units[at] = found.division.units
     else:
         units = np.arange(len(places), dtype=np.int64)
-    progress.say("looking for label errors: 5-fold cross-validation of a linear probe")
-    shares = label_errors.cross_validated_probabilities(
-        extracted.features.values, labels, label_errors.fold_numbers(labels, units), num_classes=len(number))  # fmt: skip
-    doubtful = label_errors.suspected_label_errors(labels, shares)
+    doubtful = label_errors.find_label_errors(extracted.features.values, labels, units, num_classes=len(number))
     names = pictures.source.class_names
-    accuracy = float((shares.argmax(axis=1) == labels).mean())
     suspects = tuple(
         LabelSuspect(name=entries[places[i]].name, place=int(places[i]), given=names[labels[i]], suggested=names[likelier],
                      given_probability=float(p), suggested_probability=float(q))
@@ -98,4 +94,4 @@ def find_suspects(pictures: intake.Pictures, found: Inspection) -> tuple[tuple[L
                                      doubtful.suggested_probability, strict=True)
     )  # fmt: skip
     return suspects, (f"A linear probe on {MODEL} features at {CHECK_PIXELS} px, cross-validated, agrees with "
-                      f"{100 * accuracy:.1f} % of the labels.")  # fmt: skip
+                      f"{100 * doubtful.agreement:.1f} % of the labels.")  # fmt: skip

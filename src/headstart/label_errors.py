@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from headstart import progress
 from headstart.errors import ConfigError, DataError
 
 FOLDS = 5
@@ -30,16 +31,28 @@ class Suspects:
     """Images whose label is probably wrong, the surest first.
 
     places: int64 (K,), positions. suggested: int64 (K,), the likelier class. given_probability, suggested_probability:
-    float64 (K,), what the classifier says of the label and of the likelier class.
+    float64 (K,), what the classifier says of the label and of the likelier class. agreement: share of all images, suspects or
+    not, whose label is the classifier's answer.
     """
 
     places: NDArray[np.int64]
     suggested: NDArray[np.int64]
     given_probability: NDArray[np.float64]
     suggested_probability: NDArray[np.float64]
+    agreement: float
 
     def __len__(self) -> int:
         return len(self.places)
+
+
+def find_label_errors(features: ArrayLike, labels: NDArray[np.int64], units: NDArray[np.int64], *, num_classes: int) -> Suspects:
+    """The suspects among images with frozen features, each judged by a probe that saw neither it nor another of its unit.
+
+    features: (N, D) float16 or float32, may be memory-mapped. labels: int64 (N,) in [0, num_classes). units: int64 (N,), equal
+    for images that show the same. Raises: as suspected_label_errors."""
+    progress.say(f"looking for label errors: {FOLDS}-fold cross-validation of a linear probe")
+    folds = fold_numbers(labels, units)
+    return suspected_label_errors(labels, cross_validated_probabilities(features, labels, folds, num_classes=num_classes))
 
 
 def suspected_label_errors(labels: ArrayLike, probabilities: ArrayLike) -> Suspects:
@@ -57,17 +70,18 @@ def suspected_label_errors(labels: ArrayLike, probabilities: ArrayLike) -> Suspe
         from cleanlab.filter import find_label_issues
     except ImportError as error:
         raise ConfigError('suspected label errors need cleanlab: pip install "headstart[check]"') from error
+    agreement = float((values.argmax(axis=1) == given).mean())
     # Classes without an image would make cleanlab divide by zero: only those that are there are looked at.
     present, dense = np.unique(given, return_inverse=True)
     if len(present) < 2:
         return Suspects(places=np.zeros(0, np.int64), suggested=np.zeros(0, np.int64), given_probability=np.zeros(0),
-                        suggested_probability=np.zeros(0))  # fmt: skip
+                        suggested_probability=np.zeros(0), agreement=agreement)  # fmt: skip
     shares = values[:, present] / np.maximum(values[:, present].sum(axis=1, keepdims=True), 1e-12)
     places = np.asarray(find_label_issues(dense, shares, return_indices_ranked_by="self_confidence", filter_by=_FILTER, n_jobs=1),
                         np.int64)  # fmt: skip
     likelier = shares[places].argmax(axis=1)
     return Suspects(places=places, suggested=present[likelier], given_probability=shares[places, dense[places]],
-                    suggested_probability=shares[places, likelier])  # fmt: skip
+                    suggested_probability=shares[places, likelier], agreement=agreement)  # fmt: skip
 
 
 def fold_numbers(labels: NDArray[np.int64], units: NDArray[np.int64], folds: int = FOLDS) -> NDArray[np.int64]:

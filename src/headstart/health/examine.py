@@ -182,10 +182,8 @@ def _suspects(train: Features, pairs: Pairs, num_classes: int) -> Suspects:
     """Training labels that a probe which never saw the image, nor a copy of it, contradicts."""
     labels = np.asarray(train.labels)
     inside = pairs.places[(pairs.places < len(labels)).all(axis=1)]
-    progress.say(f"looking for label errors: {label_errors.FOLDS}-fold cross-validation of a linear probe")
-    folds = label_errors.fold_numbers(labels, duplicates.components(inside, len(labels)))
-    shares = label_errors.cross_validated_probabilities(train.values, labels, folds, num_classes=num_classes)
-    found = label_errors.suspected_label_errors(labels, shares)
+    units = duplicates.components(inside, len(labels))
+    found = label_errors.find_label_errors(train.values, labels, units, num_classes=num_classes)
     return Suspects(
         ids=found.places, given=labels[found.places], suggested=found.suggested,
         given_probability=found.given_probability.astype(np.float32),
