@@ -161,6 +161,14 @@ def test_paths_and_arrays_of_the_same_pictures_are_the_same(photos: Path) -> Non
     np.testing.assert_array_equal(model.predict(pd.Series(paths)), other.predict(arrays))
 
 
+def test_no_image_but_those_given_is_read(images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frozen layers run once over X: a test set, even a stand-in, would leave features of its own, and of its mirror images."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
+    TransferClassifier(**SMALL).fit(*images)
+    (folder,) = (tmp_path / "features").iterdir()
+    assert (folder / "values.f16").stat().st_size == 90 * 512 * 2  # images, a ResNet-18's features, bytes
+
+
 def test_it_can_be_cross_validated_and_searched(images: Any) -> None:
     x, y = images
     scores = cross_val_score(TransferClassifier(**SMALL), x, y, cv=3)

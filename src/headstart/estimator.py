@@ -171,9 +171,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     def _learn(self, arm: Arm, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
         train = image_set(np.ascontiguousarray(images), labels, [str(name) for name in self.classes_])
-        # Methods end by reading a test set; here there is none: one image stands in, and what it says is thrown away.
-        one = image_set(train.images[:1], labels[:1], train.class_names)
-        data = dataset(arm.dataset, arm.dataset, "images given to fit", train, one)
+        none = image_set(train.images[:0], labels[:0], train.class_names)
+        data = dataset(arm.dataset, arm.dataset, "images given to fit", train, none)
         device = default_device()
         smallest = int(np.bincount(labels).min())
         trial = Trial(
@@ -188,7 +187,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         resolved = resolve(trial, data)
         everything = np.arange(len(data.train))
         context = Context(
-            trial=trial, dataset=data, train_ids=everything, val_ids=everything[:0], sample_ids=everything[:1],
+            trial=trial, dataset=data, train_ids=everything, val_ids=everything[:0], sample_ids=everything[:0],
             weights_hash=resolved["weights_hash"], folder=folder, device=device, watch=Stopwatch(),
         )  # fmt: skip
         outcome = METHODS[trial.arm.method].run(context)

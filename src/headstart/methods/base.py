@@ -22,7 +22,7 @@ class Context:
 
     train_ids, val_ids: int64 positions in dataset.train, disjoint, sorted; val_ids is empty where nothing may be
     selected on validation (label budgets, refits). sample_ids: the training images on which training accuracy is read.
-    dataset.test is empty where recipes are tuned: then nothing of it is read. folder: the run folder, for checkpoints.
+    dataset.test is empty where there is nothing to test: then nothing of it is read. folder: the run folder, for checkpoints.
     watch: phases of wall time are measured with it."""
 
     trial: Trial
@@ -41,7 +41,7 @@ class Context:
 
     @property
     def reads_test(self) -> bool:
-        """Whether there are test images: a trial has them, a try at tuning has none."""
+        """Whether there are test images: a trial has them, a try at tuning and an estimator have none."""
         return len(self.dataset.test) > 0
 
     @property
