@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import os
 from pathlib import Path
@@ -158,6 +159,16 @@ def test_the_expectation_is_that_of_the_chosen_models_held_out_images(advised: P
     assert tuple(written["interval"]) == pytest.approx(wilson_interval(right, 24))
     assert [row["images"] for row in written["classes"]] == [8, 8, 8]
     assert (advised / "report.html").exists() and (advised / "check" / "check.html").exists()
+
+
+def test_the_report_beside_the_advice_recommends_the_same_way(advised: Path) -> None:
+    from headstart.report import verdict
+
+    chosen = json.loads((advised / "advice.json").read_text())
+    sentence = verdict(advised)
+    assert f"{chosen['chosen']['label']} is the one to use: chosen on validation images" in sentence
+    assert f"{100 * chosen['accuracy']:.1f} % test accuracy" in sentence
+    assert sentence.split(" is the one")[0] in html.unescape((advised / "report.html").read_text()).replace("\u2060", "")
 
 
 def test_the_same_command_goes_on_and_trains_nothing_twice(advised: Path, photos: Path, monkeypatch) -> None:

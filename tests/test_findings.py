@@ -516,6 +516,15 @@ def test_headline_names_the_arms_behind_the_first_two(study):
     assert "; behind them The c 50.0 %, The d 30.0 %; one seed" in findings.headline(STUDY, study.trials)
 
 
+def test_headline_of_a_chosen_arm_is_about_it_whatever_the_test_images_say(study):
+    study.add("cnn", 0.9, logits=logits_of(90)).add("probe", 0.93, logits=logits_of(93)).add("knn", 0.5, logits=logits_of(50))
+    assert findings.headline(STUDY | {"chosen": "cnn"}, study.trials) == (
+        "On Toys with all 45,000 training labels, The cnn is the one to use: chosen on validation images, it reached 90.0 % test "
+        "accuracy in 60 seconds; one seed, so no interval over seeds. On the test images alone The probe (93.0 %) did better; "
+        "they take no part in the choice.")
+    assert findings.headline(STUDY | {"chosen": "probe"}, study.trials).endswith("; one seed, so no interval over seeds.")
+
+
 def test_headline_of_one_arm_compares_nothing(study):
     study.add("cnn", 0.9, 0, budget=25)
     assert findings.headline(STUDY, study.trials) == (

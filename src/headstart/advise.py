@@ -299,7 +299,8 @@ class _Ladder:
         chosen = advice.choose(tries, {result.key: result for result in self.results.values()}, self.balance)
         rivals = [each for each in tries if each.family != chosen.family]
         rival = max(rivals, key=lambda each: each.val_accuracy, default=None)
-        run_study(self.study(self.rungs), self.folder, command=f"headstart advise {self.path} --minutes {self.minutes:g}")
+        study = dataclasses.replace(self.study(self.rungs), chosen=chosen.name)
+        run_study(study, self.folder, command=f"headstart advise {self.path} --minutes {self.minutes:g}")
         write_report(self.folder)
         predictor = load_predictor(self.folder / chosen.key)
         model = predictor.save(self.folder / "model")

@@ -106,13 +106,16 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     """The study's answer in one sentence with its numbers, from `study` (study.json) and the `main_trials`.
 
     The winner is computed. With two seeds or more, arms that the paired 95 % t interval cannot tell apart are called
-    so; with one seed, those that exact McNemar (p > 0.05) cannot tell apart on the stored test predictions.
+    so; with one seed, those that exact McNemar (p > 0.05) cannot tell apart on the stored test predictions. A study that
+    has a chosen arm is about that one: test images rank nothing then.
     Raises: DataError where trials have different test sets."""
     arms = main_trials(trials, study.get("phase"))
     arms = {name: items for name, items in arms.items() if _means(items, "test_accuracy") is not None}
     if not arms:
         return "No trial has finished yet, so there is no answer."
     require_one_test_set([item for items in arms.values() for item in items])
+    if study.get("chosen") in arms:
+        return _choice(study, arms)
     # The more accurate first; among equals the cheaper.
     names = sorted(arms, key=lambda name: (-(_means(arms[name], "test_accuracy") or 0), _seconds(arms[name]), name))
     first = arms[names[0]]
@@ -136,6 +139,20 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     rest = [f"{_label(arms[name][0][1])} {_percent(_means(arms[name], 'test_accuracy'))}" for name in names[2:]]
     also = f"; behind them {', '.join(rest)}" if rest else ""
     return f"{opening}{said}{ours} against {theirs}{also}; {evidence}."
+
+
+def _choice(study: Mapping[str, Any], arms: Mapping[str, Trials]) -> str:
+    """The chosen arm's accuracy; those that did better on the test images are named, and had no say."""
+    chosen = arms[study["chosen"]]
+    reached = _means(chosen, "test_accuracy") or 0.0
+    told = (f"On {_dataset(study, chosen[0][1])} with {_budget(chosen[0][1])}, {_label(chosen[0][1])} is the one to use: chosen "
+            f"on validation images, it reached {_percent(reached)} test accuracy in {_duration(_seconds(chosen))}; "
+            f"{_seed_clause(chosen)}.")  # fmt: skip
+    better = [f"{_label(items[0][1])} ({_percent(found)})" for items in arms.values()
+              if (found := _means(items, "test_accuracy") or 0.0) > reached]  # fmt: skip
+    if not better:
+        return told
+    return f"{told} On the test images alone {' and '.join(better)} did better; they take no part in the choice."
 
 
 def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:

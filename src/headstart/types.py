@@ -147,7 +147,8 @@ class Study:
     """Arms x label budgets x seeds, read from a TOML file.
 
     cells: which of them are run, where not every arm is at every budget with every seed and one recipe; empty: all.
-    data_health: after the trials, look for copies and wrong labels in the dataset."""
+    data_health: after the trials, look for copies and wrong labels in the dataset.
+    chosen: the arm that is recommended, where one was chosen on validation images: the headline is about it."""
 
     name: str
     title: str
@@ -164,6 +165,7 @@ class Study:
     data_health: bool = False
     robustness: Robustness | None = None
     shift_sets: tuple[ShiftSet, ...] = ()
+    chosen: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
