@@ -64,6 +64,7 @@ def test_the_answer_is_a_sentence_with_its_interval_and_ends_with_the_next_comma
     assert lines[1].startswith("Sure of the way: 20.0 points ahead of a network trained from scratch on 100 photos")
     assert lines[2].startswith("Twice the labels (from 90 a class) would bring about 2.1 points (1.0 to 3.0)")
     assert "1 min 30 s on this machine, everything that was tried 3 min 20 s; in use 12 ms a photo" in lines[3]
+    assert lines[4].startswith("The saved model learned from 900 photos; the 100 kept for choosing and the 200 held out are not")
     assert "The CNN from scratch worked at 64 px and reached 70.0 %" in "\n".join(lines)
     assert lines[-1] == "Next: headstart predict 'out/my model' PHOTOS"
 
@@ -159,6 +160,15 @@ def test_the_expectation_is_that_of_the_chosen_models_held_out_images(advised: P
     assert tuple(written["interval"]) == pytest.approx(wilson_interval(right, 24))
     assert [row["images"] for row in written["classes"]] == [8, 8, 8]
     assert (advised / "report.html").exists() and (advised / "check" / "check.html").exists()
+
+
+def test_the_advice_says_what_the_saved_model_learned_from(advised: Path) -> None:
+    written = json.loads((advised / "advice.json").read_text())
+    (chosen,) = [result for _, result in store.finished_trials(advised) if result.key == written["chosen"]["key"]]
+    val = store.read_predictions(advised / chosen.key)["val"]
+    assert chosen.train_images + len(val.labels) + 24 == 120
+    assert (f"The saved model learned from {chosen.train_images} photos; the {len(val.labels)} kept for choosing and the 24 held "
+            "out are not in it") in (advised / "advice.md").read_text()  # fmt: skip
 
 
 def test_the_report_beside_the_advice_recommends_the_same_way(advised: Path) -> None:

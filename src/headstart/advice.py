@@ -114,10 +114,15 @@ class Advice:
         return (f"Training took {progress.clock(self.chosen.seconds)} on this machine, everything that was tried "
                 f"{progress.clock(self.spent_seconds)}; in use {1000 * self.seconds_per_photo:.0f} ms a photo.")  # fmt: skip
 
+    def learned(self) -> str:
+        """What the saved model learned from, and what not, in a sentence."""
+        return (f"The saved model learned from {self.train_images:,} photos; the {self.val_images:,} kept for choosing and the "
+                f"{self.test_images:,} held out are not in it, and the accuracy stated is that of this very model.")  # fmt: skip
+
     def lines(self) -> list[str]:
         """The answer for a terminal, the command last."""
         weak = sorted(self.classes, key=lambda each: each.accuracy)[:3]
-        found = [self.sentence(), self.confidence(), self.labels(), self.cost(),
+        found = [self.sentence(), self.confidence(), self.labels(), self.cost(), self.learned(),
                  "Hardest classes: " + ", ".join(f"{c.name} {_percent(c.accuracy)} of {c.images}" for c in weak) + "."]
         scratch = [each for each in self.tries if each.family == "scratch"]
         if scratch and self.chosen.family != "scratch":
