@@ -6,6 +6,7 @@ import doctest
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -121,13 +122,40 @@ def test_every_whole_study_file_is_one(tmp_path: Path, monkeypatch: pytest.Monke
     from headstart.studies import load_study
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
+    (tmp_path / "images.toml").write_text(description_of_images(), encoding="utf-8")
     whole = [(page, block) for page, block in blocks("toml") if re.search(r"^name = ", block, flags=re.M) and "dataset" in block]
     assert len(whole) >= 2
     for page, block in whole:
         (tmp_path / f"{page}.toml").write_text(block, encoding="utf-8")
         study, _ = load_study(str(tmp_path / f"{page}.toml"))
         assert len(study.arms) == 2 and len(study.claims) == 1, page
+
+
+def description_of_images() -> str:
+    """The images.toml that the how-to shows."""
+    (text,) = [block for page, block in blocks("toml") if page == "own-images" and block.startswith("path = ")]
+    return text
+
+
+def test_the_shown_description_of_images_gives_their_size_and_groups(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.data import load_dataset
+    from headstart.studies import load_study
+
+    monkeypatch.chdir(tmp_path)
+    for picture in photos.rglob("*.png"):  # four pictures of each thing
+        number = int(picture.stem)
+        target = tmp_path / "photos" / picture.parent.name / f"{picture.parent.name[0]}{number // 4}_{number % 4}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, target)
+    (tmp_path / "images.toml").write_text(description_of_images(), encoding="utf-8")
+    (text,) = [block for page, block in blocks("toml") if page == "own-images" and "[[arms]]" in block]
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    data = load_dataset(load_study("mine.toml")[0].dataset)
+    assert data.train.images.shape[1:] == data.test.images.shape[1:] == (128, 128, 3)
+    assert data.train.groups is not None
+    assert (np.unique(data.train.groups, return_counts=True)[1] == 4).all()  # whole things, none of them with a part in test
 
 
 def test_every_part_of_a_study_file_is_toml() -> None:
@@ -189,8 +217,10 @@ def study_folder(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A folder with mine.toml: the how-to's study on a few pictures, with the quick study's claims, and a short training."""
     home = tmp_path_factory.mktemp("examples")
     claims = (ROOT / "src/headstart/studies/cifar10-quick.toml").read_text(encoding="utf-8")
-    (text,) = [block for page, block in blocks("toml") if page == "own-images"]
-    for shown, small in (('dataset = "photos"', f'dataset = "{photos}"'), ("input_pixels = 96", "input_pixels = 32"),
+    (text,) = [block for page, block in blocks("toml") if page == "own-images" and "[[arms]]" in block]
+    (home / "images.toml").write_text(f'path = "{photos}"\nimage_pixels = 32\n', encoding="utf-8")
+    for shown, small in (('"images.toml"', f'"{home / "images.toml"}"'), ("input_pixels = 128", "input_pixels = 32"),
+                         ("input_pixels = 64", "input_pixels = 32"),
                          ('"30 epochs", batch_size = 50', '"2 steps", batch_size = 16')):  # fmt: skip
         assert shown in text
         text = text.replace(shown, small)

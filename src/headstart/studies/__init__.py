@@ -211,7 +211,8 @@ def _study(file: _StudyFile, where: str) -> Study:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", file.name):
         raise ConfigError(f"{where}: study name {file.name!r} must be letters, digits, dots and dashes: it names a folder")
     path = Path(file.dataset).expanduser()
-    if file.dataset not in DATASETS and not path.is_dir() and not (path.is_file() and path.suffix.lower() in TABLE_SUFFIXES):
+    is_file = path.is_file() and path.suffix.lower() in (*TABLE_SUFFIXES, ".toml")
+    if file.dataset not in DATASETS and not path.is_dir() and not is_file:
         raise unknown_name("dataset", file.dataset, DATASETS)
     if not file.arms:
         raise ConfigError(f"{where}: a study needs at least one [[arms]] table")
