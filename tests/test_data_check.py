@@ -141,6 +141,7 @@ def test_all_that_the_full_folder_plants_is_found(tmp_path, monkeypatch):
     first = sum(suspect["name"] in planted.mislabelled for suspect in found["suspects"][:60])
     print(f"{wrong[2]} of {wrong[1]} mislabelled found in {len(found['suspects'])} suspects, {first} of them among the first 60")
     # A probe that is right about 82 % of the images cannot find every one: one that it mistakes for its wrong label is lost.
+    # Over six plantings it finds 77 of 90; other sizes, views and filters 75 to 79: docs/negative-results.md.
     assert wrong[2] >= 14 and first >= 13 and len(found["suspects"]) <= 150
     _assert_found([row for row in rows if row is not wrong], peak)
 
