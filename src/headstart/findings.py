@@ -159,20 +159,6 @@ def _choice(study: Mapping[str, Any], arms: Mapping[str, Trials]) -> str:
     return f"{told} On the test images alone {' and '.join(better)} did better; they take no part in the choice."
 
 
-def _choice(study: Mapping[str, Any], arms: Mapping[str, Trials]) -> str:
-    """The chosen arm's accuracy; those that did better on the test images are named, and had no say."""
-    chosen = arms[study["chosen"]]
-    reached = _means(chosen, "test_accuracy") or 0.0
-    told = (f"On {_dataset(study, chosen[0][1])} with {_budget(chosen[0][1])}, {_label(chosen[0][1])} is the one to use: chosen "
-            f"on validation images, it reached {_percent(reached)} test accuracy in {_duration(_seconds(chosen))}; "
-            f"{_seed_clause(chosen)}.")  # fmt: skip
-    better = [f"{_label(items[0][1])} ({_percent(found)})" for items in arms.values()
-              if (found := _means(items, "test_accuracy") or 0.0) > reached]  # fmt: skip
-    if not better:
-        return told
-    return f"{told} On the test images alone {' and '.join(better)} did better; they take no part in the choice."
-
-
 def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
     """Whether two arms differ on test accuracy, by how many points, and the evidence in words."""
     pairs = pair_by_seed(first, second)
