@@ -250,6 +250,16 @@ def test_an_arm_without_trials_is_named_as_unfinished(two: Path, tmp_path: Path)
     assert "Still to run" not in plain(read(two)[1].text)
 
 
+def test_an_arms_label_is_the_one_that_the_study_has_now(two: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(two, tmp_path / "two")
+    study = store.read_json(copy / "study.json")
+    before = study["arms"][0]["label"]
+    study["arms"][0]["label"] = "The small network"
+    store.write_json(copy / "study.json", study)
+    text = plain(read(copy)[1].text)
+    assert "The small network reached" in text and f"{before} reached" not in text
+
+
 def test_a_trial_of_earlier_settings_is_left_out_and_counted(two: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(two, tmp_path / "two")
     old = shutil.copytree(trial_of(copy, "cnn"), copy / "earlier")

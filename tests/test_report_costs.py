@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from headstart import curves, report, store
 from headstart.report import labels, pareto, words
 from headstart.report.load import load_study
+from headstart.report.page import compose
 from synthetic_study import write_synthetic_study
 
 BUDGETS = (10, 30, 100, 300, 1000, None)
@@ -118,6 +120,17 @@ def test_few_budgets_are_said_to_be_too_few(tmp_path: Path) -> None:
                                    gallery=False)  # fmt: skip
     text = plain(report.write_report(folder).read_text())
     assert "No curve is fitted: CNN from scratch (3 label budgets, a curve needs 4)" in text
+
+
+def test_a_lead_at_the_only_common_budget_is_not_called_a_range(budgets: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "gaps"
+    shutil.copytree(budgets, folder)
+    for path, result in store.finished_trials(folder):
+        if result.trial["arm"]["name"] == "cnn" and result.trial["labels_per_class"] is not None:
+            shutil.rmtree(path)
+    view = load_study(folder)
+    (figure,) = [each for each in compose(view).figures if each.name == "fig-labels"]
+    assert re.fullmatch(r".* leads at [\d,]+ labels a class, the only budget that all arms have", figure.message)
 
 
 def test_a_curve_that_falls_is_left_out_and_named(budgets: Path, tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Est
     if not lead or len(points) < 2:
         return "Accuracy grows with labels"
     first, last = view.styles[lead[0][1]].label, view.styles[lead[-1][1]].label
+    if len(lead) == 1:
+        return f"{first} leads at {lead[0][0]:,.0f} labels a class, the only budget that all arms have"
     if first == last:
         return f"{first} leads from {lead[0][0]:,.0f} labels a class to {lead[-1][0]:,.0f}"
     turn = next(x for i, (x, name) in enumerate(lead) if all(n == lead[-1][1] for _, n in lead[i:]))
