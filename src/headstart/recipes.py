@@ -328,6 +328,9 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     for name in ("l2_values", "widths", "k_values"):
         if hasattr(recipe, name) and (not getattr(recipe, name) or min(getattr(recipe, name)) <= 0):
             raise ConfigError(f"{where}: recipe field {name!r} needs values above 0, got {list(getattr(recipe, name))!r}")
+    if isinstance(recipe, CNNRecipe) and any(width % 8 for width in recipe.widths):
+        # oneDNN of torch 2.13 writes beyond its buffers for 4 channels where the processor has AVX2 and no AVX-512
+        raise ConfigError(f"{where}: recipe field 'widths' needs multiples of 8, got {list(recipe.widths)!r}")
 
 
 # Chosen by `headstart tune` and frozen; added to RECIPES under their own names.
