@@ -282,7 +282,7 @@ MD5 = f"md5:{hashlib.md5(PACKAGE).hexdigest()}"
 SHA256_PREFIX = f"sha256:{hashlib.sha256(PACKAGE).hexdigest()[:8]}"
 
 
-@pytest.mark.parametrize("integrity", [MD5, SHA256_PREFIX])
+@pytest.mark.parametrize("integrity", [MD5, SHA256_PREFIX], ids=["md5", "sha256"])  # the package's bytes differ in each process
 def test_archive_is_fetched_and_verified(cache, server, integrity):
     path = download.fetch_archive(server.url, integrity)
     assert path == cache / "downloads" / "toy.tar.gz"
