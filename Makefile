@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # What a study needs, and beside it what tests, notebooks, documentation and the published report need.
 STAMP := $(VENV)/.installed
 ALL := $(VENV)/.installed-all
+# A process a usable core (tests/conftest.py), a file's tests in one process: what its fixtures make is made once.
+PARALLEL := -n auto --dist loadfile
 # The benchmarks' peers have an environment of their own.
 PEERS := .venv-bench
 PEERS_STAMP := $(PEERS)/.installed
@@ -21,10 +23,12 @@ report: $(ALL)
 test: $(ALL)
 	@$(BIN)/ruff check src tests benchmarks
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
+# The slow tests one after the other: they measure peak memory, or take every core themselves.
 test-full: $(ALL)
-	@$(BIN)/python -m pytest -m "slow or not slow"
+	@$(BIN)/python -m pytest $(PARALLEL)
+	@$(BIN)/python -m pytest -m slow
 
 bench: $(ALL) $(PEERS_STAMP)
 	@$(BIN)/python benchmarks/run.py --peers $(PEERS)/bin/python

@@ -13,6 +13,17 @@ from PIL import Image
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch or a BLAS is imported; the command lines that tests start inherit it. Two threads in each of two processes on
+    # two cores wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes of `pytest -n auto`: usable cores, which xdist itself does not ask for; at most 8, for memory."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
