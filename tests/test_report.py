@@ -298,7 +298,9 @@ def test_the_verdict_is_the_headline(two: Path) -> None:
 
 @pytest.mark.parametrize(
     ("shown", "expected"),
-    [(words.share(0.94127, 2), "94.13 %"), (words.share(None), "n/a"), (words.points(-0.0214), "−2.1 points"),
+    [(words.interval((-0.0123, 0.0345)), "−1.2 to 3.5"), (words.interval((-0.0123, 0.0345), 2, signed=True), "−1.23 to +3.45"),
+     (words.energy(12_300), "12.3 kJ"), (words.energy(7.5), "7.5 J"), (words.flops(2e6), "2 MFLOP"),
+     (words.share(0.94127, 2), "94.13 %"), (words.share(None), "n/a"), (words.points(-0.0214), "−2.1 points"),
      (words.flops(1.9e15), "1.9 PFLOP"), (words.flops(3.24e14), "324 TFLOP"), (words.memory(1395864371), "1.40 GB"),
      (words.memory(0), "n/a"), (words.count(1_972_792), "1.97 million"), (words.count(45_000), "45,000"),
      (words.listing(["a", "b", "c"]), "a, b and c"), (words.budget(10), "10 labels a class")],

@@ -158,7 +158,7 @@ def _without(arm: Arm, health: Health) -> WithoutRow:
     without, among = estimate(kept, int((~affected).sum())), estimate(gone, int(affected.sum()))
 
     def interval(found: tuple[float, float] | None) -> str:
-        return f"{100 * found[0]:.1f} to {100 * found[1]:.1f}" if found else ""
+        return words.interval(found) if found else ""
 
     return WithoutRow(
         arm=arm, every=words.share(float(np.mean(every)), 2), without=words.share(without.value, 2),

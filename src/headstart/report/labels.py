@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart import curves, plots
 from headstart.plots import percent
-from headstart.report import figures
+from headstart.report import figures, words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.tables import Cell
 
@@ -203,9 +203,8 @@ def _gain_cell(curve: curves.Curve | None) -> Cell:
     gain = None if curve is None else curves.gain_from_doubling(curve)
     if gain is None:
         return Cell(text=_UNKNOWN)
-    interval = gain.interval
-    note = f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}".replace("-", "−") if interval else "one seed: no interval"
-    return Cell(text=f"{100 * gain.value:+.1f}".replace("-", "−"), note=note)
+    note = words.interval(gain.interval, signed=True) if gain.interval else "one seed: no interval"
+    return Cell(text=words.minus(f"{100 * gain.value:+.1f}"), note=note)
 
 
 def _hidden_cell(fit: Fitted) -> Cell:
@@ -216,7 +215,7 @@ def _hidden_cell(fit: Fitted) -> Cell:
         return Cell(text=_UNKNOWN, note="not predictable")
     interval = check.predicted.interval
     inside = "" if check.inside is None else ": inside" if check.inside else ": outside"
-    told = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else percent(check.predicted.value)
+    told = words.interval(interval) if interval else percent(check.predicted.value)
     return Cell(text=f"{percent(check.observed)}{inside}", note=f"predicted {told}")
 
 

@@ -108,11 +108,11 @@ def _difference(view: StudyView, a: Arm, b: Arm | None, budget: int | None) -> s
 def _range(found: stats.PairedDifference) -> str:
     if found.interval is None:
         return "n/a (1 pair)"
-    return f"{100 * found.interval[0]:+.1f} to {100 * found.interval[1]:+.1f}".replace("-", "−")
+    return words.interval(found.interval, signed=True)
 
 
 def _told(found: stats.PairedDifference) -> str:
-    change = f"{100 * found.effect:+.1f}".replace("-", "−")
+    change = words.minus(f"{100 * found.effect:+.1f}")
     return f"{change} ({_range(found)})" if found.interval else f"{change} (1 pair)"
 
 
@@ -199,8 +199,7 @@ def gaps(view: StudyView) -> list[GapRow]:
     for arm in view.arms:
         values = _metric([r for _, r in arm.trials], "generalization_gap")
         interval = stats.t_interval(values) if values and np.ptp(values) > 0 else None
-        note = f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}".replace("-", "−") if interval else \
-               "n/a (1 seed)" if len(values) == 1 else ""  # fmt: skip
+        note = words.interval(interval, signed=True) if interval else "n/a (1 seed)" if len(values) == 1 else ""
         rows.append(GapRow(arm=arm, train=words.share(arm.mean("train_accuracy")), val=words.share(arm.mean("val_accuracy")),
                            test=words.share(arm.mean("test_accuracy")),
                            gap=Cell(text=words.points(float(np.mean(values)) if values else None), note=note)))  # fmt: skip

@@ -206,11 +206,10 @@ def _card(view: StudyView, arm: Arm) -> Card:
     values = [v for _, r in arm.trials if (v := r.metrics.get("test_accuracy")) is not None]
     found = estimate(values, view.test_images)
     several = len(set(values)) > 1
-    low, high = found.interval or (0.0, 0.0)
     over = f"{len(values)} seeds" if several else f"{view.test_images:,} test images, one model"
     results = [r for _, r in arm.trials]
     return Card(
-        arm=arm, accuracy=words.share(found.value), note=f"95 % interval {100 * low:.1f} to {100 * high:.1f}, over {over}",
+        arm=arm, accuracy=words.share(found.value), note=f"95 % interval {words.interval(found.interval or (0, 0))}, over {over}",
         facts=(("time, cold", words.duration(sum(r.cost.total_seconds for r in results) / len(results))),
                ("work", words.flops(sum(r.cost.flops for r in results) / len(results))),
                ("gap to training", words.points(arm.mean("generalization_gap"))),

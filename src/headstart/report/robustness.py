@@ -94,17 +94,11 @@ def robustness(view: StudyView) -> Section | None:
 
 
 def _cell(measured: Measured) -> Cell:
-    low, high = measured.interval
-    return Cell(text=_minus(words.share(measured.value)), note=_minus(f"{100 * low:.1f} to {100 * high:.1f}"))
+    return Cell(text=words.minus(words.share(measured.value)), note=words.interval(measured.interval))
 
 
 def _points(measured: Measured) -> Cell:
-    low, high = measured.interval
-    return Cell(text=_minus(f"{100 * measured.value:.1f}"), note=_minus(f"{100 * low:.1f} to {100 * high:.1f}"))
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
+    return Cell(text=words.minus(f"{100 * measured.value:.1f}"), note=words.interval(measured.interval))
 
 
 def _row(arm: Arm, found: RobustAccuracy) -> ArmRow:
@@ -121,11 +115,10 @@ def _lead(arms: tuple[Arm, ...], shown: list[Corrupted], found: dict[str, Robust
         return lead
     other = arms[order[1]]
     gap = mean_difference(shown[order[0]], shown[order[1]])
-    low, high = (100 * end for end in gap.interval)
-    told = f"{100 * gap.value:.1f} points ahead" if low > 0 else "not clearly ahead"
-    between = _minus(f"{low:.1f} to {high:.1f}")
+    told = f"{100 * gap.value:.1f} points ahead" if gap.interval[0] > 0 else "not clearly ahead"
     return (f"{lead} {other.label}: {percent(found[other.name].mean.value)} and {percent(found[other.name].clean.value)}. "
-            f"Under corruption the first is {told} (95 % interval of the difference over images {between} points).")  # fmt: skip
+            f"Under corruption the first is {told} (95 % interval of the difference over images "
+            f"{words.interval(gap.interval)} points).")  # fmt: skip
 
 
 def _estimate(measured: Measured) -> plots.Estimate:

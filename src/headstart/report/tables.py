@@ -55,7 +55,7 @@ def comparison(view: StudyView) -> list[Group]:
     test = dataclasses.replace(test, cells=tuple(noted))
     one_model = [estimate([arm.first.metrics["test_accuracy"] or 0.0], view.test_images).interval for arm in view.arms]
     over_images = Row(title="… over test images", hint="95 % Wilson interval, first seed's model alone", cells=tuple(
-        Cell(text=f"{100 * i[0]:.2f} to {100 * i[1]:.2f}" if i else words.NONE) for i in one_model))  # fmt: skip
+        Cell(text=words.interval(each, 2) if each else words.NONE) for each in one_model))  # fmt: skip
     reached = [
         test, over_images,
         line("… flip-averaged", "test_flip_accuracy", lambda v: words.share(v, 2),
@@ -109,7 +109,7 @@ def _seed_note(row: pd.Series, arm: Arm) -> str:
         return "n/a (1 seed)"
     if len({r.metrics["test_accuracy"] for _, r in arm.trials}) == 1:
         return f"n/a (the same at all {row['n']} seeds)"
-    return f"{100 * row['test_accuracy_low']:.2f} to {100 * row['test_accuracy_high']:.2f}"
+    return words.interval((row["test_accuracy_low"], row["test_accuracy_high"]), 2)
 
 
 def _phases(view: StudyView) -> list[Row]:
@@ -180,8 +180,8 @@ def _claim_row(view: StudyView, finding: Finding) -> ClaimRow:
 
     def shown(value: float) -> str:
         if spec.unit == "fraction":
-            return f"{100 * value:+.2f}".replace("-", "−")
-        return f"{value:+,.3g}".replace("-", "−")
+            return words.minus(f"{100 * value:+.2f}")
+        return words.minus(f"{value:+,.3g}")
 
     unit = "points" if spec.unit == "fraction" else spec.unit
     a, b = (view.styles[name].label if name in view.styles else name for name in (claim.a, claim.b))
@@ -234,7 +234,7 @@ def budgets(view: StudyView) -> list[BudgetRow]:
         for arm in view.arms:
             values = [v for _, r in view.at(arm.name, size) if (v := r.metrics.get("test_accuracy")) is not None]
             found = estimate(values, view.test_images) if values else None
-            note = f"{100 * found.interval[0]:.1f} to {100 * found.interval[1]:.1f}" if found and found.interval else ""
+            note = words.interval(found.interval) if found and found.interval else ""
             cells.append(Cell(text=words.share(found.value) if found else words.NONE, note=note))
         rows.append(BudgetRow(title="all" if size is None else f"{size:,}", cells=tuple(cells)))
     return rows

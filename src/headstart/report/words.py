@@ -21,8 +21,18 @@ def points(value: float | None, digits: int = 1) -> str:
     """A difference of shares in percentage points, with its sign."""
     if value is None:
         return NONE
-    text = f"{100 * value:+.{digits}f}".replace("-", "−")
-    return f"{text}{_THIN}points"
+    return minus(f"{100 * value:+.{digits}f}{_THIN}points")
+
+
+def interval(bounds: tuple[float, float], digits: int = 1, *, signed: bool = False) -> str:
+    """"low to high" in percent; signed: of a difference, with a plus too."""
+    low, high = (f"{100 * bound:{'+' if signed else ''}.{digits}f}" for bound in bounds)
+    return minus(f"{low} to {high}")
+
+
+def minus(text: str) -> str:
+    """A number's text with a proper minus sign in place of a hyphen."""
+    return text.replace("-", "−")
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -37,30 +47,27 @@ def count(value: float | None) -> str:
     """A large number in words' steps: "1.97 million", "4,500"."""
     if value is None:
         return NONE
-    for size, word in ((1e9, "billion"), (1e6, "million")):
-        if value >= size:
-            return f"{value / size:.3g}{_THIN}{word}"
-    return f"{value:,.0f}"
+    return _scaled(value, (1e9, "billion"), (1e6, "million")) or f"{value:,.0f}"
 
 
 def flops(value: float | None) -> str:
     """Floating-point operations in a fitting unit: "1.9 PFLOP"."""
     if value is None:
         return NONE
-    for size, unit in ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")):
-        if value >= size:
-            return f"{value / size:.3g}{_THIN}{unit}"
-    return f"{value / 1e6:.3g}{_THIN}MFLOP"
+    units = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"))
+    return _scaled(value, *units) or f"{value / 1e6:.3g}{_THIN}MFLOP"
 
 
 def energy(value: float | None) -> str:
     """Joules in a fitting unit: "12.3 kJ"."""
     if value is None:
         return NONE
-    for size, unit in ((1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ")):
-        if value >= size:
-            return f"{value / size:.3g}{_THIN}{unit}"
-    return f"{value:.3g}{_THIN}J"
+    return _scaled(value, (1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ")) or f"{value:.3g}{_THIN}J"
+
+
+def _scaled(value: float, *units: tuple[float, str]) -> str:
+    """Three digits in the first of the units (size, name) that the value reaches; "" where it reaches none."""
+    return next((f"{value / size:.3g}{_THIN}{name}" for size, name in units if value >= size), "")
 
 
 def memory(value: float | None) -> str:
