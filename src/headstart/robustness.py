@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from headstart import corruptions, progress, store
 from headstart.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from headstart.corruptions.weather import frost_textures
 from headstart.data import load_dataset
 from headstart.errors import DataError, StoreError, unknown_name
 from headstart.examples import Trials
@@ -41,7 +40,6 @@ def run_robustness(study_folder: Path, wanted: Robustness | None = None) -> int:
     for name in wanted.arms:
         if name not in names:
             raise unknown_name("arm", name, names)
-    frost_textures()  # fetched before anything is computed
     chosen = chosen_trials(trials, study.get("phase"), wanted.arms, wanted.seed)
     for name in wanted.arms or names:
         if name not in chosen:
@@ -54,6 +52,7 @@ def run_robustness(study_folder: Path, wanted: Robustness | None = None) -> int:
     with store.lock(folder / "lock", f"the folder {folder}"):
         ids = robustness_ids(dataset, wanted)
         settings = _settings(dataset, wanted, ids)
+        # First the sheet: where frost's textures cannot be had, that shows before any model is read.
         _write_sheet(folder / "sheet.npz", dataset, ids, wanted.seed, store.digest(settings))
         for name, (trial_folder, result) in chosen.items():
             _read_arm(folder, name, trial_folder, result, dataset, ids, settings, wanted.seed)
