@@ -80,7 +80,7 @@ def run_study(
         store.write_json(folder / "study.json", describe(value, dataset, command))
         for model, weights in sorted({(arm.model, arm.weights) for arm in value.arms if arm.weights != "none"}):
             load_model(model, weights)  # fetched and checked before anything is computed
-        corrupts = value.robustness is not None and _has_textures()  # these too
+        corrupts = value.robustness is not None and has_textures()  # these too
         trials = trials_of(value)
         failed = _run_missing(trials, value.name, folder, Path(published) if published is not None else None)
         store.write_results_csv(folder)
@@ -99,7 +99,7 @@ def run_study(
     return folder
 
 
-def _has_textures() -> bool:
+def has_textures() -> bool:
     """Whether frost's textures are there or can be fetched; a study goes on without them."""
     try:
         frost_textures()
