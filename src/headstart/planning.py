@@ -1,7 +1,8 @@
 """What a study would run and about how long that takes on this machine, from short measurements: nothing is trained.
 
 A finished trial's own seconds stand for the others of its arm and label budget. Where there is none, a few training steps,
-batches of frozen layers and passes of the head's solver are timed on the arm's own network and multiplied up.
+batches of frozen layers and passes of the head's solver are timed on the arm's own network and multiplied up. Of what comes
+after the trials, corrupted images and data health are timed in the same way, shift sets are not.
 """
 
 from __future__ import annotations
