@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -92,13 +93,11 @@ def advised(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def headstart(tmp_path: Path) -> Run:
     """Runs `headstart ARGUMENTS` in an empty folder as a real process; environment variables as keywords."""
+    return partial(run_headstart, cwd=tmp_path)
 
-    def run(
-        *arguments: str, cwd: Path | None = None, timeout: float = 300, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "headstart.cli", *arguments], cwd=cwd or tmp_path, capture_output=True, text=True,
-            timeout=timeout, env=os.environ | environment, check=False,
-        )  # fmt: skip
 
-    return run
+def run_headstart(*arguments: str, cwd: Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "headstart.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout,
+        env=os.environ | environment, check=False,
+    )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from headstart.errors import ConfigError, DataError, StoreError
 from headstart.estimator import TransferClassifier
 from headstart.export import check_images, export_model, open_onnx, open_torchscript
 from headstart.inference import predict_logits
+from headstart.modelcard import Exported
 from headstart.models.preprocess import preprocess
 from headstart.predict import load_predictor
 from headstart.saved import find_model, read_model
@@ -28,6 +31,17 @@ def cifar() -> np.ndarray:
     return load_dataset("cifar10").train.images
 
 
+@pytest.fixture(scope="module")
+def exported(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Exported]:
+    """An arm's model in a format, written once for all tests."""
+
+    @cache
+    def write(arm: str, format: str) -> Exported:
+        return export_model(load_predictor(models, arm=arm), format, tmp_path_factory.mktemp(format) / f"{arm}.model")
+
+    return write
+
+
 def _in_pytorch(predictor, images: np.ndarray) -> np.ndarray:
     return metrics.probabilities(predict_logits(predictor.network(), images, device=torch.device("cpu"), precision="fp32"))
 
@@ -35,10 +49,10 @@ def _in_pytorch(predictor, images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("format", ["onnx", "torchscript"])
 @pytest.mark.parametrize("arm", ["cnn", "probe", "partial", "finetune"])
 def test_a_file_answers_as_pytorch_does_for_any_number_of_images(
-    arm: str, format: str, models: Path, cifar: np.ndarray, tmp_path: Path
+    arm: str, format: str, exported: Callable[[str, str], Exported], models: Path, cifar: np.ndarray
 ) -> None:
     predictor = load_predictor(models, arm=arm)
-    done = export_model(predictor, format, tmp_path / "it.bin")
+    done = exported(arm, format)
     assert done.images == 96 and done.difference < 1e-4 and done.source == "training images of photos"
     run = (open_onnx if format == "onnx" else open_torchscript)(str(done.path))
     images = np.asarray(cifar[1000:1040])
@@ -96,8 +110,8 @@ def test_resizing_inside_gives_the_bits_of_the_resizing_outside(
     np.testing.assert_array_equal(open_onnx(content)(images), preprocess(images, Inputs.preprocessing).numpy())
 
 
-def test_the_onnx_file_says_its_labels_its_licence_and_its_input(models: Path, tmp_path: Path) -> None:
-    done = export_model(load_predictor(models, arm="probe"), "onnx", tmp_path / "probe.onnx")
+def test_the_onnx_file_says_its_labels_its_licence_and_its_input(exported: Callable[[str, str], Exported]) -> None:
+    done = exported("probe", "onnx")
     model = onnx.load(done.path)
     told = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(told["labels"]) == ["airplane", "dog", "truck"]
@@ -110,8 +124,8 @@ def test_the_onnx_file_says_its_labels_its_licence_and_its_input(models: Path, t
     assert answer.name == "probabilities" and answer.type.tensor_type.shape.dim[1].dim_value == 3
 
 
-def test_torchscript_carries_the_same_words(models: Path, tmp_path: Path) -> None:
-    done = export_model(load_predictor(models, arm="cnn"), "torchscript", tmp_path / "cnn.pt")
+def test_torchscript_carries_the_same_words(exported: Callable[[str, str], Exported]) -> None:
+    done = exported("cnn", "torchscript")
     files = {"labels.txt": "", "licence.txt": ""}
     with export._exporters_own_warnings():
         torch.jit.load(done.path, _extra_files=files)
@@ -120,21 +134,24 @@ def test_torchscript_carries_the_same_words(models: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("format", ["onnx", "torchscript"])
-def test_the_cards_own_lines_of_code_run(format: str, models: Path, photos: Path, tmp_path: Path) -> None:
+def test_the_cards_own_lines_of_code_run(
+    format: str, exported: Callable[[str, str], Exported], models: Path, photos: Path
+) -> None:
     import re
     import shutil
     import subprocess
 
-    done = export_model(load_predictor(models, arm="cnn"), format, tmp_path / "cnn.model")
-    card = (tmp_path / "cnn.md").read_text()
-    assert done.card == tmp_path / "cnn.md"
+    done = exported("cnn", format)
+    folder = done.path.parent
+    assert done.card == folder / "cnn.md"
+    card = done.card.read_text()
     for words in ("Custom CNN", "`airplane`, `dog`, `truck`", "uint8 (N, 32, 32, 3)", "Accuracy on test images", "Licence:"):
         assert words in card
-    shutil.copy(photos / "truck" / "001.png", tmp_path / "photo.jpg")
+    shutil.copy(photos / "truck" / "001.png", folder / "photo.jpg")
     (code,) = re.findall(r"```python\n(.*?)```", card, re.S)
-    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     label, probability = ran.stdout.split()
-    pixels = np.asarray(__import__("PIL.Image").Image.open(tmp_path / "photo.jpg"))[None]
+    pixels = np.asarray(__import__("PIL.Image").Image.open(folder / "photo.jpg"))[None]
     want = load_predictor(models, arm="cnn").probabilities(pixels)[0]
     assert label == ("airplane", "dog", "truck")[want.argmax()]
     assert float(re.search(r"[\d.]+", probability)[0]) == pytest.approx(want.max(), abs=1e-4)

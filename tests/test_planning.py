@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from headstart import store
+from headstart import planning, store
 from headstart.launch import run_study
-from headstart.planning import plan_study
+from headstart.planning import plan_study, plan_tables
 from transfer_trials import random_weights
 
 STUDY = """name = "small"
@@ -55,6 +55,53 @@ def test_a_plan_names_what_is_missing_and_trains_nothing(study: str, tmp_path: P
     # at 32 px layer4's input is 2 x 2 x 256 (layer3's output); both views of two seeds' 200 images and of the test images
     assert cut.missing_bytes == 2 * (2 * 200 + 10_000) * 2 * 2 * 256 * 2
     assert plan.seconds_left == pytest.approx(sum(2 * row.seconds for row in plan.rows) + pooled.seconds + cut.seconds)
+
+
+AFTER = """
+[robustness]
+images = 5
+"""
+
+
+def test_what_comes_after_the_trials_is_timed(study: str, tmp_path: Path) -> None:
+    text = (tmp_path / "small.toml").read_text()
+    (tmp_path / "after.toml").write_text(f"data_health = true\n{text}{AFTER}")
+    plan = plan_study(str(tmp_path / "after.toml"), tmp_path / "runs")
+    corrupted, health = plan.after
+    assert (corrupted.what, health.what) == ("corrupted images", "data health")
+    assert corrupted.seconds > 0 and health.seconds > 0
+    pooled, cut = plan.features
+    # The examination reads the probe's own features: they are planned once.
+    assert pooled.missing_bytes == (50_000 + 2 * 10_000) * 512 * 2
+    trials = sum(2 * row.seconds for row in plan.rows) + pooled.seconds + cut.seconds
+    assert plan.seconds_left == pytest.approx(trials + corrupted.seconds + health.seconds)
+    assert "after the trials: corrupted images " in plan_tables(plan)[-2] and ", data health " in plan_tables(plan)[-2]
+
+
+def test_every_arm_passes_each_image_and_its_75_corrupted_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning._Timings, "forward", lambda timings, trial: 0.01)
+    monkeypatch.setattr(planning._Timings, "corrupting", lambda timings: 0.5)
+    monkeypatch.setattr(planning._Timings, "features", lambda timings, trial, cut: 0.002)
+    text = STUDY.split("[[arms]]\nname = \"probe\"")[0].format()
+    (tmp_path / "small.toml").write_text(f"data_health = true\n{text}{AFTER}")
+    plan = plan_study(str(tmp_path / "small.toml"), tmp_path / "runs")
+    assert plan.after[0].seconds == pytest.approx(5 * (76 * 0.01 + 0.5))
+    # No arm is frozen: the examination takes the published ResNet-50, without mirror images.
+    (pooled,) = plan.features
+    assert pooled.what == "resnet50 (imagenet-keras) at 96 px, pool"
+    assert pooled.seconds == pytest.approx(pooled.missing_bytes / (2048 * 2) * 0.002)
+
+
+def test_what_was_read_already_is_not_left(photos: Path, tmp_path: Path) -> None:
+    text = STUDY.split("[[arms]]\nname = \"partial\"")[0].replace('"cifar10"', f'"{photos}"').replace("[2, 20]", '["all"]')
+    text = text.replace("batch_size = 50", "batch_size = 16").format(weights=random_weights(tmp_path))
+    (tmp_path / "small.toml").write_text(f"data_health = true\n{text}{AFTER}")
+    study = str(tmp_path / "small.toml")
+    folder = run_study(study, tmp_path / "runs", seeds=1)
+    assert [(step.what, step.seconds) for step in plan_study(study, folder, seeds=1).after] == [
+        ("corrupted images", 0), ("data health", 0)]  # fmt: skip
+    left = plan_study(study, folder, seeds=1, changes={"robustness.images": "6"}).after
+    assert left[0].seconds > 0 and left[1].seconds == 0
 
 
 def test_finished_trials_are_not_left_and_tell_how_long_the_others_take(tmp_path: Path) -> None:

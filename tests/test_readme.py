@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from conftest import run_headstart
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -25,23 +29,47 @@ def _shown_commands(tool: str) -> list[str]:
     return sorted({line.removeprefix("$").strip() for line in found})
 
 
-@pytest.mark.parametrize("command", _shown_commands("headstart"))
-def test_every_shown_command_runs(command: str, headstart, photos: Path, advised: Path, tmp_path: Path) -> None:
+# What other shown commands read: run once, and checked as any other.
+STUDY, ADVISE = "headstart study cifar10-quick", "headstart advise photos --minutes 10"
+
+
+def _run_shown(command: str, folder: Path, photos: Path) -> None:
+    """Runs a shown command in a folder, with a small folder of images and a short training in place of long ones."""
     words = shlex.split(command)[1:]
-    (tmp_path / "photos").symlink_to(photos)
-    (tmp_path / "mine.toml").write_text(_shown_study().replace('dataset = "cifar10"', f'dataset = "{photos}"'))
+    (folder / "photos").symlink_to(photos)
+    (folder / "mine.toml").write_text(_shown_study().replace('dataset = "cifar10"', f'dataset = "{photos}"'))
     if words[0] == "study":
-        words += [*SHORT, "--set", f"dataset={photos}"]
-    if words[0] in ("report", "publish", "findings"):  # take what `headstart study` wrote
-        made = headstart("study", "cifar10-quick", *SHORT, "--set", f"dataset={photos}", "--out", words[1])
-        assert made.returncode == 0, made.stderr
+        words += [*SHORT, "--set", f"dataset={photos}", *(() if "--seeds" in words else ("--seeds", "1"))]
     if words[0] == "advise":
         words[words.index("--minutes") + 1] = "0.2"
-    words = [str(word) for given in words for word in (sorted(tmp_path.glob(given)) if "*" in given else [given])]
-    if any("advice/photos/model" in word for word in words):  # take what `headstart advise` wrote
-        shutil.copytree(advised, tmp_path / "advice" / "photos")
-    done = headstart(*words)
+    words = [str(word) for given in words for word in (sorted(folder.glob(given)) if "*" in given else [given])]
+    done = run_headstart(*words, cwd=folder)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder in which a shown command was run, once for all tests."""
+
+    @cache
+    def run(command: str) -> Path:
+        folder = tmp_path_factory.mktemp("made")
+        _run_shown(command, folder, photos)
+        return folder
+
+    return run
+
+
+@pytest.mark.parametrize("command", _shown_commands("headstart"))
+def test_every_shown_command_runs(command: str, made: Callable[[str], Path], photos: Path, tmp_path: Path) -> None:
+    if command in (STUDY, ADVISE):
+        made(command)
+        return
+    if command.split()[1] in ("report", "publish", "findings"):
+        shutil.copytree(made(STUDY) / "runs", tmp_path / "runs")
+    if "advice/photos/model" in command:
+        shutil.copytree(made(ADVISE) / "advice", tmp_path / "advice")
+    _run_shown(command, tmp_path, photos)
 
 
 def _shown_study() -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from headstart import curves, report, store
-from headstart.report import labels, pareto, words
+from headstart.report import labels, pareto, spending, words
 from headstart.report.load import load_study
 from headstart.report.page import compose
 from synthetic_study import write_synthetic_study
@@ -95,6 +95,27 @@ def test_energy_is_told_or_said_to_be_missing(budgets: Path, page: str, tmp_path
     text = plain(report.write_report(folder).read_text())
     told = r"Energy counted by package-0, dram; other programs' work is in it 20\.\d kJ 9\.8\d kJ"
     assert re.search(told, text.replace("&#39;", "'"))
+
+
+def test_the_bill_counts_what_was_computed_beside_the_trials(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "beside", test_images=200, claims=False, gallery=False)
+    assert spending.spending(load_study(folder)).steps == ()
+    trials = [result for _, result in store.finished_trials(folder)]
+    for result, seconds in zip(trials, ((10.0, 20.0), (15.0, 25.0)), strict=True):
+        store.write_json(folder / "robustness" / f"{result.key}.json", {
+            "key": result.key, "seconds": dict(zip(("corrupt", "predict"), seconds, strict=True))})  # fmt: skip
+    store.write_json(folder / "robustness" / "other.json", {"key": "of a trial that is gone", "seconds": {"predict": 1000.0}})
+    tries = [{"number": 1, "seconds": 30.0}, {"number": 2, "seconds": 45.0}]
+    store.write_json(folder / "tuning" / "cnn-all" / "tuning.json", {"arm": "cnn", "labels_per_class": None, "tries": tries})
+    spent = sum(result.cost.spent_seconds for result in trials)
+    found = spending.spending(load_study(folder)).steps
+    assert [(step.title, step.count, step.spent) for step in found] == [
+        ("Models read on corrupted images", "2", words.duration(70)), ("Tries of searches for recipes", "2", words.duration(75)),
+        ("With the trials", "", words.duration(spent + 145))]  # fmt: skip
+    store.write_json(folder / "shift" / "new" / f"{trials[0].key}.json", {"key": trials[0].key})  # as written before
+    found = spending.spending(load_study(folder)).steps
+    assert [(step.count, step.spent) for step in found][1:] == [
+        ("1", "not recorded"), ("2", words.duration(75)), ("", f"at least {words.duration(spent + 145)}")]  # fmt: skip
 
 
 def test_the_curves_say_what_the_library_says(budgets: Path, page: str) -> None:

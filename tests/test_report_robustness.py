@@ -79,6 +79,11 @@ def test_the_sections_say_what_the_logits_say(study: Path, html: str) -> None:
     assert "CIFAR-10.1 100 images of 10 classes" in text_of(html)
 
 
+def test_the_bill_counts_the_readings(html: str) -> None:
+    bill = text_of(html[html.index('aria-label="Cost beside the trials"') :]).replace("\u202f", " ")
+    assert "Models read on corrupted images 2 6.0 s Models read on shift sets 2 not recorded With the trials at least " in bill
+
+
 def test_the_sheet_shows_every_corruption(html: str) -> None:
     sheet = html[html.index('class="sheet"') : html.index('id="shift"')]
     assert sheet.count("<img") == 15

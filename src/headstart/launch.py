@@ -106,7 +106,7 @@ def run_study(
         store.write_json(folder / "study.json", describe(value, dataset, command))
         for model, weights in sorted({(arm.model, arm.weights) for arm in value.arms if arm.weights != "none"}):
             load_model(model, weights)  # fetched and checked before anything is computed
-        corrupts = value.robustness is not None and _has_textures()  # these too
+        corrupts = value.robustness is not None and has_textures()  # these too
         done_elsewhere = Path(published) if published is not None else None
         trials = [as_finished(trial, value, dataset, [folder, *([done_elsewhere] if done_elsewhere else [])])
                   for trial in trials_of(value)]  # fmt: skip
@@ -130,7 +130,7 @@ def run_study(
     return folder
 
 
-def _has_textures() -> bool:
+def has_textures() -> bool:
     """Whether frost's textures are there or can be fetched; a study goes on without them."""
     try:
         frost_textures()

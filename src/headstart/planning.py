@@ -1,7 +1,8 @@
 """What a study would run and about how long that takes on this machine, from short measurements: nothing is trained.
 
 A finished trial's own seconds stand for the others of its arm and label budget. Where there is none, a few training steps,
-batches of frozen layers and passes of the head's solver are timed on the arm's own network and multiplied up.
+batches of frozen layers and passes of the head's solver are timed on the arm's own network and multiplied up. Of what comes
+after the trials, corrupted images and data health are timed in the same way, shift sets are not.
 """
 
 from __future__ import annotations
@@ -19,11 +20,16 @@ import torch
 from rich.table import Table
 from torch import nn
 
-from headstart import features, progress, store
+from headstart import features, label_errors, progress, store
 from headstart.allocator import keep_freed_memory
+from headstart.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from headstart.data import load_dataset
 from headstart.data.batches import ActivationBatches
-from headstart.launch import as_finished, trials_of
+from headstart.errors import DownloadError, WeightsError
+from headstart.health.examine import backbone_of, checks_labels, known_health
+from headstart.health.similarity import estimated_seconds
+from headstart.inference import predict_logits
+from headstart.launch import as_finished, has_textures, trials_of
 from headstart.logistic import fit_path
 from headstart.methods import METHODS, network, partial
 from headstart.methods.base import Context
@@ -31,14 +37,16 @@ from headstart.methods.selection import selection_splits
 from headstart.models import load_model
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.precision import default_device
-from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe
+from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe, recipe_named
+from headstart.robustness import has_reading, robustness_ids
 from headstart.studies import load_study
 from headstart.training import Batches, count_flops_per_example, resolve_steps, seconds_per_step
 from headstart.trial import SAMPLE_IMAGES, make_context, resolve, trial_key
-from headstart.types import Arm, Dataset, ImageSet, Study, Trial
+from headstart.types import Arm, Dataset, ImageSet, Robustness, Study, Trial
 
 _TIMED_BATCHES = 3  # of features, after one to warm up
 _TIMED_ROWS = 2000  # of the head's solver
+_TIMED_IMAGES = 100  # corrupted, and passed through a whole network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,17 +75,26 @@ class PlannedFeatures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedStep:
+    """What a study does after its trials, and the seconds that are left of it, frozen features apart; None: not estimated."""
+
+    what: str
+    seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyPlan:
     """What is left to do. Seconds are wall seconds on this machine."""
 
     study: str
     rows: tuple[Planned, ...]
     features: tuple[PlannedFeatures, ...]
-    unplanned: tuple[str, ...] = ()  # what the study does after its trials, in words
+    after: tuple[PlannedStep, ...] = ()
 
     @property
     def seconds_left(self) -> float:
-        return sum(row.seconds_left for row in self.rows) + sum(part.seconds for part in self.features)
+        return sum([*(row.seconds_left for row in self.rows), *(part.seconds for part in self.features),
+                    *(step.seconds or 0.0 for step in self.after)])  # fmt: skip
 
 
 def plan_study(
@@ -108,10 +125,56 @@ def plan_study(
                                 finished=len(trials) - len(missing), measured=bool(spent)))  # fmt: skip
             for trial in missing:
                 needed.add(trial)
-        after = {"corrupted images": value.robustness is not None, "shift sets": bool(value.shift_sets),
-                 "data health": value.data_health}  # fmt: skip
-        return StudyPlan(study=value.name, rows=tuple(rows), features=tuple(needed.planned(timings)),
-                         unplanned=tuple(name for name, wanted in after.items() if wanted))  # fmt: skip
+        after = tuple(_after(value, folders, timings, needed))  # which may need features too
+        return StudyPlan(study=value.name, rows=tuple(rows), features=tuple(needed.planned(timings)), after=after)
+
+
+def _after(study: Study, folders: Sequence[Path], timings: _Timings, needed: _FeatureNeeds) -> Iterator[PlannedStep]:
+    if study.robustness is not None and has_textures():
+        yield PlannedStep(what="corrupted images", seconds=_corrupted_seconds(study, study.robustness, folders, timings))
+    if study.shift_sets:
+        yield PlannedStep(what="shift sets", seconds=None)
+    if study.data_health:
+        yield PlannedStep(what="data health", seconds=_health_seconds(study, folders, timings, needed))
+
+
+def _corrupted_seconds(study: Study, wanted: Robustness, folders: Sequence[Path], timings: _Timings) -> float:
+    """Of every wanted arm without a reading: its images corrupted, and passed through its network with the clean ones."""
+    dataset, trials = timings.dataset, trials_of(study)
+    most = max(trial.labels_per_class or np.inf for trial in trials)
+    chosen: dict[str, Trial] = {}
+    for trial in trials:
+        whole = trial.labels_per_class is None and METHODS[trial.arm.method].deterministic  # one seed stands for all
+        asked = not wanted.arms or trial.arm.name in wanted.arms
+        if asked and (trial.labels_per_class or np.inf) == most and (whole or trial.seed == wanted.seed):
+            chosen.setdefault(trial.arm.name, trial)
+    images, seconds = len(robustness_ids(dataset, wanted)), 0.0
+    for trial in chosen.values():
+        key = trial_key(resolve(trial, dataset))
+        if not any(has_reading(folder, key, dataset, wanted) for folder in folders):
+            passes = len(CORRUPTIONS) * len(SEVERITIES) + 1
+            seconds += images * (passes * timings.forward(trial) + timings.corrupting())
+    return seconds
+
+
+def _health_seconds(study: Study, folders: Sequence[Path], timings: _Timings, needed: _FeatureNeeds) -> float | None:
+    """Of comparing all images and of the cross-validated probe; None where the network's weights are not to be had."""
+    dataset, backbone = timings.dataset, backbone_of(dataclasses.asdict(study))
+    if any(known_health(folder, dataset, backbone) for folder in folders):
+        return 0.0
+    arm = Arm(name="data health", label="data health", dataset=study.dataset, model=backbone.model, weights=backbone.weights,
+              method="linear_probe", recipe=recipe_named("probe"), input_pixels=backbone.input_pixels)  # fmt: skip
+    trial = Trial(arm=arm, labels_per_class=None, seed=0, precision="fp32", feature_precision=backbone.precision)
+    try:
+        for images in (dataset.train, dataset.test):
+            needed.note(trial, "pool", images, None, False)
+    except (DownloadError, WeightsError):
+        return None
+    seconds = estimated_seconds(len(dataset.train) + len(dataset.test))
+    if checks_labels(dataset):
+        fits, rows = label_errors.FOLDS * len(label_errors.L2_VALUES), len(dataset.train) * (1 - 1 / label_errors.FOLDS)
+        seconds += fits * rows / _TIMED_ROWS * timings.head(trial)
+    return seconds
 
 
 class _Timings:
@@ -128,9 +191,7 @@ class _Timings:
         seconds = 0.0
         if isinstance(recipe, LogisticRecipe):
             fits = len(selection_splits(context)) * len(recipe.l2_values) + 1
-            model = load_model(trial.arm.model, "none", image_pixels=trial.arm.input_pixels)
-            (width,), _ = features.outline(model, self.dataset.train, "pool")
-            seconds += fits * len(context.train_ids) / _TIMED_ROWS * self._head_seconds(width, context.num_classes)
+            seconds += fits * len(context.train_ids) / _TIMED_ROWS * self.head(trial)
         if isinstance(recipe, TrainingRecipe):
             seconds += self._training(context, recipe)
         return seconds
@@ -150,8 +211,12 @@ class _Timings:
         read = 2 * len(self.dataset.test) + min(count, SAMPLE_IMAGES) + len(context.val_ids) * (steps / steps_per_epoch + 1)
         return steps * step + read * step / batch / 3
 
-    def _head_seconds(self, width: int, classes: int) -> float:
+    def head(self, trial: Trial) -> float:
+        """Seconds of one fit of a head on _TIMED_ROWS images' features."""
+        model = load_model(trial.arm.model, "none", image_pixels=trial.arm.input_pixels)
+        (width,), _ = features.outline(model, self.dataset.train, "pool")
         if ("head", width) not in self._known:
+            classes = len(self.dataset.train.class_names)
             rng = np.random.default_rng(0)
             values = rng.standard_normal((_TIMED_ROWS, width)).astype(np.float16)
             labels = np.arange(_TIMED_ROWS, dtype=np.int64) % classes
@@ -159,6 +224,31 @@ class _Timings:
             list(fit_path(values, labels, l2_values=[0.03, 0.01], num_classes=classes))
             self._known["head", width] = (time.perf_counter() - start) / 2
         return self._known["head", width]
+
+    def forward(self, trial: Trial) -> float:
+        """Seconds an image of a pass through a trial's whole network, as its saved model is read."""
+        arm = trial.arm
+        if METHODS[arm.method].deterministic:
+            return self.features(trial, "pool")
+        key = ("forward", arm.model, arm.input_pixels, getattr(arm.recipe, "widths", None), trial.precision)
+        if key not in self._known:
+            model = network.build_network(make_context(trial, self.dataset, "planned", self.scratch, self.device))
+            images = np.array(self.dataset.test.images[:_TIMED_IMAGES])
+            for _ in range(2):  # once to warm up
+                start = time.perf_counter()
+                predict_logits(model.to(self.device), images, device=self.device, precision=trial.precision)
+                self._known[key] = (time.perf_counter() - start) / len(images)
+        return self._known[key]
+
+    def corrupting(self) -> float:
+        """Seconds of an image's 75 corrupted copies."""
+        if "corrupting" not in self._known:
+            images = np.array(self.dataset.test.images[:_TIMED_IMAGES])
+            start = time.perf_counter()
+            for name in CORRUPTIONS:
+                corrupt(images, name, 3, np.random.default_rng(0))
+            self._known["corrupting"] = len(SEVERITIES) * (time.perf_counter() - start) / len(images)
+        return self._known["corrupting"]
 
     def features(self, trial: Trial, cut: str) -> float:
         """Seconds an image of an arm's frozen layers up to a cut."""
@@ -217,15 +307,15 @@ class _FeatureNeeds:
             ids = np.union1d(context.train_ids, context.val_ids)
             chosen = None if len(ids) == len(self.dataset.train) else ids
             for mirrored in (False, True):
-                self._note(trial, cut, self.dataset.train, chosen, mirrored)
-                self._note(trial, cut, self.dataset.test, None, mirrored)
+                self.note(trial, cut, self.dataset.train, chosen, mirrored)
+                self.note(trial, cut, self.dataset.test, None, mirrored)
         elif METHODS[trial.arm.method].deterministic or isinstance(recipe, LogisticRecipe):  # a frozen backbone, or LP-FT's start
-            self._note(trial, "pool", self.dataset.train, None, False)
+            self.note(trial, "pool", self.dataset.train, None, False)
             if METHODS[trial.arm.method].deterministic:
-                self._note(trial, "pool", self.dataset.test, None, False)
-                self._note(trial, "pool", self.dataset.test, None, True)
+                self.note(trial, "pool", self.dataset.test, None, False)
+                self.note(trial, "pool", self.dataset.test, None, True)
 
-    def _note(self, trial: Trial, cut: str, images: ImageSet, ids: Any, mirrored: bool) -> None:
+    def note(self, trial: Trial, cut: str, images: ImageSet, ids: Any, mirrored: bool) -> None:
         arm = trial.arm
         if arm not in self._models:
             self._models[arm] = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
@@ -272,7 +362,8 @@ def plan_tables(plan: StudyPlan) -> list[Table | str]:
             frozen.add_row(part.what, progress.clock(part.seconds) if part.seconds else "-", f"{part.missing_bytes / 1e9:.2f} GB")
         parts.append(frozen)
     left: Sequence[Planned] = [row for row in plan.rows if row.trials > row.finished]
-    if plan.unplanned:
-        parts.append(f"not in this estimate: {', '.join(plan.unplanned)}")
+    if plan.after:
+        told = [f"{step.what} {'not estimated' if step.seconds is None else progress.clock(step.seconds)}" for step in plan.after]
+        parts.append(f"after the trials: {', '.join(told)}")
     return [*parts, f"about {progress.clock(plan.seconds_left)} left for {sum(r.trials - r.finished for r in left)} trials, "
                     "on this machine as it is now"]  # fmt: skip

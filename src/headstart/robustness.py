@@ -104,12 +104,23 @@ def _settings(dataset: Dataset, wanted: Robustness, ids: NDArray[np.int64]) -> d
             "test_fingerprint": dataset.test.fingerprint, "images": len(ids), "seed": wanted.seed}  # fmt: skip
 
 
+def has_reading(study_folder: Path, key: str, dataset: Dataset, wanted: Robustness) -> bool:
+    """Whether a folder holds the finished reading of a trial with these settings."""
+    mark = store.digest(_settings(dataset, wanted, robustness_ids(dataset, wanted)))
+    return _is_read(study_folder / ROBUSTNESS / f"{key}.json", mark)
+
+
+def _is_read(about: Path, mark: str) -> bool:
+    return (about.is_file() and store.digest(store.read_json(about)["settings"]) == mark
+            and about.with_suffix(".npz").is_file())  # fmt: skip
+
+
 def _read_arm(
     folder: Path, name: str, trial_folder: Path, result: Result, dataset: Dataset, ids: NDArray[np.int64],
     settings: dict[str, Any], seed: int,
 ) -> None:  # fmt: skip
     about, path, mark = folder / f"{result.key}.json", folder / f"{result.key}.npz", store.digest(settings)
-    if about.is_file() and store.digest(store.read_json(about)["settings"]) == mark and path.is_file():
+    if _is_read(about, mark):
         return
     if not (trial_folder / "model.safetensors").is_file():
         progress.say(f"{name}: published without its model, so it is not read on corrupted images")

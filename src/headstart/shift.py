@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 from headstart import progress, store
@@ -36,11 +37,13 @@ def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
                 continue
             about.unlink(missing_ok=True)
             test = store.read_predictions(trial_folder)["test"]
+            started = time.perf_counter()
             logits = load_predictor(trial_folder).logits(images.images)
+            seconds = round(time.perf_counter() - started, 3)
             write_arrays(about.with_suffix(".npz"), {"logits": logits, "labels": images.labels})
             store.write_json(about, {
                 "set": wanted.name, "key": result.key, "arm": name, "fingerprint": images.fingerprint,
-                "test_right": int(correct(test).sum()), "test_images": len(test.labels),
+                "test_right": int(correct(test).sum()), "test_images": len(test.labels), "seconds": seconds,
             })  # fmt: skip
             progress.say(f"{result.trial['arm'].get('label') or name}: {(logits.argmax(1) == images.labels).mean():.4f} on "
                          f"{wanted.name}, {correct(test).mean():.4f} on the test images")  # fmt: skip

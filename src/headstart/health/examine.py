@@ -72,13 +72,17 @@ def examine_into(folder: Path, dataset: Dataset, backbone: Backbone) -> Health:
     """Examines a dataset into a folder, or reads what is there already of the same data and settings.
 
     Raises: as `examine`; StoreError where the folder cannot be written."""
-    settings = _settings(dataset, backbone)
+    known = known_health(folder, dataset, backbone)
+    if known is None:
+        known = examine(dataset, backbone)
+        write_health(folder, known)
+    return known
+
+
+def known_health(folder: Path, dataset: Dataset, backbone: Backbone) -> Health | None:
+    """What a folder holds already of the same data and settings."""
     known = read_health(folder)
-    if known is not None and dict(known.settings) == settings:
-        return known
-    health = examine(dataset, backbone)
-    write_health(folder, health)
-    return health
+    return known if known is not None and dict(known.settings) == _settings(dataset, backbone) else None
 
 
 def examine(dataset: Dataset, backbone: Backbone) -> Health:
@@ -116,15 +120,16 @@ def _settings(dataset: Dataset, backbone: Backbone | None) -> dict[str, Any]:
 
     settings["features"] = dataclasses.asdict(backbone) | {"weights_hash": weights_hash(backbone.weights, backbone.model)}
     settings["alike"] = [list(least) for least in ALIKE]
-    if _has_cleanlab() and len(dataset.train.class_names) > 1:
+    if checks_labels(dataset):
         settings["labels"] = {"folds": label_errors.FOLDS, "l2_values": list(label_errors.L2_VALUES)}
     return settings
 
 
-def _has_cleanlab() -> bool:
+def checks_labels(dataset: Dataset) -> bool:
+    """Whether an examination with features looks for label errors."""
     import importlib.util
 
-    return importlib.util.find_spec("cleanlab") is not None
+    return importlib.util.find_spec("cleanlab") is not None and len(dataset.train.class_names) > 1
 
 
 def _features(dataset: Dataset, backbone: Backbone) -> tuple[Features, Features]:

@@ -6,6 +6,7 @@ first rules out nearly all of them (60,000 rows of 2,048 numbers: 1.8 billion pa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,9 +30,7 @@ def similar_pairs(reader: FeatureRows, min_similarity: float) -> tuple[NDArray[n
     tiles = [(top, left) for top in range(0, reader.count, _TOP) for left in range(top - top % _LEFT, reader.count, _LEFT)]
     with progress.track("comparing features", len(tiles), "tiles") as bar:
         for top, left in tiles:
-            # A little below: float32 sums may round the bound down.
-            close = short[top : top + _TOP] @ short[left : left + _LEFT].T >= min_similarity - 1e-4
-            first, second = np.nonzero(close)
+            first, second = _close(short[top : top + _TOP], short[left : left + _LEFT], min_similarity)
             pairs = np.stack([first + top, second + left], axis=1)
             pairs = pairs[pairs[:, 0] < pairs[:, 1]]
             similarity = reader.similarities(pairs)
@@ -41,6 +40,21 @@ def similar_pairs(reader: FeatureRows, min_similarity: float) -> tuple[NDArray[n
     pairs, similarity = np.concatenate(found).astype(np.int64), np.concatenate(values)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return pairs[order], similarity[order]
+
+
+def _close(rows: NDArray[np.float32], columns: NDArray[np.float32], least: float) -> tuple[NDArray[np.int64], ...]:
+    """Where the bound on the similarity reaches `least`, in a tile of short rows."""
+    # A little below: float32 sums may round the bound down.
+    return np.nonzero(rows @ columns.T >= least - 1e-4)
+
+
+def estimated_seconds(count: int) -> float:
+    """What `similar_pairs` takes of so many rows on this machine: a tile of random rows is timed, and stands for all pairs."""
+    rng = np.random.default_rng(0)
+    rows, columns = (rng.standard_normal((size, _SHORT)).astype(np.float32) for size in (_TOP, _LEFT))
+    start = time.perf_counter()
+    _close(rows, columns, np.inf)
+    return (time.perf_counter() - start) * count**2 / 2 / (_TOP * _LEFT)
 
 
 class FeatureRows:

@@ -84,10 +84,15 @@ class Section:
     suspects: tuple[SuspectShown, ...]
 
 
+def examined(view: StudyView) -> Health | None:
+    """The examination of the study's own data that its folder holds."""
+    health = read_health(view.folder)
+    return health if health is not None and health.dataset["fingerprint"] == view.study["dataset"]["fingerprint"] else None
+
+
 def section(view: StudyView) -> Section | None:
     """None where the study's data was not examined, or the folder's examination is of other data."""
-    health = read_health(view.folder)
-    if health is None or health.dataset["fingerprint"] != view.study["dataset"]["fingerprint"]:
+    if (health := examined(view)) is None:
         return None
     return describe(health, tuple(_without(arm, health) for arm in view.arms) if len(health.affected_test_ids()) else ())
 

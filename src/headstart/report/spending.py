@@ -1,10 +1,15 @@
-"""What the whole study cost: every trial, by arm, and where it ran."""
+"""What the whole study cost: every trial, by arm, and where it ran; and what was computed beside the trials."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from headstart.report import words
+from headstart import store
+from headstart.generalization import ROBUSTNESS, SHIFT
+from headstart.report import health, tuning, words
 from headstart.report.load import Arm, StudyView
 from headstart.types import Result
 
@@ -24,8 +29,20 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a study computed beside its trials, how often, and the time: "not recorded" where its files do not say."""
+
+    title: str
+    count: str
+    spent: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spending:
+    """steps: beside the trials, the last one the sum with them; none where there were none."""
+
     rows: tuple[Row, ...]
+    steps: tuple[Step, ...]
     machines: tuple[str, ...]  # one line each, with how many trials ran there
     with_energy: bool
 
@@ -34,8 +51,36 @@ def spending(view: StudyView) -> Spending:
     """Sums over all label budgets, seeds and phases, a row an arm and one for all."""
     rows = [_row(arm, [r for _, r in view.trials if r.trial["arm"]["name"] == arm.name]) for arm in view.arms]
     every = [r for _, r in view.trials]
-    return Spending(rows=(*rows, _row(None, every)), with_energy=any(r.cost.joules is not None for r in every),
-                    machines=tuple(words.machines(every)))  # fmt: skip
+    return Spending(rows=(*rows, _row(None, every)), steps=_steps(view), machines=tuple(words.machines(every)),
+                    with_energy=any(r.cost.joules is not None for r in every))  # fmt: skip
+
+
+def _steps(view: StudyView) -> tuple[Step, ...]:
+    keys = {result.key for _, result in view.trials}
+
+    def readings(pattern: str) -> list[dict[str, Any]]:
+        found = [store.read_json(path) for path in sorted(view.folder.glob(pattern))]
+        return [about for about in found if about["key"] in keys]
+
+    examined = health.examined(view)
+    parts: dict[str, list[float | None]] = {
+        "Models read on corrupted images": [sum(each["seconds"].values()) for each in readings(f"{ROBUSTNESS}/*.json")],
+        "Models read on shift sets": [each.get("seconds") for each in readings(f"{SHIFT}/*/*.json")],  # older ones have none
+        "Examinations of the data": [] if examined is None else [examined.seconds],
+        "Tries of searches for recipes": [each["seconds"] for search in tuning.searches(view) for each in search["tries"]],
+    }
+    if not any(parts.values()):
+        return ()
+    steps = [Step(title=title, count=f"{len(seconds):,}", spent=_told(seconds)) for title, seconds in parts.items() if seconds]
+    trials = [result.cost.spent_seconds for _, result in view.trials]
+    return (*steps, Step(title="With the trials", count="", spent=_told([*trials, *itertools.chain(*parts.values())])))
+
+
+def _told(seconds: Sequence[float | None]) -> str:
+    known = [each for each in seconds if each is not None]
+    if not known:
+        return "not recorded"
+    return ("" if len(known) == len(seconds) else "at least ") + words.duration(sum(known))
 
 
 def _row(arm: Arm | None, results: list[Result]) -> Row:

@@ -29,15 +29,19 @@ class Row:
 
 def tuning(view: StudyView) -> dict[str, Any] | None:
     """Figures (one a label budget), rows and search spaces; None where the study's folder holds no tuning of its arms."""
-    found = [store.read_json(path) for path in sorted(view.folder.glob("tuning/*/tuning.json"))]
-    place = {name: number for number, name in enumerate(view.styles)}
-    found = sorted((one for one in found if one["arm"] in place and one["tries"]),
-                   key=lambda one: (one["labels_per_class"] or 10**9, place[one["arm"]]))  # fmt: skip
-    if not found:
+    if not (found := searches(view)):
         return None
     budgets = list(dict.fromkeys(one["labels_per_class"] for one in found))
     return {"figures": [_figure(view, budget, [one for one in found if one["labels_per_class"] == budget]) for budget in budgets],
             "rows": [_row(view, one) for one in found], "spaces": _spaces(view, found)}  # fmt: skip
+
+
+def searches(view: StudyView) -> list[dict[str, Any]]:
+    """What the study's folder holds of searches for its arms' recipes, by label budget and arm."""
+    found = [store.read_json(path) for path in sorted(view.folder.glob("tuning/*/tuning.json"))]
+    place = {name: number for number, name in enumerate(view.styles)}
+    return sorted((one for one in found if one["arm"] in place and one["tries"]),
+                  key=lambda one: (one["labels_per_class"] or 10**9, place[one["arm"]]))  # fmt: skip
 
 
 def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) -> Figure:
