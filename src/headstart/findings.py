@@ -32,9 +32,9 @@ from headstart.examples import (
 from headstart.ledger import as_json, decide
 from headstart.pairing import (
     COSTS,
-    machine_of,
     metric_spec,
     metric_value,
+    one_machine,
     pair_by_seed,
     require_one_test_set,
     stored_test,
@@ -138,7 +138,7 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     if ours.split()[1] == theirs.split()[1]:
         theirs = theirs.split()[0]
     took = f"{ours} against {theirs}"
-    if len({machine_of(result) for _, result in (*first, *second)}) > 1:
+    if not one_machine(result for _, result in (*first, *second)):
         took = "times that do not compare, on different machines"
     rest = [f"{_label(arms[name][0][1])} {_percent(_means(arms[name], 'test_accuracy'))}" for name in names[2:]]
     also = f"; behind them {', '.join(rest)}" if rest else ""

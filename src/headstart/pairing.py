@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,7 +141,12 @@ def require_one_test_set(items: Trials) -> int | None:
 
 
 def different_machines(*pairs: Pairs) -> bool:
-    return len({machine_of(result) for each in pairs for _, result in each.a + each.b}) > 1
+    return not one_machine(result for each in pairs for _, result in each.a + each.b)
+
+
+def one_machine(results: Iterable[Result]) -> bool:
+    """Whether all ran on one machine, so that their seconds compare."""
+    return len({machine_of(result) for result in results}) <= 1
 
 
 def machine_of(result: Result) -> tuple[str, str, str, str]:

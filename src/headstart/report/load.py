@@ -15,7 +15,7 @@ from PIL import Image
 
 from headstart import examples, plots, stats, store
 from headstart.errors import DataError, StoreError
-from headstart.pairing import machine_of
+from headstart.pairing import one_machine
 from headstart.report import words
 from headstart.types import Predictions, Result
 
@@ -71,7 +71,7 @@ class StudyView:
     @property
     def one_machine(self) -> bool:
         """Whether the arms' trials at the main budget ran on one machine, so that their seconds compare."""
-        return len({machine_of(result) for arm in self.arms for _, result in arm.trials}) == 1
+        return one_machine(result for arm in self.arms for _, result in arm.trials)
 
     def at(self, arm: str, budget: int | None) -> Trials:
         """The arm's trials at a label budget, of the study's phase, by seed."""
