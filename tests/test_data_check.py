@@ -17,12 +17,14 @@ from headstart.intake import decode_image
 from headstart.store import cache_folder
 from planted_folder import CLASS_NAMES, Planted, plant
 
+# Not getrusage: its maximum outlives exec, so that a child of a large process shows its parent's.
 _MEASURED = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from headstart.check import check_images
 done = check_images(Path(sys.argv[1]), out=Path(sys.argv[2]), label_errors=sys.argv[3] == "yes")
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)))
+from headstart.cost import peak_memory_bytes
+print(json.dumps(peak_memory_bytes()))
 """
 
 
