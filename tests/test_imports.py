@@ -16,7 +16,7 @@ FLOORS = {
     "errors": 0, "types": 0, "seeding": 0, "machine": 0,
     "progress": 1, "store": 1, "recipes": 1, "search_spaces": 1, "tpe": 1, "metrics": 1, "stats": 1, "cost": 1, "energy": 1,
     "allocator": 1, "precision": 1, "mapped": 1, "duplicates": 1, "intake": 1, "data": 1, "models": 1,
-    "logistic": 2, "logistic_problem": 2, "optimizers": 2, "inference": 2, "training": 2, "features": 2, "quantised": 2,
+    "logistic": 2, "logistic_problem": 2, "optimizers": 2, "graphs": 2, "inference": 2, "training": 2, "features": 2, "quantised": 2,
     "published": 2, "saved": 2, "label_errors": 2, "embeddings": 2, "corruptions": 2, "generalization": 2,
     "efficiency": 2, "pairing": 2, "examples": 2, "curves": 2, "ledger": 2, "findings": 2, "plots": 2,
     "methods": 3, "check": 3, "comparison": 3,
