@@ -42,10 +42,12 @@ def resolve_precision(asked: str, device: torch.device) -> str:
     return asked
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager:
-    """The context in which a network computes: bf16 products with float32 weights and sums, or plain float32."""
+def autocast(precision: str, device: torch.device, cache: bool = True) -> AbstractContextManager:
+    """The context in which a network computes: bf16 products with float32 weights and sums, or plain float32.
+
+    cache: on a GPU, keep the weights' bf16 copies until the context ends."""
     if precision == "bf16":
-        return torch.autocast(device.type, torch.bfloat16, cache_enabled=device.type == "cuda")
+        return torch.autocast(device.type, torch.bfloat16, cache_enabled=cache and device.type == "cuda")
     return nullcontext()
 
 

@@ -26,6 +26,7 @@ from headstart import progress
 from headstart.cost import count_flops
 from headstart.data import splits
 from headstart.errors import ConfigError, HeadstartError, StoreError
+from headstart.graphs import recorded
 from headstart.optimizers import build_optimizers, set_learning_rates
 from headstart.precision import autocast
 from headstart.recipes import TrainingRecipe
@@ -151,11 +152,14 @@ def train(
             lambda: seconds_per_step(model, batches, recipe, prepare, device, precision),
             flops_per_example * batches.batch_size, spent,
         )  # fmt: skip
+    start = time.perf_counter()
+    forward = recorded(model, lambda: prepare(next(iter(batches.epoch(0)))[0]), device=device, precision=precision)
+    done.seconds += time.perf_counter() - start
     due = 0.0  # when the next checkpoint may be written
     with progress.track(what, total_steps, "steps") as bar:
         bar.done = float(done.steps)
         while done.steps < total_steps:
-            _run_epoch(done, batches, recipe, optimizers, averaged, total_steps, prepare, device, precision, bar)
+            _run_epoch(done, forward, batches, recipe, optimizers, averaged, total_steps, prepare, device, precision, bar)
             done.flops = round(done.examples * flops_per_example)
             start = time.perf_counter()
             if evaluate is not None:
@@ -176,8 +180,9 @@ def train(
 
 
 def _run_epoch(
-    done: Training, batches: Batches, recipe: TrainingRecipe, optimizers: list[Optimizer], averaged: AveragedModel | None,
-    total_steps: int, prepare: Callable[[Tensor], Tensor], device: torch.device, precision: str, bar: progress.Track,
+    done: Training, forward: Callable[[Tensor], Tensor], batches: Batches, recipe: TrainingRecipe, optimizers: list[Optimizer],
+    averaged: AveragedModel | None, total_steps: int, prepare: Callable[[Tensor], Tensor], device: torch.device, precision: str,
+    bar: progress.Track,
 ) -> None:  # fmt: skip
     """One epoch, or what is left of the steps; appends its history row."""
     epoch = len(done.history)
@@ -190,7 +195,7 @@ def _run_epoch(
     start = time.perf_counter()
     for inputs, labels in batches.epoch(epoch):
         rate = set_learning_rates(optimizers, done.steps, total_steps, recipe)
-        loss, hits = _step(done.model, prepare(inputs), labels, recipe, optimizers, device, precision, class_weights)
+        loss, hits = _step(forward, prepare(inputs), labels, recipe, optimizers, device, precision, class_weights)
         if averaged is not None:
             averaged.update_parameters(done.model)
         losses.append(loss)
@@ -217,13 +222,13 @@ def _run_epoch(
 
 
 def _step(
-    model: nn.Module, x: Tensor, labels: Tensor, recipe: TrainingRecipe, optimizers: list[Optimizer],
+    forward: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, recipe: TrainingRecipe, optimizers: list[Optimizer],
     device: torch.device, precision: str, weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Learns from one batch; its mean loss (of weighted classes: the weighted mean) and number of correct answers, both on the
     device."""
     with autocast(precision, device):
-        logits = model(x)
+        logits = forward(x)
     loss = F.cross_entropy(logits.float(), labels, weight=weights, label_smoothing=recipe.label_smoothing)
     loss.backward()
     for optimizer in optimizers:
