@@ -260,7 +260,7 @@ class _Ready:
         from headstart.data import load_dataset
         from headstart.methods import network
         from headstart.models.cnn import CNN
-        from headstart.models.preprocess import preprocess
+        from headstart.models.preprocess import preprocess, preprocessing_carried_by
         from headstart.optimizers import build_optimizers
         from headstart.precision import default_device
         from headstart.trial import make_context
@@ -268,7 +268,7 @@ class _Ready:
         self.device, self.recipe, self.precision = default_device(), trial.arm.recipe, trial.precision
         context = make_context(trial, load_dataset(trial.arm.dataset), "", Path("."), self.device)
         self.model = network.build_network(context)
-        found = preprocessing or self.model.preprocessing
+        found = preprocessing or preprocessing_carried_by(self.model)
         self.prepare = lambda batch: preprocess(batch, found, device=self.device)
         network.set_policy(self.model, self.recipe)
         if isinstance(self.model, CNN):
@@ -307,7 +307,8 @@ def profile_training(report: Report, args: argparse.Namespace) -> None:
     }  # fmt: skip
     for name, make, steps in (("cnn", _cnn_ready, 30), ("finetune resnet50 64 px", _finetune_ready, 20)):
         with report.guard(f"profile of {name}"):
-            section[name] = _profile(make(), steps)
+            found = section[name] = {}  # what is timed stays where the profiler fails
+            _profile(make(), steps, found)
         report.write()
 
 
@@ -331,8 +332,8 @@ def _finetune_ready(pixels: int = 64, batch_size: int = 128) -> _Ready:
     return _Ready(trial, preprocessing_of("resnet50", "imagenet-keras", pixels))
 
 
-def _profile(ready: _Ready, steps: int) -> dict[str, Any]:
-    """Wall time of `steps` steps without the profiler, then as many with it, all in one epoch."""
+def _profile(ready: _Ready, steps: int, found: dict[str, Any]) -> None:
+    """Puts into `found` the wall time of `steps` steps without the profiler, then what ran in as many with it, in one epoch."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
@@ -343,8 +344,8 @@ def _profile(ready: _Ready, steps: int) -> dict[str, Any]:
     epoch = ready.batches.epoch(1)
     first = next(epoch)
     torch.cuda.synchronize()
-    found: dict[str, Any] = {"steps": steps, "batch_size": len(first[1]), "precision": ready.precision,
-                             "first_batch_of_an_epoch_seconds": time.perf_counter() - start}  # fmt: skip
+    found |= {"steps": steps, "batch_size": len(first[1]), "precision": ready.precision,
+              "first_batch_of_an_epoch_seconds": time.perf_counter() - start}  # fmt: skip
     start = time.perf_counter()
     examples = ready.steps(epoch, steps)
     launched = time.perf_counter() - start
@@ -362,8 +363,8 @@ def _profile(ready: _Ready, steps: int) -> dict[str, Any]:
     if not ran:
         raise RuntimeError("the profiler recorded no kernel; is the driver's profiling interface (CUPTI) allowed here?")
     busy = kernels.busy_microseconds(ran) / 1e6
-    return found | {"kernels_per_step": len(ran) / steps, "busy_seconds_per_step": busy / steps, "busy_fraction": busy / wall,
-                    "groups": kernels.time_by_group(ran), "longest": kernels.longest(ran, 12)}  # fmt: skip
+    found |= {"kernels_per_step": len(ran) / steps, "busy_seconds_per_step": busy / steps, "busy_fraction": busy / wall,
+              "groups": kernels.time_by_group(ran), "longest": kernels.longest(ran, 12)}  # fmt: skip
 
 
 SECTIONS: dict[str, Callable[[Report, argparse.Namespace], None]] = {
@@ -376,7 +377,7 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Times of runs that were found stored are left out: they were not measured in turn with the others."""
     names = sorted(dict.fromkeys(run["name"] for run in runs), key=lambda name: name != PEER)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in names:
         own = [run for run in runs if run["name"] == name]
         row: dict[str, Any] = {"name": name, "pflop": statistics.median(run["pflop"] for run in own)}
@@ -384,8 +385,9 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for metric in ("accuracy", "flip_accuracy", "translate_accuracy"):
             row[metric] = _spread([run[metric] for run in own if run.get(metric) is not None])
         peer = next((found["seconds"] for found in rows if found["name"] == PEER), None)
-        both = name != PEER and peer is not None and row["seconds"] is not None
-        row["seconds_over_airbench"] = row["seconds"]["median"] / peer["median"] if both else None
+        row["seconds_over_airbench"] = None
+        if name != PEER and peer is not None and row["seconds"] is not None:
+            row["seconds_over_airbench"] = row["seconds"]["median"] / peer["median"]
         rows.append(row)
     return rows
 
@@ -405,11 +407,14 @@ def text_of(content: Mapping[str, Any]) -> str:
         rates = (f"{name} {found['tflops']:.0f} TFLOP/s" for name, found in content["product"].items())
         parts.append("matrix products: " + ", ".join(rates))
     for name, found in content.get("profile", {}).items():
-        if name == "covers":
+        if name == "covers" or "seconds_per_step" not in found:
             continue
-        parts.append(f"{name}: {1e3 * found['seconds_per_step']:.2f} ms a step of {found['batch_size']}, "
-                     f"{found['images_per_second']:.0f} images/s, GPU busy {100 * found['busy_fraction']:.0f} %, "
-                     f"{found['kernels_per_step']:.0f} kernels a step")  # fmt: skip
+        line = (f"{name}: {1e3 * found['seconds_per_step']:.2f} ms a step of {found['batch_size']}, "
+                f"{found['images_per_second']:.0f} images/s")  # fmt: skip
+        if "groups" not in found:
+            parts.append(line)
+            continue
+        parts.append(f"{line}, GPU busy {100 * found['busy_fraction']:.0f} %, {found['kernels_per_step']:.0f} kernels a step")
         rows = [row | {"percent": 100 * row["fraction"], "us": row["microseconds"] / found["steps"]} for row in found["groups"]]
         parts.append(table((("GPU time", "group", "s"), ("%", "percent", ".1f"), ("us a step", "us", ".0f")), rows))
     if rows := content.get(PEER, {}).get("rows"):

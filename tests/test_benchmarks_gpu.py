@@ -129,9 +129,16 @@ def test_without_airbench_there_is_no_ratio():
 
 
 def test_the_printed_report_has_what_was_measured_and_what_failed():
-    text = gpu.text_of({"environment": {"device": "a GPU"}, "airbench": {"rows": gpu.summarise(RUNS)},
-                        "problems": {"profile": "RuntimeError: no"}})  # fmt: skip
-    assert text.startswith("GPU: a GPU\n")
+    timed = {"seconds_per_step": 0.004, "batch_size": 500, "images_per_second": 125_000.0, "steps": 10}
+    busy = {"busy_fraction": 0.5, "kernels_per_step": 300.0,
+            "groups": [{"group": kernels.FORWARD, "microseconds": 20_000.0, "fraction": 0.25}]}  # fmt: skip
+    text = gpu.text_of({"environment": {"device": "a GPU"}, "product": {"bf16": {"tflops": 700.4}},
+                        "profile": {"covers": "steps", "cnn": timed | busy, "other": timed, "third": {}},
+                        "airbench": {"rows": gpu.summarise(RUNS)}, "problems": {"profile": "RuntimeError: no"}})  # fmt: skip
+    assert text.startswith("GPU: a GPU\n\nmatrix products: bf16 700 TFLOP/s\n")
+    assert "\ncnn: 4.00 ms a step of 500, 125000 images/s, GPU busy 50 %, 300 kernels a step\n" in text
+    assert "\n| convolutions, forward | 25.0 |      2000 |\n" in text
+    assert "\nother: 4.00 ms a step of 500, 125000 images/s\n" in text and "third" not in text
     (line,) = [line for line in text.splitlines() if line.startswith("| cnn")]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert " ".join(cells) == "cnn 2 7.50 6.00 9.00 2.50 3 94.00 93.00 95.00 95.00 94.00 96.00 0.50"
