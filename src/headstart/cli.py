@@ -49,6 +49,8 @@ def study(
     published: Annotated[Path | None, typer.Option(help="A folder of published trials: those count as finished.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Begin no trial later than that; the same command goes on another time.")]
     = None,
+    jobs: Annotated[int, typer.Option(help="Trials at once, each in a process of its own with its share of the cores; for a GPU "
+                    "that small trials leave idle. Their times compare with no others.")] = 1,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, and about how long it would take.")] = False,
 ) -> None:
     """Run a study and write its report.
@@ -64,7 +66,8 @@ def study(
         return
     from headstart.launch import run_study
 
-    folder = run_study(name, out, changes=changes, seeds=seeds, command=_command(), published=published, minutes=minutes)
+    folder = run_study(name, out, changes=changes, seeds=seeds, command=_command(), published=published, minutes=minutes,
+                       jobs=jobs)  # fmt: skip
     _render(folder)
 
 

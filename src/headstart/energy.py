@@ -89,8 +89,19 @@ def gpu_counter(uuid: str, library: str = NVML) -> Counter | None:
     return Counter(what="GPU", read=read, joules=1e-3)
 
 
+_counts = True
+
+
+def count_nothing() -> None:
+    """For a process beside others that are measured too: each would count the joules of all."""
+    global _counts
+    _counts = False
+
+
 def counters(gpu_uuid: str | None = None) -> list[Counter]:
-    """All that this machine can read: RAPL's, and those of the GPU where one is named."""
+    """All that this machine can read: RAPL's, and those of the GPU where one is named; none after count_nothing."""
+    if not _counts:
+        return []
     gpu = gpu_counter(gpu_uuid) if gpu_uuid is not None else None
     return [*rapl_counters(), *([gpu] if gpu is not None else [])]
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import time
 import traceback
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from headstart.published import adopt_readings
 from headstart.recipes import provenance_of
 from headstart.robustness import run_robustness
 from headstart.shift import run_shift
+from headstart.side_by_side import attempts
 from headstart.studies import load_study
 from headstart.trial import resolve, run_trial, trial_key
 from headstart.types import Cell, Dataset, Study, Trial
@@ -73,13 +77,16 @@ def cells_of(study: Study) -> tuple[Cell, ...]:
 def run_study(
     study: str | Study, out: str | Path | None = None, *, changes: dict[str, str] | None = None, seeds: int | None = None,
     command: str = "", published: str | Path | None = None, minutes: float | None = None,
+    jobs: int = 1,
 ) -> Path:  # fmt: skip
     """Runs what is missing of a study and returns its folder (default: runs/<study name>).
 
     study: a built-in study's name, a TOML file's path, or a Study. Finished trials are kept; a failed one does not
     stop the others. published: a folder of published trials, which count as finished. Where the study leaves the precision to
     the machine, a trial that is finished in another one counts too. minutes: no trial is begun later than that; the study then
-    stands as far as it is (its trials alone), and the same call goes on.
+    stands as far as it is (its trials alone), and the same call goes on. jobs: trials at once, each in a process of its own
+    with its share of the cores; a script then calls this under `if __name__ == "__main__":`. Their seconds are those of trials
+    side by side and compare with no others; joules are not counted.
 
     Examples:
         >>> folder = headstart.run_study("mine.toml", out="runs/mine", seeds=2)
@@ -90,6 +97,8 @@ def run_study(
     WeightsError, DataError, StoreError before or as soon as they are met."""
     if minutes is not None and not minutes >= 0:
         raise ConfigError(f"minutes must be 0 or more, got {minutes:g}")
+    if jobs < 1:
+        raise ConfigError(f"jobs must be 1 or more, got {jobs}")
     value, text = load_study(study, changes, seeds) if isinstance(study, str) else (study, "")
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     folder = Path(out) if out is not None else Path("runs") / value.name
@@ -110,7 +119,7 @@ def run_study(
         done_elsewhere = Path(published) if published is not None else None
         trials = [as_finished(trial, value, dataset, [folder, *([done_elsewhere] if done_elsewhere else [])])
                   for trial in trials_of(value)]  # fmt: skip
-        failed, left = _run_missing(trials, value.name, dataset, folder, done_elsewhere, deadline)
+        failed, left = _run_missing(trials, value.name, dataset, folder, done_elsewhere, deadline, jobs)
         store.write_results_csv(folder)
         _write_gallery(folder, dataset, value.phase)
         if failed:
@@ -141,34 +150,60 @@ def has_textures() -> bool:
 
 
 def _run_missing(
-    trials: list[Trial], study: str, dataset: Dataset, folder: Path, published: Path | None, deadline: float | None
+    trials: list[Trial], study: str, dataset: Dataset, folder: Path, published: Path | None, deadline: float | None, jobs: int
 ) -> tuple[list[str], int]:
     """Runs each trial that is not finished, and begins none after the deadline (time.monotonic). The failed ones, each in a few
     words; how many were left."""
     failed, left = [], 0
     kept = [folder, *([published] if published else [])]
-    for number, trial in enumerate(trials, 1):
-        budget = "all labels" if trial.labels_per_class is None else f"{trial.labels_per_class} labels a class"
-        name = f"{trial.arm.name}, {budget}, seed {trial.seed}"
-        if deadline is not None and time.monotonic() > deadline and not _is_kept(trial, dataset, kept):
-            left += 1
-            continue
-        try:
-            result = run_trial(trial, study, folder, published)
-        except (StoreError, BusyError, DownloadError, WeightsError):
-            raise  # the next trial would meet the same
-        except HeadstartError as error:
-            failed.append(f"{name}: {error}")
-            progress.say(f"trial {number} of {len(trials)} ({name}) failed: {error}")
-            continue
-        except Exception as error:
-            store.write_bytes(folder / "failures" / f"{trial.arm.name}-{trial.seed}.txt", traceback.format_exc().encode())
-            failed.append(f"{name}: {type(error).__name__}: {error}")
-            progress.say(f"trial {number} of {len(trials)} ({name}) failed: {error}; details in {folder / 'failures'}")
-            continue
-        store.write_results_csv(folder)
-        progress.say(f"trial {number} of {len(trials)} ({name}): test accuracy {result.metrics['test_accuracy']:.4f}")
+    took: dict[tuple[str, int | None], list[float]] = {}
+    rest = Counter(map(_cell, trials))
+
+    def due() -> Iterator[tuple[int, Trial]]:
+        nonlocal left
+        for number, trial in enumerate(trials, 1):
+            if deadline is not None and time.monotonic() > deadline and not _is_kept(trial, dataset, kept):
+                left += 1
+            else:
+                yield number, trial
+
+    run = partial(run_trial, study=study, study_folder=folder, published=published, jobs=jobs)
+    with closing(attempts(due(), run, jobs, partial(_is_kept, dataset=dataset, folders=kept))) as attempted:
+        for number, trial, result_of in attempted:
+            budget = "all labels" if trial.labels_per_class is None else f"{trial.labels_per_class} labels a class"
+            name = f"{trial.arm.name}, {budget}, seed {trial.seed}"
+            rest -= Counter([_cell(trial)])
+            try:
+                result = result_of()
+            except (StoreError, BusyError, DownloadError, WeightsError):
+                raise  # the next trial would meet the same
+            except HeadstartError as error:
+                failed.append(f"{name}: {error}")
+                progress.say(f"trial {number} of {len(trials)} ({name}) failed: {error}")
+                continue
+            except Exception as error:
+                store.write_bytes(folder / "failures" / f"{trial.arm.name}-{trial.seed}.txt", traceback.format_exc().encode())
+                failed.append(f"{name}: {type(error).__name__}: {error}")
+                progress.say(f"trial {number} of {len(trials)} ({name}) failed: {error}; details in {folder / 'failures'}")
+                continue
+            store.write_results_csv(folder)
+            if result.environment.get("jobs", 1) == jobs:  # else it was finished before, by other means
+                took.setdefault(_cell(trial), []).append(result.cost.spent_seconds)
+            progress.say(f"trial {number} of {len(trials)} ({name}): test accuracy {result.metrics['test_accuracy']:.4f}"
+                         + (_time_left(took, rest, jobs) if jobs > 1 else ""))  # fmt: skip
     return failed, left
+
+
+def _cell(trial: Trial) -> tuple[str, int | None]:
+    return trial.arm.name, trial.labels_per_class
+
+
+def _time_left(took: Mapping[tuple[str, int | None], list[float]], rest: Counter[tuple[str, int | None]], jobs: int) -> str:
+    """What the trials still to end take by those of their arm and label budget; nothing where one of these has none yet."""
+    if not rest or not rest.keys() <= took.keys():
+        return ""
+    seconds = sum(count * float(np.mean(took[cell])) for cell, count in rest.items()) / jobs
+    return f"; about {progress.clock(seconds)} left"
 
 
 def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:

@@ -149,8 +149,8 @@ def one_machine(results: Iterable[Result]) -> bool:
     return len({machine_of(result) for result in results}) <= 1
 
 
-def machine_of(result: Result) -> tuple[str, str, str, str]:
-    """Device, processor, threads and precision, "?" where unknown: what must be equal for seconds to compare."""
+def machine_of(result: Result) -> tuple[str, str, str, str, str]:
+    """Device, processor, threads and precision, "?" where unknown, and trials side by side: equal where seconds compare."""
     known = result.environment
     return (str(known.get("device", "?")), str(known.get("processor", "?")), str(known.get("threads", "?")),
-            str(known.get("precision", "?")))
+            str(known.get("precision", "?")), str(known.get("jobs", 1)))

@@ -24,6 +24,11 @@ def say(text: str) -> None:
     _console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def be_quiet() -> None:
+    """From here on this process says nothing: another one speaks for it."""
+    _console.quiet = True
+
+
 class Track:
     """A running step of `total` units; `advance` moves it, `note` shows a short remark beside it."""
 

@@ -63,10 +63,10 @@ def trial_key(resolved: dict[str, Any]) -> str:
     return store.digest(resolved)
 
 
-def run_trial(trial: Trial, study: str, study_folder: Path, published: Path | None = None) -> Result:
+def run_trial(trial: Trial, study: str, study_folder: Path, published: Path | None = None, jobs: int = 1) -> Result:
     """Runs a trial into its folder, or returns the finished one that is there or among the published ones.
 
-    Resumes from the folder's checkpoint. Reads the test set once, at the end."""
+    jobs: how many run at once here. Resumes from the folder's checkpoint. Reads the test set once, at the end."""
     dataset = load_dataset(trial.arm.dataset)
     resolved = resolve(trial, dataset)
     key = trial_key(resolved)
@@ -74,10 +74,11 @@ def run_trial(trial: Trial, study: str, study_folder: Path, published: Path | No
     if store.is_finished(folder) or (published is not None and adopt(published, key, folder)):
         return store.read_result(folder)
     with store.lock(folder / "lock", f"the run folder {folder}"):
-        return _run(trial, dataset, resolved, key, folder, study)
+        return _run(trial, dataset, resolved, key, folder, study, jobs)
 
 
-def _run(trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, folder: Path, study: str) -> Result:
+def _run(trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, folder: Path, study: str,
+         jobs: int) -> Result:  # fmt: skip
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     for_people = {"name": trial.arm.name, "label": trial.arm.label, "recipe_name": trial.arm.recipe_name}
     described = resolved | {"arm": resolved["arm"] | for_people}
@@ -96,7 +97,7 @@ def _run(trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, fol
     result = Result(
         key=key, study=study, trial=described, metrics=measured, train_images=len(context.train_ids),
         history=tuple(outcome.history), cost=cost, selected=outcome.selected,
-        environment=environment(device, trial.precision) | {"energy": meter.covers or "not reported", "started": started},
+        environment=environment(device, trial.precision, jobs) | {"energy": meter.covers or "not reported", "started": started},
     )  # fmt: skip
     _write(folder, result, outcome, dataset)
     return result
@@ -151,9 +152,10 @@ def _write(folder: Path, result: Result, outcome: Outcome, dataset: Dataset) -> 
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
-def environment(device: torch.device, precision: str) -> dict[str, Any]:
-    """Versions and hardware of this process, as stored in every result."""
-    return {
+def environment(device: torch.device, precision: str, jobs: int = 1) -> dict[str, Any]:
+    """Versions and hardware of this process, as stored in every result; jobs where several trials share the machine."""
+    side_by_side = {"jobs": jobs} if jobs > 1 else {}
+    return side_by_side | {
         "headstart": headstart.__version__, "python": platform.python_version(), "torch": torch.__version__,
         "numpy": np.__version__, "platform": f"{platform.system()} {platform.machine()}", "processor": processor_name(),
         "cores": usable_cores(), "threads": torch.get_num_threads(), "device": _device_name(device), "precision": precision,

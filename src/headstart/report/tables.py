@@ -100,7 +100,8 @@ def _energy_hint(view: StudyView) -> str:
     """What the joules cover; why there are none."""
     covered = sorted({str(r.environment.get("energy", "not reported")) for arm in view.arms for _, r in arm.trials})
     if covered == ["not reported"]:
-        return "this machine reports none"
+        beside = any("jobs" in r.environment for arm in view.arms for _, r in arm.trials)
+        return "not counted for trials side by side" if beside else "this machine reports none"
     return f"counted by {words.listing(covered)}; other programs' work is in it"
 
 
