@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,9 @@ from headstart.launch import run_study
 from headstart.machine import usable_cores
 from headstart.pairing import machine_of, one_machine
 from headstart.report.words import machines
+from headstart.side_by_side import attempts
 from headstart.types import Result
+from transfer_trials import random_weights
 
 ARM = """[[arms]]
 name = "{name}"
@@ -30,12 +34,14 @@ recipe_changes = {{ duration = "{duration}", batch_size = 16, widths = [8, 8, 8]
 NO_NUMBER = ', optimizer = "sgd", learning_rate = 1e30, bias_learning_rate = 1e30'
 
 
-def _file(folder: Path, photos: Path, duration: str = "2 epochs", arms: dict[str, str] | None = None) -> str:
-    text = f'name = "small"\ndataset = "{photos}"\nseeds = [0, 1]\nprecision = "fp32"\n'
-    for name, more in (arms or {"cnn": ""}).items():
-        text += ARM.format(name=name, duration=duration, more=more)
-    (folder / "small.toml").write_text(text)
+def _file(folder: Path, photos: Path, *arms: str) -> str:
+    head = f'name = "small"\ndataset = "{photos}"\nseeds = [0, 1]\nprecision = "fp32"\nfeature_precision = "fp32"\n'
+    (folder / "small.toml").write_text(head + "".join(arms or [_cnn("cnn")]))
     return str(folder / "small.toml")
+
+
+def _cnn(name: str, duration: str = "2 epochs", more: str = "") -> str:
+    return ARM.format(name=name, duration=duration, more=more)
 
 
 def _results(folder: Path) -> list[Result]:
@@ -86,11 +92,37 @@ def test_what_is_finished_needs_no_other_process(alone: Path, photos: Path, tmp_
     assert [r.key for r in _results(folder)] == [r.key for r in _results(alone)]
 
 
-def test_a_trial_that_fails_is_named_and_the_others_are_kept(photos: Path, tmp_path: Path) -> None:
-    study = _file(tmp_path, photos, arms={"bad": NO_NUMBER, "good": ""})
-    with pytest.raises(TrialsFailedError, match=r"2 of 4 trials failed \(bad, all labels, seed [01]: the loss became .*; bad,"):
-        run_study(study, tmp_path / "runs", jobs=2)
-    assert [r.trial["arm"]["name"] for r in _results(tmp_path / "runs")] == ["good", "good"]
+@pytest.fixture(scope="module")
+def mixed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Result], str]:
+    """Two arms on the same features, in a cache that has none yet, and one that fails: what is finished, and the error."""
+    folder = tmp_path_factory.mktemp("mixed")
+    small = f'model = "resnet18"\nweights = "{random_weights(folder)}"\ninput_pixels = 48\n'
+    frozen = [f'[[arms]]\nname = "{name}"\nmethod = "{name}"\n{small}' for name in ("linear_probe", "knn")]
+    study = _file(folder, photos, _cnn("bad", more=NO_NUMBER), *frozen)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(TrialsFailedError) as caught:
+        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+        run_study(study, folder / "runs", jobs=2)
+    return _results(folder / "runs"), str(caught.value)
+
+
+def test_a_trial_that_fails_is_named_and_the_others_are_kept(mixed: tuple[list[Result], str]) -> None:
+    results, error = mixed
+    assert re.match(r"2 of 4 trials failed \(bad, all labels, seed [01]: the loss became .*; bad, all labels, seed", error)
+    assert [result.trial["arm"]["name"] for result in results] == ["knn", "linear_probe"]
+
+
+def test_features_that_two_want_are_computed_once(mixed: tuple[list[Result], str]) -> None:
+    knn, probe = mixed[0]
+    assert knn.cost.seconds["features"] == probe.cost.seconds["features"] > 0
+    # Each part of the features (training, test, mirrored test) was computed by one of the two and read by the other.
+    read = sum(result.cost.total_seconds - result.cost.spent_seconds for result in (knn, probe))
+    assert read == pytest.approx(knn.cost.seconds["features"], abs=0.01)
+
+
+def test_a_process_that_is_gone_ends_the_study_with_a_clear_line() -> None:
+    due: Any = [(1, 7), (2, 7), (3, 7)]
+    with pytest.raises(TrialsFailedError, match=r"a trial's process ended before its trial .* with fewer --jobs where memory"):
+        list(attempts(due, os._exit, 2, lambda trial: False))
 
 
 def test_after_its_minutes_none_is_begun(photos: Path, tmp_path: Path, capsys) -> None:
@@ -100,25 +132,26 @@ def test_after_its_minutes_none_is_begun(photos: Path, tmp_path: Path, capsys) -
 
 
 def test_an_impossible_number_of_jobs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="^jobs must be 1 or more, got 0$"):
+    with pytest.raises(ConfigError, match=r"^jobs must be 1 or more, got 0$"):
         run_study("cifar10-quick", tmp_path, jobs=0)
 
 
-@pytest.mark.parametrize(("ended_by", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(("ended_by", "code"), [
+    (signal.SIGINT, 130), pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow)])  # fmt: skip
 def test_processes_end_with_the_one_that_began_them(photos: Path, tmp_path: Path, ended_by: signal.Signals, code: int) -> None:
-    """The signal reaches the first process alone; no other is left to hold a trial's lock, and checkpoints stand."""
+    """The signal reaches the first process alone; no other is left to hold a trial's lock."""
     runs = tmp_path / "runs"
     process = subprocess.Popen(
-        [sys.executable, "-m", "headstart.cli", "study", _file(tmp_path, photos, "5000 epochs"), "--out", str(runs), "--jobs", "2"],
+        [sys.executable, "-m", "headstart.cli", "study", _file(tmp_path, photos, _cnn("cnn", "5000 epochs")), "--jobs", "2",
+         "--out", str(runs)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while len(checkpoints := list(runs.glob("*/checkpoint.safetensors"))) < 2:
-        assert process.poll() is None and time.monotonic() < deadline, "it ended before its checkpoints"
+    while len(begun := list(runs.glob("*/trial.json"))) < 2:
+        assert process.poll() is None and time.monotonic() < deadline, "it ended before its trials"
         time.sleep(0.02)
     process.send_signal(ended_by)
     _, told = process.communicate(timeout=60)  # until no process holds the pipe
     assert process.returncode == code and "Traceback" not in told
-    for path in checkpoints:
-        assert path.is_file()
+    for path in begun:
         store.lock(path.with_name("lock"), "a trial that nobody runs").release()
