@@ -19,6 +19,7 @@ study: $(STAMP)
 # The published report, made again from report/trials alone: no data, weights or network.
 report: $(ALL)
 	@$(BIN)/headstart report report/trials --to report
+	@$(BIN)/headstart report report/cnn/trials --to report/cnn
 
 test: $(ALL)
 	@$(BIN)/ruff check src tests benchmarks
