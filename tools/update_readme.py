@@ -2,14 +2,17 @@
 
 Usage: python tools/update_readme.py runs/cifar10-quick    the README's `results`
        python tools/update_readme.py report/trials         its `full study`, from the report beside these trials
+       python tools/update_readme.py report/cnn/trials     its `all images`, from that report and benchmarks/results/gpu.json
 Everything between such marks is replaced; nothing there is written by hand.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from headstart import findings, published, store
@@ -18,7 +21,9 @@ from headstart.report.load import StudyView, load_study
 from headstart.report.page import compose
 
 ROOT = Path(__file__).parents[1]
-PUBLISHED = ROOT / "report" / "trials"
+PUBLISHED, ALL_IMAGES = ROOT / "report" / "trials", ROOT / "report" / "cnn" / "trials"
+GPU = ROOT / "benchmarks" / "results" / "gpu.json"
+_PEER_VIEWS = "translate_accuracy"  # airbench's own reading: six views of an image
 KEPT = ("study.toml", "study.json", "results.csv", "gallery.npz")
 
 
@@ -26,6 +31,9 @@ def main(folder: Path) -> None:
     view = load_study(folder)
     if folder.resolve() == PUBLISHED:
         _replace("full study", _full_study(view))
+        return
+    if folder.resolve() == ALL_IMAGES:
+        _replace("all images", _all_images(view, folder))
         return
     home = ROOT / "docs" / "results" / view.study["name"]
     home.mkdir(parents=True, exist_ok=True)
@@ -68,24 +76,48 @@ def _full_study(view: StudyView) -> str:
     return "\n".join(lines)
 
 
+def _all_images(view: StudyView, folder: Path) -> str:
+    """Networks trained on all training images, and the CNN beside airbench's own script on one GPU."""
+    lines = _table(folder, ("test_flip_accuracy",), ("flops",))
+    peer, *ours = json.loads(GPU.read_text())["airbench"]["rows"]
+    device = json.loads(GPU.read_text())["environment"]["device"]
+    told = words.listing([f"{row['name']} takes {row['seconds']['median']:.1f} s of training ({row['seconds_over_airbench']:.1f} "
+                    f"times airbench's) and {row['pflop']:.2f} PFLOP" for row in ours])  # fmt: skip
+    lines += ["", f"n counts seeds; with one, the interval is Wilson's over the test images. Measured on "
+              f"{words.listing(words.machines([result for _, result in view.trials]))}; [report](report/cnn/README.md). "
+              f"On one {device}, seed by seed in turn with cifar10-airbench's own script (airbench94: median of "
+              f"{peer['seconds']['n']} {peer['seconds']['median']:.1f} s, {100 * peer['accuracy']['mean']:.2f} % on one view, "
+              f"{100 * peer[_PEER_VIEWS]['mean']:.2f} % over its six), {told}: [benchmarks/results/gpu.json]"
+              "(benchmarks/results/gpu.json).", ""]  # fmt: skip
+    return "\n".join(lines)
+
+
+_TITLES = {"test_flip_accuracy": "both flips", "val_accuracy": "validation", "train_accuracy": "train", "test_nll": "NLL",
+           "test_ece": "ECE", "seconds": "wall time", "flops": "compute"}  # fmt: skip
+_WRITTEN = {"test_nll": words.number, "test_ece": words.number, "seconds": words.duration, "flops": words.flops}
+
+
+def _table(folder: Path, accuracies: Sequence[str], others: Sequence[str]) -> list[str]:
+    """A row an arm: test accuracy with its interval, then these columns of findings.comparison_table, and n."""
+    columns = ["test accuracy", "95 % interval", *(_TITLES[name] for name in (*accuracies, *others)), "n"]
+    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for row in findings.comparison_table(store.finished_trials(folder)).to_dict("records"):
+        kind = "wilson" if row["n"] == 1 else "test_accuracy"
+        interval = " to ".join(words.share(row[f"{kind}_{end}"], 1) for end in ("low", "high"))
+        cells = [words.share(row["test_accuracy"], 2), interval, *(words.share(row[name], 2) for name in accuracies),
+                 *(_WRITTEN[name](row[name]) for name in others), str(row["n"])]  # fmt: skip
+        lines.append(f"| {row['label']} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def _section(view: StudyView, folder: Path, figure: figures.Figure, home: Path) -> str:
     place = home.relative_to(ROOT)
-    table = findings.comparison_table(store.finished_trials(folder))
     lines = [
         f"**{findings.headline(view.study, store.finished_trials(folder))}**", "",
         f"![{figure.message}]({place}/learning.svg)", "",
         f"*{figure.message}. {figure.caption}*", "",
-        "| | test accuracy | 95 % interval | both flips | validation | train | NLL | ECE | wall time | compute | n |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        *_table(folder, ("test_flip_accuracy", "val_accuracy", "train_accuracy"), ("test_nll", "test_ece", "seconds", "flops")),
     ]  # fmt: skip
-    for row in table.to_dict("records"):
-        kind = "wilson" if row["n"] == 1 else "test_accuracy"
-        interval = " to ".join(words.share(row[f"{kind}_{end}"], 1) for end in ("low", "high"))
-        cells = [words.share(row["test_accuracy"], 2), interval]
-        cells += [words.share(row[name], 2) for name in ("test_flip_accuracy", "val_accuracy", "train_accuracy")]
-        cells += [words.number(row["test_nll"]), words.number(row["test_ece"]), words.duration(row["seconds"]),
-                  words.flops(row["flops"]), str(row["n"])]  # fmt: skip
-        lines.append(f"| {row['label']} | " + " | ".join(cells) + " |")
     environment = store.finished_trials(folder)[0][1].environment
     lines += ["", f"Measured by `{view.study['command']}` on {environment['processor']}, {environment['cores']} cores, "
               f"{environment['precision']}, torch {environment['torch']}; the study file, a row for each trial and the "
