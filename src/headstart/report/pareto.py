@@ -49,7 +49,7 @@ def section(view: StudyView) -> Section:
     drawn.append(_by_work(view, flops))
     shared = ", ".join(f"{arm.label} {short_duration(amortised[arm.name])} instead of {short_duration(cold[arm.name])}"
                        for arm in saved)  # fmt: skip
-    return Section(figures=tuple(drawn), shared=shared, by_seconds=_rows(view, "seconds"), by_flops=_rows(view, "flops"))
+    return Section(figures=tuple(drawn), shared=shared, by_seconds=_rows(view, "seconds") if figures.one_clock(view) else (), by_flops=_rows(view, "flops"))
 
 
 def _by_work(view: StudyView, flops: dict[str, float]) -> figures.Figure:

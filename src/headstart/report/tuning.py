@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart import plots, store
+from headstart.recipes import DEVELOPED_BY_HAND, USUAL_VALUES
 from headstart.report import words
 from headstart.report.figures import Figure, finish
 from headstart.report.load import StudyView
@@ -42,6 +43,28 @@ def searches(view: StudyView) -> list[dict[str, Any]]:
     place = {name: number for number, name in enumerate(view.styles)}
     return sorted((one for one in found if one["arm"] in place and one["tries"]),
                   key=lambda one: (one["labels_per_class"] or 10**9, place[one["arm"]]))  # fmt: skip
+
+
+def effort(view: StudyView) -> str:
+    """What a reader must know of the tuning: whether anything was searched, and whose recipes more work went into."""
+    closing = "a verdict holds for these recipes."
+    # A recipe that `headstart tune` chose brings its provenance.
+    if searches(view) or any(view.study.get("recipes", {}).values()):
+        return f"Each recipe was chosen on validation images with an effort that is stated, not with all that is possible; {closing}"
+    told = "No recipe of this study was searched: all were written before its first trial ran"
+    by_hand, usual = ([arm.label for arm in view.arms if arm.described.get("recipe_name") in names]
+                      for names in (DEVELOPED_BY_HAND, USUAL_VALUES))  # fmt: skip
+    if by_hand and usual:
+        told += (f". {_recipes(by_hand)} developed by hand on validation images; {_recipes(usual, start=False)} usual values, "
+                 f"taken as they are, which favours {words.listing(by_hand)}")  # fmt: skip
+    return f"{told}; {closing}"
+
+
+def _recipes(labels: list[str], start: bool = True) -> str:
+    """"The recipe of A was", "the recipes of A; B and C were": labels may hold commas."""
+    one = len(labels) == 1
+    named = labels[0] if one else f"{'; '.join(labels[:-1])} and {labels[-1]}"
+    return f"{'The' if start else 'the'} {'recipe' if one else 'recipes'} of {named} {'was' if one else 'were'}"
 
 
 def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) -> Figure:
