@@ -166,7 +166,8 @@ def cost_by_phase(seconds: Mapping[str, Mapping[str, float]], styles: Mapping[st
     for i, (name, row) in enumerate(seconds.items()):
         style, start = styles[name], 0.0
         axes.text(0, i - 24 / lane, shortened(style.label, 50), color=style.color, va="center")
-        axes.text(longest, i - 24 / lane, short_duration(sum(row.values())) + (marks or {}).get(name, ""), ha="right", va="center")
+        total = short_duration(sum(row.values())) + (marks or {}).get(name, "")
+        axes.text(longest, i - 24 / lane, total, ha="right", va="center")
         for k, took in enumerate(row.values()):
             axes.add_patch(Rectangle((start, i - 12 / lane), took, 18 / lane, facecolor=style.color, linewidth=0,
                                      alpha=(1.0, 0.6, 0.35, 0.8, 0.5)[k % 5]))

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure as MplFigure
 from numpy.typing import NDArray
 
 from headstart import findings, metrics, plots
-from headstart.plots import percent, short_duration
 from headstart.pairing import one_machine
+from headstart.plots import percent, short_duration
 from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, Trials, estimate
 from headstart.types import Result
@@ -135,9 +135,10 @@ def learning(view: StudyView) -> list[Figure]:
                        f"After the last epoch: {ends}" if ends else "Accuracy by epoch", common + note)]  # fmt: skip
     if any(np.isfinite(c.x).any() for c in curves["seconds"]):
         marks = _marks(view, sides)
+        drawing = plots.learning_curves(curves["seconds"], view.styles, "seconds since the start", measure, marks)
         figures.append(finish(
-            plots.learning_curves(curves["seconds"], view.styles, "seconds since the start", measure, marks), "fig-curves-seconds",
-            _first_there(view, sides), common + "Seconds are cold: a frozen backbone's curve begins when its features are "
+            drawing, "fig-curves-seconds", _first_there(view, sides), common
+            + "Seconds are cold: a frozen backbone's curve begins when its features are "
             f"computed.{clocks(view, sides)}"))
     return figures
 

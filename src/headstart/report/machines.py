@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headstart.pairing import machine_of, one_machine
+from headstart.pairing import machine_of
 from headstart.report import words
 from headstart.report.load import Arm, StudyView
 from headstart.types import Result
@@ -37,11 +37,10 @@ def main_marks(view: StudyView) -> dict[str, str]:
 
 def marks_of(view: StudyView, results: Iterable[Result]) -> str:
     """What the letters of these trials stand for, "ᵃ NVIDIA H200: …; ᵇ cpu: …"; "" where they ran on one machine."""
-    results = list(results)
-    if one_machine(results):
+    by_machine = {machine_of(result): result for result in results}
+    if len(by_machine) < 2:
         return ""
-    return "; ".join(f"{mark(view, [each])} {words.machine(machine)}"
-                     for machine, each in sorted({machine_of(result): result for result in results}.items(), key=lambda m: m[0]))  # fmt: skip
+    return "; ".join(f"{mark(view, [by_machine[each]])} {words.machine(each)}" for each in sorted(by_machine))
 
 
 def legend(view: StudyView) -> str:

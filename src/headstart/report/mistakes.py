@@ -73,7 +73,7 @@ def agreements(view: StudyView) -> Agreements:
         names = findings.headline_pair(view.study, view.trials)
         about = tuple(arm for name in names for arm in view.arms if arm.name == name)
     for a, b in every:
-        if about and a not in about and b not in about:
+        if about and not {a.name, b.name} & {arm.name for arm in about}:
             continue
         found = findings.agreement(a.tests[0], b.tests[0])
         kappa = found.pop("kappa")

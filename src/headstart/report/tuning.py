@@ -50,21 +50,22 @@ def effort(view: StudyView) -> str:
     closing = "a verdict holds for these recipes."
     # A recipe that `headstart tune` chose brings its provenance.
     if searches(view) or any(view.study.get("recipes", {}).values()):
-        return f"Each recipe was chosen on validation images with an effort that is stated, not with all that is possible; {closing}"
+        return ("Each recipe was chosen on validation images with an effort that is stated, not with all that is possible; "
+                f"{closing}")  # fmt: skip
     told = "No recipe of this study was searched: all were written before its first trial ran"
     by_hand, usual = ([arm.label for arm in view.arms if arm.described.get("recipe_name") in names]
                       for names in (DEVELOPED_BY_HAND, USUAL_VALUES))  # fmt: skip
     if by_hand and usual:
-        told += (f". {_recipes(by_hand)} developed by hand on validation images; {_recipes(usual, start=False)} usual values, "
-                 f"taken as they are, which favours {words.listing(by_hand)}")  # fmt: skip
+        first = f"{_recipes(by_hand)} {'was' if len(by_hand) == 1 else 'were'}"
+        others = f"those of {len(usual)} others" if len(usual) > 3 else f"the {_recipes(usual)}"
+        told += (f". The {first} developed by hand on validation images; {others} {'takes' if len(usual) == 1 else 'take'} usual "
+                 "values as they are, which favours the former")  # fmt: skip
     return f"{told}; {closing}"
 
 
-def _recipes(labels: list[str], start: bool = True) -> str:
-    """"The recipe of A was", "the recipes of A; B and C were": labels may hold commas."""
-    one = len(labels) == 1
-    named = labels[0] if one else f"{'; '.join(labels[:-1])} and {labels[-1]}"
-    return f"{'The' if start else 'the'} {'recipe' if one else 'recipes'} of {named} {'was' if one else 'were'}"
+def _recipes(labels: list[str]) -> str:
+    """"recipe of A", "recipes of A; B and C": labels may hold commas."""
+    return f"recipe of {labels[0]}" if len(labels) == 1 else f"recipes of {'; '.join(labels[:-1])} and {labels[-1]}"
 
 
 def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) -> Figure:
