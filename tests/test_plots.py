@@ -169,6 +169,26 @@ def test_reliability_has_a_panel_an_arm_with_both_lines_and_their_intervals() ->
     assert panels[0].get_xlim() == (50.0, 101.0)
 
 
+def test_ten_reliability_panels_fit_on_a_page_and_keep_their_names() -> None:
+    x = np.array([0.5, 0.9])
+    line = plots.ReliabilityLine(confidence=x, accuracy=x, low=x - 0.1, high=x, note="ECE 1 %")
+    labels = {f"arm{i}": "Random ResNet-50, recipe for training from scratch" for i in range(10)}
+    figure = plots.reliability_panels([(style, [line]) for style in plots.arm_styles(labels).values()], "Accuracy")
+    assert [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes] == list(labels.values())
+    width, height = figure.get_size_inches()
+    assert height / width < 2.2  # 58 % of a page's width then takes less than its height, with heading and caption
+
+
+def test_many_phases_break_into_lines_and_leave_the_bars_their_width() -> None:
+    row = {"features": 11.0, "select": 87.0, "prepare": 0.4, "train": 16.0, "validate": 0.8, "evaluate": 2.2}
+    figure = plots.cost_by_phase({"cnn": row, "probe": row}, STYLES, "Seconds", {"cnn": "ᵃ", "probe": "ᵇ"})
+    told = [text.replace("\u202f", " ") for text in texts(figure)]
+    assert "features 11 s · select 87 s · prepare 0.4 s · train 16 s\nvalidate 0.8 s · evaluate 2.2 s" in told
+    assert "117 sᵃ" in told and "117 sᵇ" in told
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_position().width > 0.9
+
+
 def test_severities_are_steps_of_equal_distance_named_at_the_end() -> None:
     row = [Estimate(value=v, interval=(v - 0.02, v + 0.02)) for v in (0.9, 0.8, 0.6)]
     axes = plots.accuracy_by_severity({"cnn": row}, ["as it is", "1", "2"], STYLES, "Accuracy").axes[0]

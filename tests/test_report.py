@@ -18,7 +18,8 @@ from rich.console import Console
 
 from headstart import findings, report, store
 from headstart.errors import DataError, StoreError
-from headstart.report import words
+from headstart.report import tuning, words
+from headstart.report.load import load_study
 from synthetic_study import write_synthetic_study
 
 EMPTY = {"area", "br", "col", "hr", "img", "input", "link", "meta", "wbr"}
@@ -319,3 +320,14 @@ def test_the_verdict_is_the_headline(two: Path) -> None:
 )  # fmt: skip
 def test_numbers_are_written_with_their_units(shown: str, expected: str) -> None:
     assert shown.replace("\u202f", " ") == expected
+
+
+def test_the_threats_say_whether_recipes_were_searched(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "study", arms=["cnn", "finetune"], test_images=300, claims=False, gallery=False)
+    told = tuning.effort(load_study(folder))
+    assert told == ("No recipe of this study was searched: all were written before its first trial ran. The recipe of CNN from "
+                    "scratch was developed by hand on validation images; the recipe of ResNet-50, fine-tuned takes usual values "
+                    "as they are, which favours the former; a verdict holds for these recipes.")  # fmt: skip
+    study = store.read_json(folder / "study.json")
+    store.write_json(folder / "study.json", study | {"recipes": {"finetune": {"tries": 20}}})  # chosen by a search
+    assert tuning.effort(load_study(folder)).startswith("Each recipe was chosen on validation images with an effort")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from headstart import curves, report, store
-from headstart.report import labels, pareto, spending, words
+from headstart.report import labels, pareto, spending, tables, words
 from headstart.report.load import load_study
 from headstart.report.page import compose
 from synthetic_study import write_synthetic_study
@@ -54,7 +54,30 @@ def test_times_of_different_machines_are_not_set_against_each_other(tmp_path: Pa
     assert [figure.name for figure in found.figures] == ["fig-pareto-flops"] and not found.by_seconds and found.by_flops
     text = plain(report.write_report(folder).read_text(encoding="utf-8"))
     assert text.count("Not all arms ran on the same machine: times of different machines do not compare.") == 3
-    assert "2 threads, bf16 (1 trial)" in text and "times as long as" not in text
+    assert "ᵃ cpu: Example CPU @ 2.0 GHz, 2 threads, bf16; ᵇ cpu: Example CPU @ 2.0 GHz, 2 threads, fp32" in text
+    assert "times as long as" not in text and "Times of different machines do not compare." in text
+
+
+def test_each_time_carries_the_letter_of_its_machine_and_none_is_the_best(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "mixed", test_images=300, claims=False, gallery=False)
+    (path, first), (_, second) = store.finished_trials(folder)
+    store.write_json(path / "result.json", store.read_json(path / "result.json") | {
+        "environment": {**first.environment, "device": "another GPU"}})  # fmt: skip
+    rows = {row.title: row for group in tables.comparison(load_study(folder)) for row in group.rows}
+    on = {result.trial["arm"]["name"]: letter for result, letter in ((first, "ᵃ"), (second, "ᵇ"))}  # "another GPU" before "cpu"
+    for title in ("Time, cold", "Time spent"):
+        assert [cell.text[-1] for cell in rows[title].cells] == [on["cnn"], on["probe"]]
+    assert not any(cell.best for title in ("Time, cold", "Time spent", "Peak memory") for cell in rows[title].cells)
+    assert any(cell.best for cell in rows["Floating-point operations"].cells)
+    spent = spending.spending(load_study(folder))
+    assert [row.cold[-1] for row in spent.rows[:2]] == [on["cnn"], on["probe"]] and spent.rows[2].cold.endswith("ᵃᵇ")
+    assert [machine[:3] for machine in spent.machines] == ["ᵃ a", "ᵇ c"]
+
+
+def test_one_machine_needs_no_letters(budgets: Path, page: str) -> None:
+    rows = {row.title: row for group in tables.comparison(load_study(budgets)) for row in group.rows}
+    assert any(cell.best for cell in rows["Time, cold"].cells)
+    assert not set("ᵃᵇᶜ") & set(page)
 
 
 def test_nothing_shared_needs_no_second_figure(tmp_path: Path) -> None:
@@ -152,6 +175,34 @@ def test_a_lead_at_the_only_common_budget_is_not_called_a_range(budgets: Path, t
     view = load_study(folder)
     (figure,) = [each for each in compose(view).figures if each.name == "fig-labels"]
     assert re.fullmatch(r".* leads at [\d,]+ labels a class, the only budget that all arms have", figure.message)
+
+
+def test_an_arm_with_one_budget_does_not_choose_the_budgets_that_are_compared(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "once", arms=["cnn", "probe", "knn"], seeds=2, labels_per_class=(10, 100, None),
+                                   test_images=500, claims=False, gallery=False)  # fmt: skip
+    accuracy = {("cnn", 10): 0.3, ("probe", 10): 0.6, ("cnn", 100): 0.7, ("probe", 100): 0.65, ("cnn", None): 0.9,
+                ("probe", None): 0.8, ("knn", None): 0.5}  # fmt: skip
+    for path, result in store.finished_trials(folder):
+        key = (result.trial["arm"]["name"], result.trial["labels_per_class"])
+        if key not in accuracy:
+            shutil.rmtree(path)
+            continue
+        value = store.read_json(path / "result.json")
+        value["metrics"]["test_accuracy"] = accuracy[key]
+        store.write_json(path / "result.json", value)
+    title = "ResNet-50, linear probe leads at 10 labels a class, CNN from scratch from 100 on"
+
+    def message() -> str:
+        view = load_study(folder)
+        return labels.figure(view, labels.fit_all(view)).message
+
+    assert message() == title
+    for path, result in store.finished_trials(folder):
+        if result.trial["arm"]["name"] == "knn":
+            value = store.read_json(path / "result.json")
+            value["metrics"]["test_accuracy"] = 0.95
+            store.write_json(path / "result.json", value)
+    assert message() == f"{title}, among arms with several budgets"
 
 
 def test_a_curve_that_falls_is_left_out_and_named(budgets: Path, tmp_path: Path) -> None:

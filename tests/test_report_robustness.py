@@ -14,6 +14,8 @@ from headstart import report, store
 from headstart.corruptions import CORRUPTIONS
 from headstart.examples import main_trials
 from headstart.generalization import mean_difference, read_corrupted, robust_accuracy, write_arrays
+from headstart.report import mistakes
+from headstart.report.load import load_study
 from synthetic_study import write_synthetic_study
 
 
@@ -118,6 +120,25 @@ def test_confusions_and_agreement_are_counted_from_the_logits(study: Path, html:
     assert panel[: panel.index("Most confidently wrong")].count("<img") == min(12, round(1000 * both_wrong))
     taken = ((cnn == 5) & (tests["cnn"].labels == 3)).sum() / (tests["cnn"].labels == 3).sum()
     assert f"cat taken for dog {100 * taken:.1f} %" in text
+
+
+def test_of_many_arms_only_the_pairs_with_a_headline_arm_are_listed(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "many", arms=8, test_images=300, claims=False, gallery=False)
+    view = load_study(folder)
+    found = mistakes.agreements(view)
+    ranked = sorted(view.arms, key=lambda arm: -(arm.mean("test_accuracy") or 0))
+    best = {arm.name for arm in ranked[:2]}
+    assert found.pairs == 28 and len(found.rows) == 13  # 7 with the first, 6 more with the second
+    assert all({row.a.name, row.b.name} & best for row in found.rows)
+    assert {arm.name for arm in found.about} == best
+    text = text_of(report.write_report(folder).read_text())
+    assert f"Of the 28 pairs of arms, the 13 with {ranked[0].label} or {ranked[1].label}, which the answer compares" in text
+
+
+def test_of_six_arms_every_pair_is_listed(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "six", arms=6, test_images=300, claims=False, gallery=False)
+    found = mistakes.agreements(load_study(folder))
+    assert len(found.rows) == found.pairs == 15 and found.about == ()
 
 
 def test_calibration_shows_both_temperatures(html: str) -> None:

@@ -44,7 +44,7 @@ from headstart.types import Result
 
 __all__ = [
     "COSTS", "accuracy_at", "agreement", "as_json", "comparison_table", "decide", "disagreements", "gallery_ids",
-    "hardest", "headline", "main_trials", "metric_spec", "most_confident_errors", "newest", "pareto_front",
+    "hardest", "headline", "headline_pair", "main_trials", "metric_spec", "most_confident_errors", "newest", "pareto_front",
     "representative_trials", "time_to_accuracy", "wrong_for_all",
 ]  # fmt: skip
 
@@ -117,8 +117,7 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     require_one_test_set([item for items in arms.values() for item in items])
     if study.get("chosen") in arms:
         return _choice(study, arms)
-    # The more accurate first; among equals the cheaper.
-    names = sorted(arms, key=lambda name: (-(_means(arms[name], "test_accuracy") or 0), _seconds(arms[name]), name))
+    names = _ranked(arms)
     first = arms[names[0]]
     best = f"{_label(first[0][1])}"
     accuracy = _percent(_means(first, "test_accuracy"))
@@ -143,6 +142,21 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     rest = [f"{_label(arms[name][0][1])} {_percent(_means(arms[name], 'test_accuracy'))}" for name in names[2:]]
     also = f"; behind them {', '.join(rest)}" if rest else ""
     return f"{opening}{said}{took}{also}; {evidence}."
+
+
+def _ranked(arms: Mapping[str, Trials]) -> list[str]:
+    """The more accurate first; among equals the cheaper."""
+    return sorted(arms, key=lambda name: (-(_means(arms[name], "test_accuracy") or 0), _seconds(arms[name]), name))
+
+
+def headline_pair(study: Mapping[str, Any], trials: Trials) -> tuple[str, ...]:
+    """The names of the arms that the headline is about: the leader, or the chosen arm, and the best of the others."""
+    arms = {name: items for name, items in main_trials(trials, study.get("phase")).items()
+            if _means(items, "test_accuracy") is not None}  # fmt: skip
+    ranked = _ranked(arms)
+    if (chosen := study.get("chosen")) in arms:
+        ranked = [chosen, *(name for name in ranked if name != chosen)]
+    return tuple(ranked[:2])
 
 
 def _choice(study: Mapping[str, Any], arms: Mapping[str, Trials]) -> str:

@@ -187,6 +187,11 @@ RECIPES: dict[str, Recipe] = {
 }  # fmt: skip
 
 
+# How the recipes above came about, for what a report says of tuning. The others choose for themselves what they need.
+DEVELOPED_BY_HAND = frozenset({"cnn-fast", "cnn-full"})  # on validation images, as their comments say
+USUAL_VALUES = frozenset({"knn", "finetune", "partial", "lp_ft", "resnet-scratch"})
+
+
 def recipe_named(name: str) -> Recipe:
     """The built-in recipe of that name, or the one in a recipe file ("tuned/probe.toml", as `headstart tune` writes it).
 

@@ -152,22 +152,29 @@ def by_class(class_names: Sequence[str], values: Mapping[str, Sequence[Estimate]
 
 
 @styled
-def cost_by_phase(seconds: Mapping[str, Mapping[str, float]], styles: Mapping[str, ArmStyle], measure: str) -> Figure:
-    """Where an arm's seconds went: a bar from zero, its phases in order, told in words under it."""
-    height = 56 + 66 * len(seconds)
+def cost_by_phase(seconds: Mapping[str, Mapping[str, float]], styles: Mapping[str, ArmStyle], measure: str,
+                  marks: Mapping[str, str] | None = None) -> Figure:  # fmt: skip
+    """Where an arm's seconds went: a bar from zero, its phases in order, told in words under it.
+
+    marks: by arm, what stands behind its sum."""
+    told = [_listed([f"{phase} {short_duration(took)}" for phase, took in row.items()]) for row in seconds.values()]
+    lane = 66 + 15 * (max(text.count("\n") for text in told))
+    height = 56 + lane * len(seconds)
     figure, axes = new_figure(height)
     axes.set_title(measure)
     longest = max(sum(row.values()) for row in seconds.values()) or 1.0
     for i, (name, row) in enumerate(seconds.items()):
         style, start = styles[name], 0.0
-        axes.text(0, i - 0.36, shortened(style.label, 44), color=style.color, va="center")
-        axes.text(longest, i - 0.36, short_duration(sum(row.values())), ha="right", va="center")
+        axes.text(0, i - 24 / lane, shortened(style.label, 50), color=style.color, va="center")
+        total = short_duration(sum(row.values())) + (marks or {}).get(name, "")
+        axes.text(longest, i - 24 / lane, total, ha="right", va="center")
         for k, took in enumerate(row.values()):
-            axes.add_patch(Rectangle((start, i - 0.18), took, 0.28, facecolor=style.color, linewidth=0,
+            axes.add_patch(Rectangle((start, i - 12 / lane), took, 18 / lane, facecolor=style.color, linewidth=0,
                                      alpha=(1.0, 0.6, 0.35, 0.8, 0.5)[k % 5]))
             start += took
-        words = " · ".join(f"{phase} {short_duration(took)}" for phase, took in row.items())
-        axes.text(0, i + 0.27, words, color=MUTED, fontsize=12, va="center")
+        axes.text(0, i + 10 / lane, told[i], color=MUTED, fontsize=12, va="top")
+    for text in axes.texts:  # a long line of phases must not narrow the bars
+        text.set_in_layout(False)
     axes.set_xlim(0, longest)
     axes.set_ylim(len(seconds) - 0.45, -0.6)
     axes.yaxis.set_major_locator(NullLocator())
@@ -175,3 +182,15 @@ def cost_by_phase(seconds: Mapping[str, Mapping[str, float]], styles: Mapping[st
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}\u202fs"))
     axes.grid(True, axis="x")
     return figure
+
+
+def _listed(parts: Sequence[str], width: int = 62) -> str:
+    """Parts with dots between them, in lines of at most `width` characters that break at a dot."""
+    lines = [""]
+    for part in parts:
+        longer = f"{lines[-1]} · {part}" if lines[-1] else part
+        if len(longer) > width and lines[-1]:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)

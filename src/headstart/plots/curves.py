@@ -27,8 +27,11 @@ FEW = 4  # up to so many lines are named with their values beside them; more, wi
 
 
 @styled
-def learning_curves(curves: Sequence[Curve], styles: Mapping[str, ArmStyle], axis: str, measure: str) -> Figure:
-    """Accuracy against epochs or seconds: thick with markers on validation, thin on training images; a line a seed."""
+def learning_curves(curves: Sequence[Curve], styles: Mapping[str, ArmStyle], axis: str, measure: str,
+                    marks: Mapping[str, str] | None = None) -> Figure:  # fmt: skip
+    """Accuracy against epochs or seconds: thick with markers on validation, thin on training images; a line a seed.
+
+    marks: by arm, what stands behind its name."""
     height = 330 + 23 * max(len({curve.arm for curve in curves}) - FEW, 0)
     figure, axes = new_figure(height)
     axes.set_title(measure)
@@ -55,22 +58,23 @@ def learning_curves(curves: Sequence[Curve], styles: Mapping[str, ArmStyle], axi
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer="poch" in axis))
     percent_axis(axes, finite)
-    label_ends(axes, list(ends.values()), height)
+    label_ends(axes, list(ends.values()), height, marks)
     return figure
 
 
 @styled
 def time_to_accuracy(targets: Sequence[float], seconds: Mapping[str, Sequence[float | None]],
                      styles: Mapping[str, ArmStyle], measure: str,
-                     ranges: Mapping[str, Sequence[tuple[float, float] | None]] | None = None) -> Figure:
+                     ranges: Mapping[str, Sequence[tuple[float, float] | None]] | None = None,
+                     marks: Mapping[str, str] | None = None) -> Figure:
     """Seconds (log scale) until validation accuracy first reaches each target; None says that it never did.
 
-    ranges: the fastest and the slowest seed of each, drawn as a bar."""
+    ranges: the fastest and the slowest seed of each, drawn as a bar. marks: by arm, what stands behind its times."""
     lane = 25 if len(seconds) < 4 else 20
     reached = [s for row in seconds.values() for s in row if s]
     low, high = (min(reached), max(reached)) if reached else (1.0, 10.0)
     left, right = low / 1.6, max(high, 2 * low) * 2.4
-    blocks = [_target_lanes(i, seconds, styles) for i in range(len(targets))]
+    blocks = [_target_lanes(i, seconds, styles, marks or {}) for i in range(len(targets))]
     height = 84 + sum(lane * len(rows) + 16 for rows in blocks)
     figure, axes = new_figure(height)
     axes.set_title(measure)
@@ -106,11 +110,12 @@ def time_to_accuracy(targets: Sequence[float], seconds: Mapping[str, Sequence[fl
     return figure
 
 
-def _target_lanes(target: int, seconds: Mapping[str, Sequence[float | None]],
-                  styles: Mapping[str, ArmStyle]) -> list[tuple[ArmStyle | None, float | None, str]]:
+def _target_lanes(target: int, seconds: Mapping[str, Sequence[float | None]], styles: Mapping[str, ArmStyle],
+                  marks: Mapping[str, str]) -> list[tuple[ArmStyle | None, float | None, str]]:
     """One target's rows: (style, seconds, text); arms that never got there come last, more than two of them as one row."""
     lanes: list[tuple[ArmStyle | None, float | None, str]] = [
-        (styles[name], value, short_duration(value)) for name, row in seconds.items() if (value := row[target]) is not None]
+        (styles[name], value, short_duration(value) + marks.get(name, "")) for name, row in seconds.items()
+        if (value := row[target]) is not None]  # fmt: skip
     never = [styles[name] for name, row in seconds.items() if row[target] is None]
     if len(never) <= 2:
         return lanes + [(style, None, f"{style.label}: never") for style in never]
@@ -142,11 +147,15 @@ def percent_axis(axes: Axes, values: Sequence[float]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}\u202f%"))
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[ArmStyle, float, str]], height: float) -> None:
-    """Names each line at the right edge, next to its last value: a short sample of the line, then the text."""
+def label_ends(axes: Axes, ends: Sequence[tuple[ArmStyle, float, str]], height: float,
+               marks: Mapping[str, str] | None = None) -> None:  # fmt: skip
+    """Names each line at the right edge, next to its last value: a short sample of the line, then the text.
+
+    marks: by arm, what stands behind its name."""
     low, high = axes.get_ylim()
     few = len(ends) <= FEW
-    texts = [f"{wrapped(style.label, 16)}\n{value}" if few else wrapped(style.label, 17, 2) for style, _, value in ends]
+    names = [wrapped(style.label, *((16, 3) if few else (17, 2))) + (marks or {}).get(style.name, "") for style, _, _ in ends]
+    texts = [f"{name}\n{value}" if few else name for name, (_, _, value) in zip(names, ends, strict=True)]
     lines = max((text.count("\n") + 1 for text in texts), default=1)
     gap = (lines * 15.5 + 5) / (0.74 * height)
     wanted = [(y - low) / (high - low) for _, y, _ in ends]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from headstart.plots.curves import label_ends, percent_axis
-from headstart.plots.style import GRID, MUTED, PAPER, WIDTH, ArmStyle, Estimate, new_figure, percent, shortened, styled
+from headstart.plots.style import GRID, MUTED, PAPER, WIDTH, ArmStyle, Estimate, new_figure, percent, styled, wrapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +27,23 @@ class ReliabilityLine:
 
 @styled
 def reliability_panels(panels: Sequence[tuple[ArmStyle, Sequence[ReliabilityLine]]], measure: str) -> Figure:
-    """A square panel an arm, two beside each other on one scale: accuracy against confidence, dotted where they agree."""
-    rows = -(-len(panels) // 2)
-    figure = Figure(figsize=(WIDTH / 72, (44 + 262 * rows) / 72), layout="constrained")
+    """A square panel an arm on one scale, two to four beside each other: accuracy against confidence, dotted where they agree."""
+    across = 2 if len(panels) <= 6 else 3 if len(panels) <= 12 else 4
+    small = across > 2  # less of what all panels share, so that ten fit on a page of paper
+    size, letters = {2: (12.5, 27), 3: (11.5, 20), 4: (11.0, 15)}[across]
+    titles = [wrapped(style.label, letters, 3) for style, _ in panels]
+    rows = -(-len(panels) // across)
+    lines = sum(max(title.count("\n") for title in titles[row * across : (row + 1) * across]) for row in range(rows))
+    height = 44 + (262 if across == 2 else 196 if across == 3 else 164) * rows + 15 * lines
+    figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
     figure.suptitle(measure, x=0.015, ha="left", fontsize=13, color=MUTED)
     lowest = min(float(min(line.confidence.min(), line.low.min())) for _, lines in panels for line in lines)
     start = 10 * np.floor(10 * lowest)
-    ticks = range(int(start), 101, 10 if start >= 60 else 20)
-    for place, (style, lines) in enumerate(panels):
-        axes = figure.add_subplot(rows, 2, place + 1)
+    ticks = range(int(start), 101, 10 if start >= 60 and not small else 20 if start >= 40 or not small else 40)
+    for place, (style, told) in enumerate(panels):
+        axes = figure.add_subplot(rows, across, place + 1)
         axes.plot([0, 100], [0, 100], color=MUTED, linestyle=(0, (1, 2)), linewidth=1.2)
-        for line in lines:
+        for line in told:
             x, y = 100 * line.confidence, 100 * line.accuracy
             axes.vlines(x, 100 * line.low, 100 * line.high, color=style.color, linewidth=1.2, alpha=0.3 if line.scaled else 0.6)
             axes.plot(x, y, color=style.color, linestyle=(0, (4, 2)) if line.scaled else "-", linewidth=1.2,
@@ -45,10 +51,11 @@ def reliability_panels(panels: Sequence[tuple[ArmStyle, Sequence[ReliabilityLine
         axes.set_xlim(start, 101)
         axes.set_ylim(start, 101)
         axes.set_aspect("equal")
-        axes.set_title(shortened(style.label, 27), color=style.color, pad=6)
-        axes.set_xticks(ticks, [f"{v}\u202f%" for v in ticks])
-        axes.set_yticks(ticks, [f"{v}\u202f%" for v in ticks])
-        axes.set_xlabel("\n".join(line.note for line in lines))
+        axes.set_title(titles[place], color=style.color, pad=6, fontsize=13 if not small else size)
+        axes.set_xticks(ticks, [f"{v}\u202f%" for v in ticks], fontsize=size)
+        named = not small or place % across == 0
+        axes.set_yticks(ticks, [f"{v}\u202f%" if named else "" for v in ticks], fontsize=size)
+        axes.set_xlabel("\n".join(line.note for line in told), fontsize=13 if not small else size)
     return figure
 
 

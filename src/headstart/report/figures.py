@@ -10,8 +10,9 @@ from matplotlib.figure import Figure as MplFigure
 from numpy.typing import NDArray
 
 from headstart import findings, metrics, plots
+from headstart.pairing import one_machine
 from headstart.plots import percent, short_duration
-from headstart.report import words
+from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, Trials, estimate
 from headstart.types import Result
 
@@ -133,10 +134,12 @@ def learning(view: StudyView) -> list[Figure]:
     figures = [finish(plots.learning_curves(curves["epoch"], view.styles, "epoch", measure), "fig-curves-epochs",
                        f"After the last epoch: {ends}" if ends else "Accuracy by epoch", common + note)]  # fmt: skip
     if any(np.isfinite(c.x).any() for c in curves["seconds"]):
+        marks = _marks(view, sides)
+        drawing = plots.learning_curves(curves["seconds"], view.styles, "seconds since the start", measure, marks)
         figures.append(finish(
-            plots.learning_curves(curves["seconds"], view.styles, "seconds since the start", measure), "fig-curves-seconds",
-            _first_there(view, sides), common + "Seconds are cold: a frozen backbone's curve begins when its features are "
-            f"computed.{clocks(view)}"))
+            drawing, "fig-curves-seconds", _first_there(view, sides), common
+            + "Seconds are cold: a frozen backbone's curve begins when its features are "
+            f"computed.{clocks(view, sides)}"))
     return figures
 
 
@@ -168,7 +171,7 @@ def _range(items: Trials, target: float) -> tuple[float, float] | None:
 
 
 def _first_there(view: StudyView, sides: Sequence[tuple[Arm, Trials]]) -> str:
-    for target in reversed(targets(view)) if view.one_machine else ():
+    for target in reversed(targets(view)) if _one_machine(sides) else ():
         times = {arm.label: s for arm, items in sides if (s := _reach(items, target, "seconds")) is not None}
         if len(times) > 1:
             order = sorted(times, key=lambda label: times[label])
@@ -194,13 +197,14 @@ def targets(view: StudyView) -> list[float]:
 
 def time_rows(view: StudyView) -> list[dict]:
     """A row a target and arm: mean cold seconds, epochs and FLOPs until validation reaches it, or None."""
-    rows = []
+    rows, sides = [], _curve_trials(view)
+    marks = _marks(view, sides)
     for target in targets(view):
-        for arm, items in _curve_trials(view):
+        for arm, items in sides:
             costs = {cost: _reach(items, target, cost) for cost in ("seconds", "epochs", "flops")}
             reached = sum(findings.time_to_accuracy(r.history, target) is not None for _, r in items)
             rows.append({"target": target, "arm": arm, "reached": reached, "seeds": len(items), "range": _range(items, target),
-                         **costs})  # fmt: skip
+                         "machine": marks[arm.name], **costs})  # fmt: skip
     return rows
 
 
@@ -217,18 +221,19 @@ def times(view: StudyView) -> Figure | None:
     first = min(there, key=lambda label: there[label] or 0) if there else None
     if never and there and len(there) == 1:
         message = f"Only {first} reaches {100 * top:g} % on validation"
-    elif first and len(there) > 1 and view.one_machine:
+    elif first and len(there) > 1 and _one_machine(_curve_trials(view)):
         message = f"{first} reaches {100 * top:g} % first"
     else:
         message = "Time until validation accuracy first reaches a target"
     ranges = {name: [row["range"] for row in rows if row["arm"].name == name] for name in arms}
-    drawing = plots.time_to_accuracy(chosen, seconds, view.styles, "Time to validation accuracy (log scale)", ranges)
+    drawing = plots.time_to_accuracy(chosen, seconds, view.styles, "Time to validation accuracy (log scale)", ranges,
+                                     {row["arm"].name: row["machine"] for row in rows})
     seeds = max(row["seeds"] for row in rows)
     return finish(drawing, "fig-time", message,
                    "Cold wall-clock time, feature extraction included, until validation accuracy was first read at or above the "
                    "target; nothing interpolated. "
                    + (f"Means over up to {seeds} seeds; bars: fastest to slowest seed." if seeds > 1 else "One seed.")
-                   + clocks(view))
+                   + clocks(view, _curve_trials(view)))
 
 
 def cost(view: StudyView) -> Figure:
@@ -239,15 +244,42 @@ def cost(view: StudyView) -> Figure:
     message = f"{order[0]}: {short_duration(totals[order[0]])} in all" if view.one_machine else "Where each arm's time went"
     if len(order) > 1 and totals[order[0]] > 0 and view.one_machine:
         message = f"{order[-1]} takes {totals[order[-1]] / totals[order[0]]:.1f} times as long as {order[0]}"
-    drawing = plots.cost_by_phase(seconds, view.styles, "Wall-clock seconds, cold, by phase")
+    drawing = plots.cost_by_phase(seconds, view.styles, "Wall-clock seconds, cold, by phase", machines.main_marks(view))
+    sides = [(arm, list(arm.trials)) for arm in view.arms]
+    measured = f" Measured on: {'; '.join(words.machines([r for _, items in sides for _, r in items]))}."
     return finish(drawing, "fig-cost", message,
-                   "Everything a trial needs from an empty cache, data download aside; mean over seeds. "
-                   f"Measured on: {'; '.join(words.machines([r for arm in view.arms for _, r in arm.trials]))}.{clocks(view)}")
+                   "Everything a trial needs from an empty cache, data download aside; mean over seeds."
+                   + (measured if view.one_machine else clocks(view, sides)))
 
 
-def clocks(view: StudyView) -> str:
+Sides = Sequence[tuple[Arm, Trials]]  # the trials whose times a figure shows, by arm
+
+
+def _one_machine(sides: Sides) -> bool:
+    return one_machine(result for _, items in sides for _, result in items)
+
+
+def _marks(view: StudyView, sides: Sides) -> dict[str, str]:
+    """By arm the letters of the machines of these trials; all "" where these ran on one."""
+    return {arm.name: "" if _one_machine(sides) else machines.mark(view, [r for _, r in items]) for arm, items in sides}
+
+
+def clocks(view: StudyView, sides: Sides) -> str:
     """What a caption of times must add where arms ran on different machines."""
-    return "" if view.one_machine else " Not all arms ran on the same machine: times of different machines do not compare."
+    told = machines.marks_of(view, [result for _, items in sides for _, result in items])
+    return (f" Not all arms ran on the same machine: times of different machines do not compare. Letters: {told}."
+            if told else "")
+
+
+def one_clock(view: StudyView) -> bool:
+    """Whether the trials with learning curves ran on one machine; of a refit study they are others than its main ones."""
+    return _one_machine(_curve_trials(view))
+
+
+def clock_marks(view: StudyView) -> str:
+    """What the letters behind the times to a target stand for, "" where one machine measured all of them."""
+    told = machines.marks_of(view, [result for _, items in _curve_trials(view) for _, result in items])
+    return f"Machines: {told}. {machines.APART}" if told else ""
 
 
 def _mean_seconds(arm: Arm) -> dict[str, float]:

@@ -53,7 +53,10 @@ def fit_all(view: StudyView) -> list[Fitted]:
         curve = curves.fit_curve(points, np.random.default_rng(0))
         reason = ""
         if len(points) < curves.FEWEST_BUDGETS:
-            reason = f"{len(points)} label {'budget' if len(points) == 1 else 'budgets'}, a curve needs {curves.FEWEST_BUDGETS}"
+            # Not len(points): all labels alone say no labels a class, and make no point.
+            found_at = len({r.trial["labels_per_class"] for _, r in view.trials
+                            if r.trial["arm"]["name"] == arm.name and r.trial["phase"] == phase})  # fmt: skip
+            reason = f"{found_at} label {'budget' if found_at == 1 else 'budgets'}, a curve needs {curves.FEWEST_BUDGETS}"
         elif curve is None:
             reason = "accuracy falls from one budget to the next"
         elif curve.error > _LARGEST_MISS:
@@ -130,22 +133,33 @@ def _meeting(met: Crossing) -> str:
 
 
 def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Estimate]]]) -> str:
-    """Who leads at the fewest labels, and from where on someone else does."""
-    every = sorted({x for row in points.values() for x, _, _ in row})
-    lead = []
-    for x in every:
+    """Who leads at the fewest labels that the arms share, and from where on someone else does.
+
+    An arm with one budget has no say in which budgets are shared: it would leave the others a single one."""
+    several = {name: row for name, row in points.items() if len(row) > 1}
+    compared = several if len(several) > 1 else points
+    lead, beaten = [], False
+    for x in sorted({x for row in compared.values() for x, _, _ in row}):
         there = {name: e.value for name, row in points.items() for at, _, e in row if at == x}
-        if len(there) == len(points):
-            lead.append((x, max(there, key=lambda name: there[name])))
+        if all(name in there for name in compared):
+            best = max(compared, key=lambda name: there[name])
+            beaten |= there[best] < max(there.values())
+            lead.append((x, best))
     if not lead or len(points) < 2:
-        return "Accuracy grows with labels"
+        return "Accuracy by labels a class"
     first, last = view.styles[lead[0][1]].label, view.styles[lead[-1][1]].label
+    among = ", among arms with several budgets" if beaten else ""
     if len(lead) == 1:
-        return f"{first} leads at {lead[0][0]:,.0f} labels a class, the only budget that all arms have"
-    if first == last:
-        return f"{first} leads from {lead[0][0]:,.0f} labels a class to {lead[-1][0]:,.0f}"
+        whom = "all arms" if len(compared) == len(points) else "all arms with several budgets"
+        return f"{first} leads at {lead[0][0]:,.0f} labels a class, the only budget that {whom} have{among}"
+    if first == last and all(name == lead[0][1] for _, name in lead):
+        return f"{first} leads from {lead[0][0]:,.0f} labels a class to {lead[-1][0]:,.0f}{among}"
     turn = next(x for i, (x, name) in enumerate(lead) if all(n == lead[-1][1] for _, n in lead[i:]))
-    return f"{first} leads with few labels, {last} from {turn:,.0f} a class on"
+    if first == last:
+        return f"{first} leads at {lead[0][0]:,.0f} labels a class and from {turn:,.0f} on, not between{among}"
+    until = max(x for i, (x, name) in enumerate(lead) if all(n == lead[0][1] for _, n in lead[: i + 1]))
+    led = f"at {until:,.0f}" if until == lead[0][0] else f"from {lead[0][0]:,.0f} to {until:,.0f}"
+    return f"{first} leads {led} labels a class, {last} from {turn:,.0f} on{among}"
 
 
 # ---------------------------------------------------------------- the table under it

@@ -11,6 +11,7 @@ from headstart import findings, metrics
 from headstart.report.load import Arm, StudyView
 
 _PAIRS = 8
+_ALL_PAIRS = 6  # of more arms, only the pairs with a headline arm are listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +54,28 @@ class Agreement:
     kappa: float | None
 
 
-def agreements(view: StudyView) -> list[Agreement]:
-    """Every pair of arms, in the study's order."""
+@dataclass(frozen=True, kw_only=True)
+class Agreements:
+    """rows: the pairs told. pairs: how many there are. about: the arms that every pair told holds one of, or none where all
+    pairs are told."""
+
+    rows: tuple[Agreement, ...]
+    pairs: int
+    about: tuple[Arm, ...]
+
+
+def agreements(view: StudyView) -> Agreements:
+    """Pairs of arms, in the study's order: all; of more than six arms, those with one of the two that the headline names."""
     rows = []
-    for a, b in combinations(view.arms, 2):
+    every = list(combinations(view.arms, 2))
+    about: tuple[Arm, ...] = ()
+    if len(view.arms) > _ALL_PAIRS:
+        names = findings.headline_pair(view.study, view.trials)
+        about = tuple(arm for name in names for arm in view.arms if arm.name == name)
+    for a, b in every:
+        if about and not {a.name, b.name} & {arm.name for arm in about}:
+            continue
         found = findings.agreement(a.tests[0], b.tests[0])
         kappa = found.pop("kappa")
         rows.append(Agreement(a=a, b=b, kappa=None if np.isnan(kappa) else kappa, **found))
-    return rows
+    return Agreements(rows=tuple(rows), pairs=len(every), about=about)

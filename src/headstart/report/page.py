@@ -21,6 +21,7 @@ from headstart.report import (
     health,
     labels,
     ladder,
+    machines,
     mistakes,
     pareto,
     robustness,
@@ -29,7 +30,7 @@ from headstart.report import (
     words,
 )
 from headstart.report.load import Arm, StudyView, estimate, load_study
-from headstart.report.tuning import tuning
+from headstart.report.tuning import effort, tuning
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # The arms' marks in the page's text, on a 12 x 12 field, as plots draws them.
@@ -127,6 +128,7 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
         "seeds": sorted({r.trial["seed"] for arm in view.arms for _, r in arm.trials}),
         "phase": view.arms[0].first.trial["phase"], "train_images": sorted({arm.first.train_images for arm in view.arms}),
         "fig_accuracy": svg(figures.accuracy(view)), "learning": learning, "fig_time": svg(figures.times(view)),
+        "machines": machines.legend(view), "time_machines": figures.clock_marks(view),
         "time_rows": figures.time_rows(view), "fig_cost": svg(figures.cost(view)), "fig_labels": svg(labels.figure(view, fits)),
         "label_table": labels.table(view, fits), "costs": costs, "cost_figures": [svg(f) for f in costs.figures],
         "health": health.section(view),
@@ -143,6 +145,7 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
         "fig_pretraining": svg(ladder.pretraining_figure(view)), "fig_gap": svg(ladder.gap_figure(view)),
         "disagreements": gallery.disagreements(view), "errors": gallery.confident_errors(view),
         "tuning": tuned | {"figures": [svg(f) for f in tuned["figures"]]} if tuned else None,
+        "tuning_effort": effort(view),
         "methods": [_method(view, arm) for arm in view.arms], "pretraining": _pretraining(view),
         "environments": _environments(view), "trials": [_trial(view, folder, r) for folder, r in view.trials],
     }  # fmt: skip
@@ -210,7 +213,8 @@ def _card(view: StudyView, arm: Arm) -> Card:
     results = [r for _, r in arm.trials]
     return Card(
         arm=arm, accuracy=words.share(found.value), note=f"95 % interval {words.interval(found.interval or (0, 0))}, over {over}",
-        facts=(("time, cold", words.duration(sum(r.cost.total_seconds for r in results) / len(results))),
+        facts=(("time, cold", words.duration(sum(r.cost.total_seconds for r in results) / len(results))
+                + machines.main_marks(view)[arm.name]),
                ("work", words.flops(sum(r.cost.flops for r in results) / len(results))),
                ("gap to training", words.points(arm.mean("generalization_gap"))),
                ("calibration error", words.share(arm.mean("test_ece")))),
@@ -276,5 +280,5 @@ def _trial(view: StudyView, folder: Path, result: Any) -> dict[str, Any]:
         "seed": trial["seed"], "phase": trial["phase"], "folder": folder.name, "key": result.key,
         "weights_hash": trial.get("weights_hash") or "none", "started": result.environment.get("started", words.NONE),
         "accuracy": result.metrics.get("test_accuracy"), "seconds": result.cost.total_seconds,
-        "spent": result.cost.spent_seconds,
+        "spent": result.cost.spent_seconds, "machine": machines.mark(view, [result]),
     }  # fmt: skip

@@ -49,7 +49,8 @@ def section(view: StudyView) -> Section:
     drawn.append(_by_work(view, flops))
     shared = ", ".join(f"{arm.label} {short_duration(amortised[arm.name])} instead of {short_duration(cold[arm.name])}"
                        for arm in saved)  # fmt: skip
-    return Section(figures=tuple(drawn), shared=shared, by_seconds=_rows(view, "seconds"), by_flops=_rows(view, "flops"))
+    by_seconds = _rows(view, "seconds") if figures.one_clock(view) else ()
+    return Section(figures=tuple(drawn), shared=shared, by_seconds=by_seconds, by_flops=_rows(view, "flops"))
 
 
 def _by_work(view: StudyView, flops: dict[str, float]) -> figures.Figure:

@@ -9,7 +9,8 @@ from typing import Any
 
 from headstart import store
 from headstart.generalization import ROBUSTNESS, SHIFT
-from headstart.report import health, tuning, words
+from headstart.pairing import machine_of
+from headstart.report import health, machines, tuning, words
 from headstart.report.load import Arm, StudyView
 from headstart.types import Result
 
@@ -49,9 +50,9 @@ class Spending:
 
 def spending(view: StudyView) -> Spending:
     """Sums over all label budgets, seeds and phases, a row an arm and one for all."""
-    rows = [_row(arm, [r for _, r in view.trials if r.trial["arm"]["name"] == arm.name]) for arm in view.arms]
+    rows = [_row(view, arm, [r for _, r in view.trials if r.trial["arm"]["name"] == arm.name]) for arm in view.arms]
     every = [r for _, r in view.trials]
-    return Spending(rows=(*rows, _row(None, every)), steps=_steps(view), machines=tuple(words.machines(every)),
+    return Spending(rows=(*rows, _row(view, None, every)), steps=_steps(view), machines=_machines(view, every),
                     with_energy=any(r.cost.joules is not None for r in every))  # fmt: skip
 
 
@@ -83,11 +84,19 @@ def _told(seconds: Sequence[float | None]) -> str:
     return ("" if len(known) == len(seconds) else "at least ") + words.duration(sum(known))
 
 
-def _row(arm: Arm | None, results: list[Result]) -> Row:
+def _machines(view: StudyView, results: list[Result]) -> tuple[str, ...]:
+    """A line a machine, its letter in front where there are several."""
+    letters = [machines.mark(view, [each]) for each in {machine_of(r): r for r in sorted(results, key=machine_of)}.values()]
+    return tuple(f"{letter} {told}".lstrip() for letter, told in zip(letters, words.machines(results), strict=True))
+
+
+def _row(view: StudyView, arm: Arm | None, results: list[Result]) -> Row:
+    mark = machines.mark(view, results)
     joules = [r.cost.joules for r in results if r.cost.joules is not None]
     return Row(
-        arm=arm, trials=len(results), cold=words.duration(sum(r.cost.total_seconds for r in results)),
-        spent=words.duration(sum(r.cost.spent_seconds for r in results)), flops=words.flops(sum(r.cost.flops for r in results)),
+        arm=arm, trials=len(results), cold=words.duration(sum(r.cost.total_seconds for r in results)) + mark,
+        spent=words.duration(sum(r.cost.spent_seconds for r in results)) + mark,
+        flops=words.flops(sum(r.cost.flops for r in results)),
         examples=words.count(sum(r.cost.examples for r in results)),
         memory=words.memory(max(r.cost.peak_memory_bytes for r in results)),
         energy=f"{sum(joules) / 3.6e6:.3g}\u202fkWh" if joules and len(joules) == len(results) else words.NONE,

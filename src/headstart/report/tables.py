@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from headstart import findings, metrics
-from headstart.report import words
+from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.types import Claim, Finding
 
@@ -71,15 +71,17 @@ def comparison(view: StudyView) -> list[Group]:
         line("Expected calibration error", "test_ece", lambda v: words.share(v, 2), "15 bins of equally many images", -1),
         line("Brier score", "test_brier", words.number, "", -1),
     ]
+    measured = -1 if view.one_machine else 0  # what a machine decides has no best side across machines
     cost = [
-        line("Time, cold", "seconds", words.duration, "from an empty cache", -1),
-        line("Time spent", "spent_seconds", words.duration, "stored features read again, not computed again", -1),
+        _marked(view, line("Time, cold", "seconds", words.duration, "from an empty cache", measured)),
+        _marked(view, line("Time spent", "spent_seconds", words.duration, "stored features read again, not computed again",
+                           measured)),
         *_phases(view),
         line("Floating-point operations", "flops", words.flops, "counted", -1),
-        line("Energy", "joules", words.energy, _energy_hint(view), -1),
+        line("Energy", "joules", words.energy, _energy_hint(view), measured),
         line("Images passed through", "examples", words.count, "repeats counted"),
         line("Training images", "train_images", words.count),
-        line("Peak memory", "peak_memory_bytes", words.memory, "resident, highest of the seeds", -1),
+        line("Peak memory", "peak_memory_bytes", words.memory, "resident, highest of the seeds", measured),
         *_parameters(view),
         line("Seeds", "n", lambda v: f"{v:.0f}"),
     ]  # fmt: skip
@@ -94,6 +96,13 @@ def _row(title: str, hint: str, values: list[float | None], texts: list[str], be
     top = (max(known) if better > 0 else min(known)) if better and len(known) > 1 and max(known) > min(known) else None
     cells = tuple(Cell(text=text, best=top is not None and value == top) for value, text in zip(values, texts, strict=True))
     return Row(title=title, hint=hint, cells=cells)
+
+
+def _marked(view: StudyView, row: Row) -> Row:
+    """The row with the machine's letter behind each arm's time, where the arms ran on more than one."""
+    return dataclasses.replace(row, cells=tuple(
+        dataclasses.replace(cell, text=cell.text + mark) if cell.text not in (words.NONE, "–") else cell
+        for cell, mark in zip(row.cells, machines.main_marks(view).values(), strict=True)))  # fmt: skip
 
 
 def _energy_hint(view: StudyView) -> str:
@@ -119,7 +128,7 @@ def _phases(view: StudyView) -> list[Row]:
     for phase in phases:
         values = [[r.cost.seconds[phase] for _, r in arm.trials if phase in r.cost.seconds] for arm in view.arms]
         texts = [words.duration(float(np.mean(v))) if v else "–" for v in values]
-        rows.append(Row(title=f"… {phase}", hint="", cells=tuple(Cell(text=t) for t in texts)))
+        rows.append(_marked(view, Row(title=f"… {phase}", hint="", cells=tuple(Cell(text=t) for t in texts))))
     return rows
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart import plots, store
+from headstart.recipes import DEVELOPED_BY_HAND, USUAL_VALUES
 from headstart.report import words
 from headstart.report.figures import Figure, finish
 from headstart.report.load import StudyView
@@ -42,6 +43,29 @@ def searches(view: StudyView) -> list[dict[str, Any]]:
     place = {name: number for number, name in enumerate(view.styles)}
     return sorted((one for one in found if one["arm"] in place and one["tries"]),
                   key=lambda one: (one["labels_per_class"] or 10**9, place[one["arm"]]))  # fmt: skip
+
+
+def effort(view: StudyView) -> str:
+    """What a reader must know of the tuning: whether anything was searched, and whose recipes more work went into."""
+    closing = "a verdict holds for these recipes."
+    # A recipe that `headstart tune` chose brings its provenance.
+    if searches(view) or any(view.study.get("recipes", {}).values()):
+        return ("Each recipe was chosen on validation images with an effort that is stated, not with all that is possible; "
+                f"{closing}")  # fmt: skip
+    told = "No recipe of this study was searched: all were written before its first trial ran"
+    by_hand, usual = ([arm.label for arm in view.arms if arm.described.get("recipe_name") in names]
+                      for names in (DEVELOPED_BY_HAND, USUAL_VALUES))  # fmt: skip
+    if by_hand and usual:
+        first = f"{_recipes(by_hand)} {'was' if len(by_hand) == 1 else 'were'}"
+        others = f"those of {len(usual)} others" if len(usual) > 3 else f"the {_recipes(usual)}"
+        told += (f". The {first} developed by hand on validation images; {others} {'takes' if len(usual) == 1 else 'take'} usual "
+                 "values as they are, which favours the former")  # fmt: skip
+    return f"{told}; {closing}"
+
+
+def _recipes(labels: list[str]) -> str:
+    """"recipe of A", "recipes of A; B and C": labels may hold commas."""
+    return f"recipe of {labels[0]}" if len(labels) == 1 else f"recipes of {'; '.join(labels[:-1])} and {labels[-1]}"
 
 
 def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) -> Figure:

@@ -252,6 +252,11 @@ def setting(value: Any) -> str:
 def machines(results: Sequence[Result]) -> list[str]:
     """The machines that trials ran on, each with its number of trials."""
     counted = Counter(machine_of(result) for result in results)
-    return [f"{device}: {processor}, {threads} {'thread' if threads == '1' else 'threads'}, {precision}"
-            f"{'' if jobs == '1' else f', {jobs} trials side by side'} ({count:,} {'trial' if count == 1 else 'trials'})"
-            for (device, processor, threads, precision, jobs), count in sorted(counted.items())]  # fmt: skip
+    return [f"{machine(each)} ({count:,} {'trial' if count == 1 else 'trials'})" for each, count in sorted(counted.items())]
+
+
+def machine(facts: tuple[str, str, str, str, str]) -> str:
+    """One machine, as `machine_of` gives it, in words."""
+    device, processor, threads, precision, jobs = facts
+    return (f"{device}: {processor}, {threads} {'thread' if threads == '1' else 'threads'}, {precision}"
+            f"{'' if jobs == '1' else f', {jobs} trials side by side'}")
