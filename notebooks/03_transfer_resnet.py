@@ -138,13 +138,18 @@ headstart.load_figures(ladder)["cost"]
 # %% [markdown]
 # ## The real run
 #
-# The frozen ResNet-50 with a new head on all of CIFAR-10, from the finished study.
+# Every rung on CIFAR-10 itself, from the finished study: from one label a class to all of them.
 
 # %%
 real = headstart.find_study("cifar10", "cifar10-quick")
 summary = headstart.load_summary(real)
-summary[summary["arm"] != "cnn"][["label", "labels_per_class", "n", "val_accuracy", "test_accuracy", "test_nll", "test_ece",
-                                  "seconds"]].round(4)  # fmt: skip
+rungs = summary[summary["arm"].isin(["knn", "probe", "partial", "finetune", "lp-ft"])]
+table = rungs.pivot_table(index="label", columns="labels_per_class", values="test_accuracy", sort=False)
+table[[1, 5, 10, 50, 500, "all"]].round(3)
+
+# %%
+whole = rungs[rungs["labels_per_class"] == "all"]
+whole[["label", "n", "val_accuracy", "test_accuracy", "test_nll", "test_ece", "flops"]].round(4)
 
 # %%
 headstart.load_figures(real)["confusion-probe"]

@@ -1,14 +1,17 @@
-"""The report in the repository is what its own trials give."""
+"""The reports in the repository are what their own trials give."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from headstart.report import differences
 
-REPORT = Path(__file__).parents[1] / "report"
+ROOT = Path(__file__).parents[1]
 
 
-def test_the_report_in_the_repository_is_made_from_its_trials() -> None:
+@pytest.mark.parametrize("folder", ["report", "report/cnn"])
+def test_a_report_in_the_repository_is_made_from_its_trials(folder: str) -> None:
     """Page, Markdown, tables and SVG byte for byte, the PDF by its text, pictures by their pixels."""
-    assert differences(REPORT) == []
+    assert differences(ROOT / folder) == []
