@@ -133,10 +133,10 @@ def run_study(
             return folder
         if corrupts and value.robustness is not None:
             run_robustness(folder, value.robustness)
-        if value.looks:
-            run_looks(folder, value.seeds[0])
         for shift_set in value.shift_sets:
             run_shift(folder, shift_set)
+        if value.looks:
+            run_looks(folder, value.seeds[0])
         if value.data_health:
             examine_into(folder, dataset, backbone_of(store.read_json(folder / "study.json")))
     return folder

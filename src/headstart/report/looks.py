@@ -28,11 +28,11 @@ def figure(view: StudyView) -> Figure | None:
     drawing = plots.evidence_grid(found.images, [names[label] for label in found.labels],
                                   [_column(arm, shown[arm.name], found, names) for arm in here])  # fmt: skip
     grids = sorted({shown[arm.name].evidence.shape[1:] for arm in here})
-    positions = words.listing([f"{rows} × {columns}" for rows, columns in grids])
+    positions = words.listing([f"{rows}\u00a0×\u00a0{columns}" for rows, columns in grids])
     which = f"{len(here)} of {len(read)} networks" if len(here) < len(read) else "One trained network an arm"
     each = "one a class, " if len(np.unique(found.labels)) == len(found.labels) else ""
-    caption = (f"Grad-CAM (Selvaraju et al. 2017) of each network’s last block, {positions} positions, smoothed between them, "
-               "over the picture in grey; under it the network’s own answer, whose evidence it is, and its probability (✗ wrong). "
+    caption = (f"Grad-CAM (Selvaraju et al. 2017) of each network’s last block, {positions} positions, smoothed between them, on "
+               "the picture in grey; under it the network’s own answer, whose evidence it is, with its probability; ✗: wrong. "
                f"n = {len(found.images)} test images, {each}drawn with seed {found.seed}. {which}, of trial seed {found.seed}. A "
                "description, not a proof.")  # fmt: skip
     return finish(drawing, "fig-looks", _message(here, shown, found), caption)
