@@ -22,8 +22,9 @@ FLOORS = {
     "efficiency": 2, "pairing": 2, "examples": 2, "curves": 2, "ledger": 2, "findings": 2, "plots": 2,
     "methods": 3, "check": 3, "comparison": 3,
     "trial": 4, "predict": 4, "photos": 4, "health": 4, "robustness": 4, "shift": 4,
+    "explain": 4, "looks": 4,
     "studies": 5, "launch": 5, "side_by_side": 5, "planning": 5, "tuning": 5, "report": 5, "doctor": 5, "display": 5,
-    "explain": 5, "modelcard": 5, "advice": 4, "advise": 5, "export": 5, "estimator": 5,
+    "modelcard": 5, "advice": 4, "advise": 5, "export": 5, "estimator": 5,
     "cli": 6, "cli_model": 6,
 }  # fmt: skip
 TORCH_FREE = ("types", "errors", "metrics", "stats", "findings", "plots", "store", "report", "examples", "curves", "ledger",

@@ -26,6 +26,7 @@ from headstart.store import cache_folder
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
 _MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|usr|var|opt|mnt|Users|private)/[^\s\"'<]*")
+_PROGRESS = re.compile(r"^[^\n]*: [\d,]+ of [\d,]+ \w+, [^\n]* left\b[^\n]*\n?$")
 CELL_SECONDS = 1200
 
 
@@ -85,6 +86,7 @@ def execute(name: str, *, fast: bool) -> nbformat.NotebookNode:
                                 resources={"metadata": {"path": str(FOLDER)}})  # fmt: skip
         client.execute(env=environment)
     _hide_cache_folder(notebook)
+    _without_progress(notebook)
     return notebook
 
 
@@ -98,6 +100,14 @@ def _hide_cache_folder(notebook: nbformat.NotebookNode) -> None:
             for kind, value in output.get("data", {}).items():
                 if isinstance(value, str):
                     output.data[kind] = value.replace(place, "$HEADSTART_CACHE")
+
+
+def _without_progress(notebook: nbformat.NotebookNode) -> None:
+    """Drops what a running step told of itself: how far it was, how much time was left. What it ended with stays."""
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs
+                            if not _PROGRESS.search(output.get("data", {}).get("text/plain", ""))]  # fmt: skip
 
 
 def main() -> int:

@@ -41,9 +41,12 @@ class Explanation:
     target: int
 
 
-def explain_pixels(predictor: Predictor, pixels: NDArray[np.uint8], class_name: str | None = None) -> Explanation:
+def explain_pixels(
+    predictor: Predictor, pixels: NDArray[np.uint8], class_name: str | None = None, network: nn.Module | None = None
+) -> Explanation:
     """The evidence for a class (None: the likeliest) in one image uint8 (image_pixels, image_pixels, 3), in float32.
 
+    network: the predictor's own, built once for many images.
     Raises: ConfigError for an unknown class, a kNN model, or where captum is not installed."""
     try:
         from captum.attr import LayerGradCam
@@ -52,7 +55,7 @@ def explain_pixels(predictor: Predictor, pixels: NDArray[np.uint8], class_name: 
     names = predictor.class_names
     if class_name is not None and class_name not in names:
         raise unknown_name("class", class_name, names)
-    network = predictor.network().requires_grad_(True)
+    network = (predictor.network() if network is None else network).requires_grad_(True)
     inputs = preprocess(pixels[None], preprocessing_carried_by(network))
     with torch.no_grad():
         probabilities = metrics.probabilities(network(inputs).numpy())[0].astype(np.float32)

@@ -1,10 +1,13 @@
-"""Predictions on corrupted images and on shift sets: their files in a study's folder, and what they come to.
+"""Predictions on corrupted images and on shift sets, and where networks look: their files in a study's folder, and what they come
+to.
 
 <study>/robustness/<trial key>.npz   logits of the fixed test images, clean and corrupted; grows corruption by corruption
                    <trial key>.json  written last: which arm and seed, the settings, seconds
                    sheet.npz         a few images under every corruption, to look at
 <study>/shift/<set>/<trial key>.npz  logits of the shift set's images
                     <trial key>.json written last
+<study>/looks/<trial key>.npz        Grad-CAM evidence for each network's own answer on a few fixed test images
+              images.npz             these images, their labels, and the settings that the readings must share
 No torch: a report renders from these alone.
 """
 
@@ -27,7 +30,7 @@ from headstart.errors import StoreError
 from headstart.examples import Trials, correct, is_deterministic, main_trials, require_same_images
 from headstart.types import Predictions, Result
 
-ROBUSTNESS, SHIFT = "robustness", "shift"
+ROBUSTNESS, SHIFT, LOOKS = "robustness", "shift", "looks"
 _RESAMPLES = 2000
 
 
@@ -80,6 +83,29 @@ class Shifted:
         value = self.test_right / self.test_images - self.right / self.images
         return Measured(value=value, interval=stats.difference_interval(
             self.test_right, self.test_images, self.right, self.images))  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """Where one network looked. evidence: float16 (N, H, W) in 0..1 of its last block's positions, for the class `answers`.
+
+    probabilities: float16 (N, C). answers: int64 (N,), the likeliest class of each image."""
+
+    key: str
+    evidence: NDArray[np.float16]
+    probabilities: NDArray[np.float16]
+    answers: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """The looks of several networks at the same test images uint8 (N, H, W, 3), drawn with `seed`."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    seed: int
+    networks: tuple[Look, ...]
 
 
 def chosen_trials(
@@ -142,6 +168,24 @@ def read_shifted(study_folder: Path) -> list[Shifted]:
             classes=len(np.unique(arrays["labels"])), test_right=about["test_right"], test_images=about["test_images"],
         ))  # fmt: skip
     return found
+
+
+def read_looks(study_folder: Path) -> Looks | None:
+    """Where the networks looked, ordered by trial key; None without a reading of the images that are there.
+
+    Raises: StoreError where a file is damaged."""
+    folder = study_folder / LOOKS
+    shown = read_arrays(folder / "images.npz")
+    if not {"settings", "ids", "labels", "images", "seed"} <= set(shown):
+        return None
+    found = []
+    for path in sorted(folder.glob("*.npz")):
+        arrays = read_arrays(path)
+        if "evidence" in arrays and str(arrays["settings"]) == str(shown["settings"]):
+            found.append(Look(key=path.stem, evidence=arrays["evidence"], probabilities=arrays["probabilities"],
+                              answers=arrays["targets"]))  # fmt: skip
+    return Looks(images=shown["images"], labels=shown["labels"], ids=shown["ids"], seed=int(shown["seed"]),
+                 networks=tuple(found)) if found else None  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

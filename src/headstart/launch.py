@@ -21,6 +21,7 @@ from headstart.corruptions.weather import frost_textures
 from headstart.data import load_dataset
 from headstart.errors import BusyError, ConfigError, DownloadError, HeadstartError, StoreError, TrialsFailedError, WeightsError
 from headstart.health.examine import backbone_of, examine_into
+from headstart.looks import run_looks
 from headstart.methods import METHODS
 from headstart.models import describe_models, load_model
 from headstart.precision import NATIVE_PRECISIONS, default_device, resolve_feature_precision, resolve_precision
@@ -134,6 +135,8 @@ def run_study(
             run_robustness(folder, value.robustness)
         for shift_set in value.shift_sets:
             run_shift(folder, shift_set)
+        if value.looks:
+            run_looks(folder, value.seeds[0])
         if value.data_health:
             examine_into(folder, dataset, backbone_of(store.read_json(folder / "study.json")))
     return folder

@@ -134,6 +134,8 @@ def _after(study: Study, folders: Sequence[Path], timings: _Timings, needed: _Fe
         yield PlannedStep(what="corrupted images", seconds=_corrupted_seconds(study, study.robustness, folders, timings))
     if study.shift_sets:
         yield PlannedStep(what="shift sets", seconds=None)
+    if study.looks:
+        yield PlannedStep(what="where networks look", seconds=None)
     if study.data_health:
         yield PlannedStep(what="data health", seconds=_health_seconds(study, folders, timings, needed))
 

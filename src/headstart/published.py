@@ -28,7 +28,7 @@ LIMIT_BYTES = 40_000_000  # of a whole published study: what a repository bears
 _SUMMARY = ("history.jsonl", "result.json")  # result.json last: it makes the trial finished
 _KEPT = (".json", ".jsonl", ".toml", ".npz", ".csv")  # of what lies beside the trials; never a network's weights
 _MADE = ("results.csv",)  # made anew from the trials
-_READINGS = ("robustness", "shift", "tuning", "health.json", "health.npz")
+_READINGS = ("robustness", "shift", "looks", "tuning", "health.json", "health.npz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +131,8 @@ def adopt(published: Path, key: str, run_folder: Path) -> bool:
 
 
 def adopt_readings(published: Path, folder: Path) -> None:
-    """Copies what was read beside the published trials (corrupted images, shift sets, data health, tries of a search) and is
-    not in the study's folder yet."""
+    """Copies what was read beside the published trials (corrupted images, shift sets, where networks look, data health, tries
+    of a search) and is not in the study's folder yet."""
     for path in _beside_the_trials(published):
         inside = path.relative_to(published)
         if inside.parts[0] in _READINGS and not (folder / inside).exists():

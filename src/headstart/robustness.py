@@ -136,7 +136,7 @@ def _read_arm(
     with progress.track(f"{label}: corrupted images", len(todo) * len(SEVERITIES) * len(ids), "images") as bar:
         if "clean" not in stored:
             stored["clean"] = model(images)
-            _check_reading(trial_folder, stored["clean"], ids)
+            check_reading(trial_folder, stored["clean"], ids)
         for corruption in todo:
             parts = []
             for severity in SEVERITIES:
@@ -153,8 +153,8 @@ def _read_arm(
                              "seconds": {"corrupt": corrupting, "predict": predicting}})  # fmt: skip
 
 
-def _check_reading(trial_folder: Path, logits: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
-    """Raises: StoreError where the saved model's clean predictions are not the trial's own."""
+def check_reading(trial_folder: Path, logits: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+    """Raises: StoreError where the saved model's clean predictions (logits or probabilities) are not the trial's own."""
     test = store.read_predictions(trial_folder)["test"]
     own = test.logits[np.searchsorted(test.example_ids, ids)].argmax(axis=1)
     moved = int((logits.argmax(axis=1) != own).sum())

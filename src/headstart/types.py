@@ -148,6 +148,7 @@ class Study:
 
     cells: which of them are run, where not every arm is at every budget with every seed and one recipe; empty: all.
     data_health: after the trials, look for copies and wrong labels in the dataset.
+    looks: after the trials, read where the networks look on a few test images.
     chosen: the arm that is recommended, where one was chosen on validation images: the headline is about it."""
 
     name: str
@@ -163,6 +164,7 @@ class Study:
     claims: tuple[Claim, ...] = ()
     cells: tuple[Cell, ...] = ()
     data_health: bool = False
+    looks: bool = False
     robustness: Robustness | None = None
     shift_sets: tuple[ShiftSet, ...] = ()
     chosen: str = ""

@@ -12,6 +12,7 @@ from headstart.plots.bars import accuracy, by_class, confusion, cost_by_phase
 from headstart.plots.costs import Fit, accuracy_against_cost, accuracy_by_labels
 from headstart.plots.curves import learning_curves, time_to_accuracy
 from headstart.plots.differences import points_by_labels
+from headstart.plots.evidence import EvidenceColumn, evidence_grid
 from headstart.plots.panels import ReliabilityLine, accuracy_by_severity, reliability_panels
 from headstart.plots.pictures import class_counts, embedding, image_grid, lines
 from headstart.plots.style import (
@@ -29,8 +30,8 @@ from headstart.plots.svg import svg_text
 from headstart.plots.tuning import best_so_far
 
 __all__ = [
-    "ARM_COLORS_DARK", "ARM_COLORS_LIGHT", "ArmStyle", "Curve", "Estimate", "Fit", "ReliabilityLine", "accuracy",
-    "accuracy_against_cost", "accuracy_by_labels", "accuracy_by_severity", "arm_styles", "best_so_far", "by_class",
-    "class_counts", "confusion", "cost_by_phase", "embedding", "image_grid", "learning_curves", "lines", "percent",
-    "points_by_labels", "reliability_panels", "short_duration", "spread", "svg_text", "time_to_accuracy",
+    "ARM_COLORS_DARK", "ARM_COLORS_LIGHT", "ArmStyle", "Curve", "Estimate", "EvidenceColumn", "Fit", "ReliabilityLine",
+    "accuracy", "accuracy_against_cost", "accuracy_by_labels", "accuracy_by_severity", "arm_styles", "best_so_far", "by_class",
+    "class_counts", "confusion", "cost_by_phase", "embedding", "evidence_grid", "image_grid", "learning_curves", "lines",
+    "percent", "points_by_labels", "reliability_panels", "short_duration", "spread", "svg_text", "time_to_accuracy",
 ]  # fmt: skip

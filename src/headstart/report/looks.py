@@ -1,0 +1,62 @@
+"""The report's part on where the networks look: one figure, from what the step has stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart import plots
+from headstart.generalization import Look, Looks, read_looks
+from headstart.report import words
+from headstart.report.figures import Figure, finish
+from headstart.report.load import Arm, StudyView
+
+_MOST_ARMS = 5  # more columns than these leave no room for a class's name on a phone
+
+
+def figure(view: StudyView) -> Figure | None:
+    """Grad-CAM evidence of each arm's network on the same test images; None where no network that the report shows was read."""
+    found = read_looks(view.folder)
+    arms = {result.key: arm for arm in view.arms for _, result in arm.trials}
+    shown = {arms[each.key].name: each for each in found.networks if each.key in arms} if found else {}
+    if found is None or not shown:
+        return None
+    read = [arm for arm in view.arms if arm.name in shown]
+    here = _first_ones(view, read)
+    names = view.class_names
+    drawing = plots.evidence_grid(found.images, [names[label] for label in found.labels],
+                                  [_column(arm, shown[arm.name], found, names) for arm in here])  # fmt: skip
+    grids = sorted({shown[arm.name].evidence.shape[1:] for arm in here})
+    positions = words.listing([f"{rows}\u00a0×\u00a0{columns}" for rows, columns in grids])
+    which = f"{len(here)} of {len(read)} networks" if len(here) < len(read) else "One trained network an arm"
+    each = "one a class, " if len(np.unique(found.labels)) == len(found.labels) else ""
+    caption = (f"Grad-CAM (Selvaraju et al. 2017) of each network’s last block, {positions} positions, smoothed between them, on "
+               "the picture in grey; under it the network’s own answer, whose evidence it is, with its probability; ✗: wrong. "
+               f"n = {len(found.images)} test images, {each}drawn with seed {found.seed}. {which}, of trial seed {found.seed}. A "
+               "description, not a proof.")  # fmt: skip
+    return finish(drawing, "fig-looks", _message(here, shown, found), caption)
+
+
+def _column(arm: Arm, look: Look, found: Looks, names: Sequence[str]) -> plots.EvidenceColumn:
+    return plots.EvidenceColumn(
+        style=arm.style, evidence=look.evidence, answers=[names[answer] for answer in look.answers],
+        probabilities=look.probabilities.astype(np.float64).max(axis=1).tolist(), right=(look.answers == found.labels).tolist(),
+    )  # fmt: skip
+
+
+def _first_ones(view: StudyView, arms: Sequence[Arm]) -> list[Arm]:
+    """The arms that fit, in the study's order: first those that it chose, claims something of or spoils images for."""
+    asked = view.study.get("robustness") or {}
+    headline = [view.study.get("chosen", ""), *(claim[side] for claim in view.study.get("claims", []) for side in ("a", "b")),
+                *asked.get("arms", ())]  # fmt: skip
+    ranked = sorted(arms, key=lambda arm: headline.index(arm.name) if arm.name in headline else len(headline))
+    return sorted(ranked[:_MOST_ARMS], key=lambda arm: arm.place)
+
+
+def _message(arms: Sequence[Arm], shown: dict[str, Look], found: Looks) -> str:
+    answers, count = np.stack([shown[arm.name].answers for arm in arms]), len(found.labels)
+    if len(arms) == 1:
+        return f"{arms[0].label} answers {int((answers[0] == found.labels).sum())} of {count} pictures right"
+    same, both = int((answers == answers[0]).all(axis=0).sum()), "Both" if len(arms) == 2 else f"All {len(arms)}"
+    return f"{both} networks give the same answer on {same} of {count} pictures"
