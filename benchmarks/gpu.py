@@ -66,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     report = Report(args.out)
     report.content |= {
         "what": "gpu", "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "environment": _environment(), "command": " ".join(["benchmarks/gpu.py", *args.sections, "--seeds", *map(str, args.seeds)]),
+        "environment": _environment(),
+        "command": " ".join(["benchmarks/gpu.py", *args.sections, "--seeds", *map(str, args.seeds)]),
     }  # fmt: skip
     for name in args.sections or SECTIONS:
         with report.guard(name):
