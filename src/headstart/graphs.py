@@ -25,6 +25,9 @@ def recorded(
     the model itself."""
     if device.type != "cuda":
         return model
+    # Recording runs on a stream of its own, where torch then finds the gradients' nodes: it synchronises, and need not say so.
+    if told := getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None):  # torch 2.10 and later
+        told(False)
     example = sample().detach().clone()
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
