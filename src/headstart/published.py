@@ -28,6 +28,7 @@ LIMIT_BYTES = 40_000_000  # of a whole published study: what a repository bears
 _SUMMARY = ("history.jsonl", "result.json")  # result.json last: it makes the trial finished
 _KEPT = (".json", ".jsonl", ".toml", ".npz", ".csv")  # of what lies beside the trials; never a network's weights
 _MADE = ("results.csv",)  # made anew from the trials
+_OF_OTHER_IMAGES = ("robustness", "shift")  # their float32 arrays are logits
 _READINGS = ("robustness", "shift", "looks", "tuning", "health.json", "health.npz")
 
 
@@ -63,7 +64,7 @@ def publish(study_folder: Path, target: Path) -> Published:
         _copy_summary(folder, there)
         new += 1
     for path in _beside_the_trials(study_folder):
-        store.write_bytes(target / path.relative_to(study_folder), _repacked(path))
+        store.write_bytes(target / path.relative_to(study_folder), _repacked(path, study_folder))
     return Published(new=new, trials=len(store.finished_trials(target)),
                      size_bytes=sum(path.stat().st_size for path in target.rglob("*") if path.is_file()))  # fmt: skip
 
@@ -80,15 +81,18 @@ def _beside_the_trials(study_folder: Path) -> Iterator[Path]:
         yield path
 
 
-def _repacked(path: Path) -> bytes:
-    """A file's bytes; arrays as `packed`, their values unchanged."""
+def _repacked(path: Path, study_folder: Path) -> bytes:
+    """A file's bytes; arrays as `packed`, logits among the readings of other images as float16, all else unchanged."""
     if path.suffix != ".npz":
         return path.read_bytes()
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return packed({name: stored[name] for name in stored.files})
+            arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(f"cannot read {path}: {error}; delete it and run what wrote it again") from error
+    if path.relative_to(study_folder).parts[0] in _OF_OTHER_IMAGES:
+        arrays = {name: half_precision(array) if array.dtype == np.float32 else array for name, array in arrays.items()}
+    return packed(arrays)
 
 
 def packed(arrays: Mapping[str, NDArray]) -> bytes:
@@ -107,16 +111,17 @@ def packed(arrays: Mapping[str, NDArray]) -> bytes:
 
 
 def half_precision(logits: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Logits float32 (N, C) as float16, each row's largest still its first largest: rounding must not change an answer.
+    """Logits float32 (..., C) as float16, each row's largest still its first largest: rounding must not change an answer.
 
     Raises: StoreError for values outside float16's range."""
     if not (np.abs(logits) < np.finfo(np.float16).max).all():
         raise StoreError("logits beyond 65504 or not finite cannot be published as float16; the trial went wrong")
-    halved = logits.astype(np.float16)
-    best = logits.argmax(axis=1)
+    rows = logits.reshape(-1, logits.shape[-1])
+    halved = rows.astype(np.float16)
+    best = rows.argmax(axis=1)
     moved = np.flatnonzero(halved.argmax(axis=1) != best)
     halved[moved, best[moved]] = np.nextafter(halved[moved].max(axis=1), np.float16(np.inf))
-    return halved
+    return halved.reshape(logits.shape)
 
 
 def adopt(published: Path, key: str, run_folder: Path) -> bool:
