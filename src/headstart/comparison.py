@@ -15,7 +15,7 @@ import pandas as pd
 
 from headstart import findings, store
 from headstart.errors import ConfigError, StoreError, unknown_name
-from headstart.examples import Trials
+from headstart.examples import Trials, relabelled
 from headstart.types import Claim, Finding
 
 RESULT_FOLDERS = ("runs/{}", "report/trials", "report/{}", "docs/results/{}")  # where a study's finished trials may lie
@@ -136,7 +136,9 @@ def _trials(folder: str | Path) -> Trials:
     trials = store.finished_trials(Path(folder))
     if not trials:
         raise StoreError(f"{folder} holds no finished trial; run `headstart study` with --out {folder} first")
-    return trials
+    about = Path(folder) / "study.json"
+    arms = store.read_json(about)["arms"] if about.is_file() else []
+    return relabelled(trials, {arm["name"]: arm["label"] for arm in arms})
 
 
 def _two_arms(trials: Trials, a: str | None, b: str | None) -> tuple[str, str]:

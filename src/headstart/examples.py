@@ -5,7 +5,8 @@ Orders are total (ties by example id), so the same trials always show the same i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,18 @@ def wrong_for_all(predictions: Sequence[Predictions], count: int | None = None) 
     ranked = hardest(predictions)
     missed = np.logical_and.reduce([~correct(each) for each in predictions])
     return ranked[np.isin(ranked, predictions[0].example_ids[missed])][:count]
+
+
+def relabelled(trials: Trials, labels: Mapping[str, str]) -> list[tuple[Path, Result]]:
+    """The trials under the names that their study has for people now (arm name -> label); each keeps the one that it was run
+    with in its own folder, and here where its arm is not among these."""
+    named = []
+    for path, result in trials:
+        arm = result.trial["arm"]
+        if arm["name"] in labels:
+            result = dataclasses.replace(result, trial={**result.trial, "arm": {**arm, "label": labels[arm["name"]]}})
+        named.append((path, result))
+    return named
 
 
 def newest(trials: Trials) -> list[tuple[Path, Result]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,8 +88,8 @@ def load_study(folder: Path) -> StudyView:
     study = store.read_json(folder / "study.json")
     every = store.finished_trials(folder)
     labels = {arm["name"]: arm["label"] for arm in study["arms"]}
-    trials = [(path, _relabelled(result, labels[name])) for path, result in examples.newest(every)
-              if (name := result.trial["arm"]["name"]) in labels]  # fmt: skip
+    trials = [(path, result) for path, result in examples.relabelled(examples.newest(every), labels)
+              if result.trial["arm"]["name"] in labels]  # fmt: skip
     if not trials:
         raise StoreError(f"no finished trial in {folder}; finish the study first: {study.get('command', 'headstart study')}")
     if len({result.trial["dataset_fingerprint"] for _, result in trials}) > 1:
@@ -108,11 +107,6 @@ def load_study(folder: Path) -> StudyView:
         budget=arms[0].first.trial["labels_per_class"], superseded=len(every) - len(trials),
         planned=planned, finished=finished, missing=missing, pictures=_pictures(folder),
     )  # fmt: skip
-
-
-def _relabelled(result: Result, label: str) -> Result:
-    """The result under the name that its study has for people now; a trial keeps the one that it was run with."""
-    return dataclasses.replace(result, trial={**result.trial, "arm": {**result.trial["arm"], "label": label}})
 
 
 def _missing(study: dict[str, Any], trials: Trials) -> tuple[int, int, tuple[str, ...]]:
