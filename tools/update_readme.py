@@ -79,8 +79,8 @@ def _full_study(view: StudyView) -> str:
 def _all_images(view: StudyView, folder: Path) -> str:
     """Networks trained on all training images, and the CNN beside airbench's own script on one GPU."""
     lines = _table(folder, ("test_flip_accuracy",), ("flops",))
-    peer, *ours = json.loads(GPU.read_text())["airbench"]["rows"]
-    device = json.loads(GPU.read_text())["environment"]["device"]
+    measured = json.loads(GPU.read_text())
+    device, (peer, *ours) = measured["environment"]["device"], measured["airbench"]["rows"]
     told = words.listing([f"{row['name']} takes {row['seconds']['median']:.1f} s of training ({row['seconds_over_airbench']:.1f} "
                     f"times airbench's) and {row['pflop']:.2f} PFLOP" for row in ours])  # fmt: skip
     lines += ["", f"n counts seeds; with one, the interval is Wilson's over the test images. Measured on "

@@ -110,8 +110,7 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     so; with one seed, those that exact McNemar (p > 0.05) cannot tell apart on the stored test predictions. A study that
     has a chosen arm is about that one: test images rank nothing then.
     Raises: DataError where trials have different test sets."""
-    arms = main_trials(trials, study.get("phase"))
-    arms = {name: items for name, items in arms.items() if _means(items, "test_accuracy") is not None}
+    arms = _measured(study, trials)
     if not arms:
         return "No trial has finished yet, so there is no answer."
     require_one_test_set([item for items in arms.values() for item in items])
@@ -144,6 +143,12 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     return f"{opening}{said}{took}{also}; {evidence}."
 
 
+def _measured(study: Mapping[str, Any], trials: Trials) -> dict[str, Trials]:
+    """The main trials of each arm that has a test accuracy."""
+    return {name: items for name, items in main_trials(trials, study.get("phase")).items()
+            if _means(items, "test_accuracy") is not None}  # fmt: skip
+
+
 def _ranked(arms: Mapping[str, Trials]) -> list[str]:
     """The more accurate first; among equals the cheaper."""
     return sorted(arms, key=lambda name: (-(_means(arms[name], "test_accuracy") or 0), _seconds(arms[name]), name))
@@ -151,8 +156,7 @@ def _ranked(arms: Mapping[str, Trials]) -> list[str]:
 
 def headline_pair(study: Mapping[str, Any], trials: Trials) -> tuple[str, ...]:
     """The names of the arms that the headline is about: the leader, or the chosen arm, and the best of the others."""
-    arms = {name: items for name, items in main_trials(trials, study.get("phase")).items()
-            if _means(items, "test_accuracy") is not None}  # fmt: skip
+    arms = _measured(study, trials)
     ranked = _ranked(arms)
     if (chosen := study.get("chosen")) in arms:
         ranked = [chosen, *(name for name in ranked if name != chosen)]
