@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from headstart import store
 from headstart.data.splits import label_subset, validation_count, validation_split
 from headstart.errors import ConfigError
 from headstart.launch import run_study
+from headstart.machine import usable_cores
 from headstart.methods import METHODS
 from headstart.recipes import RECIPES, load_recipes, provenance_of, recipe_named, recipe_toml
 from headstart.search_spaces import SPACES, Choice, Range, described, grid, holds, rounded, space_of
 from headstart.studies import load_study
 from headstart.tpe import propose
-from headstart.tuning import Proxy, best_try, tune, without_test
-from headstart.types import Arm, Cell, Dataset, Study
+from headstart.tuning import best_try, tune, without_test
+from headstart.types import Arm, Cell, Dataset, Proxy, Study
 from transfer_trials import SHORT, random_weights, tiny_dataset
 
 pytest.importorskip("optuna")
@@ -368,3 +373,105 @@ def test_a_report_without_tuning_has_no_such_section(tmp_path: Path) -> None:
     from synthetic_study import write_synthetic_study
 
     assert "How the recipes were tuned" not in write_report(write_synthetic_study(tmp_path / "s", test_images=200)).read_text()
+
+
+# --- searches that a study's file asks for ---
+
+PLANNED = """name = "small"
+dataset = "{photos}"
+precision = "fp32"
+labels_per_class = [5, "all"]
+[[arms]]
+name = "a"
+model = "cnn"
+method = "scratch"
+recipe_changes = {{ duration = "2 steps", batch_size = 16, widths = [8, 8, 8] }}
+[[arms]]
+name = "b"
+model = "cnn"
+method = "scratch"
+tuned_as = "a"
+recipe_changes = {{ duration = "1 steps", batch_size = 16, widths = [8, 8, 8] }}
+[[tuning]]
+arms = ["a", "b"]
+tries = 2
+duration = "1 steps"
+[[tuning]]
+arms = ["a"]
+labels_per_class = 5
+tries = 3
+folds = 2
+"""
+
+
+def _planned(photos: Path, folder: Path, more: str = "") -> str:
+    (folder / "small.toml").write_text(more + PLANNED.format(photos=photos))
+    return str(folder / "small.toml")
+
+
+def test_a_study_says_how_it_is_tuned_and_processes_side_by_side_find_the_same(photos: Path, tmp_path: Path) -> None:
+    file, kept = _planned(photos, tmp_path), ("accuracy", "nll", "values", "number")
+    runs = []
+    for jobs in (1, 2):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, usable_cores() // 2))
+        try:
+            runs.append(tune(file, out=tmp_path / str(jobs), jobs=jobs))
+        finally:
+            torch.set_num_threads(threads)
+    one, two = ([(done.arm, len(done.tries), [[row[name] for name in kept] for row in done.tries]) for done in run] for run in runs)
+    assert one == two
+    assert [(arm, tries) for arm, tries, _ in one] == [("a", 2), ("b", 2), ("a", 3)]
+    stored = store.read_json(tmp_path / "2" / "tuning" / "a-5" / "tuning.json")
+    assert (stored["labels_per_class"], stored["proxy"], stored["tries_asked"]) == (5, {"folds": 2}, 3)
+    assert [done.recipe_file.parent.name for done in tune(file, ["b"], out=tmp_path / "1")] == ["b-all"]
+
+
+def test_a_study_whose_recipes_are_tuned_takes_them_where_there_are_any(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = _planned(photos, tmp_path, "tuned = true\n")
+    found = dataclasses.replace(RECIPES["cnn-full"], learning_rate=0.2, batch_size=32)
+    monkeypatch.setitem(RECIPES, "small-a-all", found)
+    study, _ = load_study(file)
+    recipes = {(cell.arm.name, cell.labels_per_class): cell.arm.recipe for cell in study.cells}
+    assert recipes["a", None] == recipes["b", None] == found
+    assert recipes["a", 5].learning_rate == RECIPES["cnn-full"].learning_rate and recipes["a", 5].duration == "2 steps"
+    untuned, _ = load_study(file, {"tuned": "false"})
+    assert {cell.arm.recipe.learning_rate for cell in untuned.cells} == {RECIPES["cnn-full"].learning_rate}
+
+
+def test_tuned_recipes_are_frozen_by_the_names_that_their_study_looks_for(photos: Path, tmp_path: Path) -> None:
+    tune(_planned(photos, tmp_path), ["a"], out=tmp_path / "runs")
+    root = Path(__file__).parents[1]
+    frozen = tmp_path / "tools" / "freeze_recipes.py"
+    frozen.parent.mkdir()
+    (tmp_path / "src" / "headstart").mkdir(parents=True)
+    shutil.copy(root / "tools" / "freeze_recipes.py", frozen)
+    subprocess.run([sys.executable, str(frozen), str(tmp_path / "runs")], check=True, capture_output=True)
+    recipes = load_recipes(tmp_path / "src" / "headstart" / "recipes_tuned.toml")
+    assert sorted(recipes) == ["small-a-5", "small-a-all"]
+    recipe, provenance = recipes["small-a-all"]
+    assert recipe.duration == "2 steps" and provenance["proxy"] == {"duration": "1 steps"} and provenance["tries"] == 2
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"arms": ["c"]}, "says nothing of tuning c; give --tries, or add a .*tuning.* table"),
+    ({"proxy": Proxy(folds=2)}, "say how many --tries too"),
+    ({"jobs": 0}, "jobs must be 1 or more, got 0"),
+])  # fmt: skip
+def test_a_mistake_in_planned_searches_is_named(options: dict[str, Any], message: str, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tune(_planned(photos, tmp_path), out=tmp_path / "runs", **options)
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ('arms = ["c"]\ntries = 2\n', r"\[\[tuning\]\]: unknown arm 'c'"),
+    ('arms = ["a"]\ntries = 2\nlabels_per_class = 7\n', "7 is not among the label budgets"),
+    ('arms = ["a"]\n', "key 'tuning.*tries' is missing"),
+])  # fmt: skip
+def test_a_planned_search_is_checked_as_its_file_is_read(wrong: str, message: str, photos: Path, tmp_path: Path) -> None:
+    file = Path(_planned(photos, tmp_path))
+    file.write_text(file.read_text() + "[[tuning]]\n" + wrong)
+    with pytest.raises(ConfigError, match=message):
+        load_study(str(file))

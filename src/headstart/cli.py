@@ -74,7 +74,8 @@ def study(
 @app.command()
 def tune(
     name: Annotated[str, typer.Argument(help="A built-in study or a study file; its arms are tuned.")],
-    tries: Annotated[int, typer.Option(help="Tries for each arm; the first is the arm's own recipe.")],
+    tries: Annotated[int | None, typer.Option(help="Tries for each arm; the first is the arm's own recipe. Left out: the "
+                     "searches of the study's file.")] = None,
     arm: Annotated[list[str] | None, typer.Option(help="An arm to tune (default: all, as many tries each). May be repeated.")]
     = None,
     labels: Annotated[str, typer.Option(help="Labels a class, from 5 up: tries are read on folds inside them. \"all\": on the "
@@ -88,18 +89,21 @@ def tune(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one thing of the study.")] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder (default: runs/NAME); tries go to its folder tuning/.")]
     = None,
+    jobs: Annotated[int, typer.Option(help="Searches at once, each in a process of its own with its share of the cores.")] = 1,
 ) -> None:
     """Search a recipe for each arm of a study, on validation images alone.
 
     The test set is never read. Every try that ended is kept: after Ctrl-C the same command goes on. Options that make a try
     cheaper than the trial it stands for are stored with what was chosen."""
-    from headstart.tuning import Proxy, tune
+    from headstart.tuning import tune
+    from headstart.types import Proxy
 
     if labels != "all" and not labels.isdecimal():
         raise ConfigError(f"--labels expects a whole number or \"all\", got {labels!r}")
+    proxy = Proxy(duration=duration, images=images, validation_images=validation_images, folds=folds)
     done = tune(name, arm or (), labels_per_class=None if labels == "all" else int(labels), tries=tries, out=out,
-                proxy=Proxy(duration=duration, images=images, validation_images=validation_images, folds=folds),
-                pixels=tuple(pixels or ()), seed=seed, changes=_changes(set_ or []))  # fmt: skip
+                proxy=None if proxy == Proxy() else proxy, pixels=tuple(pixels or ()), seed=seed, jobs=jobs,
+                changes=_changes(set_ or []))  # fmt: skip
     for found in done:
         first, best = found.tries[0]["accuracy"], found.best["accuracy"] if found.best else None
         before, after = (f"{accuracy:.4f}" if accuracy is not None else "failed" for accuracy in (first, best))

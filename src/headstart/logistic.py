@@ -89,7 +89,8 @@ def fit_path(
     values: (N, D) float16 or float32, may be memory-mapped; labels: (N,) in [0, num_classes); sample_weight: (N,) >= 0 or
     None; ids: the rows to train on (order does not matter), None: all. tolerance: wanted gap as a fraction of the loss.
     max_passes: at most this many for each l2. on_pass(l2, pass, loss, raw) is called after each pass; raw() gives the
-    weight and bias of that moment, for raw features. Same inputs, threads and device: the same bits.
+    weight and bias of that moment, for raw features. device: where the features are worked on; the CPU for fewer rows than
+    columns in any case. Same inputs, threads and device: the same bits.
     Raises: DataError for features that are not finite, labels out of range, lengths that differ or no rows; ConfigError
     for an l2 that is not positive.
     """
@@ -99,8 +100,10 @@ def fit_path(
             raise ConfigError(f"l2 must be positive and finite, not {value}")
     rows = Rows(values, None if ids is None else np.sort(np.asarray(ids).astype(np.int64)))
     targets, weights = targets_of(rows, labels, sample_weight, num_classes)
+    # Few rows are rotated into their span (logistic_problem.Problem): less than a GPU's answers would have to be waited for.
+    on = device if len(rows) >= rows.values.shape[1] else "cpu"
     with full_precision():
-        problem = Problem(rows, targets, weights, num_classes, torch.device(device))
+        problem = Problem(rows, targets, weights, num_classes, torch.device(on))
         solver = _Solver(problem, tolerance, max_passes, on_pass)
         fits = solver.path(sorted(set(wanted), reverse=True))
     return [fits[value] for value in wanted]
@@ -256,9 +259,10 @@ class _Solver:
         matrix.diagonal().add_(l2)
         for jitter in (0.0, 1e-6, 1e-4, 1e-2, 1.0):  # rounding can leave a Gram matrix of low rank indefinite
             matrix.diagonal().add_(jitter * matrix.diagonal().mean())
-            self.factor, failed = torch.linalg.cholesky_ex(matrix)
+            factor, failed = torch.linalg.cholesky_ex(matrix)
             if not int(failed):
                 break
+        self.factor = factor.cpu()
         self.problem.flops += len(matrix) ** 3 // 3
         return int(stale)
 

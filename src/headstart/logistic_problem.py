@@ -155,6 +155,8 @@ class Problem:
 
     With fewer rows than columns the features are rotated into the span of the rows (X' = Q R): the optimum lies there,
     and F is N instead of D.
+    Features, logits and Gram matrix lie on the device; theta, gradients and the biases' Hessian on the CPU, where the solver's
+    many products of such short vectors wait for no GPU.
     """
 
     def __init__(
@@ -194,12 +196,13 @@ class Problem:
         if self.cache is None:
             yield from self._read()
         else:
-            for start in range(0, self.count, CHUNK_ROWS):
-                yield start, self.cache[start : start + CHUNK_ROWS]
+            rows = self.count if self.device.type == "cuda" else CHUNK_ROWS
+            for start in range(0, self.count, rows):
+                yield start, self.cache[start : start + rows]
 
     def _parts(self) -> Iterator[slice]:
-        """Slices of rows for the work on logits alone: small enough to stay in the processor's own cache."""
-        rows = max(1, _LOGIT_BLOCK // len(self.present))
+        """Slices of rows for the work on logits alone: small enough to stay in the processor's own cache; all for a GPU."""
+        rows = self.count if self.device.type == "cuda" else max(1, _LOGIT_BLOCK // len(self.present))
         return (slice(start, min(start + rows, self.count)) for start in range(0, self.count, rows))
 
     def _own(self, logits: Tensor, part: slice) -> Tensor:
@@ -212,17 +215,18 @@ class Problem:
 
     def start(self) -> Tensor:
         """No weights, and the logarithms of the class frequencies as biases, centred."""
-        theta = torch.zeros(len(self.present), self.width + 1, device=self.device)
-        frequency = torch.zeros(len(theta), dtype=torch.float64, device=self.device)
-        bias = frequency.index_add_(0, self.labels, self.weights).log()
+        theta = torch.zeros(len(self.present), self.width + 1)
+        frequency = torch.zeros(len(theta), dtype=torch.float64)
+        bias = frequency.index_add_(0, self.labels.cpu(), self.weights.cpu()).log()
         theta[:, -1] = (bias - bias.mean()).float()
         return theta
 
     def logits(self, theta: Tensor) -> Tensor:
         """float32 (C, N): half a pass. Classes first: a softmax over the last, short axis takes five times as long."""
+        there = theta.to(self.device)
         out = torch.empty(len(theta), self.count, device=self.device)
         for start, chunk in self.chunks():
-            out[:, start : start + len(chunk)] = torch.addmm(theta[:, -1:], theta[:, :-1], chunk.T)
+            out[:, start : start + len(chunk)] = torch.addmm(there[:, -1:], there[:, :-1], chunk.T)
         self.flops += 2 * self.count * self.width * len(theta)
         return out
 
@@ -247,7 +251,7 @@ class Problem:
             out[:, :-1].addmm_(residual[:, start : start + len(chunk)], chunk)
         out[:, -1] = bias.float()
         self.flops += 2 * self.count * self.width * len(out)
-        return out
+        return out.cpu()
 
     def line_minimum(self, logits: Tensor, change: Tensor, slope: float, along: float, square: float) -> float:
         """The step to the minimum along a line, to 2 % of the slope at 0 (negative).
@@ -281,7 +285,7 @@ class Problem:
             chance = logits[:, part].double().softmax(0)
             share[part] = self.weights[part] * (1 - chance.square().sum(0)).clamp_min_(0)
             bias_hessian += _softmax_hessian(chance, self.weights[part])
-        return share, float(share.sum()) / max(len(self.present) - 1, 1), _grounded(bias_hessian)
+        return share, float(share.sum()) / max(len(self.present) - 1, 1), _grounded(bias_hessian).cpu()
 
     def gram(self, share: Tensor) -> Tensor:
         """Gram matrix (F, F) of rows weighted by their share of the sum, lower triangle; reads the features.
@@ -321,6 +325,7 @@ class Problem:
 
     def raw(self, theta: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """weight (C, D) and bias (C,) of the present classes, for raw features."""
+        theta = theta.to(self.device)
         weight = theta[:, :-1] if self.rotation is None else theta[:, :-1] @ self.rotation.T
         weight = (weight * self.scale).double()
         bias = theta[:, -1].double() - weight @ self.mean.double()

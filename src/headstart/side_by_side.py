@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from typing import TypeVar
 
 import torch
 
@@ -19,35 +20,34 @@ from headstart import energy, progress
 from headstart.allocator import keep_freed_memory
 from headstart.errors import TrialsFailedError
 from headstart.machine import usable_cores
-from headstart.types import Result, Trial
 
-Run = Callable[[Trial], Result]
-Attempt = tuple[int, Trial, Callable[[], Result]]
+Work = TypeVar("Work")
+Found = TypeVar("Found")
 
 
 def attempts(
-    due: Iterable[tuple[int, Trial]], run: Run, jobs: int, is_kept: Callable[[Trial], bool]
-) -> Generator[Attempt, None, None]:  # fmt: skip
-    """Each numbered trial with a call that gives its result or raises its error: in order and run by that call for one job, as
-    they end for several.
+    due: Iterable[tuple[int, Work]], run: Callable[[Work], Found], jobs: int, is_kept: Callable[[Work], bool] = lambda _: False
+) -> Generator[tuple[int, Work, Callable[[], Found]], None, None]:  # fmt: skip
+    """Each numbered piece of work (a trial, a search) with a call that gives its result or raises its error: in order and run by
+    that call for one job, as they end for several.
 
-    due: asked for the next trial when there is a process free for it. run: picklable. is_kept: whether run has nothing to
+    due: asked for the next one when there is a process free for it. run: picklable. is_kept: whether run has nothing to
     compute, so that it needs no other process. Closed early, it ends the processes; their checkpoints stand.
     Raises: TrialsFailedError where a process is gone."""
     if jobs == 1:
-        yield from ((number, trial, partial(run, trial)) for number, trial in due)
+        yield from ((number, work, partial(run, work)) for number, work in due)
         return
     context = get_context("spawn")  # a forked process cannot use CUDA
     watched, held = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(jobs, context, _begin, (jobs, watched))
-    running: dict[Future[Result], tuple[int, Trial]] = {}
+    running: dict[Future[Found], tuple[int, Work]] = {}
     try:
-        for number, trial in due:
-            if is_kept(trial):
-                yield number, trial, partial(run, trial)
+        for number, work in due:
+            if is_kept(work):
+                yield number, work, partial(run, work)
                 continue
             with _interrupts_wait():
-                running[pool.submit(run, trial)] = number, trial
+                running[pool.submit(run, work)] = number, work
             if len(running) == jobs:
                 yield from _ended(running)
         while running:
@@ -63,13 +63,13 @@ def attempts(
         watched.close()
 
 
-def _ended(running: dict[Future[Result], tuple[int, Trial]]) -> Iterator[Attempt]:
-    """Waits for at least one trial to end and takes those that have out of the running ones."""
+def _ended(running: dict[Future[Found], tuple[int, Work]]) -> Iterator[tuple[int, Work, Callable[[], Found]]]:
+    """Waits for at least one to end and takes those that have out of the running ones."""
     for future in wait(running, return_when=FIRST_COMPLETED).done:
-        number, trial = running.pop(future)
+        number, work = running.pop(future)
         if isinstance(error := future.exception(), BrokenProcessPool):
             raise error
-        yield number, trial, future.result
+        yield number, work, future.result
 
 
 @contextmanager

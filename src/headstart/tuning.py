@@ -16,7 +16,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,29 +38,14 @@ from headstart.models import load_model
 from headstart.precision import default_device, resolve_feature_precision, resolve_precision
 from headstart.recipes import TrainingRecipe, recipe_toml, with_changes
 from headstart.search_spaces import PIXELS, Knob, described, grid, space_of
+from headstart.side_by_side import attempts
 from headstart.studies import load_study
 from headstart.tpe import propose
 from headstart.training import DivergedError, parse_duration
 from headstart.trial import environment, make_context, resolve
-from headstart.types import Arm, Dataset, ImageSet, Recipe, Study, Trial
+from headstart.types import Arm, Dataset, ImageSet, Proxy, Recipe, Search, Study, Trial
 
 SCHEMA = 1  # raised when the same question would be answered by other tries
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proxy:
-    """What makes a try cheaper than the trial it stands for; None: as the trial.
-
-    duration: of the recipe. images, validation_images: how many of each, at all labels only. folds: how many of the five are
-    read, at label budgets only."""
-
-    duration: str | None = None
-    images: int | None = None
-    validation_images: int | None = None
-    folds: int | None = None
-
-    def told(self) -> dict[str, Any]:
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,28 +60,63 @@ class Tuned:
 
 
 def tune(
-    study: str | Study, arms: Sequence[str] = (), *, labels_per_class: int | None = None, tries: int,
+    study: str | Study, arms: Sequence[str] = (), *, labels_per_class: int | None = None, tries: int | None = None,
     out: str | Path | None = None, proxy: Proxy | None = None, pixels: Sequence[int] = (), seed: int = 0,
-    changes: dict[str, str] | None = None,
+    changes: dict[str, str] | None = None, jobs: int = 1,
 ) -> list[Tuned]:  # fmt: skip
     """Searches a recipe for each named arm of a study (all of them where none is named), `tries` tries for each.
 
+    tries: None for the searches that the study's file asks for, of the named arms; labels_per_class and proxy are then theirs.
     out: the study's folder (default: runs/<study name>). pixels: input sizes to choose among. seed: of the label subset and
-    of the search. The first try is the arm's own recipe, so that the best one is never worse on validation.
+    of the search. jobs: searches at once, each in a process of its own with its share of the cores.
+    The first try is the arm's own recipe (not one that was tuned before), so that the best one is never worse on validation.
     Raises: ConfigError for what makes no sense, before anything is computed; BusyError; StoreError; the errors of a trial."""
-    value = load_study(study, changes)[0] if isinstance(study, str) else study
-    proxy = proxy or Proxy()
-    chosen = _arms(value, arms, labels_per_class)
-    _check(proxy, labels_per_class, tries, pixels)
-    folder = Path(out) if out is not None else Path("runs") / value.name
-    dataset = without_test(load_dataset(value.dataset))
+    value = load_study(study, (changes or {}) | {"tuned": "false"})[0] if isinstance(study, str) else study
+    if tries is None:
+        if proxy or labels_per_class is not None:
+            raise ConfigError("say how many --tries too, or leave all of it to the study's file")
+        searches = [dataclasses.replace(search, arms=tuple(name for name in search.arms if not arms or name in arms))
+                    for search in value.searches]  # fmt: skip
+        if not any(search.arms for search in searches):
+            raise ConfigError(f"study {value.name} says nothing of tuning {' or '.join(arms) or 'its arms'}; give --tries, or "
+                              "add a [[tuning]] table to its file")  # fmt: skip
+    else:
+        searches = [Search(arms=tuple(arms), labels_per_class=labels_per_class, tries=tries, proxy=proxy or Proxy())]
+    if jobs < 1:
+        raise ConfigError(f"jobs must be 1 or more, got {jobs}")
+    due = [(arm, search) for search in searches if search.arms or tries is not None
+           for arm in _arms(value, search.arms, search.labels_per_class)]  # fmt: skip
+    for search in searches:
+        _check(search, pixels)
     keep_freed_memory()
-    for model, weights in sorted({(arm.model, arm.weights) for arm in chosen if arm.weights != "none"}):
+    for model, weights in sorted({(arm.model, arm.weights) for arm, _ in due if arm.weights != "none"}):
         load_model(model, weights)  # fetched and checked before anything is computed
-    return [_tune_arm(_Search(study=value, arm=arm, dataset=dataset, labels_per_class=labels_per_class, seed=seed, proxy=proxy,
-                              space=space_of(arm.method, arm.recipe, pixels),
-                              folder=folder / "tuning" / f"{arm.name}-{labels_per_class or 'all'}"), tries)
-            for arm in chosen]  # fmt: skip
+    load_dataset(value.dataset)
+    folder = Path(out) if out is not None else Path("runs") / value.name
+    run = partial(_tune_one, study=dataclasses.replace(value, searches=()), pixels=tuple(pixels), seed=seed, folder=folder)
+    found: dict[int, Tuned] = {}
+    with closing(attempts(enumerate(due), run, jobs)) as attempted:
+        for number, (arm, search), result_of in attempted:
+            found[number] = result_of()
+            if jobs > 1:
+                progress.say(f"{arm.name}, {search.labels_per_class or 'all'} labels a class: {_summary(found[number])}")
+    return [found[number] for number in sorted(found)]
+
+
+def _summary(tuned: Tuned) -> str:
+    if tuned.best is None:
+        return f"all {len(tuned.tries)} tries failed"
+    return (f"best of {len(tuned.tries)} tries {tuned.best['accuracy']:.4f} (try {tuned.best['number']}), "
+            f"{progress.clock(tuned.seconds)}")  # fmt: skip
+
+
+def _tune_one(due: tuple[Arm, Search], *, study: Study, pixels: tuple[int, ...], seed: int, folder: Path) -> Tuned:
+    arm, search = due
+    return _tune_arm(_Search(
+        study=study, arm=arm, dataset=without_test(load_dataset(study.dataset)), labels_per_class=search.labels_per_class,
+        seed=seed, proxy=search.proxy, space=space_of(arm.method, arm.recipe, pixels),
+        folder=folder / "tuning" / f"{arm.name}-{search.labels_per_class or 'all'}",
+    ), search.tries)  # fmt: skip
 
 
 def without_test(dataset: Dataset) -> Dataset:
@@ -114,7 +136,8 @@ def _arms(study: Study, names: Sequence[str], labels_per_class: int | None) -> l
     return [arms[name] for name in dict.fromkeys(names or there or arms)]
 
 
-def _check(proxy: Proxy, labels_per_class: int | None, tries: int, pixels: Sequence[int]) -> None:
+def _check(search: Search, pixels: Sequence[int]) -> None:
+    proxy, labels_per_class, tries = search.proxy, search.labels_per_class, search.tries
     if labels_per_class is not None and labels_per_class < MINIMUM_FOR_SELECTION:
         raise ConfigError(f"with {labels_per_class} labels a class nothing is tuned: recipes written beforehand are used; tune "
                           f"at {MINIMUM_FOR_SELECTION} labels a class or more")  # fmt: skip

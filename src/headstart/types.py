@@ -5,6 +5,7 @@ Arrays are numpy here: reports and statistics read these types without torch.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -143,13 +144,40 @@ class ShiftSet:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """What makes a try at tuning cheaper than the trial it stands for; None: as the trial.
+
+    duration: of the recipe. images, validation_images: how many of each, at all labels only. folds: how many of the five are
+    read, at label budgets only."""
+
+    duration: str | None = None
+    images: int | None = None
+    validation_images: int | None = None
+    folds: int | None = None
+
+    def told(self) -> dict[str, Any]:
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """The search for these arms' recipes at one label budget that a study's file asks for: so many tries for each."""
+
+    arms: tuple[str, ...]
+    labels_per_class: int | None
+    tries: int
+    proxy: Proxy
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """Arms x label budgets x seeds, read from a TOML file.
 
     cells: which of them are run, where not every arm is at every budget with every seed and one recipe; empty: all.
     data_health: after the trials, look for copies and wrong labels in the dataset.
     looks: after the trials, read where the networks look on a few test images.
-    chosen: the arm that is recommended, where one was chosen on validation images: the headline is about it."""
+    chosen: the arm that is recommended, where one was chosen on validation images: the headline is about it.
+    searches: how `headstart tune` looks for its recipes. tuned: its cells have the recipes that were found so, where any were."""
 
     name: str
     title: str
@@ -168,6 +196,8 @@ class Study:
     robustness: Robustness | None = None
     shift_sets: tuple[ShiftSet, ...] = ()
     chosen: str = ""
+    searches: tuple[Search, ...] = ()
+    tuned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from headstart.intake.tables import TABLE_SUFFIXES
 from headstart.methods import METHODS, check_arm
 from headstart.models import model_spec
 from headstart.precision import FEATURE_PRECISIONS, PRECISIONS
-from headstart.recipes import recipe_named, with_changes
-from headstart.types import Arm, Cell, Claim, Phase, Robustness, ShiftSet, Study
+from headstart.recipes import RECIPES, recipe_named, with_changes
+from headstart.types import Arm, Cell, Claim, Phase, Proxy, Robustness, Search, ShiftSet, Study
 
 _FOLDER = Path(__file__).parent
 
@@ -49,6 +49,7 @@ class _ArmFile(_Strict):
     input_pixels: int | None = None
     labels_per_class: list[_Budget] | None = None  # left out: the study's
     at: list[_AtFile] = []
+    tuned_as: str | None = None  # an arm whose tuned recipes it takes; left out: its own
 
 
 class _SeedsFile(_Strict):
@@ -80,6 +81,18 @@ class _ShiftSetFile(_Strict):
     path: str
 
 
+class _SearchFile(_Strict):
+    """A search for these arms' recipes: so many tries for each."""
+
+    arms: list[str]
+    labels_per_class: _Budget = "all"
+    tries: int
+    duration: str | None = None
+    images: int | None = None
+    validation_images: int | None = None
+    folds: int | None = None
+
+
 class _StudyFile(_Strict):
     name: str
     title: str = ""
@@ -97,6 +110,8 @@ class _StudyFile(_Strict):
     claims: list[_ClaimFile] = []
     robustness: _RobustnessFile | None = None
     shift_sets: list[_ShiftSetFile] = []
+    tuning: list[_SearchFile] = []
+    tuned: bool = False
 
 
 def built_in_studies() -> dict[str, Path]:
@@ -179,7 +194,8 @@ def _explain(error: ValidationError, path: Path, text: str) -> str:
     where = f"{path}, line {_line(text, place)}" if _line(text, place) else str(path)
     if first["type"] == "extra_forbidden":
         tables: dict[str, type[_Strict]] = {"arms": _ArmFile, "claims": _ClaimFile, "seeds_at": _SeedsFile,
-                                            "robustness": _RobustnessFile, "shift_sets": _ShiftSetFile}  # fmt: skip
+                                            "robustness": _RobustnessFile, "shift_sets": _ShiftSetFile,
+                                            "tuning": _SearchFile}  # fmt: skip
         fields = tables.get(str(place[0]), _StudyFile) if len(place) > 1 else _StudyFile
         if "at" in place[1:-1]:
             fields = _AtFile
@@ -239,6 +255,7 @@ def _study(file: _StudyFile, where: str) -> Study:
         claims=tuple(_claim(claim, names, where) for claim in file.claims), cells=tuple(_cells(file, arms, where)),
         shift_sets=_shift_sets(file, where),
         robustness=None if file.robustness is None else _robustness(file, names, where),
+        searches=tuple(_search(each, names, file.labels_per_class, where) for each in file.tuning), tuned=file.tuned,
     )  # fmt: skip
 
 
@@ -259,6 +276,9 @@ def _cells(file: _StudyFile, arms: tuple[Arm, ...], where: str) -> Iterator[Cell
                     "recipe": entry.recipe or written.recipe,
                     "recipe_changes": entry.recipe_changes if entry.recipe else written.recipe_changes | entry.recipe_changes})
                 here = _arm(again, file.dataset, f"{where}: {budget} labels a class")
+            if file.tuned and (tuned := f"{file.name}-{written.tuned_as or arm.name}-{budget}") in RECIPES:
+                again = written.model_copy(update={"recipe": tuned, "recipe_changes": {}})
+                here = _arm(again, file.dataset, f"{where}: {budget} labels a class")
             yield Cell(arm=here, labels_per_class=_budget(budget), seeds=own_seeds.get(budget, tuple(file.seeds)))
 
 
@@ -266,6 +286,17 @@ def _require_known(budgets: Iterable[int | str], known: Sequence[int | str], whe
     for budget in budgets:
         if budget not in known:
             raise ConfigError(f"{where}: {budget!r} is not among the label budgets {list(known)}; add it there, or leave it out")
+
+
+def _search(file: _SearchFile, names: list[str], budgets: Sequence[int | str], where: str) -> Search:
+    for name in file.arms:
+        if name not in names:
+            raise ConfigError(f"{where}: [[tuning]]: {unknown_name('arm', name, names)}")
+    _require_known([file.labels_per_class], budgets, f"{where}: [[tuning]]")
+    return Search(
+        arms=tuple(file.arms), labels_per_class=_budget(file.labels_per_class), tries=file.tries,
+        proxy=Proxy(duration=file.duration, images=file.images, validation_images=file.validation_images, folds=file.folds),
+    )  # fmt: skip
 
 
 def _robustness(file: _StudyFile, names: list[str], where: str) -> Robustness:
