@@ -32,7 +32,7 @@ class Study:
 
     def add(self, arm, accuracy, seed=0, *, budget=None, phase="select", method="scratch", seconds=60.0, flops=10,
             history=(), fingerprint="f" * 64, logits=None, labels=LABELS, started="2025-01-01", processor="one",
-            precision="bf16", **metrics):
+            precision="bf16", weights="none", **metrics):
         key = f"{arm}-{budget}-{phase}-{seed}-{started}"
         folder = self.folder / key
         folder.mkdir()
@@ -41,7 +41,7 @@ class Study:
             store.write_predictions(folder / "predictions.npz", {"test": test})
         self.trials.append((folder, Result(
             key=key, study="s", metrics={"test_accuracy": accuracy, **metrics},
-            trial={"arm": {"name": arm, "label": f"The {arm}", "dataset": "toy", "method": method},
+            trial={"arm": {"name": arm, "label": f"The {arm}", "dataset": "toy", "method": method, "weights": weights},
                    "labels_per_class": budget, "seed": seed, "phase": phase, "dataset_fingerprint": fingerprint},
             train_images=45_000 if budget is None else 2 * budget, history=tuple(history),
             cost=Cost(seconds={"train": seconds}, spent_seconds=seconds / 2, examples=5, flops=flops,
@@ -520,6 +520,21 @@ def test_headline_names_the_arms_behind_the_first_two(study):
     for arm, right in (("a", 90), ("b", 70), ("c", 50), ("d", 30)):
         study.add(arm, right / 100, logits=logits_of(right))
     assert "; behind them The c 50.0 %, The d 30.0 %; one seed" in findings.headline(STUDY, study.trials)
+
+
+def test_headline_sets_the_winner_against_the_best_of_the_other_start(study):
+    study.add("tuned", 0.9, logits=logits_of(90), weights="w").add("probe", 0.85, logits=logits_of(85), weights="w")
+    study.add("cnn", 0.7, logits=logits_of(70))
+    assert findings.headline_pair(STUDY, study.trials) == ("tuned", "cnn")
+    text = findings.headline(STUDY, study.trials)
+    assert "The tuned reached 90.0 % test accuracy, 20.0 points above the best from random weights, The cnn (70.0 %)" in text
+    assert "; the others: The probe 85.0 %; one seed" in text
+
+
+def test_a_narrow_interval_is_told_with_two_digits(study):
+    for seed in range(3):
+        study.add("cnn", 0.9 + seed / 100, seed).add("probe", 0.895 + seed / 100, seed)
+    assert "seeds 0.49 to 0.51 points" in findings.headline(STUDY, study.trials)
 
 
 def test_headline_of_a_chosen_arm_is_about_it_whatever_the_test_images_say(study):

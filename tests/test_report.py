@@ -329,5 +329,9 @@ def test_the_threats_say_whether_recipes_were_searched(tmp_path: Path) -> None:
                     "scratch was developed by hand on validation images; the recipe of ResNet-50, fine-tuned takes usual values "
                     "as they are, which favours the former; a verdict holds for these recipes.")  # fmt: skip
     study = store.read_json(folder / "study.json")
-    store.write_json(folder / "study.json", study | {"recipes": {"finetune": {"tries": 20}}})  # chosen by a search
-    assert tuning.effort(load_study(folder)).startswith("Each recipe was chosen on validation images with an effort")
+    found = {"finetune": {"tries": 20, "labels_per_class": "all"}}  # chosen by a search
+    store.write_json(folder / "study.json", study | {"recipes": found})
+    told = tuning.effort(load_study(folder))
+    assert told == ("The recipe of ResNet-50, fine-tuned was searched, with up to 20 tries at a label budget, on validation "
+                    "images or folds inside it; the recipe of CNN from scratch was developed by hand on validation images: efforts "
+                    "differ; a verdict holds for these recipes.")  # fmt: skip

@@ -419,7 +419,8 @@ def test_a_study_says_how_it_is_tuned_and_processes_side_by_side_find_the_same(p
             runs.append(tune(file, out=tmp_path / str(jobs), jobs=jobs))
         finally:
             torch.set_num_threads(threads)
-    one, two = ([(done.arm, len(done.tries), [[row[name] for name in kept] for row in done.tries]) for done in run] for run in runs)
+    one, two = ([(done.arm, len(done.tries), [[row[name] for name in kept] for row in done.tries]) for done in run]
+                for run in runs)  # fmt: skip
     assert one == two
     assert [(arm, tries) for arm, tries, _ in one] == [("a", 2), ("b", 2), ("a", 3)]
     stored = store.read_json(tmp_path / "2" / "tuning" / "a-5" / "tuning.json")
@@ -437,6 +438,8 @@ def test_a_study_whose_recipes_are_tuned_takes_them_where_there_are_any(
     recipes = {(cell.arm.name, cell.labels_per_class): cell.arm.recipe for cell in study.cells}
     assert recipes["a", None] == recipes["b", None] == found
     assert recipes["a", 5].learning_rate == RECIPES["cnn-full"].learning_rate and recipes["a", 5].duration == "2 steps"
+    but_one, _ = load_study(file, {"arms.b.tuned": "false"})
+    assert {cell.arm.name for cell in but_one.cells if cell.arm.recipe == found} == {"a"}
     untuned, _ = load_study(file, {"tuned": "false"})
     assert {cell.arm.recipe.learning_rate for cell in untuned.cells} == {RECIPES["cnn-full"].learning_rate}
 

@@ -106,7 +106,8 @@ def _wilson(item: tuple[Path, Result]) -> tuple[float, float]:
 def headline(study: Mapping[str, Any], trials: Trials) -> str:
     """The study's answer in one sentence with its numbers, from `study` (study.json) and the `main_trials`.
 
-    The winner is computed. With two seeds or more, arms that the paired 95 % t interval cannot tell apart are called
+    The winner is computed; it is set against the best arm of the other kind of start (pretrained or random weights) where there
+    is one: that is the question. With two seeds or more, arms that the paired 95 % t interval cannot tell apart are called
     so; with one seed, those that exact McNemar (p > 0.05) cannot tell apart on the stored test predictions. A study that
     has a chosen arm is about that one: test images rank nothing then.
     Raises: DataError where trials have different test sets."""
@@ -117,6 +118,7 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     if study.get("chosen") in arms:
         return _choice(study, arms)
     names = _ranked(arms)
+    pair = headline_pair(study, trials)
     first = arms[names[0]]
     best = f"{_label(first[0][1])}"
     accuracy = _percent(_means(first, "test_accuracy"))
@@ -124,11 +126,12 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     if len(names) == 1:
         took = _duration(_seconds(first))
         return f"{opening}{best} reached {accuracy} test accuracy in {took}; {_seed_clause(first)}."
-    second = arms[names[1]]
+    second = arms[pair[1]]
     other, other_accuracy = _label(second[0][1]), _percent(_means(second, "test_accuracy"))
     clear, points, evidence = _tell_apart(first, second)
+    best_of = "" if pair[1] == names[1] else f"the best from {'random' if _is_random(second) else 'pretrained'} weights, "
     if clear:
-        said = (f"{best} reached {accuracy} test accuracy, {points:.1f} points above {other} ({other_accuracy}), "
+        said = (f"{best} reached {accuracy} test accuracy, {points:.1f} points above {best_of}{other} ({other_accuracy}), "
                 "and took ")
     else:
         said = f"{best} ({accuracy} test accuracy) and {other} ({other_accuracy}) cannot be told apart; they took "
@@ -138,8 +141,8 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     took = f"{ours} against {theirs}"
     if not one_machine(result for _, result in (*first, *second)):
         took = "times that do not compare, on different machines"
-    rest = [f"{_label(arms[name][0][1])} {_percent(_means(arms[name], 'test_accuracy'))}" for name in names[2:]]
-    also = f"; behind them {', '.join(rest)}" if rest else ""
+    rest = [f"{_label(arms[name][0][1])} {_percent(_means(arms[name], 'test_accuracy'))}" for name in names if name not in pair]
+    also = f"; {'the others:' if best_of else 'behind them'} {', '.join(rest)}" if rest else ""
     return f"{opening}{said}{took}{also}; {evidence}."
 
 
@@ -155,12 +158,21 @@ def _ranked(arms: Mapping[str, Trials]) -> list[str]:
 
 
 def headline_pair(study: Mapping[str, Any], trials: Trials) -> tuple[str, ...]:
-    """The names of the arms that the headline is about: the leader, or the chosen arm, and the best of the others."""
+    """The names of the arms that the headline is about: the leader, or the chosen arm, and the best of those that start from the
+    other kind of weights, pretrained or random; where there is none, the best of the others."""
     arms = _measured(study, trials)
     ranked = _ranked(arms)
     if (chosen := study.get("chosen")) in arms:
         ranked = [chosen, *(name for name in ranked if name != chosen)]
-    return tuple(ranked[:2])
+    if not ranked:
+        return ()
+    others = [name for name in ranked[1:] if _is_random(arms[name]) != _is_random(arms[ranked[0]])]
+    return (ranked[0], *(others or ranked[1:])[:1])
+
+
+def _is_random(items: Trials) -> bool:
+    """Whether an arm starts from random weights."""
+    return items[0][1].trial["arm"].get("weights") == "none"
 
 
 def _choice(study: Mapping[str, Any], arms: Mapping[str, Trials]) -> str:
@@ -184,7 +196,8 @@ def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
     if len(pairs.a) >= 2:
         a, b = ([result.metrics["test_accuracy"] or 0.0 for _, result in side] for side in (pairs.a, pairs.b))
         low, high = (100 * end for end in stats.t_interval(np.subtract(a, b), resolution=1e-4) or (0.0, 0.0))
-        clause = f"95 % interval of the difference over {len(a)} seeds {low:.1f} to {high:.1f} points"
+        digits = 1 if f"{low:.1f}" != f"{high:.1f}" else 2
+        clause = f"95 % interval of the difference over {len(a)} seeds {low:.{digits}f} to {high:.{digits}f} points"
         return low > 0, float(100 * np.mean(np.subtract(a, b))), clause
     one, other = stored_test(first[0][0]), stored_test(second[0][0])
     seeds = "one seed, so no interval over seeds"

@@ -212,7 +212,8 @@ def _time_left(took: Mapping[tuple[str, int | None], list[float]], rest: Counter
 def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
     """What study.json holds: all that a report needs to know about the study itself."""
     value = dataclasses.asdict(study)
-    value["cells"] = [{"arm": cell.arm.name, "labels_per_class": cell.labels_per_class, "seeds": cell.seeds}
+    value["cells"] = [{"arm": cell.arm.name, "labels_per_class": cell.labels_per_class, "seeds": cell.seeds,
+                       "recipe_name": cell.arm.recipe_name}
                       for cell in cells_of(study)]  # fmt: skip
     value["dataset"] = {
         "name": dataset.name, "title": dataset.title, "source": dataset.source, "fingerprint": dataset.fingerprint,

@@ -152,14 +152,22 @@ def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Est
     if len(lead) == 1:
         whom = "all arms" if len(compared) == len(points) else "all arms with several budgets"
         return f"{first} leads at {lead[0][0]:,.0f} labels a class, the only budget that {whom} have{among}"
-    if first == last and all(name == lead[0][1] for _, name in lead):
+    spans = [[x for x, _ in group] for _, group in itertools.groupby(lead, key=lambda each: each[1])]
+    if len(spans) == 1:
         return f"{first} leads from {lead[0][0]:,.0f} labels a class to {lead[-1][0]:,.0f}{among}"
-    turn = next(x for i, (x, name) in enumerate(lead) if all(n == lead[-1][1] for _, n in lead[i:]))
+    turn = spans[-1][0]
     if first == last:
         return f"{first} leads at {lead[0][0]:,.0f} labels a class and from {turn:,.0f} on, not between{among}"
-    until = max(x for i, (x, name) in enumerate(lead) if all(n == lead[0][1] for _, n in lead[: i + 1]))
-    led = f"at {until:,.0f}" if until == lead[0][0] else f"from {lead[0][0]:,.0f} to {until:,.0f}"
-    return f"{first} leads {led} labels a class, {last} from {turn:,.0f} on{among}"
+    between = ""
+    if len(spans) == 3:
+        between = f" {view.styles[dict(lead)[spans[1][0]]].label} {_span(spans[1])},"
+    return f"{first} leads {_span(spans[0])} labels a class,{between} {last} from {turn:,.0f} on{among}"
+
+
+def _span(budgets: list[float]) -> str:
+    if len(budgets) == 1:
+        return f"at {budgets[0]:,.0f}"
+    return f"from {budgets[0]:,.0f} to {budgets[-1]:,.0f}"
 
 
 # ---------------------------------------------------------------- the table under it

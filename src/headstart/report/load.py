@@ -72,6 +72,13 @@ class StudyView:
         """Whether the arms' trials at the main budget ran on one machine, so that their seconds compare."""
         return one_machine(result for arm in self.arms for _, result in arm.trials)
 
+    def recipe_names(self, arm: str) -> dict[int | None, str]:
+        """By label budget the name of the recipe that the study gives the arm."""
+        own = next(each.get("recipe_name") or "" for each in self.study["arms"] if each["name"] == arm)
+        cells = {cell["labels_per_class"]: cell.get("recipe_name") or own for cell in self.study.get("cells") or []
+                 if cell["arm"] == arm}  # fmt: skip
+        return cells or {self.budget: own}
+
     def at(self, arm: str, budget: int | None) -> Trials:
         """The arm's trials at a label budget, of the study's phase, by seed."""
         phase = self.arms[0].first.trial["phase"]

@@ -231,7 +231,10 @@ class Method:
 
 
 def _method(view: StudyView, arm: Arm) -> Method:
-    described, trial = arm.described, arm.first.trial
+    trial = arm.first.trial
+    # What ran: at the main label budget an arm may have another recipe than the one that its study's file begins with.
+    described = {**arm.described, "recipe": {**arm.described["recipe"], **trial["arm"].get("recipe", {})},
+                 "recipe_name": view.recipe_names(arm.name).get(view.budget, "")}  # fmt: skip
     model = view.study.get("models", {}).get(described["model"], {})
     paragraphs = words.method_in_words(described, model, trial, dict(arm.first.selected))
     extra = [("precision", str(trial.get("precision")))]

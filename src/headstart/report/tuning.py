@@ -49,12 +49,24 @@ def effort(view: StudyView) -> str:
     """What a reader must know of the tuning: whether anything was searched, and whose recipes more work went into."""
     closing = "a verdict holds for these recipes."
     # A recipe that `headstart tune` chose brings its provenance.
-    if searches(view) or any(view.study.get("recipes", {}).values()):
+    found = {name for name, told in view.study.get("recipes", {}).items() if told}
+    used = {arm.name: set(view.recipe_names(arm.name).values()) for arm in view.arms}
+    searched = [arm for arm in view.arms if used[arm.name] & found]
+    by_hand, usual = ([arm.label for arm in view.arms if arm not in searched and used[arm.name] <= names]
+                      for names in (DEVELOPED_BY_HAND, USUAL_VALUES))  # fmt: skip
+    if not searched and searches(view):
         return ("Each recipe was chosen on validation images with an effort that is stated, not with all that is possible; "
                 f"{closing}")  # fmt: skip
+    if searched:
+        most = max(view.study["recipes"][name]["tries"] for arm in searched for name in used[arm.name] & found)
+        told = (f"The {_recipes([arm.label for arm in searched])} {'was' if len(searched) == 1 else 'were'} searched, with up to "
+                f"{most} tries at a label budget, on validation images or folds inside it")  # fmt: skip
+        if any(view.study["recipes"][name]["labels_per_class"] != "all" for arm in searched for name in used[arm.name] & found):
+            told += " (where labels are few, inside one seed's subset: the recipe serves the other subsets too)"
+        rest = [f"the {_recipes(labels)} {'was' if len(labels) == 1 else 'were'} {how}" for labels, how in
+                ((by_hand, "developed by hand on validation images"), (usual, "taken at usual values")) if labels]  # fmt: skip
+        return f"{'; '.join([told, *rest])}{': efforts differ' if rest else ''}; {closing}"
     told = "No recipe of this study was searched: all were written before its first trial ran"
-    by_hand, usual = ([arm.label for arm in view.arms if arm.described.get("recipe_name") in names]
-                      for names in (DEVELOPED_BY_HAND, USUAL_VALUES))  # fmt: skip
     if by_hand and usual:
         first = f"{_recipes(by_hand)} {'was' if len(by_hand) == 1 else 'were'}"
         others = f"those of {len(usual)} others" if len(usual) > 3 else f"the {_recipes(usual)}"
@@ -82,7 +94,10 @@ def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) ->
                    else "No try was better than the recipe it began with")  # fmt: skip
     counts = {len(row) for row in tries.values()}
     held_out = "folds inside the label budget" if budget is not None else "the validation images"
-    each = f"{counts.pop()} tries each." if len(counts) == 1 else "Fewer tries where there was no more to compare."
+    each = f"{counts.pop()} tries each."
+    if counts:
+        cut = any("low" in knob for one in found for knob in one["space"] if len(one["tries"]) < one["tries_asked"])
+        each = f"Fewer tries where {'the search was ended early' if cut else 'there was no more to compare'}."
     caption = (f"Tuned at {words.budget(budget)}, read on {held_out}, never on test images. Line: best so far; marks: single "
                f"tries, the first of them the recipe that the search began with. {each}")  # fmt: skip
     name = f"fig-tuning-{budget or 'all'}"
@@ -97,12 +112,17 @@ def _best(one: Mapping[str, Any]) -> dict[str, Any] | None:
 def _row(view: StudyView, one: dict[str, Any]) -> Row:
     best, failed = _best(one), sum(row["accuracy"] is None for row in one["tries"])
     chosen = [f"{name.replace('_', ' ')} {words.setting(value)}" for name, value in (best["values"] if best else {}).items()]
+    told = words.listing(chosen) or "nothing is searched here: what its method selects, it selects itself"
+    if full := one.get("full_length"):
+        kept = "; the arm keeps its own recipe" if full["own"] > full["found"] else ""
+        told += (f". In whole trials {100 * full['found']:.2f} % on validation, {100 * full['own']:.2f} % with its own recipe "
+                 f"(n = {full['seeds']}){kept}")  # fmt: skip
     return Row(
         style=view.styles[one["arm"]], place=list(view.styles).index(one["arm"]), budget=words.budget(one["labels_per_class"]),
         tries=str(len(one["tries"])) + (f" ({failed} failed)" if failed else ""),
         seconds=sum(row["seconds"] for row in one["tries"]), proxy=_proxy(one, best),
         start=one["tries"][0]["accuracy"], best=best["accuracy"] if best else None,
-        chosen=words.listing(chosen) or "nothing is searched here: what its method selects, it selects itself",
+        chosen=told,
     )  # fmt: skip
 
 

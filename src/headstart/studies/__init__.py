@@ -49,6 +49,7 @@ class _ArmFile(_Strict):
     input_pixels: int | None = None
     labels_per_class: list[_Budget] | None = None  # left out: the study's
     at: list[_AtFile] = []
+    tuned: bool = True  # false: not even in a study whose recipes are
     tuned_as: str | None = None  # an arm whose tuned recipes it takes; left out: its own
 
 
@@ -276,7 +277,7 @@ def _cells(file: _StudyFile, arms: tuple[Arm, ...], where: str) -> Iterator[Cell
                     "recipe": entry.recipe or written.recipe,
                     "recipe_changes": entry.recipe_changes if entry.recipe else written.recipe_changes | entry.recipe_changes})
                 here = _arm(again, file.dataset, f"{where}: {budget} labels a class")
-            if file.tuned and (tuned := f"{file.name}-{written.tuned_as or arm.name}-{budget}") in RECIPES:
+            if file.tuned and written.tuned and (tuned := f"{file.name}-{written.tuned_as or arm.name}-{budget}") in RECIPES:
                 again = written.model_copy(update={"recipe": tuned, "recipe_changes": {}})
                 here = _arm(again, file.dataset, f"{where}: {budget} labels a class")
             yield Cell(arm=here, labels_per_class=_budget(budget), seeds=own_seeds.get(budget, tuple(file.seeds)))
