@@ -70,7 +70,7 @@ summary[["label", "labels_per_class", "seconds", "spent_seconds", "examples", "f
 # ## Label budgets
 #
 # With few labels the order turns round: that is what pretraining is for. Up to 50 labels a class a frozen network is best; from
-# 500 on it pays to train the network itself.
+# 500 on it pays to train the pretrained network on.
 
 # %%
 figures["labels"]
@@ -112,7 +112,7 @@ print(verdict(study))
 
 # %% [markdown]
 # What this does not say: the CNN's design comes from work that was tuned on this very test set; ImageNet's classes overlap
-# CIFAR-10's, so the pretrained network has seen most of these things before; three seeds are few; and no recipe was searched but
-# the CNN's, by hand. The report says more: [report/README.md](../report/README.md).
+# CIFAR-10's, so the pretrained network has seen most of these things before; three seeds are few; and ten tries, the same for every
+# trained arm, are no exhaustive search. The report says more: [report/README.md](../report/README.md).
 #
 # Next: the same questions for pictures of your own, [05_your_own_images](05_your_own_images.ipynb).

@@ -333,5 +333,5 @@ def test_the_threats_say_whether_recipes_were_searched(tmp_path: Path) -> None:
     store.write_json(folder / "study.json", study | {"recipes": found})
     told = tuning.effort(load_study(folder))
     assert told == ("The recipe of ResNet-50, fine-tuned was searched, with up to 20 tries at a label budget, on validation "
-                    "images or folds inside it; the recipe of CNN from scratch was developed by hand on validation images: efforts "
-                    "differ; a verdict holds for these recipes.")  # fmt: skip
+                    "images or folds inside it; the recipe of CNN from scratch was developed by hand on validation images: "
+                    "efforts differ; a verdict holds for these recipes.")  # fmt: skip
