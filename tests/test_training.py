@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,21 @@ from headstart.training import DivergedError, Spent, parse_duration, resolve_ste
 
 CPU = torch.device("cpu")
 SGD = TrainingRecipe(duration="2 epochs", batch_size=4, learning_rate=0.1)
+
+
+class Clock:
+    """A clock that only a step's preparation moves: by `first` for so many steps, then by `later`."""
+
+    def __init__(self, first: float, steps: int, later: float) -> None:
+        self.now, self.first, self.steps, self.later = 0.0, first, steps, later
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def prepare(self, x: Tensor) -> Tensor:
+        self.steps -= 1
+        self.now += self.first if self.steps >= 0 else self.later
+        return x
 
 
 class Numbers:
@@ -195,3 +211,22 @@ def test_the_cnn_learns_and_repeats_bit_for_bit() -> None:
     assert first.history[-1]["train_accuracy"] == 1.0
     a, b = first.model.state_dict(), second.model.state_dict()
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_duration_in_seconds_holds_where_the_machine_becomes_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step is counted and four are timed, at 1 s each: 60 steps are planned. Six take 1 s, the others 5 s: after 9 steps, 21 s,
+    39 s would be 16 more at their pace; after 12 steps, 36 s, 8 more; after 15 steps, 51 s, 2 more."""
+    clock = Clock(first=1.0, steps=5 + 6, later=5.0)
+    monkeypatch.setattr(training, "time", clock)
+    recipe = dataclasses.replace(SGD, duration="60 seconds")
+    done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
+    assert (done.steps, done.seconds) == (17, 61.0)
+    rates = [row["learning_rate"] for row in done.history]
+    assert rates == sorted(rates, reverse=True) and rates[-1] < 0.03
+
+
+def test_a_duration_in_steps_does_not_mind_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(first=1.0, steps=2, later=1000.0)
+    monkeypatch.setattr(training, "time", clock)
+    recipe = dataclasses.replace(SGD, duration="9 steps")
+    assert train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32").steps == 9

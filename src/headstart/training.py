@@ -98,8 +98,8 @@ def resolve_steps(duration: str, steps_per_epoch: int, seconds_per_step: Callabl
     """Training steps of a duration, at least one; the only place where durations are converted.
 
     "3 epochs, at least 300 steps" is the longer of the two: an epoch of a small label budget has few steps.
-    seconds_per_step is asked (it times a few steps) only where the duration is in seconds. A duration in seconds or PFLOP
-    is the whole trial's: what was `spent` before training is taken off it."""
+    seconds_per_step is asked (it times a few steps) only where the duration is in seconds; `train` then takes steps off where they
+    become slower. A duration in seconds or PFLOP is the whole trial's: what was `spent` before training is taken off it."""
     duration, _, least = duration.partition(", at least ")
     if least:
         return max(resolve_steps(part, steps_per_epoch, seconds_per_step, flops_per_step, spent) for part in (duration, least))
@@ -112,6 +112,12 @@ def resolve_steps(duration: str, steps_per_epoch: int, seconds_per_step: Callabl
     if unit == "epochs":
         amount *= steps_per_epoch
     return max(1, math.ceil(amount - 1e-9))
+
+
+def _seconds_to_train(duration: str, spent: Spent | None) -> float | None:
+    """Of a duration in seconds, what is left for training; None for any other."""
+    amount, unit = parse_duration(duration.partition(", at least ")[0])
+    return amount - (spent or Spent()).seconds if unit == "seconds" and ", at least " not in duration else None
 
 
 def train(
@@ -156,11 +162,16 @@ def train(
     forward = recorded(model, lambda: prepare(next(iter(batches.epoch(0)))[0]), device=device, precision=precision)
     done.seconds += time.perf_counter() - start
     due = 0.0  # when the next checkpoint may be written
+    limit = _seconds_to_train(recipe.duration, spent)
     with progress.track(what, total_steps, "steps") as bar:
         bar.done = float(done.steps)
         while done.steps < total_steps:
             _run_epoch(done, forward, batches, recipe, optimizers, averaged, total_steps, prepare, device, precision, bar)
             done.flops = round(done.examples * flops_per_example)
+            if limit is not None:  # a machine that has become slower since its steps were timed: fewer of them, the end in time
+                within = int((limit - done.seconds) * done.steps / done.seconds)
+                total_steps = min(total_steps, done.steps + max(0, within))
+                bar.total = total_steps
             start = time.perf_counter()
             if evaluate is not None:
                 done.history[-1] |= evaluate(averaged.module if averaged else model)
