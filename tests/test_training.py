@@ -214,8 +214,8 @@ def test_the_cnn_learns_and_repeats_bit_for_bit() -> None:
 
 
 def test_a_duration_in_seconds_holds_where_the_machine_becomes_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One step is counted and four are timed, at 1 s each: 60 steps are planned. Six take 1 s, the others 5 s: after 9 steps, 21 s,
-    39 s would be 16 more at their pace; after 12 steps, 36 s, 8 more; after 15 steps, 51 s, 2 more."""
+    """One step is counted and four are timed, at 1 s each: 60 steps are planned. Six take 1 s, the others 5 s: after 9 steps,
+    21 s, there would be 16 more at their pace; after 12 steps, 36 s, 8 more; after 15 steps, 51 s, 2 more."""
     clock = Clock(first=1.0, steps=5 + 6, later=5.0)
     monkeypatch.setattr(training, "time", clock)
     recipe = dataclasses.replace(SGD, duration="60 seconds")

@@ -98,8 +98,8 @@ def resolve_steps(duration: str, steps_per_epoch: int, seconds_per_step: Callabl
     """Training steps of a duration, at least one; the only place where durations are converted.
 
     "3 epochs, at least 300 steps" is the longer of the two: an epoch of a small label budget has few steps.
-    seconds_per_step is asked (it times a few steps) only where the duration is in seconds; `train` then takes steps off where they
-    become slower. A duration in seconds or PFLOP is the whole trial's: what was `spent` before training is taken off it."""
+    seconds_per_step is asked (it times a few steps) only where the duration is in seconds; `train` then takes steps off where
+    they become slower. A duration in seconds or PFLOP is the whole trial's: what was `spent` before training is taken off it."""
     duration, _, least = duration.partition(", at least ")
     if least:
         return max(resolve_steps(part, steps_per_epoch, seconds_per_step, flops_per_step, spent) for part in (duration, least))
