@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -165,3 +166,15 @@ def test_the_peers_are_pinned_without_any_cuda_package():
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+]+", line) for line in lines)
     assert "torch==2.13.0+cpu" in lines
     assert not [line for line in lines if re.search("nvidia|cuda|triton", line, re.IGNORECASE)]
+
+
+@pytest.mark.slow
+def test_the_cached_cut_learns_the_same_from_less_work(tmp_path):
+    out = tmp_path / "cut.json"
+    subprocess.run([sys.executable, BENCHMARKS / "cached_cut.py", "--pixels", "64", "--images", "20", "--rounds", "1",
+                    "--out", out], check=True, capture_output=True, timeout=600)  # fmt: skip
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["trained_from"], row["cut"]) for row in rows] == [("layer4", "layer3.5"), ("layer4.1", "layer4.0")]
+    assert all(row["loss_difference"] < 1e-4 for row in rows)
+    # 64 px: 4 x 4 positions of 1,024 channels, then 2 x 2 of 2,048; two sides of 50,000 images in two bytes each
+    assert [row["disk_bytes"] for row in rows] == [3_276_800_000, 1_638_400_000]
