@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,3 +115,18 @@ def test_finished_trials_are_not_left_and_tell_how_long_the_others_take(tmp_path
     for budget, row in rows.items():
         assert (row.trials, row.finished, row.measured) == (2, 1, True)
         assert row.seconds_left == pytest.approx(spent[budget])
+
+
+@pytest.mark.parametrize("elsewhere", [{"processor": "another"}, {"device": "NVIDIA H200"}, {"jobs": 8}])
+def test_seconds_of_another_machine_say_nothing_of_this_one(elsewhere: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(STUDY.split("[[arms]]\nname = \"probe\"")[0].format().replace("[2, 20]", "[2]"))
+    study = str(tmp_path / "small.toml")
+    folder = run_study(study, tmp_path / "runs", seeds=1)
+    ((run, _),) = store.finished_trials(folder)
+    result = store.read_json(run / "result.json")
+    result["cost"]["seconds"] = {"train": 1e6}
+    store.write_json(run / "result.json", result | {"environment": result["environment"] | elsewhere})
+    (row,) = plan_study(study, folder).rows
+    assert (row.finished, row.measured) == (1, False) and 0 < row.seconds < 1e5
+    (row,) = plan_study(study, folder, seeds=1).rows  # nothing is left: what they took is told
+    assert (row.finished, row.measured, row.seconds) == (1, True, 1e6)

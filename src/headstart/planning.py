@@ -1,8 +1,8 @@
 """What a study would run and about how long that takes on this machine, from short measurements: nothing is trained.
 
-A finished trial's own seconds stand for the others of its arm and label budget. Where there is none, a few training steps,
-batches of frozen layers and passes of the head's solver are timed on the arm's own network and multiplied up. Of what comes
-after the trials, corrupted images and data health are timed in the same way, shift sets are not.
+Seconds of a trial that has finished on this machine stand for the others of its arm and label budget. Where there is none, a few
+training steps, batches of frozen layers and passes of the head's solver are timed on the arm's own network and multiplied up. Of
+what comes after the trials, corrupted images and data health are timed in the same way, shift sets are not.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe, rec
 from headstart.robustness import has_reading, robustness_ids
 from headstart.studies import load_study
 from headstart.training import Batches, count_flops_per_example, resolve_steps, seconds_per_step
-from headstart.trial import SAMPLE_IMAGES, make_context, resolve, trial_key
+from headstart.trial import SAMPLE_IMAGES, environment, make_context, resolve, trial_key
 from headstart.types import Arm, Dataset, ImageSet, Robustness, Study, Trial
 
 _TIMED_BATCHES = 3  # of features, after one to warm up
@@ -118,8 +118,7 @@ def plan_study(
             done = [folder / key for key in keys for folder in folders if store.is_finished(folder / key)][: len(keys)]
             missing = [trial for trial, key in zip(trials, keys, strict=True)
                        if not any(store.is_finished(folder / key) for folder in folders)]  # fmt: skip
-            spent = [sum(seconds for phase, seconds in store.read_result(folder).cost.seconds.items() if phase != "features")
-                     for folder in done]  # fmt: skip
+            spent = _seconds_here(done, device, every=not missing)
             seconds = float(np.mean(spent)) if spent else timings.trial(missing[0])
             rows.append(Planned(arm=trials[0].arm.label, labels_per_class=budget, trials=len(trials), seconds=seconds,
                                 finished=len(trials) - len(missing), measured=bool(spent)))  # fmt: skip
@@ -127,6 +126,18 @@ def plan_study(
                 needed.add(trial)
         after = tuple(_after(value, folders, timings, needed))  # which may need features too
         return StudyPlan(study=value.name, rows=tuple(rows), features=tuple(needed.planned(timings)), after=after)
+
+
+def _seconds_here(done: Sequence[Path], device: torch.device, every: bool) -> list[float]:
+    """Seconds of finished trials, features apart: of those that ran on this machine, one at a time; or of every one."""
+    here = environment(device, "fp32")
+    found = []
+    for folder in done:
+        result = store.read_result(folder)
+        theirs = result.environment
+        if every or (theirs.get("jobs", 1) == 1 and all(theirs.get(name) == here[name] for name in ("device", "processor"))):
+            found.append(sum(seconds for phase, seconds in result.cost.seconds.items() if phase != "features"))
+    return found
 
 
 def _after(study: Study, folders: Sequence[Path], timings: _Timings, needed: _FeatureNeeds) -> Iterator[PlannedStep]:
