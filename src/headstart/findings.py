@@ -118,7 +118,7 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     if study.get("chosen") in arms:
         return _choice(study, arms)
     names = _ranked(arms)
-    pair = headline_pair(study, trials)
+    pair = _pair(arms, names)
     first = arms[names[0]]
     best = f"{_label(first[0][1])}"
     accuracy = _percent(_means(first, "test_accuracy"))
@@ -164,10 +164,13 @@ def headline_pair(study: Mapping[str, Any], trials: Trials) -> tuple[str, ...]:
     ranked = _ranked(arms)
     if (chosen := study.get("chosen")) in arms:
         ranked = [chosen, *(name for name in ranked if name != chosen)]
-    if not ranked:
-        return ()
+    return _pair(arms, ranked)
+
+
+def _pair(arms: Mapping[str, Trials], ranked: Sequence[str]) -> tuple[str, ...]:
+    """The first of the ranked arms and the next that starts otherwise, or the next at all."""
     others = [name for name in ranked[1:] if _is_random(arms[name]) != _is_random(arms[ranked[0]])]
-    return (ranked[0], *(others or ranked[1:])[:1])
+    return (*ranked[:1], *(others or ranked[1:])[:1])
 
 
 def _is_random(items: Trials) -> bool:

@@ -116,8 +116,10 @@ def resolve_steps(duration: str, steps_per_epoch: int, seconds_per_step: Callabl
 
 def _seconds_to_train(duration: str, spent: Spent | None) -> float | None:
     """Of a duration in seconds, what is left for training; None for any other."""
-    amount, unit = parse_duration(duration.partition(", at least ")[0])
-    return amount - (spent or Spent()).seconds if unit == "seconds" and ", at least " not in duration else None
+    if ", at least " in duration:
+        return None
+    amount, unit = parse_duration(duration)
+    return amount - (spent or Spent()).seconds if unit == "seconds" else None
 
 
 def train(

@@ -75,17 +75,16 @@ def tune(
     if tries is None:
         if proxy or labels_per_class is not None:
             raise ConfigError("say how many --tries too, or leave all of it to the study's file")
-        searches = [dataclasses.replace(search, arms=tuple(name for name in search.arms if not arms or name in arms))
-                    for search in value.searches]  # fmt: skip
-        if not any(search.arms for search in searches):
+        searches = [dataclasses.replace(search, arms=named) for search in value.searches
+                    if (named := tuple(name for name in search.arms if not arms or name in arms))]  # fmt: skip
+        if not searches:
             raise ConfigError(f"study {value.name} says nothing of tuning {' or '.join(arms) or 'its arms'}; give --tries, or "
                               "add a [[tuning]] table to its file")  # fmt: skip
     else:
         searches = [Search(arms=tuple(arms), labels_per_class=labels_per_class, tries=tries, proxy=proxy or Proxy())]
     if jobs < 1:
         raise ConfigError(f"jobs must be 1 or more, got {jobs}")
-    due = [(arm, search) for search in searches if search.arms or tries is not None
-           for arm in _arms(value, search.arms, search.labels_per_class)]  # fmt: skip
+    due = [(arm, search) for search in searches for arm in _arms(value, search.arms, search.labels_per_class)]
     for search in searches:
         _check(search, pixels)
     keep_freed_memory()
