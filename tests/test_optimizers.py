@@ -13,24 +13,29 @@ from headstart.optimizers import Muon, build_optimizers, orthogonalise, set_lear
 from headstart.recipes import CNNRecipe, FineTuneRecipe, TrainingRecipe
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
-def test_orthogonalised_singular_values_lie_near_one(shape: tuple[int, int]) -> None:
+def test_orthogonalised_singular_values_lie_near_one(shape: tuple[int, int], dtype: torch.dtype) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(orthogonalise(matrix, steps=5).float())
+    values = torch.linalg.svdvals(orthogonalise(matrix, dtype, steps=5).float())
     assert values.min() > 0.5 and values.max() < 1.4
     # The directions are the matrix's own: U^T (U S' V^T) V is diagonal.
     u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
-    turned = u.T @ orthogonalise(matrix, steps=5).float() @ vh.T
+    turned = u.T @ orthogonalise(matrix, dtype, steps=5).float() @ vh.T
     off = turned - torch.diag(turned.diagonal())
     assert off.abs().max() < 0.1
 
 
-def test_muon_holds_the_norm_and_moves_by_the_learning_rate() -> None:
+@pytest.mark.parametrize(("native", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_muon_holds_the_norm_and_moves_by_the_learning_rate(
+    native: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.optimizers.resolve_precision", lambda asked, device: native)
     filters = nn.Parameter(torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)) * 7)
     filters.grad = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(1))
     held = filters.detach() * (2.0 / filters.detach().norm())  # sqrt(4 filters) = 2
     Muon([filters], learning_rate=0.1, momentum=0.0).step()
-    want = held - 0.1 * orthogonalise(filters.grad.reshape(4, -1)).reshape(4, 3, 3, 3).float()
+    want = held - 0.1 * orthogonalise(filters.grad.reshape(4, -1), dtype).reshape(4, 3, 3, 3).float()
     torch.testing.assert_close(filters.detach(), want)
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.1.1"
 __all__ = ["TransferClassifier", "compare", "find_study", "judge_claims", "load_dataset", "load_features", "load_figures",
            "load_gallery", "load_model", "load_predictor", "load_results", "load_summary", "plots", "run_study", "show",
            "write_image_folder"]  # fmt: skip

@@ -1,20 +1,23 @@
-"""A frozen ResNet in bf16 on a CPU: each convolution with its shortcut and ReLU in one pass over memory.
+"""A frozen ResNet on a CPU: each convolution with its shortcut and ReLU in one pass over memory.
 
 The convolutions are oneDNN's, through the operators that torch's own compiler generates (no compiler is needed to call
 them); their weights are brought into oneDNN's order once. A 1x1 convolution of stride 2 reads every second pixel of every
 second row: those are picked first, once for all that read them.
 
-ResNet-50, ImageNet weights, batches of 64, 1 thread of an AMD EPYC 9004 (2 cores, shared), 23 November 2026, torch 2.13:
+ResNet-50, ImageNet weights, batches of 64, torch 2.13. bf16: 1 thread of an AMD EPYC 9004 (2 cores, shared), 23 November 2026;
+fp32: 2 cores of an AMD EPYC with AVX2, 26 November 2026, alternating:
 
-| against the plain bf16 network                                        | 96 px  | 128 px |
+| against the plain network                                             | 96 px  | 128 px |
 |-----------------------------------------------------------------------|--------|--------|
-| images/s, medians of 8 alternating runs                               | 1.11 x | 1.14 x |
+| fp32, medians of 6 alternating runs                                   | 1.14 x | 1.18 x |
+| bf16, medians of 8 alternating runs                                   | 1.11 x | 1.14 x |
 | another run, medians of 7                                             | 1.13 x |        |
 | the same run, strides left to the convolutions                        | 1.08 x |        |
 | the same run, and weights not reordered                               | 1.02 x |        |
 
-Values are as near to float32's as the plain network's: relative distance 0.0212 and 0.0212 (192 CIFAR-10 images, 96 px), and
-0.008 from each other (convolution and sum with the shortcut are rounded to bf16 together here, one by one there).
+In fp32 the values are those of the plain network. In bf16 they are as near to float32's as its own: relative distance 0.0212
+and 0.0212 (192 CIFAR-10 images, 96 px), and 0.008 from each other (convolution and sum with the shortcut are rounded to bf16
+together here, one by one there).
 """
 
 from __future__ import annotations
@@ -27,31 +30,32 @@ from torch import Tensor, nn
 from headstart.models.resnet import ResNet
 
 
-def has_fused_operators() -> bool:
-    """Whether this torch and this processor have oneDNN's fused bf16 convolutions."""
+def has_fused_operators(dtype: torch.dtype) -> bool:
+    """Whether this torch and this processor have oneDNN's fused convolutions of float32 or bfloat16."""
     operators = torch.ops.mkldnn
     wanted = ("_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight", "_is_mkldnn_bf16_supported")
     return torch.backends.mkldnn.is_available() and all(hasattr(operators, name) for name in wanted) and (
-        operators._is_mkldnn_bf16_supported())  # fmt: skip
+        dtype == torch.float32 or operators._is_mkldnn_bf16_supported())  # fmt: skip
 
 
 def fuse(folded: nn.Module, cut: str = "pool") -> Callable[[Tensor], Tensor] | None:
     """Network inputs (N, 3, S, S) of any float type -> float32 features (N, D), at an inner cut (N, H, W, C); for inference
     mode.
 
-    folded: from `fold_batchnorm`, on the CPU, bf16, channels_last; its weights are taken over. cut: one of the network's.
+    folded: from `fold_batchnorm`, on the CPU, float32 or bf16, channels_last; its weights are taken over. cut: one of the
+    network's.
     None where it is no ResNet or `has_fused_operators` is false: then the plain network is all there is."""
-    if not isinstance(folded, ResNet) or not has_fused_operators():
+    if not isinstance(folded, ResNet) or not has_fused_operators(folded.conv1.weight.dtype):
         return None
     names = [name for name, _ in folded.units()]
     last = max(place for place, name in enumerate(names) if name == cut or name.startswith(f"{cut}."))
-    stem = _Convolution(folded.conv1)
+    stem, dtype = _Convolution(folded.conv1), folded.conv1.weight.dtype
     steps: list[Callable[[Tensor], Tensor]] = [folded.maxpool]
     steps += [_Block(*block) for block in folded_blocks(folded)]
     steps += [folded.avgpool]
 
     def run(x: Tensor) -> Tensor:
-        x = stem(x.to(torch.bfloat16), relu=True)
+        x = stem(x.to(dtype), relu=True)
         for step in steps[: last + 1]:
             x = step(x)
         return x.float() if cut == "pool" else x.float().permute(0, 2, 3, 1)
