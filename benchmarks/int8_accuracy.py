@@ -1,4 +1,4 @@
-"""What int8 features cost the probe: validation accuracy over label budgets, against bf16 features of the same images."""
+"""What int8 features cost the probe: validation accuracy over label budgets, against native features of the same images."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ _BUDGETS = (1, 5, 10, 50, 500, None)  # labels a class; None: all 45,000
 _SUBSETS = 3
 
 
-def probe_accuracies(pixels: int, train_images: int | None, cache: AbstractContextManager) -> list[dict[str, Any]]:
-    """A row a label budget: mean validation accuracy over the subsets with bf16 and with int8 features, and their difference.
+def probe_accuracies(
+    pixels: int, train_images: int | None, cache: AbstractContextManager, native: str
+) -> list[dict[str, Any]]:
+    """A row a label budget: mean validation accuracy over the subsets with `native` and int8 features, and their difference.
 
     The same subsets and selection (folds inside the budget) as in a trial. train_images: the first so many only, for a small
     try. cache: entered while features are made or found."""
@@ -45,7 +47,7 @@ def probe_accuracies(pixels: int, train_images: int | None, cache: AbstractConte
     with cache:
         found = {precision: engine.extract(model, train, weights_hash=model_hash, precision=precision, device=device,
                                            calibration=train, what=f"{precision} features").features
-                 for precision in ("bf16", "int8")}  # fmt: skip
+                 for precision in (native, "int8")}  # fmt: skip
     _, val_ids = validation_split(train.labels, train.fingerprint, validation_count(len(train)))
     recipe = recipe_named("probe")
     assert isinstance(recipe, LogisticRecipe)
@@ -57,7 +59,7 @@ def probe_accuracies(pixels: int, train_images: int | None, cache: AbstractConte
             continue
         scores: dict[str, list[float]] = {precision: [] for precision in found}
         for seed in range(1 if budget is None else _SUBSETS):
-            trial = Trial(arm=arm, labels_per_class=budget, seed=seed, precision="bf16")
+            trial = Trial(arm=arm, labels_per_class=budget, seed=seed, precision=native)
             context = make_context(trial, dataset, model_hash, Path("."), device)
             for precision, values in found.items():
                 l2, _, _ = select_l2(context, values, recipe)
@@ -65,12 +67,12 @@ def probe_accuracies(pixels: int, train_images: int | None, cache: AbstractConte
                                   **solver_options(context, recipe))  # fmt: skip
                 logits = predict_logits(values.values, fit.weight, fit.bias, ids=val_ids)
                 scores[precision].append(metrics.accuracy(logits, train.labels[val_ids]))
-        differences = np.subtract(scores["int8"], scores["bf16"])
+        differences = np.subtract(scores["int8"], scores[native])
         rows.append({
             "name": "all" if budget is None else str(budget), "subsets": len(differences), "validation_images": len(val_ids),
-            "bf16": float(np.mean(scores["bf16"])), "int8": float(np.mean(scores["int8"])), "scores": scores,
+            native: float(np.mean(scores[native])), "int8": float(np.mean(scores["int8"])), "scores": scores,
             "difference_points": 100 * float(differences.mean()),
-            "cosine": _cosine(found["int8"].values, found["bf16"].values),
+            "cosine": _cosine(found["int8"].values, found[native].values),
         })  # fmt: skip
     return rows
 

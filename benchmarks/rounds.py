@@ -102,12 +102,13 @@ class Worker:
 
 
 def run_rounds(
-    contenders: Sequence[Contender], rounds: int, pythons: Mapping[str, Path], logs: Path, *, with_product: bool = False,
+    contenders: Sequence[Contender], rounds: int, pythons: Mapping[str, Path], logs: Path, *, products: Sequence[str] = (),
     after_run: Callable[[Contender, Mapping[str, Any]], None] = lambda contender, run: None,
 ) -> dict[str, Measured]:  # fmt: skip
     """Runs every contender once a round, in the given order, `rounds` times; by contender key.
 
-    with_product: the machine's product rate is measured just before each run and kept in it as "product".
+    products: precisions; the rates of the machine's matrix products in them are measured just before each run and kept in it
+    as "product".
     after_run: is told each run as it ends."""
     logs.mkdir(parents=True, exist_ok=True)
     measured = {contender.key: Measured(contender=contender) for contender in contenders}
@@ -115,8 +116,9 @@ def run_rounds(
     workers: dict[str, Worker] = {}
     product = None
     try:
-        if with_product:
-            product = Worker(Contender(name="product", precision="", worker="product"), pythons, logs / "product.log")
+        if products:
+            product = Worker(Contender(name="product", precision="", worker="product", config={"precisions": list(products)}),
+                             pythons, logs / "product.log")  # fmt: skip
             product.ask(None)
         for number, contender in enumerate(contenders):
             worker = workers[contender.key] = Worker(contender, pythons, logs / f"{number}-{contender.worker}.log")
@@ -160,7 +162,8 @@ def _in_short(run: Mapping[str, Any]) -> str:
     if "images" in run:
         parts.append(f"{run['images'] / run['seconds']:.1f} images/s")
     if "product" in run:
-        parts.append(f"products at {run['product']['bf16']:.0f} (bf16), {run['product']['fp32']:.0f} (fp32) GFLOP/s")
+        rates = ", ".join(f"{rate:.0f} ({precision})" for precision, rate in run["product"].items())
+        parts.append(f"products at {rates} GFLOP/s")
     return ", ".join(parts)
 
 

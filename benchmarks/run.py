@@ -28,8 +28,12 @@ from summary import write_result  # noqa: E402
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 where all sections ran and every contender could; 1 where one failed."""
     args = _parse(arguments)
-    from headstart.machine import processor_name, usable_cores
+    import torch
 
+    from headstart.machine import processor_name, usable_cores
+    from headstart.precision import resolve_precision
+
+    native = resolve_precision("auto", torch.device("cpu"))
     sizes = SIZES["quick" if args.quick else "real"]
     if args.images:
         sizes = sizes | {"memory_images": [max(args.images // 10, 300), args.images]}
@@ -38,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = False
     with tempfile.TemporaryDirectory(prefix="headstart-bench-", dir=args.work, ignore_cleanup_errors=True) as work:
         bench = Bench(pythons={"ours": Path(sys.executable), "peers": args.peers}, work=Path(work), sizes=sizes,
-                      rounds=args.rounds or (1 if args.quick else None))  # fmt: skip
+                      native=native, rounds=args.rounds or (1 if args.quick else None))  # fmt: skip
         for name in args.sections or SECTIONS:
             load = os.getloadavg()[0]
             if load > 0.5:
@@ -47,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "processor": processor_name(), "cores": usable_cores(), "platform": f"{platform.system()} {platform.machine()}",
                 "python": platform.python_version(), "load_before": load, "sizes": dict(sizes),
                 "command": " ".join(["benchmarks/run.py", *(arguments if arguments is not None else sys.argv[1:])]),
-                "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "native_precision": native, "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             }  # fmt: skip
             report = SECTIONS[name](bench)
             print(f"\n{report.text()}\n", flush=True)
@@ -63,7 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _write(report: Report, folder: Path, name: str, environment: dict) -> Path:
     raw = {key: {"about": entry.about, "runs": entry.runs, "problem": entry.problem} for key, entry in report.measured.items()}
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return write_result(folder, name, date, rows=report.rows, targets=report.targets, raw=raw, environment=environment)
+    return write_result(folder, name, date, rows=report.rows, targets=report.targets, raw=raw, environment=environment,
+                        text=report.text())  # fmt: skip
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

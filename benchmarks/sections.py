@@ -23,12 +23,25 @@ OURS = "headstart"
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """How and where to run. rounds: None for each section's own. sizes: small or real, see SIZES."""
+    """How and where to run. rounds: None for each section's own. sizes: small or real, see SIZES.
+
+    native: "bf16" where the processor multiplies it in hardware, else "fp32": what our side runs in. Emulated bf16 is far
+    slower than fp32, so it gets no row there, and what is promised for native bf16 is reported and not judged."""
 
     pythons: Mapping[str, Path]
+    native: str
     work: Path  # for arrays, caches and logs; its content may go when the benchmark ends
     rounds: int | None
     sizes: Mapping[str, Any]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those that contenders run in: the native one first."""
+        return tuple(dict.fromkeys((self.native, "fp32")))
+
+    def target(self, **said: Any) -> Target:
+        """A target promised for native bf16 alone."""
+        return Target(judged=self.native == "bf16", **said)
 
     def run(self, section: str, contenders: Sequence[Contender], rounds: int, **options: Any) -> dict[str, Measured]:
         return run_rounds(contenders, self.rounds or rounds, self.pythons, self.work / "logs" / section, **options)
@@ -93,10 +106,11 @@ def train(bench: Bench) -> Report:
     contenders = [
         Contender(name=name, precision=precision, worker=worker, python=python,
                   config=base | {"steps": sizes["steps"][precision]})
-        for precision in ("bf16", "fp32") for name, worker, python in order
+        for precision in bench.precisions for name, worker, python in order
     ]  # fmt: skip
-    measured = bench.run("train", contenders, 5, with_product=True)
-    ours = measured[f"{OURS}, bf16"]
+    measured = bench.run("train", contenders, 5, products=bench.precisions)
+    native = bench.native
+    ours = measured[f"{OURS}, {native}"]
     flops = ours.about.get("plain_step_flops", float("nan"))
     rows = []
     for entry in measured.values():
@@ -109,12 +123,13 @@ def train(bench: Bench) -> Report:
         rows.append(row)
     by_key = dict(zip(measured, rows, strict=True))
     targets = [
-        Target(sentence="our training against bf16 products (its own optimiser's products counted)", limit=0.85,
-               value=by_key[ours.contender.key].get("fraction_with_optimiser")),
-        *(Target(sentence=f"our bf16 training against {name} in fp32", limit=1.8,
-                 value=by_key[f"{name}, fp32"].get("ours_is_faster_by")) for name, _, _ in order),
+        bench.target(sentence=f"our training against {native} products (its own optimiser's products counted)", limit=0.85,
+                     value=by_key[ours.contender.key].get("fraction_with_optimiser")),
+        *(bench.target(sentence=f"our {native} training against {name} in fp32", limit=1.8,
+                       value=by_key[key].get("ours_is_faster_by"))
+          for name, _, _ in order if (key := f"{name}, fp32") != ours.contender.key),
     ]  # fmt: skip
-    return Report(title=f"Training the custom CNN, batch {sizes['batch_size']}", columns=_THROUGHPUT_COLUMNS, rows=rows,
+    return Report(title=f"Training the custom CNN, batch {sizes['batch_size']}", columns=_throughput_columns(native), rows=rows,
                   targets=targets, measured=measured)  # fmt: skip
 
 
@@ -126,27 +141,28 @@ def features(bench: Bench) -> Report:
         return {"pixels": sizes["pixels"], "counts": [sizes["feature_counts"][precision]],
                 "cache_folder": str(bench.work / f"cache-features-{number}"), **files}  # fmt: skip
 
-    plan = [(OURS, "bf16"), (OURS, "int8"), ("Keras", "bf16"), (OURS, "fp32"), ("Keras", "fp32")]
+    native = bench.native
+    plan = dict.fromkeys([(OURS, native), (OURS, "int8"), ("Keras", native), (OURS, "fp32"), ("Keras", "fp32")])
     contenders = [
         Contender(name=name, precision=precision, worker="ours_features" if name == OURS else "keras_features",
                   python="ours" if name == OURS else "peers", config=config(precision, number))
         for number, (name, precision) in enumerate(plan)
     ]  # fmt: skip
-    measured = bench.run("features", contenders, 5, with_product=True)
-    ours, int8 = measured[f"{OURS}, bf16"], measured[f"{OURS}, int8"]
+    measured = bench.run("features", contenders, 5, products=bench.precisions)
+    ours, int8 = measured[f"{OURS}, {native}"], measured[f"{OURS}, int8"]
     flops = ours.runs[0]["flops_per_image"] if ours.runs else float("nan")
     rows = [_throughput(entry, flops, ours) for entry in measured.values()]
     by_key = dict(zip(measured, rows, strict=True))
     targets = [
-        Target(sentence="our bf16 extraction against bf16 products", limit=0.9,
-               value=by_key[ours.contender.key].get("fraction_of_bf16_product")),
-        Target(sentence="our bf16 extraction against Keras in fp32", limit=2.0,
-               value=by_key["Keras, fp32"].get("ours_is_faster_by")),
-        Target(sentence="int8 extraction against bf16", limit=1.8,
-               value=paired_ratio(rates(int8.runs), rates(ours.runs)) if int8.runs and ours.runs else None),
+        bench.target(sentence=f"our {native} extraction against {native} products", limit=0.9,
+                     value=by_key[ours.contender.key].get("fraction_of_own_product")),
+        bench.target(sentence=f"our {native} extraction against Keras in fp32", limit=2.0,
+                     value=by_key["Keras, fp32"].get("ours_is_faster_by")),
+        bench.target(sentence=f"int8 extraction against {native}", limit=1.8,
+                     value=paired_ratio(rates(int8.runs), rates(ours.runs)) if int8.runs and ours.runs else None),
     ]  # fmt: skip
-    return Report(title=f"ResNet-50 features at {sizes['pixels']} px", columns=_THROUGHPUT_COLUMNS, rows=rows, targets=targets,
-                  measured=measured)  # fmt: skip
+    return Report(title=f"ResNet-50 features at {sizes['pixels']} px", columns=_throughput_columns(native), rows=rows,
+                  targets=targets, measured=measured)  # fmt: skip
 
 
 def linear(bench: Bench) -> Report:
@@ -154,7 +170,7 @@ def linear(bench: Bench) -> Report:
     sizes = bench.sizes
     config = {"pixels": sizes["pixels"], "counts": sizes["linear_counts"], "cache_folder": str(bench.work / "cache-linear"),
               **cifar10_files(bench)}  # fmt: skip
-    measured = bench.run("linear", [Contender(name=OURS, precision="bf16", worker="ours_features", config=config)], 1)
+    measured = bench.run("linear", [Contender(name=OURS, precision=bench.native, worker="ours_features", config=config)], 1)
     (entry,) = measured.values()
     rows: list[dict[str, Any]] = [_problem(entry)]
     value = None
@@ -165,7 +181,7 @@ def linear(bench: Bench) -> Report:
                ("images/s", "images_per_second", ".1f"), ("cost an image, to the largest", "cost_an_image_to_largest", ".3f"))
     target = Target(sentence="largest deviation of the cost an image from the largest set's", value=value, limit=0.1,
                     at_least=False)  # fmt: skip
-    return Report(title=f"ResNet-50 features at {sizes['pixels']} px, bf16: cost against images",
+    return Report(title=f"ResNet-50 features at {sizes['pixels']} px, {bench.native}: cost against images",
                   columns=columns if entry.runs else _PROBLEM_COLUMNS, rows=rows, targets=[target],
                   measured=measured)  # fmt: skip
 
@@ -280,7 +296,7 @@ def tutorial(bench: Bench) -> Report:
     seconds_file = bench.work / "tutorial-seconds.json"
     base = cifar10_files(bench, count=sizes["tutorial_images"]) | {"epochs": sizes["epochs"], "seconds_file": str(seconds_file)}
     contenders = [Contender(name="Keras tutorial CNN", precision="fp32", worker="keras_tutorial", python="peers", config=base),
-                  Contender(name=OURS, precision="bf16", worker="ours_tutorial", config=base)]
+                  Contender(name=OURS, precision=bench.native, worker="ours_tutorial", config=base)]
 
     def hand_over(contender: Contender, run: Mapping[str, Any]) -> None:
         if contender.worker == "keras_tutorial":
@@ -297,7 +313,8 @@ def tutorial(bench: Bench) -> Report:
     columns = (("network", "name", "s"), ("precision", "precision", "s"), ("runs", "runs", "d"), ("seconds", "seconds", ".1f"),
                ("images seen", "images", ",.0f"), ("validation accuracy", "val_accuracy", ".4f"))  # fmt: skip
     targets = [
-        Target(sentence="our validation accuracy in the tutorial's seconds", value=rows[1].get("val_accuracy"), limit=0.85),
+        bench.target(sentence="our validation accuracy in the tutorial's seconds", value=rows[1].get("val_accuracy"),
+                     limit=0.85),
         Target(sentence="our wall seconds as a share of the tutorial's", limit=1.0, at_least=False,
                value=paired_ratio(*([run["seconds"] for run in entry.runs] for entry in reversed(measured.values())))
                if all(entry.runs for entry in measured.values()) else None),
@@ -312,13 +329,13 @@ def int8(bench: Bench) -> Report:
 
     sizes = bench.sizes
     own_cache: Any = contextlib.nullcontext() if sizes["int8_images"] is None else _cache_folder(bench.work / "cache-int8")
-    rows = probe_accuracies(sizes["pixels"], sizes["int8_images"], own_cache)
-    columns = (("labels a class", "name", "s"), ("subsets", "subsets", "d"), ("bf16", "bf16", ".4f"), ("int8", "int8", ".4f"),
-               ("int8 - bf16, points", "difference_points", "+.2f"))  # fmt: skip
+    rows = probe_accuracies(sizes["pixels"], sizes["int8_images"], own_cache, bench.native)
+    columns = (("labels a class", "name", "s"), ("subsets", "subsets", "d"), (bench.native, bench.native, ".4f"),
+               ("int8", "int8", ".4f"), (f"int8 - {bench.native}, points", "difference_points", "+.2f"))  # fmt: skip
     target = Target(sentence="largest loss of validation accuracy to int8, points", limit=0.3, at_least=False,
                     value=max(-row["difference_points"] for row in rows))  # fmt: skip
-    return Report(title=f"Probe on int8 against bf16 features, {sizes['pixels']} px, validation", columns=columns, rows=rows,
-                  targets=[target], measured={})  # fmt: skip
+    return Report(title=f"Probe on int8 against {bench.native} features, {sizes['pixels']} px, validation", columns=columns,
+                  rows=rows, targets=[target], measured={})  # fmt: skip
 
 
 def memory(bench: Bench) -> Report:
@@ -329,7 +346,7 @@ def memory(bench: Bench) -> Report:
     counts = sizes["memory_images"]
     files = _artificial_images(bench.work / "artificial", max(counts), pixels)
     contenders = [
-        Contender(name=f"{count:,} images", precision="bf16", worker="ours_memory", config={
+        Contender(name=f"{count:,} images", precision=bench.native, worker="ours_memory", config={
             "images": count, "pixels": pixels, "real_cache_folder": str(cache_folder()),
             "cache_folder": str(bench.work / f"cache-memory-{count}"), **files})
         for count in counts
@@ -379,17 +396,17 @@ def _artificial_images(folder: Path, count: int, pixels: int) -> dict[str, str]:
 
 
 def threads(bench: Bench) -> Report:
-    """Training and extraction in bf16 with one thread and with all cores."""
+    """Training and extraction with one thread and with all cores."""
     from headstart.machine import usable_cores
 
     sizes, files = bench.sizes, cifar10_files(bench)
     tasks = {
-        "training": ("ours_train", {"batch_size": sizes["batch_size"], "widths": WIDTHS, "steps": sizes["steps"]["bf16"]}),
-        "features": ("ours_features", {"pixels": sizes["pixels"], "counts": [sizes["feature_counts"]["bf16"] // 2]}),
+        "training": ("ours_train", {"batch_size": sizes["batch_size"], "widths": WIDTHS, "steps": sizes["steps"][bench.native]}),
+        "features": ("ours_features", {"pixels": sizes["pixels"], "counts": [sizes["feature_counts"][bench.native] // 2]}),
     }
     numbers = sorted({1, usable_cores()})
     contenders = [
-        Contender(name=task, precision="bf16", worker=worker, threads=number,
+        Contender(name=task, precision=bench.native, worker=worker, threads=number,
                   config=config | files | {"cache_folder": str(bench.work / f"cache-threads-{number}")})
         for task, (worker, config) in tasks.items() for number in numbers
     ]  # fmt: skip
@@ -407,16 +424,20 @@ def threads(bench: Bench) -> Report:
     columns = (("work", "name", "s"), ("threads", "threads", "d"), ("runs", "runs", "d"),
                ("images/s", "images_per_second", ".1f"), ("lowest", "lowest", ".1f"), ("highest", "highest", ".1f"),
                ("to one thread", "to_one_thread", ".2f"))  # fmt: skip
-    return Report(title="Threads, bf16", columns=columns, rows=rows, targets=[], measured=measured)
+    return Report(title=f"Threads, {bench.native}", columns=columns, rows=rows, targets=[], measured=measured)
 
 
-_THROUGHPUT_COLUMNS: tuple[Column, ...] = (
-    ("who", "name", "s"), ("precision", "precision", "s"), ("runs", "runs", "d"), ("images/s", "images_per_second", ".1f"),
-    ("lowest", "lowest", ".1f"), ("highest", "highest", ".1f"), ("GFLOP/s", "gflops", ".0f"),
-    ("of bf16 products", "fraction_of_bf16_product", ".2f"), ("of its own precision's", "fraction_of_own_product", ".2f"),
-    ("our bf16 is faster by", "ours_is_faster_by", ".2f"),
-)  # fmt: skip
 _PROBLEM_COLUMNS: tuple[Column, ...] = (("who", "name", "s"), ("precision", "precision", "s"))
+
+
+def _throughput_columns(native: str) -> tuple[Column, ...]:
+    return (
+        ("who", "name", "s"), ("precision", "precision", "s"), ("runs", "runs", "d"), ("images/s", "images_per_second", ".1f"),
+        ("lowest", "lowest", ".1f"), ("highest", "highest", ".1f"), ("GFLOP/s", "gflops", ".0f"),
+        (f"of {native} products", f"fraction_of_{native}_product", ".2f"),
+        *((("of its own precision's", "fraction_of_own_product", ".2f"),) if native == "bf16" else ()),
+        (f"our {native} is faster by", "ours_is_faster_by", ".2f"),
+    )  # fmt: skip
 
 
 def _problem(entry: Measured) -> dict[str, Any]:

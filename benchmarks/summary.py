@@ -40,7 +40,7 @@ def throughput_row(
     }  # fmt: skip
     if all("product" in run for run in runs):
         gflops = [images * flops_per_image / 1e9 for images in speed]
-        for kind in ("bf16", "fp32"):
+        for kind in runs[0]["product"]:
             row[f"fraction_of_{kind}_product"] = paired_ratio(gflops, [run["product"][kind] for run in runs])
     if ours is not None:
         row["ours_is_faster_by"] = paired_ratio(rates(ours), speed)
@@ -62,17 +62,22 @@ def slope_row(points_by_run: Sequence[Sequence[Mapping[str, float]]]) -> list[di
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A number that was promised: `value` (None: not measured) against `limit`."""
+    """A number that was promised: `value` (None: not measured) against `limit`.
+
+    judged: False where the promise is for another kind of machine; the number is told all the same."""
 
     sentence: str
     value: float | None
     limit: float
     at_least: bool = True  # else at most
+    judged: bool = True
 
     @property
     def verdict(self) -> str:
         if self.value is None:
             return "n/a"
+        if not self.judged:
+            return "told"
         return "met" if (self.value >= self.limit if self.at_least else self.value <= self.limit) else "missed"
 
     def line(self) -> str:
@@ -105,15 +110,16 @@ def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
 
 def write_result(
     folder: Path, what: str, date: str, *, rows: Sequence[Mapping[str, Any]], targets: Sequence[Target],
-    raw: Mapping[str, Any], environment: Mapping[str, Any],
+    raw: Mapping[str, Any], environment: Mapping[str, Any], text: str,
 ) -> Path:  # fmt: skip
     """Writes <date>-<what>.json (-2, -3 ... where one is there already) and returns its path.
 
-    raw: every contender's runs and what it said about itself, so that each number of the rows can be worked out anew."""
+    raw: every contender's runs and what it said about itself, so that each number of the rows can be worked out anew. text: the
+    section as it is printed."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "what": what, "date": date, "environment": dict(environment), "rows": [dict(row) for row in rows],
-        "targets": [asdict(target) | {"verdict": target.verdict} for target in targets], "raw": dict(raw),
+        "text": text, "targets": [asdict(target) | {"verdict": target.verdict} for target in targets], "raw": dict(raw),
     }  # fmt: skip
     path, number = folder / f"{date}-{what}.json", 1
     while path.exists():

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
+sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS.parent / "tools")]
 
 import rounds  # noqa: E402
 import run as program  # noqa: E402
 import sections  # noqa: E402
 import summary  # noqa: E402
+import update_benchmarks  # noqa: E402
 from workers.objective import moments, objective  # noqa: E402
 
 
@@ -65,6 +66,18 @@ def test_a_target_is_met_at_its_limit(value, at_least, verdict):
     assert summary.Target(sentence="x", value=value, limit=1.8, at_least=at_least).verdict == verdict
 
 
+def test_a_promise_for_another_kind_of_machine_is_told_and_not_judged():
+    target = summary.Target(sentence="ours", value=1.2, limit=1.8, judged=False)
+    assert target.line() == "  told  ours: 1.2 (target >= 1.8)"
+
+
+@pytest.mark.parametrize(("native", "precisions"), [("bf16", ("bf16", "fp32")), ("fp32", ("fp32",))])
+def test_contenders_run_in_what_the_processor_multiplies_in_hardware(native, precisions):
+    bench = sections.Bench(pythons={}, native=native, work=Path(), rounds=None, sizes={})
+    assert bench.precisions == precisions
+    assert bench.target(sentence="x", value=1.0, limit=2.0).judged == (native == "bf16")
+
+
 def test_a_target_reads_as_a_line():
     assert summary.Target(sentence="ours", value=2.0, limit=1.8).line() == "   met  ours: 2 (target >= 1.8)"
     assert summary.Target(sentence="MiB", value=None, limit=200.0, at_least=False).line() == "   n/a  MiB: n/a (target <= 200)"
@@ -83,13 +96,15 @@ def test_a_table_is_aligned_markdown_with_missing_values_and_notes():
 
 def test_a_result_file_holds_rows_targets_and_raw_runs_and_never_replaces_another(tmp_path):
     target = summary.Target(sentence="ours", value=2.0, limit=1.8)
-    content = {"rows": [{"name": "ours"}], "targets": [target], "raw": {"ours": {"runs": [1]}}, "environment": {"cores": 2}}
+    content = {"rows": [{"name": "ours"}], "targets": [target], "raw": {"ours": {"runs": [1]}}, "environment": {"cores": 2},
+               "text": "a table"}  # fmt: skip
     first = summary.write_result(tmp_path, "train", "2026-01-02", **content)
     second = summary.write_result(tmp_path, "train", "2026-01-02", **content)
     assert (first.name, second.name) == ("2026-01-02-train.json", "2026-01-02-train-2.json")
     assert json.loads(first.read_text()) == {
-        "what": "train", "date": "2026-01-02", "environment": {"cores": 2}, "rows": [{"name": "ours"}],
-        "targets": [{"sentence": "ours", "value": 2.0, "limit": 1.8, "at_least": True, "verdict": "met"}],
+        "what": "train", "date": "2026-01-02", "environment": {"cores": 2}, "rows": [{"name": "ours"}], "text": "a table",
+        "targets": [{"sentence": "ours", "value": 2.0, "limit": 1.8, "at_least": True, "judged": True,
+                     "verdict": "met"}],
         "raw": {"ours": {"runs": [1]}},
     }  # fmt: skip
 
@@ -166,6 +181,20 @@ def test_the_peers_are_pinned_without_any_cuda_package():
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+]+", line) for line in lines)
     assert "torch==2.13.0+cpu" in lines
     assert not [line for line in lines if re.search("nvidia|cuda|triton", line, re.IGNORECASE)]
+
+
+def test_the_page_of_results_is_what_the_results_give():
+    found = update_benchmarks.newest(update_benchmarks.RESULTS)
+    assert set(found) >= {"train", "features", "linear", "int8", "head", "tutorial", "memory", "threads"}
+    assert update_benchmarks.PAGE.read_text() == update_benchmarks.page(update_benchmarks.RESULTS)
+
+
+def test_the_newest_result_of_a_section_is_the_last_of_its_day(tmp_path):
+    names = ["2026-01-02-train", "2026-01-02-train-10", "2026-01-02-train-9", "2025-12-31-int8", "gpu"]
+    for name in names:
+        (tmp_path / f"{name}.json").write_text("{}")
+    assert {section: name for section, (name, _) in update_benchmarks.newest(tmp_path).items()} == {
+        "train": "2026-01-02-train-10.json", "int8": "2025-12-31-int8.json"}
 
 
 @pytest.mark.slow
