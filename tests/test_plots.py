@@ -154,6 +154,18 @@ def test_learning_curves_leave_out_what_was_not_measured() -> None:
     assert [text.replace("\u202f", " ") for text in texts(axes.figure)] == ["CNN from scratch\n80.0 %"]
 
 
+@pytest.mark.parametrize(("longest", "scale"), [(15.0, "linear"), (2000.0, "log")])
+def test_seconds_far_apart_stand_on_a_log_scale(longest: float, scale: str) -> None:
+    nothing = np.full(3, np.nan)
+    curves = [Curve(arm=arm, x=np.array([0.1, 0.5, 1.0]) * end, train=nothing, val=np.array([0.5, 0.7, 0.8]))
+              for arm, end in (("cnn", 1.0), ("probe", longest))]  # fmt: skip
+    curves.append(Curve(arm="probe", x=np.array([5e3, 6e3, 7e3]), train=nothing, val=nothing))  # draws nothing
+    axes = plots.learning_curves(curves, STYLES, "seconds since the start", "Validation accuracy").axes[0]
+    assert axes.get_xscale() == scale
+    low, high = axes.get_xlim()
+    assert low <= 0.1 and longest <= high < 5e3
+
+
 def test_reliability_has_a_panel_an_arm_with_both_lines_and_their_intervals() -> None:
     def line(confidence: list[float], accuracy: list[float], *, scaled: bool = False) -> plots.ReliabilityLine:
         x, y = np.array(confidence), np.array(accuracy)

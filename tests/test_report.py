@@ -251,6 +251,24 @@ def test_an_arm_without_trials_is_named_as_unfinished(two: Path, tmp_path: Path)
     assert "Still to run" not in plain(read(two)[1].text)
 
 
+def test_what_a_reader_must_know_stands_with_the_threats(two: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(two, tmp_path / "two")
+    study = store.read_json(copy / "study.json")
+    store.write_json(copy / "study.json", study | {"notes": ["Test was read before. Twice <in> fact."]})
+    html = report.write_report(copy).read_text()
+    assert "<b>Test was read before.</b> Twice &lt;in&gt; fact." in html[html.index('id="threats"') :]
+    assert "with the threats" in html[html.index('id="fairness"') : html.index('id="comparison"')]
+
+
+def test_commands_to_reproduce_run_everything_and_what_was_published(two: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(two, tmp_path / "two")
+    study = store.read_json(copy / "study.json")
+    store.write_json(copy / "study.json", study | {"command": "headstart study toys --published report/trials --minutes 0"})
+    html = report.write_report(copy).read_text()
+    assert "Every trial anew" not in report.write_report(two).read_text()
+    assert "<code>headstart study toys\nheadstart study toys --published report/trials --minutes 0</code>" in html
+
+
 def test_an_arms_label_is_the_one_that_the_study_has_now(two: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(two, tmp_path / "two")
     study = store.read_json(copy / "study.json")
@@ -314,6 +332,8 @@ def test_the_verdict_is_the_headline(two: Path) -> None:
     [(words.interval((-0.0123, 0.0345)), "−1.2 to 3.5"), (words.interval((-0.0123, 0.0345), 2, signed=True), "−1.23 to +3.45"),
      (words.energy(12_300), "12.3 kJ"), (words.energy(7.5), "7.5 J"), (words.flops(2e6), "2 MFLOP"),
      (words.share(0.94127, 2), "94.13 %"), (words.share(None), "n/a"), (words.points(-0.0214), "−2.1 points"),
+     (words.points(-0.0001), "+0.0 points"), (words.interval((0.00471, 0.00538)), "0.47 to 0.54"),
+     (words.interval((-0.0001, 0.0002), signed=True), "−0.01 to +0.02"),
      (words.flops(1.9e15), "1.9 PFLOP"), (words.flops(3.24e14), "324 TFLOP"), (words.memory(1395864371), "1.40 GB"),
      (words.memory(0), "n/a"), (words.count(1_972_792), "1.97 million"), (words.count(45_000), "45,000"),
      (words.listing(["a", "b", "c"]), "a, b and c"), (words.budget(10), "10 labels a class")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,16 @@ def test_the_sections_say_what_the_logits_say(study: Path, html: str) -> None:
     gap = mean_difference(first, second)
     assert gap.interval[0] > 0 and f"Under corruption the first is {100 * gap.value:.1f}" in text
     assert "CIFAR-10.1 100 images of 10 classes" in text_of(html)
+
+
+def test_arms_that_were_to_be_read_and_were_not_are_named(study: Path, html: str, tmp_path: Path) -> None:
+    assert "Not read yet" not in html
+    copy = shutil.copytree(study, tmp_path / "study")
+    told = store.read_json(copy / "study.json")
+    store.write_json(copy / "study.json", told | {"robustness": {"arms": ["cnn", "probe"]}})
+    (copy / "robustness" / f"{main_trials(store.finished_trials(copy))['cnn'][0][1].key}.json").unlink()
+    text = text_of(report.write_report(copy).read_text())
+    assert "Not read yet: CNN from scratch." in text
 
 
 def test_the_bill_counts_the_readings(html: str) -> None:

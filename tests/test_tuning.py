@@ -366,6 +366,12 @@ def test_the_command_line_tunes_a_study_names_the_recipe_and_the_report_shows_it
                    "tuned: validation accuracy", "tuned: tries"):  # fmt: skip
         assert phrase in page, phrase
     assert store.read_json(folder / "study.json")["recipes"][cnn.recipe_name]["tries"] == 3
+    assert "Found, and not used" not in page
+    store.write_json(folder / "study.json", store.read_json(folder / "study.json") | {"recipes": {}})  # as if it kept its own
+    search = folder / "tuning" / "cnn-all" / "tuning.json"
+    tries = store.read_json(search)["tries"]
+    store.write_json(search, store.read_json(search) | {"best": tries[1]["number"]})
+    assert "Found, and not used" in write_report(folder).read_text()
 
 
 def test_a_report_without_tuning_has_no_such_section(tmp_path: Path) -> None:

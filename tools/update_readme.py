@@ -1,6 +1,7 @@
 """Puts a study's answer, table and figures into README.md, and its evidence into docs/results/<study>.
 
 Usage: python tools/update_readme.py runs/cifar10-quick    the README's `results`
+       python tools/update_readme.py docs/results/cifar10-quick    the same, from what is kept there
        python tools/update_readme.py report/trials         its `full study`, from the report beside these trials
        python tools/update_readme.py report/cnn/trials     its `all images`, from that report and benchmarks/results/gpu.json
 Everything between such marks is replaced; nothing there is written by hand.
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,6 @@ ROOT = Path(__file__).parents[1]
 PUBLISHED, ALL_IMAGES = ROOT / "report" / "trials", ROOT / "report" / "cnn" / "trials"
 GPU = ROOT / "benchmarks" / "results" / "gpu.json"
 _PEER_VIEWS = "translate_accuracy"  # airbench's own reading: six views of an image
-KEPT = ("study.toml", "study.json", "results.csv", "gallery.npz")
 
 
 def main(folder: Path) -> None:
@@ -37,9 +36,9 @@ def main(folder: Path) -> None:
         return
     home = ROOT / "docs" / "results" / view.study["name"]
     home.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
-        shutil.copyfile(folder / name, home / name)
-    published.publish(folder, home)  # summaries and test logits: the notebooks read them where the run itself is not there
+    if folder.resolve() != home.resolve():
+        published.publish(folder, home)  # summaries and test logits: the notebooks read them where the run itself is not there
+    store.write_results_csv(home)
     trials = store.finished_trials(folder)
     store.write_json(home / "environment.json", {result.trial["arm"]["name"]: dict(result.environment) for _, result in trials})
     figure = {drawn.name: drawn for drawn in figures.learning(view)}["fig-curves-seconds"]

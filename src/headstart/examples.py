@@ -20,6 +20,7 @@ from headstart.types import Predictions, Result
 
 Trials = Sequence[tuple[Path, Result]]
 DETERMINISTIC_METHODS = ("knn", "linear_probe")
+A_PANEL = 12  # images of one kind that a report shows
 
 
 def correct(predictions: Predictions) -> NDArray[np.bool_]:
@@ -162,7 +163,7 @@ def representative_trials(trials: Trials, phase: str | None = None) -> dict[str,
     return {name: items[0] for name, items in main_trials(trials, phase).items()}
 
 
-def gallery_ids(trials: Trials, per_kind: int = 24, phase: str | None = None) -> NDArray[np.int64]:
+def gallery_ids(trials: Trials, per_kind: int = A_PANEL, phase: str | None = None) -> NDArray[np.int64]:
     """Sorted unique ids, int64, of every test image that the report shows: of the representative trials, each one's
     `most_confident_errors` and each ordered pair's `disagreements`, and what is `wrong_for_all` of the main trials;
     `per_kind` of each.

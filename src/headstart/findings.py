@@ -48,6 +48,7 @@ __all__ = [
     "representative_trials", "time_to_accuracy", "wrong_for_all",
 ]  # fmt: skip
 
+_FEW = 3  # of more arms beside the two that a headline sets against each other, a table tells
 _TABLE_ACCURACIES = ("train_accuracy", "val_accuracy", "test_accuracy", "test_flip_accuracy")
 _TABLE_METRICS = ("test_top5_accuracy", "test_macro_f1", "test_nll", "test_ece", "test_brier", "generalization_gap")
 _TABLE_COSTS = ("seconds", "spent_seconds", "examples", "flops", "joules")
@@ -131,19 +132,19 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     clear, points, evidence = _tell_apart(first, second)
     best_of = "" if pair[1] == names[1] else f"the best from {'random' if _is_random(second) else 'pretrained'} weights, "
     if clear:
-        said = (f"{best} reached {accuracy} test accuracy, {points:.1f} points above {best_of}{other} ({other_accuracy}), "
-                "and took ")
+        said = (f"{best} reached {accuracy} test accuracy, {points:.1f} points ({evidence}) above {best_of}{other} "
+                f"({other_accuracy})")
     else:
-        said = f"{best} ({accuracy} test accuracy) and {other} ({other_accuracy}) cannot be told apart; they took "
+        said = f"{best} ({accuracy} test accuracy) and {other} ({other_accuracy}) cannot be told apart ({evidence})"
     ours, theirs = _duration(_seconds(first)), _duration(_seconds(second))
     if ours.split()[1] == theirs.split()[1]:
         theirs = theirs.split()[0]
-    took = f"{ours} against {theirs}"
+    took = f"the first took {ours}, the second {theirs}"
     if not one_machine(result for _, result in (*first, *second)):
-        took = "times that do not compare, on different machines"
+        took = "their times were measured on different machines and do not compare"
     rest = [f"{_label(arms[name][0][1])} {_percent(_means(arms[name], 'test_accuracy'))}" for name in names if name not in pair]
-    also = f"; {'the others:' if best_of else 'behind them'} {', '.join(rest)}" if rest else ""
-    return f"{opening}{said}{took}{also}; {evidence}."
+    also = f"; {'the others:' if best_of else 'behind them'} {', '.join(rest)}" if 0 < len(rest) <= _FEW else ""
+    return f"{opening}{said}; {took}{also}."
 
 
 def _measured(study: Mapping[str, Any], trials: Trials) -> dict[str, Trials]:
@@ -200,7 +201,10 @@ def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
         a, b = ([result.metrics["test_accuracy"] or 0.0 for _, result in side] for side in (pairs.a, pairs.b))
         low, high = (100 * end for end in stats.t_interval(np.subtract(a, b), resolution=1e-4) or (0.0, 0.0))
         digits = 1 if f"{low:.1f}" != f"{high:.1f}" else 2
-        clause = f"95 % interval of the difference over {len(a)} seeds {low:.{digits}f} to {high:.{digits}f} points"
+        bounds = f"{low:z.{digits}f} to {high:z.{digits}f}".replace("-", "−")
+        clause = f"95 % interval over {len(a)} seeds {bounds}"
+        if low <= 0:
+            clause = f"95 % interval of the difference over {len(a)} seeds {bounds} points"
         return low > 0, float(100 * np.mean(np.subtract(a, b))), clause
     one, other = stored_test(first[0][0]), stored_test(second[0][0])
     seeds = "one seed, so no interval over seeds"

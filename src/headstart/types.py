@@ -176,6 +176,7 @@ class Study:
     cells: which of them are run, where not every arm is at every budget with every seed and one recipe; empty: all.
     data_health: after the trials, look for copies and wrong labels in the dataset.
     looks: after the trials, read where the networks look on a few test images.
+    notes: what a reader must know of the study's history; the report tells them with the threats to validity.
     chosen: the arm that is recommended, where one was chosen on validation images: the headline is about it.
     searches: how `headstart tune` looks for its recipes. tuned: its cells have the recipes that were found so, where any were."""
 
@@ -195,6 +196,7 @@ class Study:
     looks: bool = False
     robustness: Robustness | None = None
     shift_sets: tuple[ShiftSet, ...] = ()
+    notes: tuple[str, ...] = ()
     chosen: str = ""
     searches: tuple[Search, ...] = ()
     tuned: bool = False

@@ -25,6 +25,8 @@ from headstart.plots.style import (
 
 FEW = 4  # up to so many lines are named with their values beside them; more, with their names alone
 
+_SMEARED = 20  # times as long as the shortest: then seconds stand on a log scale
+
 
 @styled
 def learning_curves(curves: Sequence[Curve], styles: Mapping[str, ArmStyle], axis: str, measure: str,
@@ -54,12 +56,30 @@ def learning_curves(curves: Sequence[Curve], styles: Mapping[str, ArmStyle], axi
             if main or curve.arm not in ends or "training" in ends[curve.arm][2]:
                 kind = "" if main else " training"
                 ends[curve.arm] = (style, float(y[-1]), f"{percent(y[-1] / 100)}{kind}")
-    axes.set_xlabel(axis)
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer="poch" in axis))
+    if "second" in axis and _far_apart(curves):
+        axes.set_xscale("log")
+        shown = [x for curve in curves for x in _drawn_at(curve) if x > 0]
+        axes.set_xlim(min(shown) / 1.3, max(shown) * 1.1)
+        _duration_axis(axes, *axes.get_xlim())
+        axes.set_xlabel("time since the start (log scale)")
+    else:
+        axes.set_xlabel(axis)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer="poch" in axis))
     percent_axis(axes, finite)
     label_ends(axes, list(ends.values()), height, marks)
     return figure
+
+
+def _far_apart(curves: Sequence[Curve]) -> bool:
+    """Whether the shortest curve would be a smear at the left edge of the longest."""
+    lengths = [max(at) for curve in curves if (at := _drawn_at(curve))]
+    return len(lengths) > 1 and max(lengths) > _SMEARED * max(min(lengths), 1e-9)
+
+
+def _drawn_at(curve: Curve) -> list[float]:
+    """Where the curve has something to draw."""
+    return curve.x[np.isfinite(curve.x) & (np.isfinite(curve.val) | np.isfinite(curve.train))].tolist()
 
 
 @styled
@@ -92,13 +112,15 @@ def time_to_accuracy(targets: Sequence[float], seconds: Mapping[str, Sequence[fl
                 continue
             axes.plot([left, value], [y, y], color=style.color, linewidth=1.2, alpha=0.5, linestyle=style.line)
             axes.plot([value], [y], marker=style.marker, markersize=8, color=style.color, linestyle="none")
-            if ranges and (between := ranges[style.name][target]):
+            between = ranges[style.name][target] if ranges else None
+            if between:
                 axes.plot(between, [y, y], color=style.color, linewidth=4, alpha=0.45, solid_capstyle="butt")
             far = style.name not in named and value > np.sqrt(left * right)  # its name would run out of the figure
             share = np.log(value / left) / np.log(right / left)
-            room = int(420 * (share if far else 1 - share) / 6.8) - len(words) - 3  # letters, at 6.8 units each
+            room = int(420 * (share if far else 1 - share) / 5.9) - len(words) - 3  # letters, at 5.9 units each
             text = words if style.name in named else f"{shortened(style.label, max(room, 12))}, {words}"
-            axes.annotate(text, (value, y), xytext=(-9 if far else 9, 8 if far else 0), textcoords="offset points",
+            beside = between[0 if far else 1] if between else value
+            axes.annotate(text, (beside, y), xytext=(-9 if far else 9, 8 if far else 0), textcoords="offset points",
                           va="center", ha="right" if far else "left", color=style.color, fontsize=12)
             named.add(style.name)
         middles.append(top + (lane * len(rows) + 16) / 2)

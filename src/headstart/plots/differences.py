@@ -37,7 +37,7 @@ def points_by_labels(points: Mapping[str, Sequence[tuple[float, str, float, tupl
         x = [aside * labels for labels, *_ in row]
         axes.plot(x, y, color=style.color, linestyle=style.line, marker=style.marker, markersize=6)
         seen += y
-        ends.append((style, y[-1], f"{y[-1]:+.1f} points".replace("-", "−")))
+        ends.append((style, y[-1], f"{y[-1]:+z.1f} points".replace("-", "−")))
     axes.axhline(0, color=MUTED, linewidth=1.2)
     values = [0.0, *(100 * value for row in points.values() for _, _, value, _ in row)]
     span = max(max(values) - min(values), 2.0)

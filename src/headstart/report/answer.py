@@ -55,6 +55,7 @@ def _claims(view: StudyView) -> str:
     if not rows:
         return ""
     ended = Counter(row.verdict for row in rows)
-    parts = [f"{ended[verdict]} {verdict if verdict != 'n/a' else 'not decided (one seed a side, or no trial)'}"
-             for verdict in ("supported", "refuted", "inconclusive", "n/a") if ended[verdict]]  # fmt: skip
+    parts = [f"{ended[verdict]} {verdict}" for verdict in ("supported", "refuted", "inconclusive") if ended[verdict]]
+    if undecided := [row.note for row in rows if row.verdict == "n/a"]:
+        parts.append(f"{len(undecided)} not decided ({'; '.join(dict.fromkeys(undecided))})")
     return f"Of {len(rows)} claims written down beforehand: {words.listing(parts)}."

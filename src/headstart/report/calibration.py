@@ -16,13 +16,13 @@ _BINS = 15
 def calibration(view: StudyView) -> Figure:
     """A panel an arm (first seed): bins of equally many images, as they are and with the temperature that validation chose."""
     panels = [(arm.style, _lines(arm)) for arm in view.arms]
-    errors = {arm.label: arm.mean("test_ece") or 0.0 for arm in view.arms}
+    errors = {arm.label: arm.first.metrics.get("test_ece") or 0.0 for arm in view.arms}
     order = sorted(errors, key=lambda label: errors[label])
     message = f"{order[0]} is off by {100 * errors[order[0]]:.1f} points on average"
     if len(order) > 1:
         message = (f"{order[0]} means its confidence more: off by {100 * errors[order[0]]:.1f} points on average, "
                    f"{order[-1]} by {100 * errors[order[-1]]:.1f}")
-    scaled = [arm.mean("test_ece_calibrated") for arm in view.arms]
+    scaled = [arm.first.metrics.get("test_ece_calibrated") for arm in view.arms]
     if None not in scaled:
         most = max(value or 0.0 for value in scaled)
         message += f"; after temperature scaling {'all are' if len(scaled) > 2 else 'both are' if len(scaled) > 1 else 'it is'} "

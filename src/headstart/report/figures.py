@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.figure import Figure as MplFigure
 from numpy.typing import NDArray
 
-from headstart import findings, metrics, plots
-from headstart.pairing import one_machine
+from headstart import findings, metrics, plots, stats
+from headstart.pairing import one_machine, pair_by_seed
 from headstart.plots import percent, short_duration
 from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, Trials, estimate
@@ -63,14 +63,34 @@ def accuracy(view: StudyView) -> Figure:
     best = ranked[0]
     message = f"{best.label}: {percent(estimates[best.name].value)} of test images right"
     if len(ranked) > 1:
-        lead = 100 * (estimates[best.name].value - estimates[ranked[1].name].value)
-        message = f"{best.label} leads {ranked[1].label} by {lead:.1f} points"
-        if _overlap(estimates[best.name], estimates[ranked[1].name]):
-            message = f"{best.label} and {ranked[1].label} are close: their intervals overlap"
+        message = _lead(view, best, ranked[1], estimates)
     drawing = plots.accuracy(estimates, view.styles, "Test accuracy")
     return finish(drawing, "fig-accuracy", message,
                    f"{_n(view)}, {words.budget(view.budget)}. Bars: 95 % interval ({_interval_words(view)}). "
                    "The scale does not begin at zero.")  # fmt: skip
+
+
+def _lead(view: StudyView, best: Arm, second: Arm, estimates: Mapping[str, plots.Estimate]) -> str:
+    """How far the best is ahead: paired by seed where that can be, for two intervals that overlap do not mean "no difference"."""
+    paired = difference(view, best, second, view.budget)
+    # Where arms share only some seeds, these may say the opposite of all.
+    if paired is not None and paired.interval is not None and paired.interval[1] >= 0:
+        bounds = words.interval(paired.interval)
+        return (f"{best.label} leads {second.label} by {100 * paired.effect:.1f} points ({bounds}, paired by seed)"
+                if paired.interval[0] > 0 else
+                f"{best.label} and {second.label} cannot be told apart: {bounds} points, paired by seed")  # fmt: skip
+    if _overlap(estimates[best.name], estimates[second.name]):
+        return f"{best.label} and {second.label} are close: their intervals overlap"
+    return f"{best.label} leads {second.label} by {100 * (estimates[best.name].value - estimates[second.name].value):.1f} points"
+
+
+def difference(view: StudyView, a: Arm, b: Arm, budget: int | None) -> stats.PairedDifference | None:
+    """Test accuracy of a less b at a label budget, paired by seed; None where they have no seed in common."""
+    pairs = pair_by_seed(view.at(a.name, budget), view.at(b.name, budget))
+    sides = [[v for _, r in side if (v := r.metrics.get("test_accuracy")) is not None] for side in (pairs.a, pairs.b)]
+    if not sides[0] or len(sides[0]) != len(sides[1]):
+        return None
+    return stats.paired_difference(sides[0], sides[1], resolution=1 / view.test_images)
 
 
 def _overlap(a: plots.Estimate, b: plots.Estimate) -> bool:
@@ -115,6 +135,9 @@ def learning(view: StudyView) -> list[Figure]:
     drawn = [c for c in curves["epoch"] if np.isfinite(c.val).any() or np.isfinite(c.train).any()]
     if not drawn:
         return []
+    seen = {curve.arm for curve in drawn}
+    sides = [(arm, items) for arm, items in sides if arm.name in seen]
+    curves = {axis: [c for c in every if c.arm in seen] for axis, every in curves.items()}
     with_train = any(np.isfinite(c.train).any() for c in drawn)
     with_val = any(np.isfinite(c.val).any() for c in drawn)
     measure = "Validation accuracy (thin: training)" if with_train and with_val else \
@@ -122,7 +145,7 @@ def learning(view: StudyView) -> list[Figure]:
     seeds = max(len(items) for _, items in sides)
     lines = f"Means of up to {seeds} seeds; bands: lowest to highest seed" if many and seeds > 1 else \
             "A line a seed" if seeds > 1 else "One seed"  # fmt: skip
-    common = (f"{lines}. Marked lines: validation images, evaluated as training went. "
+    common = (f"{lines}. " + ("Marked lines: validation images, evaluated as training went. " if with_val else "")
               + ("Thin lines: training images as the network met them, augmentation and all. " if with_train else ""))
     frozen = [arm.label for arm, _ in sides if arm.described["method"] in ("linear_probe",)]
     note = f"For {words.listing(frozen)} an epoch is one pass of the solver over stored features. " if frozen else ""
@@ -175,9 +198,13 @@ def _first_there(view: StudyView, sides: Sequence[tuple[Arm, Trials]]) -> str:
         times = {arm.label: s for arm, items in sides if (s := _reach(items, target, "seconds")) is not None}
         if len(times) > 1:
             order = sorted(times, key=lambda label: times[label])
-            return (f"{order[0]} is first at {100 * target:g} %: {short_duration(times[order[0]])} against "
-                    f"{short_duration(times[order[1]])}")
-    return "Accuracy by wall-clock time"
+            first, second = (times[label] for label in order[:2])
+            told = [short_duration(first), short_duration(second)]
+            if told[0] == told[1]:
+                told = [f"{first:,.1f}\u202fs", f"{second:,.1f}\u202fs"]
+            return (f"{order[0]} is first at {100 * target:g} %: {told[0]} against {told[1]}" if told[0] != told[1] else
+                    f"{order[0]} and {order[1]} reach {100 * target:g} % after the same {told[0]}")  # fmt: skip
+    return "Accuracy by wall-clock time" if _one_machine(sides) else "Times of different machines: each line speaks for itself"
 
 
 def targets(view: StudyView) -> list[float]:

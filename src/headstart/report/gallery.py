@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headstart import findings, metrics
+from headstart.examples import A_PANEL
 from headstart.report.load import Arm, StudyView, data_uri
-
-_SHOWN = 12  # a panel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,7 @@ def hardest(view: StudyView) -> Panel:
 
 
 def _panel(view: StudyView, name: str, title: str, ids: list[int], arms: tuple[Arm, ...]) -> Panel:
-    wanted = ids[:_SHOWN]
+    wanted = ids[:A_PANEL]
     shown = [i for i in wanted if i in view.pictures]
     tests = [arm.tests[0] for arm in arms]
     probabilities = [metrics.probabilities(test.logits) for test in tests]

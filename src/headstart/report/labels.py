@@ -6,7 +6,7 @@ Says nothing where the data cannot: fewer than four budgets, a curve that falls,
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,10 +92,11 @@ def figure(view: StudyView, fits: Sequence[Fitted]) -> figures.Figure | None:
     # One meeting is drawn; more would hide the curves, and the list names them all.
     shown = (met[0].labels.value, met[0].labels.interval) if len(met) == 1 else None
     drawing = plots.accuracy_by_labels(points, view.styles, "Test accuracy", fits=drawn, crossing=shown)
-    told = ("Lines: fitted curves with their 95 % band over seeds, dotted beyond the largest budget measured. " if any(
-        fit.low is not None for fit in drawn.values()) else
-            "Lines: fitted curves, dotted beyond the largest budget measured; one seed, so no band. "
-            if drawn else "")  # fmt: skip
+    band = any(fit.low is not None for fit in drawn.values())
+    straight = "; straight from budget to budget where no curve fits" if any(
+        name not in drawn for name, row in points.items() if len(row) > 1) else ""  # fmt: skip
+    told = (f"Lines: fitted curves{' with their 95 % band over seeds' if band else ''}, dotted beyond the largest budget "
+            f"measured{'' if band else '; one seed, so no band'}{straight}. " if drawn else "")  # fmt: skip
     told += "The grey stripe is the 95 % interval of where they meet. " if shown and shown[1] else ""
     message = _meeting(met[0]) if len(met) == 1 else _leaders(view, points)
     return figures.finish(
@@ -133,38 +134,31 @@ def _meeting(met: Crossing) -> str:
 
 
 def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Estimate]]]) -> str:
-    """Who leads at the fewest labels that the arms share, and from where on someone else does.
+    """Who leads at each label budget that two arms or more have.
 
-    An arm with one budget has no say in which budgets are shared: it would leave the others a single one."""
+    Arms with one budget are set aside where others have several: they would lead wherever nobody else was tried."""
     several = {name: row for name, row in points.items() if len(row) > 1}
     compared = several if len(several) > 1 else points
     lead, beaten = [], False
     for x in sorted({x for row in compared.values() for x, _, _ in row}):
         there = {name: e.value for name, row in points.items() for at, _, e in row if at == x}
-        if all(name in there for name in compared):
-            best = max(compared, key=lambda name: there[name])
+        among = [name for name in compared if name in there]
+        if len(among) > 1:
+            best = max(among, key=lambda name: there[name])
             beaten |= there[best] < max(there.values())
             lead.append((x, best))
     if not lead or len(points) < 2:
         return "Accuracy by labels a class"
-    first, last = view.styles[lead[0][1]].label, view.styles[lead[-1][1]].label
-    among = ", among arms with several budgets" if beaten else ""
-    if len(lead) == 1:
-        whom = "all arms" if len(compared) == len(points) else "all arms with several budgets"
-        return f"{first} leads at {lead[0][0]:,.0f} labels a class, the only budget that {whom} have{among}"
-    spans = [[x for x, _ in group] for _, group in itertools.groupby(lead, key=lambda each: each[1])]
-    if len(spans) == 1:
-        return f"{first} leads from {lead[0][0]:,.0f} labels a class to {lead[-1][0]:,.0f}{among}"
-    turn = spans[-1][0]
-    if first == last:
-        return f"{first} leads at {lead[0][0]:,.0f} labels a class and from {turn:,.0f} on, not between{among}"
-    between = ""
-    if len(spans) == 3:
-        between = f" {view.styles[dict(lead)[spans[1][0]]].label} {_span(spans[1])},"
-    return f"{first} leads {_span(spans[0])} labels a class,{between} {last} from {turn:,.0f} on{among}"
+    runs = [list(group) for _, group in itertools.groupby(lead, key=lambda each: each[1])]
+    told = [f"{view.styles[run[0][1]].label} {_span([x for x, _ in run], place == len(runs) - 1 > 0)}"
+            for place, run in enumerate(runs)]  # fmt: skip
+    only = "" if len(lead) > 1 else ", the only budget that arms share"
+    return f"In front by labels a class: {'; '.join(told)}{only}{', among arms with several budgets' if beaten else ''}"
 
 
-def _span(budgets: list[float]) -> str:
+def _span(budgets: list[float], is_last: bool) -> str:
+    if is_last and len(budgets) > 1:
+        return f"from {budgets[0]:,.0f} on"
     if len(budgets) == 1:
         return f"at {budgets[0]:,.0f}"
     return f"from {budgets[0]:,.0f} to {budgets[-1]:,.0f}"
@@ -195,8 +189,9 @@ def table(view: StudyView, fits: Sequence[Fitted]) -> LabelTable | None:
     if len({r.trial["labels_per_class"] for _, r in view.trials}) < 2:
         return None
     missing = tuple(f"{fit.arm.label} ({fit.reason})" for fit in fits if fit.curve is None)
+    between = tuple(_turns(view, fits))
     if all(fit.curve is None for fit in fits):
-        return LabelTable(rows=(), meetings=(), missing=missing)
+        return LabelTable(rows=(), meetings=between, missing=missing)
     rows = [LabelRow(title=f"Labels a class for {100 * target:g} %", hint="", cells=tuple(cells))
             for target, cells in _target_cells(fits)]  # fmt: skip
     rows.append(LabelRow(title="Gain from twice the labels", hint="from the largest budget on, in points",
@@ -207,7 +202,26 @@ def table(view: StudyView, fits: Sequence[Fitted]) -> LabelTable | None:
                          cells=tuple(_form_cell(fit.curve) for fit in fits)))
     met = crossings(fits)  # a single one is the figure's title
     return LabelTable(rows=tuple(rows), missing=missing,
-                      meetings=tuple(_meeting(each) + "." for each in met) if len(met) > 1 else ())
+                      meetings=(*(_meeting(each) + "." for each in met if len(met) > 1), *between))
+
+
+def _turns(view: StudyView, fits: Sequence[Fitted]) -> Iterator[str]:
+    """Where an arm from random weights overtakes one from pretrained ones, as far as the budgets measured tell: pairs of which
+    one has no curve to say it better, and which change places once."""
+    measured = _measured(view)
+    for a, b in itertools.product([f for f in fits if f.arm.described["weights"] == "none"],
+                                  [f for f in fits if f.arm.described["weights"] != "none"]):  # fmt: skip
+        if a.curve is not None and b.curve is not None:
+            continue
+        sides = [{x: e.value for x, _, e in measured.get(fit.arm.name, [])} for fit in (a, b)]
+        shared = sorted(sides[0].keys() & sides[1].keys())
+        ahead = [sides[0][x] > sides[1][x] for x in shared]
+        if len(shared) < 2 or ahead[0] or not ahead[-1] or ahead != sorted(ahead):
+            continue
+        before, after = shared[ahead.index(True) - 1], shared[ahead.index(True)]
+        yield (f"{a.arm.label} overtakes {b.arm.label} between {before:,.0f} labels a class "
+               f"({percent(sides[0][before])} against {percent(sides[1][before])}) and {after:,.0f} "
+               f"({percent(sides[0][after])} against {percent(sides[1][after])}).")  # fmt: skip
 
 
 def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:

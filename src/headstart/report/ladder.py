@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart import plots, stats
-from headstart.pairing import pair_by_seed
+from headstart import findings, plots, stats
 from headstart.report import words
-from headstart.report.figures import Figure, finish
+from headstart.report.figures import Figure, difference, finish
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.tables import Cell
 from headstart.types import Result
@@ -29,6 +28,7 @@ class Row:
     arm: Arm
     against: Arm | None
     cells: tuple[Cell, ...]
+    apart: str = ""  # in what the two differ beside their weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def steps(view: StudyView) -> Table:
         cells = []
         for budget in budgets(view):
             values = [v for _, r in view.at(arm.name, budget) if (v := r.metrics.get("test_accuracy")) is not None]
-            step = _difference(view, arm, before, budget) if before else None
+            step = difference(view, arm, before, budget) if before else None
             cells.append(Cell(text=words.share(estimate(values, view.test_images).value) if values else "–",
                               note=_told(step) if step else ""))  # fmt: skip
         rows.append(Row(arm=arm, against=before, cells=tuple(cells)))
@@ -75,10 +75,15 @@ def controls(view: StudyView) -> Table:
     """What pretraining adds: each pretrained arm less its control, the same network from random weights, paired by seed."""
     rows = []
     for arm, control in _controlled(view):
-        found = [_difference(view, arm, control, budget) for budget in budgets(view)]
+        found = [difference(view, arm, control, budget) for budget in budgets(view)]
         cells = tuple(Cell(text=words.points(d.effect), note=_range(d)) if d else Cell(text="–") for d in found)
-        rows.append(Row(arm=arm, against=control, cells=cells))
+        rows.append(Row(arm=arm, against=control, cells=cells, apart=_apart(arm, control)))
     return Table(budgets=_titles(view), rows=tuple(rows))
+
+
+def _apart(arm: Arm, control: Arm) -> str:
+    sides = [each.described.get("input_pixels") for each in (arm, control)]
+    return f"{sides[0]} px against {sides[1]} px" if sides[0] != sides[1] and None not in sides else ""
 
 
 def _controlled(view: StudyView) -> list[tuple[Arm, Arm]]:
@@ -92,17 +97,6 @@ def _controlled(view: StudyView) -> list[tuple[Arm, Arm]]:
                 pairs.append((same[0], control))
                 break
     return pairs
-
-
-def _difference(view: StudyView, a: Arm, b: Arm | None, budget: int | None) -> stats.PairedDifference | None:
-    """Test accuracy of a less b at a label budget, paired by seed; None where they have no seed in common."""
-    if b is None:
-        return None
-    pairs = pair_by_seed(view.at(a.name, budget), view.at(b.name, budget))
-    sides = [[v for _, r in side if (v := r.metrics.get("test_accuracy")) is not None] for side in (pairs.a, pairs.b)]
-    if not sides[0] or len(sides[0]) != len(sides[1]):
-        return None
-    return stats.paired_difference(sides[0], sides[1], resolution=1 / view.test_images)
 
 
 def _range(found: stats.PairedDifference) -> str:
@@ -132,30 +126,39 @@ def _points(view: StudyView, arm: Arm, value: Callable[[int | None], Measured | 
 
 
 def pretraining_figure(view: StudyView) -> Figure | None:
-    """Points of test accuracy that pretraining adds, by label budget; None with one budget or without a control."""
+    """Points of test accuracy that pretraining adds over each control, by label budget; None with one budget or without a
+    control."""
     drawn: dict[str, list[Point]] = {}
     seeds = 0
     for arm, control in _controlled(view):
         def gain(budget: int | None, arm: Arm = arm, control: Arm = control) -> Measured | None:
-            difference = _difference(view, arm, control, budget)
-            return None if difference is None else (difference.effect, difference.interval)
+            found = difference(view, arm, control, budget)
+            return None if found is None else (found.effect, found.interval)
 
         points = _points(view, arm, gain)
-        seeds = max(seeds, *(len(view.at(arm.name, b)) for b in budgets(view)))
-        if len(points) > 1 and arm.name not in drawn:
-            drawn[arm.name] = points
+        if len(points) > 1:
+            drawn[control.name] = points
+            seeds = max(seeds, *(len(view.at(arm.name, b)) for b in budgets(view)))
     if not drawn:
         return None
-    name = max(drawn, key=lambda each: drawn[each][0][2])
-    first, last = drawn[name][0], drawn[name][-1]
-    message = (f"What pretraining adds {'shrinks' if last[2] < first[2] else 'does not shrink'} with labels: "
-               f"{words.points(first[2])} at {first[1]} a class, {words.points(last[2])} at {last[1].split(chr(10))[0]} "
-               f"({view.styles[name].label})")  # fmt: skip
-    drawing = plots.points_by_labels(drawn, view.styles, "Points of test accuracy that pretraining adds")
+    # A weak control flatters pretraining: the title is about the one that leaves it the least.
+    strongest = min(drawn, key=lambda name: drawn[name][-1][2])
+    row = drawn[strongest]
+    told = [f"{words.points(value)} {_at(tick)}" for _, tick, value, _ in (row[0], max(row, key=lambda p: p[2]), row[-1])]
+    message = f"Pretrained less “{view.styles[strongest].label}”: {words.listing(list(dict.fromkeys(told)))}"
+    drawing = plots.points_by_labels(drawn, view.styles, "Test accuracy: pretrained less its control")
     return finish(drawing, "fig-pretraining", message,
+                   "A line a control, the same network from random weights; the table names the pretrained arm set against it, "
+                   "and where input sizes differ. "
                    f"n = {view.test_images:,} test images; differences paired by seed, up to {seeds} seeds. Bars: 95 % t "
                    "interval, none with one pair; one that reaches the edge goes on. Above the line at zero the pretrained "
                    "weights help.")  # fmt: skip
+
+
+def _at(tick: str) -> str:
+    """"with 10 labels a class", "with all labels", from a tick's text."""
+    first = tick.split("\n")[0]
+    return "with all labels" if first == "all" else f"with {first} {'label' if first == '1' else 'labels'} a class"
 
 
 def gap_figure(view: StudyView) -> Figure | None:
@@ -164,15 +167,19 @@ def gap_figure(view: StudyView) -> Figure | None:
     drawn = {name: points for name, points in every.items() if len(points) > 1}
     if not drawn:
         return None
-    at_all = {name: points[-1][2] for name, points in drawn.items()}
-    order = sorted(at_all, key=lambda name: at_all[name])
-    message = f"{view.styles[order[0]].label} overfits least at its largest budget: {words.points(at_all[order[0]])}"
-    if len(order) > 1:
-        message += f", against {words.points(at_all[order[-1]])} for {view.styles[order[-1]].label}"
+    pair = findings.headline_pair(view.study, [item for arm in view.arms for item in arm.trials])
+    told = [f"{words.points(drawn[name][-1][2])} for {view.styles[name].label}" for name in pair if name in drawn]
+    message = f"Training ahead of test at the largest budget: {words.listing(told)}" if told else "Training ahead of test"
     drawing = plots.points_by_labels(drawn, view.styles, "Accuracy on training images less on test images")
     return finish(drawing, "fig-gap", message,
                    f"A fixed sample of each trial's own training images against n = {view.test_images:,} test images. Bars: "
                    "95 % t interval over seeds, none where an arm has one; a bar that reaches the edge goes on.")  # fmt: skip
+
+
+def gap_note(view: StudyView) -> str:
+    """What makes some arms' gaps say less than they seem to; "" where nothing does."""
+    voting = [arm.label for arm in view.arms if arm.described["method"] == "knn"]
+    return f"{words.listing(voting)}: each training image is among its own neighbours, which alone raises it." if voting else ""
 
 
 def _gap(view: StudyView, arm: Arm, budget: int | None) -> Measured | None:

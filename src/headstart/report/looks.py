@@ -33,9 +33,18 @@ def figure(view: StudyView) -> Figure | None:
     each = "one a class, " if len(np.unique(found.labels)) == len(found.labels) else ""
     caption = (f"Grad-CAM (Selvaraju et al. 2017) of each network’s last block, {positions} positions, smoothed between them, on "
                "the picture in grey; under it the network’s own answer, whose evidence it is, with its probability; ✗: wrong. "
-               f"n = {len(found.images)} test images, {each}drawn with seed {found.seed}. {which}, of trial seed {found.seed}. A "
-               "description, not a proof.")  # fmt: skip
+               f"n = {len(found.images)} test images, {each}drawn with seed {found.seed}. {which}, of trial seed {found.seed}"
+               f"{_unread(view, read)}. A description, not a proof.")  # fmt: skip
     return finish(drawing, "fig-looks", _message(here, shown, found), caption)
+
+
+def _unread(view: StudyView, read: Sequence[Arm]) -> str:
+    """Names the arms that claims or the corrupted images are about and whose networks were not read; kNN is none."""
+    asked = {claim[side] for claim in view.study.get("claims", []) for side in ("a", "b")}
+    asked |= set((view.study.get("robustness") or {}).get("arms", ()))
+    left = [arm.label for arm in view.arms
+            if arm.name in asked and arm not in read and arm.described["method"] != "knn"]  # fmt: skip
+    return f"; not read yet: {'; '.join(left)}" if left else ""
 
 
 def _column(arm: Arm, look: Look, found: Looks, names: Sequence[str]) -> plots.EvidenceColumn:

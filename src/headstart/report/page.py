@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,13 +144,30 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
         "answer_more": answer.more(view), "starts": _starts(view),
         "label_plan": _label_plan(view), "test_balance": _test_balance(view), "spent": spending.spending(view),
         "ladder_steps": ladder.steps(view), "ladder_controls": ladder.controls(view), "gap_rows": ladder.gaps(view),
+        "gap_note": ladder.gap_note(view),
         "fig_pretraining": svg(ladder.pretraining_figure(view)), "fig_gap": svg(ladder.gap_figure(view)),
         "disagreements": gallery.disagreements(view), "errors": gallery.confident_errors(view),
         "tuning": tuned | {"figures": [svg(f) for f in tuned["figures"]]} if tuned else None,
-        "tuning_effort": effort(view),
+        "tuning_effort": effort(view), "selecting": any("l2" in arm.first.selected for arm in view.arms),
+        "rerun": _rerun(view.study["command"]), "searches": _searches(view.study["command"]),
         "methods": [_method(view, arm) for arm in view.arms], "pretraining": _pretraining(view),
         "environments": _environments(view), "trials": [_trial(view, folder, r) for folder, r in view.trials],
     }  # fmt: skip
+
+
+def _rerun(command: str) -> str:
+    """The command that runs every trial anew, where the one that was given takes published trials for done; else ""."""
+    words_ = shlex.split(command)
+    if words_[:2] != ["headstart", "study"] or "--published" not in words_:
+        return ""
+    dropped = {place + step for place, word in enumerate(words_) if word in ("--published", "--minutes") for step in (0, 1)}
+    return shlex.join(word for place, word in enumerate(words_) if place not in dropped)
+
+
+def _searches(command: str) -> str:
+    """The command that searches for a study's recipes, from the one that runs it; "" for another command."""
+    words_ = shlex.split(command)
+    return shlex.join(["headstart", "tune", words_[2]]) if words_[:2] == ["headstart", "study"] and len(words_) > 2 else ""
 
 
 def _starts(view: StudyView) -> str:

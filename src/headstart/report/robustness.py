@@ -67,6 +67,7 @@ class Section:
     figures: tuple[Figure, ...]
     strips: tuple[Strip, ...]
     left_out: int  # readings of other settings than the others'
+    missing: tuple[str, ...]  # labels of arms that the study asks for and that were not read
 
 
 def robustness(view: StudyView) -> Section | None:
@@ -83,6 +84,8 @@ def robustness(view: StudyView) -> Section | None:
     found = {arms[each.key].name: robust_accuracy(each) for each in shown}
     here = tuple(arms[each.key] for each in shown)
     images = len(shown[0].clean.labels)
+    told = view.study.get("robustness")
+    asked = (told.get("arms") or list(view.styles)) if told else ()  # none named: all
     return Section(
         images=images, lead=_lead(here, shown, found), arms=here, rows=tuple(_row(arm, found[arm.name]) for arm in here),
         by_corruption=tuple(CorruptionRow(title=each.title, cells=tuple(_cell(found[arm.name].by_corruption[name])
@@ -90,6 +93,7 @@ def robustness(view: StudyView) -> Section | None:
                             for name, each in CORRUPTIONS.items()),
         figures=(_corruption_figure(view, here, found, images), _severity_figure(view, here, found, images)),
         strips=_strips(view), left_out=len(readings) - len(shown),
+        missing=tuple(view.styles[name].label for name in asked if name not in found),
     )  # fmt: skip
 
 
@@ -127,10 +131,10 @@ def _estimate(measured: Measured) -> plots.Estimate:
 
 def _corruption_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, RobustAccuracy], images: int) -> Figure:
     values = {arm.name: [_estimate(found[arm.name].by_corruption[name]) for name in CORRUPTIONS] for arm in arms}
-    means = {name: np.mean([found[arm.name].by_corruption[name].value for arm in arms]) for name in CORRUPTIONS}
-    hardest = min(means, key=lambda name: means[name])
-    told = words.listing([f"{arm.label} {percent(found[arm.name].by_corruption[hardest].value, 0)}" for arm in arms[:3]])
-    message = f"{CORRUPTIONS[hardest].title} costs most: {told}"
+    hardest = {arm.name: min(CORRUPTIONS, key=lambda name: found[arm.name].by_corruption[name].value) for arm in arms[:3]}
+    told = [f"{CORRUPTIONS[hardest[arm.name]].title} for {arm.label} "
+            f"({percent(found[arm.name].by_corruption[hardest[arm.name]].value, 0)} right)" for arm in arms[:3]]  # fmt: skip
+    message = f"Hardest: {words.listing(told)}"
     titles = [each.title for each in CORRUPTIONS.values()]
     drawing = plots.by_class(titles, values, view.styles, "Accuracy, mean of five severities")
     return finish(drawing, "fig-corruptions", message,

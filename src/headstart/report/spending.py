@@ -99,5 +99,5 @@ def _row(view: StudyView, arm: Arm | None, results: list[Result]) -> Row:
         flops=words.flops(sum(r.cost.flops for r in results)),
         examples=words.count(sum(r.cost.examples for r in results)),
         memory=words.memory(max(r.cost.peak_memory_bytes for r in results)),
-        energy=f"{sum(joules) / 3.6e6:.3g}\u202fkWh" if joules and len(joules) == len(results) else words.NONE,
+        energy=words.energy(sum(joules)) if joules and len(joules) == len(results) else words.NONE,
     )  # fmt: skip

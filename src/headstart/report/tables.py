@@ -64,7 +64,7 @@ def comparison(view: StudyView) -> list[Group]:
         line("Macro F1", "test_macro_f1", lambda v: words.share(v, 2), better=+1),
         line("Validation accuracy", "val_accuracy", lambda v: words.share(v, 2), better=+1),
         line("Training accuracy", "train_accuracy", lambda v: words.share(v, 2), "a fixed sample of training images"),
-        line("Generalization gap", "generalization_gap", words.points, "training less test accuracy", -1),
+        line("Generalization gap", "generalization_gap", words.points, "training less test accuracy"),
     ]  # fmt: skip
     trust = [
         line("Negative log-likelihood", "test_nll", words.number, "nats an image", -1),
@@ -111,7 +111,9 @@ def _energy_hint(view: StudyView) -> str:
     if covered == ["not reported"]:
         beside = any("jobs" in r.environment for arm in view.arms for _, r in arm.trials)
         return "not counted for trials side by side" if beside else "this machine reports none"
-    return f"counted by {words.listing(covered)}; other programs' work is in it"
+    counters = [name for name in covered if name != "not reported"]
+    some = "" if counters == covered else ", where the machine reports it"
+    return f"counted by {words.listing(counters)}{some}; includes what other programs use meanwhile"
 
 
 def _seed_note(row: pd.Series, arm: Arm) -> str:

@@ -84,6 +84,8 @@ def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) ->
     tries = {one["arm"]: [row["accuracy"] for row in one["tries"]] for one in found}
     gains = {}
     for one in found:
+        if not _is_used(view, one):
+            continue
         first, best = one["tries"][0]["accuracy"], _best(one)
         if first is not None and best is not None:
             gains[view.styles[one["arm"]].label] = best["accuracy"] - first
@@ -109,6 +111,12 @@ def _best(one: Mapping[str, Any]) -> dict[str, Any] | None:
     return next((row for row in one["tries"] if row["number"] == one["best"]), None)
 
 
+def _is_used(view: StudyView, one: Mapping[str, Any]) -> bool:
+    """Whether the arm's trials at that label budget have a recipe that a search has found."""
+    name = view.recipe_names(one["arm"]).get(one["labels_per_class"], "")
+    return bool(view.study.get("recipes", {}).get(name))
+
+
 def _row(view: StudyView, one: dict[str, Any]) -> Row:
     best, failed = _best(one), sum(row["accuracy"] is None for row in one["tries"])
     chosen = [f"{name.replace('_', ' ')} {words.setting(value)}" for name, value in (best["values"] if best else {}).items()]
@@ -117,6 +125,9 @@ def _row(view: StudyView, one: dict[str, Any]) -> Row:
         kept = "; the arm keeps its own recipe" if full["own"] > full["found"] else ""
         told += (f". In whole trials {100 * full['found']:.2f} % on validation, {100 * full['own']:.2f} % with its own recipe "
                  f"(n = {full['seeds']}){kept}")  # fmt: skip
+    elif (best and best is not one["tries"][0] and view.at(one["arm"], one["labels_per_class"])
+          and not _is_used(view, one)):  # fmt: skip
+        told += ". Found, and not used: the trials here have the arm's own recipe"
     return Row(
         style=view.styles[one["arm"]], place=list(view.styles).index(one["arm"]), budget=words.budget(one["labels_per_class"]),
         tries=str(len(one["tries"])) + (f" ({failed} failed)" if failed else ""),

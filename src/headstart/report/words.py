@@ -24,12 +24,14 @@ def points(value: float | None, digits: int = 1) -> str:
     """A difference of shares in percentage points, with its sign."""
     if value is None:
         return NONE
-    return minus(f"{100 * value:+.{digits}f}{_THIN}points")
+    return minus(f"{100 * value:+z.{digits}f}{_THIN}points")
 
 
 def interval(bounds: tuple[float, float], digits: int = 1, *, signed: bool = False) -> str:
-    """"low to high" in percent; signed: of a difference, with a plus too."""
-    low, high = (f"{100 * bound:{'+' if signed else ''}.{digits}f}" for bound in bounds)
+    """"low to high" in percent; signed: of a difference, with a plus too. One digit more where both ends would read the same."""
+    low, high = (f"{100 * bound:{'+' if signed else ''}z.{digits}f}" for bound in bounds)
+    if low == high and bounds[0] < bounds[1]:
+        low, high = (f"{100 * bound:{'+' if signed else ''}z.{digits + 1}f}" for bound in bounds)
     return minus(f"{low} to {high}")
 
 

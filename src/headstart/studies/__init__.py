@@ -107,6 +107,7 @@ class _StudyFile(_Strict):
     feature_precision: str = "auto"
     data_health: bool = False
     looks: bool = False
+    notes: list[str] = []
     arms: list[_ArmFile]
     claims: list[_ClaimFile] = []
     robustness: _RobustnessFile | None = None
@@ -252,7 +253,7 @@ def _study(file: _StudyFile, where: str) -> Study:
         name=file.name, title=file.title or file.name, question=file.question, dataset=file.dataset, arms=arms,
         labels_per_class=tuple(_budget(n) for n in file.labels_per_class), seeds=tuple(file.seeds), phase=file.phase,
         precision=file.precision, feature_precision=file.feature_precision, data_health=file.data_health,
-        looks=file.looks,
+        looks=file.looks, notes=tuple(file.notes),
         claims=tuple(_claim(claim, names, where) for claim in file.claims), cells=tuple(_cells(file, arms, where)),
         shift_sets=_shift_sets(file, where),
         robustness=None if file.robustness is None else _robustness(file, names, where),
