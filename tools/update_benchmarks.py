@@ -45,7 +45,8 @@ def page(folder: Path) -> str:
         heading, table, *targets = content["text"].split("\n\n")
         about = content["environment"]
         parts += [heading, table]
-        parts += ["\n".join(f"- {line.strip()}" for line in text.splitlines()) for text in targets]
+        parts += ["\n".join("- **{}** {}".format(*line.strip().split(maxsplit=1)) for line in text.splitlines())
+                  for text in targets]  # fmt: skip
         cores = "1 core" if about["cores"] == 1 else f"{about['cores']} cores"
         parts.append(f"{about['processor']}, {cores}, {about['native_precision']}; {content['date']}; "
                      f"`python {about['command']}`, benchmarks/results/{name}.")  # fmt: skip
