@@ -214,7 +214,8 @@ def test_arms_that_change_places_between_two_budgets_are_said_to(tmp_path: Path)
         value = store.read_json(path / "result.json")
         value["metrics"]["test_accuracy"] = accuracy[result.trial["arm"]["name"], result.trial["labels_per_class"]]
         store.write_json(path / "result.json", value)
-    told = ("CNN from scratch overtakes ResNet-50, linear probe between 100 labels a class (70.0 % against 75.0 %) and 300 (90.0 "
+    # at 100 neither is clearly ahead
+    told = ("CNN from scratch overtakes ResNet-50, linear probe between 10 labels a class (30.0 % against 60.0 %) and 300 (90.0 "
             "% against 80.0 %).")  # fmt: skip
     assert told in plain(report.write_report(folder).read_text()).replace("\u202f", " ").replace("\xa0", " ")
 

@@ -207,21 +207,27 @@ def table(view: StudyView, fits: Sequence[Fitted]) -> LabelTable | None:
 
 def _turns(view: StudyView, fits: Sequence[Fitted]) -> Iterator[str]:
     """Where an arm from random weights overtakes one from pretrained ones, as far as the budgets measured tell: pairs of which
-    one has no curve to say it better, and which change places once."""
+    one has no curve to say it better, and of which each is clearly ahead somewhere."""
     measured = _measured(view)
     for a, b in itertools.product([f for f in fits if f.arm.described["weights"] == "none"],
                                   [f for f in fits if f.arm.described["weights"] != "none"]):  # fmt: skip
         if a.curve is not None and b.curve is not None:
             continue
-        sides = [{x: e.value for x, _, e in measured.get(fit.arm.name, [])} for fit in (a, b)]
-        shared = sorted(sides[0].keys() & sides[1].keys())
-        ahead = [sides[0][x] > sides[1][x] for x in shared]
-        if len(shared) < 2 or ahead[0] or not ahead[-1] or ahead != sorted(ahead):
+        sides = [{x: e for x, _, e in measured.get(fit.arm.name, [])} for fit in (a, b)]
+        leads = {x: _clear_lead(sides[0][x], sides[1][x]) for x in sorted(sides[0].keys() & sides[1].keys())}
+        behind, ahead = ([x for x, lead in leads.items() if lead == sign] for sign in (-1, 1))
+        if not behind or not ahead or max(behind) > min(ahead):
             continue
-        before, after = shared[ahead.index(True) - 1], shared[ahead.index(True)]
+        before, after = max(behind), min(ahead)
         yield (f"{a.arm.label} overtakes {b.arm.label} between {before:,.0f} labels a class "
-               f"({percent(sides[0][before])} against {percent(sides[1][before])}) and {after:,.0f} "
-               f"({percent(sides[0][after])} against {percent(sides[1][after])}).")  # fmt: skip
+               f"({percent(sides[0][before].value)} against {percent(sides[1][before].value)}) and {after:,.0f} "
+               f"({percent(sides[0][after].value)} against {percent(sides[1][after].value)}).")  # fmt: skip
+
+
+def _clear_lead(a: plots.Estimate, b: plots.Estimate) -> int:
+    """1 where a is above b and their intervals do not overlap, -1 where it is below so, else 0."""
+    (a_low, a_high), (b_low, b_high) = a.interval or (a.value, a.value), b.interval or (b.value, b.value)
+    return int(a_low > b_high) - int(a_high < b_low)
 
 
 def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:
