@@ -202,9 +202,8 @@ def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
         low, high = (100 * end for end in stats.t_interval(np.subtract(a, b), resolution=1e-4) or (0.0, 0.0))
         digits = 1 if f"{low:.1f}" != f"{high:.1f}" else 2
         bounds = f"{low:z.{digits}f} to {high:z.{digits}f}".replace("-", "−")
-        clause = f"95 % interval over {len(a)} seeds {bounds}"
-        if low <= 0:
-            clause = f"95 % interval of the difference over {len(a)} seeds {bounds} points"
+        of, unit = ("", "") if low > 0 else (" of the difference", " points")  # where it is clear, the sentence says both
+        clause = f"95 % interval{of} over {len(a)} seeds {bounds}{unit}"
         return low > 0, float(100 * np.mean(np.subtract(a, b))), clause
     one, other = stored_test(first[0][0]), stored_test(second[0][0])
     seeds = "one seed, so no interval over seeds"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from headstart.errors import ConfigError
-from headstart.precision import resolve_precision
+from headstart.precision import has_native_bf16
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
 
 
@@ -29,8 +29,7 @@ class Muon(Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            native = resolve_precision("auto", group["params"][0].device)
-            dtype = torch.bfloat16 if native == "bf16" else torch.float32
+            dtype = torch.bfloat16 if has_native_bf16(group["params"][0].device) else torch.float32
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue

@@ -79,7 +79,7 @@ def _lead(view: StudyView, best: Arm, second: Arm, estimates: Mapping[str, plots
         return (f"{best.label} leads {second.label} by {100 * paired.effect:.1f} points ({bounds}, paired by seed)"
                 if paired.interval[0] > 0 else
                 f"{best.label} and {second.label} cannot be told apart: {bounds} points, paired by seed")  # fmt: skip
-    if _overlap(estimates[best.name], estimates[second.name]):
+    if overlap(estimates[best.name], estimates[second.name]):
         return f"{best.label} and {second.label} are close: their intervals overlap"
     return f"{best.label} leads {second.label} by {100 * (estimates[best.name].value - estimates[second.name].value):.1f} points"
 
@@ -93,7 +93,8 @@ def difference(view: StudyView, a: Arm, b: Arm, budget: int | None) -> stats.Pai
     return stats.paired_difference(sides[0], sides[1], resolution=1 / view.test_images)
 
 
-def _overlap(a: plots.Estimate, b: plots.Estimate) -> bool:
+def overlap(a: plots.Estimate, b: plots.Estimate) -> bool:
+    """Whether two intervals have a value in common."""
     (a_low, a_high), (b_low, b_high) = a.interval or (a.value, a.value), b.interval or (b.value, b.value)
     return a_low <= b_high and b_low <= a_high
 

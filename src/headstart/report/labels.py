@@ -226,8 +226,7 @@ def _turns(view: StudyView, fits: Sequence[Fitted]) -> Iterator[str]:
 
 def _clear_lead(a: plots.Estimate, b: plots.Estimate) -> int:
     """1 where a is above b and their intervals do not overlap, -1 where it is below so, else 0."""
-    (a_low, a_high), (b_low, b_high) = a.interval or (a.value, a.value), b.interval or (b.value, b.value)
-    return int(a_low > b_high) - int(a_high < b_low)
+    return 0 if figures.overlap(a, b) else 1 if a.value > b.value else -1
 
 
 def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:

@@ -167,7 +167,7 @@ def gap_figure(view: StudyView) -> Figure | None:
     drawn = {name: points for name, points in every.items() if len(points) > 1}
     if not drawn:
         return None
-    pair = findings.headline_pair(view.study, [item for arm in view.arms for item in arm.trials])
+    pair = findings.headline_pair(view.study, view.trials)
     told = [f"{words.points(drawn[name][-1][2])} for {view.styles[name].label}" for name in pair if name in drawn]
     message = f"Training ahead of test at the largest budget: {words.listing(told)}" if told else "Training ahead of test"
     drawing = plots.points_by_labels(drawn, view.styles, "Accuracy on training images less on test images")

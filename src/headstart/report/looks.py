@@ -38,10 +38,15 @@ def figure(view: StudyView) -> Figure | None:
     return finish(drawing, "fig-looks", _message(here, shown, found), caption)
 
 
+def _asked(view: StudyView) -> list[str]:
+    """The arms that claims are about, then those that images are spoiled for."""
+    claimed = [claim[side] for claim in view.study.get("claims", []) for side in ("a", "b")]
+    return [*claimed, *(view.study.get("robustness") or {}).get("arms", ())]
+
+
 def _unread(view: StudyView, read: Sequence[Arm]) -> str:
     """Names the arms that claims or the corrupted images are about and whose networks were not read; kNN is none."""
-    asked = {claim[side] for claim in view.study.get("claims", []) for side in ("a", "b")}
-    asked |= set((view.study.get("robustness") or {}).get("arms", ()))
+    asked = _asked(view)
     left = [arm.label for arm in view.arms
             if arm.name in asked and arm not in read and arm.described["method"] != "knn"]  # fmt: skip
     return f"; not read yet: {'; '.join(left)}" if left else ""
@@ -56,9 +61,7 @@ def _column(arm: Arm, look: Look, found: Looks, names: Sequence[str]) -> plots.E
 
 def _first_ones(view: StudyView, arms: Sequence[Arm]) -> list[Arm]:
     """The arms that fit, in the study's order: first those that it chose, claims something of or spoils images for."""
-    asked = view.study.get("robustness") or {}
-    headline = [view.study.get("chosen", ""), *(claim[side] for claim in view.study.get("claims", []) for side in ("a", "b")),
-                *asked.get("arms", ())]  # fmt: skip
+    headline = [view.study.get("chosen", ""), *_asked(view)]
     ranked = sorted(arms, key=lambda arm: headline.index(arm.name) if arm.name in headline else len(headline))
     return sorted(ranked[:_MOST_ARMS], key=lambda arm: arm.place)
 
