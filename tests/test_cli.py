@@ -32,6 +32,7 @@ def test_doctor_says_what_there_is(headstart) -> None:
     assert done.returncode == 0
     for word in ("torch", "cores", "precision", "cache", "dataset cifar10", "npm"):
         assert word in done.stdout
+    assert done.stdout.count("weights of resnet50") == 1  # one file serves every form of the network
 
 
 def test_doctor_on_an_empty_cache_names_the_command_that_mends_it(headstart, tmp_path: Path) -> None:
@@ -48,6 +49,10 @@ def test_doctor_on_an_empty_cache_names_the_command_that_mends_it(headstart, tmp
     (("study", "--set", "arms.cnn.model"), 2, "is not KEY=VALUE"),
     (("study", "--set", "arms.cnn.model=resnet51"), 2, "unknown model 'resnet51' (did you mean 'resnet50'?)"),
     (("study", "--set", "arms.cnn.method=frozen"), 2, "unknown method 'frozen'"),
+    (("study", "--set", "arms.probe.weights=https://example.org/resnet50.pth"), 2, "cannot be verified: its file name"),
+    (("study", "--set", "arms.probe.weights=https://me:key@example.org/r-0123abcd.pth"), 2, "has a user name or a query"),
+    (("study", "--feature-precision", "int9"), 2, "'int9'"),
+    (("study", "--feature-precision", "int8", "--set", "feature_precision=fp32"), 2, "differ; give one"),
     (("study", "--out", "/dev/null/here"), 6, "choose another folder with --out"),
     (("data", "fetch", "cifar11"), 2, "unknown dataset 'cifar11' (did you mean 'cifar10'?)"),
     (("report", "nowhere"), 6, "nowhere"),

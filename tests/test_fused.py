@@ -15,7 +15,8 @@ from test_resnet import KERAS_FORM, random_images, with_random_statistics
 DTYPES = [pytest.param(dtype, id=name, marks=pytest.mark.skipif(not has_fused_operators(dtype), reason=f"no {name} convolutions"))
           for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))]  # fmt: skip
 NEAR = {torch.float32: 1e-5, torch.bfloat16: 0.01}
-FORMS = [(18, {}), (50, {}), (50, KERAS_FORM)]  # the strides sit on 3x3s, on the second and on the first convolution
+# the strides sit on 3x3s, on the second and on the first convolution
+FORMS = [(18, {}), (50, {}), (50, KERAS_FORM), (18, {"small_stem": True})]
 
 
 def network(depth: int, form: dict) -> ResNet:

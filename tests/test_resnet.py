@@ -50,6 +50,17 @@ def test_parameter_counts_are_the_published_ones(depth: int, form: dict, paramet
         assert parameter_count(ResNet(depth, **form)) == parameters
 
 
+def test_a_small_stem_keeps_the_positions_of_small_images_and_the_weights() -> None:
+    wide, small = (load_model(name, "none", num_classes=10, seed=0) for name in ("resnet50", "resnet50-small-stem"))
+    assert all(torch.equal(value, small.state_dict()[key]) for key, value in wide.state_dict().items())
+    x = random_images(2, pixels=32)
+    stem = small.forward_to(x, "stem")
+    assert stem.shape == (2, 64, 32, 32) and small.forward_to(x, "layer4").shape == (2, 2048, 4, 4)
+    # every second position of its convolution is what the usual stem computes before it pools
+    usual = wide.relu(wide.bn1(wide.conv1(x)))
+    assert torch.allclose(stem[:, :, ::2, ::2], usual, atol=1e-5)
+
+
 def test_registry_states_parameters_and_flops_of_resnet18() -> None:
     spec = MODELS["resnet18"]
     assert (spec.parameters, spec.input_pixels) == (11_689_512, 224)

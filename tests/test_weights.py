@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +269,58 @@ def test_offline_torchvision_weights_name_what_to_give_instead(tmp_path: Path, m
     with pytest.raises(DownloadError, match=r"f37072fd\.pth: its server cannot be reached.* --weights FILE$") as caught:
         load_model("resnet18")
     assert "\n" not in str(caught.value)
+
+
+def test_a_small_stem_is_another_network_with_the_same_file(tmp_path: Path) -> None:
+    torch.save(load_model("resnet50", "none").state_dict(), tmp_path / "w.pth")
+    file, small = str(tmp_path / "w.pth"), "resnet50-small-stem"
+    assert (preprocessing_of("resnet50", file).size_pixels, preprocessing_of(small, file).size_pixels) == (224, 32)
+    for weights in (file, "imagenet-keras"):
+        assert files.weights_hash(weights, small) != files.weights_hash(weights, "resnet50")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder, and the address of a real server of its files."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=running.serve_forever)
+    thread.start()
+    yield folder, f"http://127.0.0.1:{running.server_port}"
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def test_weights_load_from_a_url_and_stay_in_the_cache(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    folder, address = served
+    wanted = load_model("resnet18", "none", seed=3)
+    torch.save(wanted.state_dict(), tmp_path / "w.pth")
+    name = f"resnet18-{files.file_hash(tmp_path / 'w.pth')[:8]}.pth"
+    (tmp_path / "w.pth").rename(folder / name)
+    loaded = load_model("resnet18", f"{address}/{name}")
+    assert loaded.preprocessing == TORCHVISION_PREPROCESSING
+    assert all(torch.equal(value, wanted.state_dict()[key]) for key, value in loaded.state_dict().items())
+    (folder / name).unlink()
+    assert files.weights_hash(f"{address}/{name}", "resnet18")[:8] in name
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("resnet18.pth", "its file name does not end in 8 or more digits of its SHA-256"),
+    ("resnet18-00000000.pth", "is not the expected sha256:00000000"),
+])  # fmt: skip
+def test_weights_from_a_url_are_verified(
+    served: tuple[Path, str], name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    (served[0] / name).write_bytes(b"something else")
+    with pytest.raises((WeightsError, DownloadError), match=said):
+        load_model("resnet18", f"{served[1]}/{name}")
 
 
 # --- names, seeds, identity ---

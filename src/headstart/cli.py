@@ -52,12 +52,17 @@ def study(
     jobs: Annotated[int, typer.Option(help="Trials at once, each in a process of its own with its share of the cores; for a GPU "
                     "that small trials leave idle. Their times compare with no others.")] = 1,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, and about how long it would take.")] = False,
+    feature_precision: Annotated[str | None, typer.Option(help="Of frozen features: auto, bf16, fp32, or int8 (a processor, "
+                                 "extra int8; half of fp32's time). Left out: as the study says.")] = None,
 ) -> None:
     """Run a study and write its report.
 
     Every arm, seed and label budget that is missing is run. Finished trials are kept: after Ctrl-C, or with more seeds, the
     same command goes on where it stopped."""
     changes = _changes(set_ or [])
+    if feature_precision is not None and changes.setdefault("feature_precision", feature_precision) != feature_precision:
+        raise ConfigError(f"--feature-precision {feature_precision} and --set feature_precision={changes['feature_precision']} "
+                          "differ; give one")  # fmt: skip
     if plan:
         from headstart.planning import plan_study, plan_tables
 
@@ -223,7 +228,7 @@ def list_() -> None:
         "studies": {name: load_study(name)[0].title for name in built_in_studies()},
         "datasets": {name: spec.title for name, spec in DATASETS.items()},
         "models": {name: model_in_words(name) for name in MODELS}
-                  | {"timm:NAME": "any image network of timm (extra timm); its weights are timm's tags or a FILE"},
+                  | {"timm:NAME": "any image network of timm (extra timm); its weights are timm's tags, a FILE or a URL"},
         "methods": {name: spec.title for name, spec in METHODS.items()},
         "recipes": {name: f"for {', '.join(m for m, spec in METHODS.items() if isinstance(recipe, spec.recipe))}"
                     for name, recipe in RECIPES.items()},

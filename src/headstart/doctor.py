@@ -13,7 +13,7 @@ from headstart import __version__
 from headstart.data import DATASETS
 from headstart.errors import DataError
 from headstart.machine import processor_name, usable_cores
-from headstart.models import MODELS
+from headstart.models.weights import KERAS_FILE, weights_folder
 from headstart.precision import default_device, has_native_bf16, resolve_precision
 from headstart.store import cache_folder
 
@@ -61,11 +61,9 @@ def _cache() -> list[Examined]:
         except DataError as error:
             state, fine = str(error), False
         found.append(Examined(what=f"dataset {name}", value=state, fine=fine, remedy=f"headstart data fetch {name}"))
-    for name, model in MODELS.items():
-        if "imagenet-keras" in model.weights:
-            ready = (folder / "weights" / f"{name}-imagenet-keras.safetensors").exists()
-            found.append(Examined(what=f"weights of {name}", value="in the cache" if ready else "not fetched yet", fine=ready,
-                                  remedy="headstart study cifar10-quick fetches them, or make study"))  # fmt: skip
+    ready = (weights_folder() / KERAS_FILE).exists()
+    found.append(Examined(what="weights of resnet50", value="in the cache" if ready else "not fetched yet", fine=ready,
+                          remedy="headstart study cifar10-quick fetches them, or make study"))  # fmt: skip
     return found
 
 

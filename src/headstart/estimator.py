@@ -20,6 +20,7 @@ from headstart.data.arrays import dataset, image_set
 from headstart.errors import unknown_name
 from headstart.methods import METHODS, Context, check_arm
 from headstart.models import model_spec, preprocessing_of, resolve_weights
+from headstart.models.weights import is_url
 from headstart.photos import read_squares
 from headstart.precision import default_device, resolve_feature_precision, resolve_precision
 from headstart.predict import Predictor
@@ -45,8 +46,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     method: "linear_probe", "knn", "partial", "finetune", "lp_ft" or "scratch": see `headstart list`.
-    model: a network's name; None: "cnn" for method "scratch", else "resnet50". weights: the name of published weights or a file;
-        "default": the model's first ones, none for "scratch".
+    model: a network's name; None: "cnn" for method "scratch", else "resnet50". weights: the name of published weights, a file or
+        a URL; "default": the model's first ones, none for "scratch".
     image_pixels: side that pictures given as paths are brought to (their middle square); None: the network's input. Arrays keep
         their own size. input_pixels: side of the network's input, None: as its weights were trained (of the CNN: image_pixels).
     recipe: the name of a recipe, None: the method's default. recipe_changes: fields to replace, e.g. {"duration": "3 epochs"}.
@@ -129,7 +130,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         model = self.model or ("resnet50" if method.needs_weights else "cnn")
         model_spec(model)  # raises for an unknown one
         default = "none" if self.weights == "default" and not method.needs_weights else self.weights
-        weights = resolve_weights(model, default)
+        found = resolve_weights(model, default)
+        weights = default if is_url(default) else found  # a URL means the same on every machine, the path of its copy does not
         fitting = "resnet-scratch" if self.method == "scratch" and model != "cnn" else method.default_recipe
         where = type(self).__name__
         recipe = with_changes(recipe_named(self.recipe or fitting), dict(self.recipe_changes or {}), where)

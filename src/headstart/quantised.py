@@ -173,8 +173,9 @@ def _graph(model: ResNet, pixels: int | tuple[int, ...]) -> Any:
         return f"{x}.relu"
 
     x = convolve("images", "stem", folded.conv1, relu=True)
-    nodes.append(make_node("MaxPool", [x], ["pool"], name="pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]))
-    x = "pool"
+    if isinstance(folded.maxpool, nn.MaxPool2d):  # a small stem has none
+        nodes.append(make_node("MaxPool", [x], ["pool"], name="pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]))
+        x = "pool"
     for number, (convolutions, shortcut) in enumerate(folded_blocks(folded)):
         out = x
         for place, layer in enumerate(convolutions):

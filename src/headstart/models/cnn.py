@@ -18,7 +18,7 @@ Ideas taken from the cifar10-airbench line of work (Jordan 2024, "94% on CIFAR-1
 GPU"), whose hyperparameters were found on CIFAR-10's own test set: a first layer that whitens 2x2 patches (its
 filters are the patch covariance's eigenvectors, computed from training images, and stay fixed), convolutions that
 begin as the identity, BatchNorm without learned scale, pooling before the first normalisation of a block. GELU is
-theirs; ReLU is faster: 450 against 357 training images/s in bf16 on two cores, see docs/decisions/0003.
+theirs; ReLU is faster: 400 against 357 training images/s in bf16 on two cores, see docs/decisions/0003.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ The two forms differ in three things:
 Keras pads by one zero and pools without padding; the values are ReLU outputs (>= 0), so that equals max-pooling with
 padding 1. Parameter names are torchvision's: its state dicts load as they are.
 
+A small stem (not in the paper) neither strides nor pools: 32-px images then have as many positions as 128-px ones have here.
+
 Source: He et al. 2015, "Deep Residual Learning for Image Recognition", table 1.
 """
 
@@ -107,7 +109,8 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, 
 class ResNet(nn.Module):
     """The network of this module's table; logits float32 (N, num_classes) from preprocessed float (N, 3, S, S).
 
-    depth: 18, 34, 50 or 101. stride_on_first, conv_bias, bn_eps: the form, see the module's second table.
+    depth: 18, 34, 50 or 101. stride_on_first, conv_bias, bn_eps: the form, see the module's second table. small_stem: its
+    convolution has stride 1 and no pooling follows, so that 32-px images keep their positions; the weights stay the same.
 
     The network is a row of units: "stem", the blocks "layer1.0", "layer1.1", ... "layer4.N", "pool", and the head "fc".
     A *cut* is the name of the unit (or stage: "layer1" is its last block) after which the row is cut.
@@ -124,6 +127,7 @@ class ResNet(nn.Module):
         stride_on_first: bool = False,
         conv_bias: bool = False,
         bn_eps: float = 1e-5,
+        small_stem: bool = False,
     ) -> None:
         super().__init__()
         if depth not in _ARCHITECTURES:
@@ -132,10 +136,10 @@ class ResNet(nn.Module):
         self.depth = depth
         self._frozen: frozenset[str] = frozenset()
         self._keep_statistics = False
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=conv_bias)
+        self.conv1 = nn.Conv2d(3, 64, 7, 1 if small_stem else 2, padding=3, bias=conv_bias)
         self.bn1 = nn.BatchNorm2d(64, bn_eps)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        self.maxpool = nn.Identity() if small_stem else nn.MaxPool2d(3, 2, padding=1)
         channels = 64
         for number, (width, count) in enumerate(zip(_WIDTHS, counts, strict=True), start=1):
             blocks: list[nn.Module] = []

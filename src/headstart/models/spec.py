@@ -57,7 +57,7 @@ class ModelSpec:
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """Names of the weights that `load_model` takes (a file's path works too)."""
+        """Names of the weights that `load_model` takes (a file's path or URL works too)."""
         return tuple(self.sources)
 
     @property

