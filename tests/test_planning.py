@@ -10,6 +10,7 @@ import pytest
 from headstart import planning, store
 from headstart.launch import run_study
 from headstart.planning import plan_study, plan_tables
+from headstart.recipes import provenance_of
 from transfer_trials import random_weights
 
 STUDY = """name = "small"
@@ -31,6 +32,7 @@ input_pixels = 32
 name = "partial"
 model = "resnet18"
 method = "partial"
+recipe = "cifar10-partial-all"
 weights = "{weights}"
 input_pixels = 32
 labels_per_class = [20]
@@ -56,6 +58,8 @@ def test_a_plan_names_what_is_missing_and_trains_nothing(study: str, tmp_path: P
     # at 32 px layer4's input is 2 x 2 x 256 (layer3's output); both views of two seeds' 200 images and of the test images
     assert cut.missing_bytes == 2 * (2 * 200 + 10_000) * 2 * 2 * 256 * 2
     assert plan.seconds_left == pytest.approx(sum(2 * row.seconds for row in plan.rows) + pooled.seconds + cut.seconds)
+    assert plan.searches == (provenance_of("cifar10-partial-all")["seconds"],)
+    assert "recipes: 1 searched before" in str(plan_tables(plan)[-2])
 
 
 AFTER = """
@@ -76,7 +80,7 @@ def test_what_comes_after_the_trials_is_timed(study: str, tmp_path: Path) -> Non
     assert pooled.missing_bytes == (50_000 + 2 * 10_000) * 512 * 2
     trials = sum(2 * row.seconds for row in plan.rows) + pooled.seconds + cut.seconds
     assert plan.seconds_left == pytest.approx(trials + corrupted.seconds + health.seconds)
-    assert "after the trials: corrupted images " in plan_tables(plan)[-2] and ", data health " in plan_tables(plan)[-2]
+    assert "after the trials: corrupted images " in plan_tables(plan)[-3] and ", data health " in plan_tables(plan)[-3]
 
 
 def test_every_arm_passes_each_image_and_its_75_corrupted_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,17 @@ def test_amortised_time_shares_features_between_all_trials_of_the_study(budgets:
     assert f"ResNet-50, linear probe {expected:.0f} s instead of {whole.cost.total_seconds / 60:.1f} min" in plain(page)
 
 
+def test_the_work_of_a_trial_is_told_for_each_label_budget_with_its_number(budgets: Path, page: str) -> None:
+    view = load_study(budgets)
+    rows = {row.title: row.cells for row in tables.budget_costs(view)}
+    place = [arm.name for arm in view.arms].index("probe")
+    for title, budget, count in (("10", 10, 4), ("all", None, 1)):
+        work = [r.cost.flops for _, r in view.at("probe", budget)]
+        assert len(work) == count and rows[title][place].note == f"n = {count}"
+        assert rows[title][place].text == words.flops(sum(work) / count)
+    assert "Work of a trial, by labels a class" in page
+
+
 def test_times_of_different_machines_are_not_set_against_each_other(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path / "mixed", seeds=2, test_images=300, claims=False, gallery=False)
     (path, first), *_ = store.finished_trials(folder)

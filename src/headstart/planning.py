@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from headstart.methods.selection import selection_splits
 from headstart.models import load_model
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.precision import default_device
-from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe, recipe_named
+from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe, provenance_of, recipe_named
 from headstart.robustness import has_reading, robustness_ids
 from headstart.studies import load_study
 from headstart.training import Batches, count_flops_per_example, resolve_steps, seconds_per_step
@@ -84,12 +84,14 @@ class PlannedStep:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """What is left to do. Seconds are wall seconds on this machine."""
+    """What is left to do. Seconds are wall seconds on this machine. searches: seconds of each search that found one of the
+    study's recipes, where it ran; nothing of it is left, for the recipes are stored."""
 
     study: str
     rows: tuple[Planned, ...]
     features: tuple[PlannedFeatures, ...]
     after: tuple[PlannedStep, ...] = ()
+    searches: tuple[float, ...] = ()
 
     @property
     def seconds_left(self) -> float:
@@ -125,7 +127,14 @@ def plan_study(
             for trial in missing:
                 needed.add(trial)
         after = tuple(_after(value, folders, timings, needed))  # which may need features too
-        return StudyPlan(study=value.name, rows=tuple(rows), features=tuple(needed.planned(timings)), after=after)
+        return StudyPlan(study=value.name, rows=tuple(rows), features=tuple(needed.planned(timings)), after=after,
+                         searches=_searches(trials[0].arm.recipe_name for trials in groups.values()))  # fmt: skip
+
+
+def _searches(recipes: Iterable[str]) -> tuple[float, ...]:
+    """Seconds of the searches behind named recipes; one that was written by hand has none."""
+    found = [provenance_of(name) for name in dict.fromkeys(recipes)]
+    return tuple(float(provenance["seconds"]) for provenance in found if "seconds" in provenance)
 
 
 def _seconds_here(done: Sequence[Path], device: torch.device, every: bool) -> list[float]:
@@ -378,5 +387,8 @@ def plan_tables(plan: StudyPlan) -> list[Table | str]:
     if plan.after:
         told = [f"{step.what} {'not estimated' if step.seconds is None else progress.clock(step.seconds)}" for step in plan.after]
         parts.append(f"after the trials: {', '.join(told)}")
+    if plan.searches:
+        parts.append(f"recipes: {len(plan.searches)} searched before, in {progress.clock(sum(plan.searches))} of tries; they "
+                     "are stored, so nothing of that is left")  # fmt: skip
     return [*parts, f"about {progress.clock(plan.seconds_left)} left for {sum(r.trials - r.finished for r in left)} trials, "
                     "on this machine as it is now"]  # fmt: skip

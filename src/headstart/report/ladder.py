@@ -77,13 +77,17 @@ def controls(view: StudyView) -> Table:
     for arm, control in _controlled(view):
         found = [difference(view, arm, control, budget) for budget in budgets(view)]
         cells = tuple(Cell(text=words.points(d.effect), note=_range(d)) if d else Cell(text="–") for d in found)
-        rows.append(Row(arm=arm, against=control, cells=cells, apart=_apart(arm, control)))
+        rows.append(Row(arm=arm, against=control, cells=cells, apart=_apart(view, arm, control)))
     return Table(budgets=_titles(view), rows=tuple(rows))
 
 
-def _apart(arm: Arm, control: Arm) -> str:
+def _apart(view: StudyView, arm: Arm, control: Arm) -> str:
     sides = [each.described.get("input_pixels") for each in (arm, control)]
-    return f"{sides[0]} px against {sides[1]} px" if sides[0] != sides[1] and None not in sides else ""
+    theirs, own = ({r.trial["labels_per_class"]: r.trial["arm"]["recipe"] for _, r in view.trials
+                    if r.trial["arm"]["name"] == each.name} for each in (arm, control))  # fmt: skip
+    told = ["recipes differ"] if any(theirs[budget] != own[budget] for budget in theirs.keys() & own.keys()) else []
+    told += [f"{sides[0]} px against {sides[1]} px"] if sides[0] != sides[1] and None not in sides else []
+    return ", ".join(told)
 
 
 def _controlled(view: StudyView) -> list[tuple[Arm, Arm]]:
@@ -149,7 +153,7 @@ def pretraining_figure(view: StudyView) -> Figure | None:
     drawing = plots.points_by_labels(drawn, view.styles, "Test accuracy: pretrained less its control")
     return finish(drawing, "fig-pretraining", message,
                    "A line a control, the same network from random weights; the table names the pretrained arm set against it, "
-                   "and where input sizes differ. "
+                   "and where recipes or input sizes differ. "
                    f"n = {view.test_images:,} test images; differences paired by seed, up to {seeds} seeds. Bars: 95 % t "
                    "interval, none with one pair; one that reaches the edge goes on. Above the line at zero the pretrained "
                    "weights help.")  # fmt: skip

@@ -134,7 +134,7 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
         "time_rows": figures.time_rows(view), "fig_cost": svg(figures.cost(view)), "fig_labels": svg(labels.figure(view, fits)),
         "label_table": labels.table(view, fits), "costs": costs, "cost_figures": [svg(f) for f in costs.figures],
         "health": health.section(view),
-        "budget_rows": tables.budgets(view),
+        "budget_rows": tables.budgets(view), "budget_costs": tables.budget_costs(view),
         "confusions": [svg(f) for f in figures.confusions(view)], "fig_classes": svg(figures.by_class(view)),
         "fig_calibration": svg(calibration.calibration(view)), "confidences": tables.confidences(view),
         "confused_pairs": mistakes.confused_pairs(view), "agreements": mistakes.agreements(view),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 from headstart import findings, metrics
 from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, estimate
-from headstart.types import Claim, Finding
+from headstart.types import Claim, Finding, Result
 
 _ALWAYS = ("Energy",)  # told as "n/a" where nothing measures it
 
@@ -237,16 +238,31 @@ class BudgetRow:
 
 def budgets(view: StudyView) -> list[BudgetRow]:
     """Test accuracy by label budget (rows) and arm, with 95 % intervals; empty where the study has one budget."""
+
+    def cell(results: list[Result]) -> Cell:
+        values = [v for r in results if (v := r.metrics.get("test_accuracy")) is not None]
+        found = estimate(values, view.test_images) if values else None
+        note = words.interval(found.interval) if found and found.interval else ""
+        return Cell(text=words.share(found.value) if found else words.NONE, note=note)
+
+    return _by_budget(view, cell)
+
+
+def budget_costs(view: StudyView) -> list[BudgetRow]:
+    """Mean operations of a trial, its frozen features included, and the number of trials; rows and columns as `budgets`."""
+
+    def cell(results: list[Result]) -> Cell:
+        if not results:
+            return Cell(text=words.NONE)
+        return Cell(text=words.flops(sum(r.cost.flops for r in results) / len(results)), note=f"n = {len(results)}")
+
+    return _by_budget(view, cell)
+
+
+def _by_budget(view: StudyView, cell: Callable[[list[Result]], Cell]) -> list[BudgetRow]:
     sizes: list[int | None] = sorted({n for _, r in view.trials if (n := r.trial["labels_per_class"]) is not None})
     if any(r.trial["labels_per_class"] is None for _, r in view.trials):
         sizes.append(None)
-    rows = []
-    for size in sizes if len(sizes) > 1 else []:
-        cells = []
-        for arm in view.arms:
-            values = [v for _, r in view.at(arm.name, size) if (v := r.metrics.get("test_accuracy")) is not None]
-            found = estimate(values, view.test_images) if values else None
-            note = words.interval(found.interval) if found and found.interval else ""
-            cells.append(Cell(text=words.share(found.value) if found else words.NONE, note=note))
-        rows.append(BudgetRow(title="all" if size is None else f"{size:,}", cells=tuple(cells)))
-    return rows
+    return [BudgetRow(title="all" if size is None else f"{size:,}",
+                      cells=tuple(cell([r for _, r in view.at(arm.name, size)]) for arm in view.arms))
+            for size in (sizes if len(sizes) > 1 else [])]  # fmt: skip
