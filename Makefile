@@ -20,6 +20,7 @@ study: $(STAMP)
 report: $(ALL)
 	@$(BIN)/headstart report report/trials --to report
 	@$(BIN)/headstart report report/cnn/trials --to report/cnn
+	@$(BIN)/headstart report report/cpu/trials --to report/cpu
 
 test: $(ALL)
 	@$(BIN)/ruff check src tests benchmarks

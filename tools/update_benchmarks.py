@@ -20,7 +20,8 @@ _INTRO = """# Speed, side by side
 What `make bench` measures: contenders take turns in one sitting, each in a process of its own, and a ratio is the median of the
 ratios round by round, so that a drift of the machine's speed cancels. Peers (plain PyTorch, Keras, fastai, scikit-learn) have an
 environment of their own. Precision is what the processor multiplies in hardware; what is promised for bfloat16 alone is told, and
-not judged, on one that has none. On a GPU: benchmarks/results/gpu.json, told in the README.
+not judged, on one that has none. The load before is the machine's mean over a minute: above 0.5 other work may have
+taken part. On a GPU: benchmarks/results/gpu.json, told in the README.
 """
 
 
@@ -48,8 +49,8 @@ def page(folder: Path) -> str:
         parts += ["\n".join("- **{}** {}".format(*line.strip().split(maxsplit=1)) for line in text.splitlines())
                   for text in targets]  # fmt: skip
         cores = "1 core" if about["cores"] == 1 else f"{about['cores']} cores"
-        parts.append(f"{about['processor']}, {cores}, {about['native_precision']}; {content['date']}; "
-                     f"`python {about['command']}`, benchmarks/results/{name}.")  # fmt: skip
+        parts.append(f"{about['processor']}, {cores}, {about['native_precision']}, load before {about['load_before']:.1f}; "
+                     f"{content['date']}; `python {about['command']}`, benchmarks/results/{name}.")  # fmt: skip
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
