@@ -207,3 +207,15 @@ def test_the_cached_cut_learns_the_same_from_less_work(tmp_path):
     assert all(row["loss_difference"] < 1e-4 for row in rows)
     # 64 px: 4 x 4 positions of 1,024 channels, then 2 x 2 of 2,048; two sides of 50,000 images in two bytes each
     assert [row["disk_bytes"] for row in rows] == [3_276_800_000, 1_638_400_000]
+
+
+@pytest.mark.slow
+def test_a_stem_that_does_not_shrink_costs_what_the_large_input_does(tmp_path):
+    out = tmp_path / "low.json"
+    subprocess.run([sys.executable, BENCHMARKS / "low_resolution.py", "--budgets", "5", "--seeds", "1", "--validation-images",
+                    "100", "--out", out], check=True, capture_output=True, timeout=600)  # fmt: skip
+    rows = {(row["model"], row["pixels"]): row for row in json.loads(out.read_text())["rows"]}
+    work = {way: row["flops_per_image"] for way, row in rows.items()}
+    assert 15 < work["resnet50", 128] / work["resnet50", 32] < 17
+    assert 0.93 < work["resnet50-small-stem", 32] / work["resnet50", 128] < 1.01
+    assert all(row["images"] == 150 and len(row["accuracy"]["5"]["each"]) == 1 for row in rows.values())

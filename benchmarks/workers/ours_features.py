@@ -13,6 +13,7 @@ import torch
 from protocol import Run, Unavailable, serve
 
 from headstart import features, store
+from headstart.allocator import keep_freed_memory
 from headstart.errors import HeadstartError
 from headstart.models import load_model
 from headstart.models.weights import weights_hash
@@ -66,4 +67,5 @@ def _require(precision: str, extract: Any) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # as `headstart study` does
     serve(prepare)

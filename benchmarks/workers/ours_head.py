@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from protocol import Run, serve
 
+from headstart.allocator import keep_freed_memory
 from headstart.logistic import fit_path
 
 
@@ -28,4 +29,5 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # as `headstart study` does
     serve(prepare)

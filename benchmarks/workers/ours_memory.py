@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from protocol import Run, serve
 
+from headstart.allocator import keep_freed_memory
 from headstart.cost import peak_memory_bytes, reset_peak_memory
 from headstart.methods import METHODS
 from headstart.models import load_model
@@ -57,4 +58,5 @@ def image_set(config: dict[str, Any], part: str) -> ImageSet:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # as `headstart study` does
     serve(prepare)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from protocol import Run, serve
 from torch import Tensor
 
+from headstart.allocator import keep_freed_memory
 from headstart.cost import count_flops
 from headstart.data.batches import ImageBatches
 from headstart.models.cnn import CNN
@@ -53,4 +54,5 @@ def plain_step_flops(config: dict[str, Any]) -> float:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # as `headstart study` does
     serve(prepare)

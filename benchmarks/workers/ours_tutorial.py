@@ -15,6 +15,7 @@ from protocol import Run, serve
 from torch import Tensor
 
 from headstart import metrics
+from headstart.allocator import keep_freed_memory
 from headstart.data.batches import ImageBatches
 from headstart.inference import predict_logits
 from headstart.models.cnn import CNN
@@ -55,4 +56,5 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # as `headstart study` does
     serve(prepare)
