@@ -24,11 +24,8 @@ def probe_accuracies(
     import torch
 
     from headstart import features as engine
-    from headstart import metrics
     from headstart.data import load_dataset
     from headstart.data.splits import validation_count, validation_split
-    from headstart.logistic import fit_path, predict_logits
-    from headstart.methods.linear_probe import select_l2, solver_options
     from headstart.models import load_model
     from headstart.models.weights import weights_hash
     from headstart.recipes import LogisticRecipe, recipe_named
@@ -62,11 +59,7 @@ def probe_accuracies(
             trial = Trial(arm=arm, labels_per_class=budget, seed=seed, precision=native)
             context = make_context(trial, dataset, model_hash, Path("."), device)
             for precision, values in found.items():
-                l2, _, _ = select_l2(context, values, recipe)
-                (fit,) = fit_path(values.values, train.labels, l2_values=[l2], ids=context.train_ids,
-                                  **solver_options(context, recipe))  # fmt: skip
-                logits = predict_logits(values.values, fit.weight, fit.bias, ids=val_ids)
-                scores[precision].append(metrics.accuracy(logits, train.labels[val_ids]))
+                scores[precision].append(probe_accuracy(context, values, recipe, val_ids))
         differences = np.subtract(scores["int8"], scores[native])
         rows.append({
             "name": "all" if budget is None else str(budget), "subsets": len(differences), "validation_images": len(val_ids),
@@ -75,6 +68,19 @@ def probe_accuracies(
             "cosine": _cosine(found["int8"].values, found[native].values),
         })  # fmt: skip
     return rows
+
+
+def probe_accuracy(context: Any, held: Any, recipe: Any, ids: np.ndarray) -> float:
+    """Accuracy on the images `ids` of a probe on the context's training images, its L2 selected as in a trial.
+
+    held: Features of all training images, of which those of the context and `ids` are read."""
+    from headstart import metrics
+    from headstart.logistic import fit_path, predict_logits
+    from headstart.methods.linear_probe import select_l2, solver_options
+
+    l2, _, _ = select_l2(context, held, recipe)
+    (fit,) = fit_path(held.values, held.labels, l2_values=[l2], ids=context.train_ids, **solver_options(context, recipe))
+    return metrics.accuracy(predict_logits(held.values, fit.weight, fit.bias, ids=ids), held.labels[ids])
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from int8_accuracy import probe_accuracy
 
-from headstart import features, metrics
+from headstart import features
 from headstart.allocator import keep_freed_memory
 from headstart.data import load_dataset
 from headstart.data.splits import validation_count, validation_split
-from headstart.logistic import fit_path, predict_logits
-from headstart.methods.linear_probe import select_l2, solver_options
 from headstart.models import load_model
 from headstart.models.weights import weights_hash
 from headstart.precision import default_device, resolve_precision
@@ -81,10 +80,7 @@ def measure(model_name: str, pixels: int, budgets: list[int], seeds: int, valida
         values[ids] = found.features.values
         held = features.Features(values=values, labels=train.labels, key=found.features.key)
         for (budget, _), context in contexts.items():
-            l2, _, _ = select_l2(context, held, recipe)
-            (fit,) = fit_path(values, held.labels, l2_values=[l2], ids=context.train_ids, **solver_options(context, recipe))
-            logits = predict_logits(values, fit.weight, fit.bias, ids=read)
-            accuracy.setdefault(str(budget), []).append(metrics.accuracy(logits, held.labels[read]))
+            accuracy.setdefault(str(budget), []).append(probe_accuracy(context, held, recipe, read))
     return {"model": model_name, "pixels": pixels, "images": len(ids), "validation_images": len(read),
             "flops_per_image": found.flops / len(ids), "images_per_second": len(ids) / found.seconds,
             "accuracy": {budget: {"mean": float(np.mean(each)), "each": each} for budget, each in accuracy.items()}}  # fmt: skip

@@ -21,6 +21,7 @@ import pytest
 from headstart import store
 from headstart.data import download
 from headstart.errors import DownloadError, StoreError
+from local_server import serving
 
 
 def tar_bytes(members: dict[str, bytes], extra: tarfile.TarInfo | None = None) -> bytes:
@@ -258,17 +259,12 @@ def server():
         def log_message(self, *args):
             pass
 
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.stop_stalling, running.dripped_to_the_end = threading.Event(), threading.Event()
-    running.answer = (PACKAGE, None)
-    running.url = f"http://127.0.0.1:{running.server_port}/folder/toy.tar.gz?x=1"
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield running
-    running.stop_stalling.set()
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with serving(Handler) as running:
+        running.stop_stalling, running.dripped_to_the_end = threading.Event(), threading.Event()
+        running.answer = (PACKAGE, None)
+        running.url = f"http://127.0.0.1:{running.server_port}/folder/toy.tar.gz?x=1"
+        yield running
+        running.stop_stalling.set()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from headstart.errors import ConfigError, DownloadError, WeightsError
 from headstart.models import KERAS_PREPROCESSING, TORCHVISION_PREPROCESSING, load_model, preprocess, preprocessing_of
 from headstart.models import weights as files
 from headstart.models.resnet import ResNet
+from local_server import serving
 
 # --- the real weights ---
 
@@ -285,13 +285,8 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     folder = tmp_path / "served"
     folder.mkdir()
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{running.server_port}"
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    with serving(handler) as running:
+        yield folder, f"http://127.0.0.1:{running.server_port}"
 
 
 def test_weights_load_from_a_url_and_stay_in_the_cache(

@@ -24,7 +24,6 @@ from headstart.report.page import compose
 ROOT = Path(__file__).parents[1]
 PUBLISHED, ALL_IMAGES, TWO_CORES = (ROOT / "report" / part / "trials" for part in ("", "cnn", "cpu"))
 GPU = ROOT / "benchmarks" / "results" / "gpu.json"
-_FULL_EXAMPLES = 18 * 50_000  # epochs of cnn-full, all training images
 _PEER_VIEWS = "translate_accuracy"  # airbench's own reading: six views of an image
 # What was aimed at: accuracy over both flips and, for the CNN, operations (cifar10-airbench's 94 %, and a quarter of them).
 _AIMS = {"cnn": (0.94, 0.36e15), "cnn-fast": (0.91, 0.09e15), "probe": (0.90, None)}
@@ -32,14 +31,11 @@ _AIMS = {"cnn": (0.94, 0.36e15), "cnn-fast": (0.91, 0.09e15), "probe": (0.90, No
 
 def main(folder: Path) -> None:
     view = load_study(folder)
-    if folder.resolve() == PUBLISHED:
-        _replace("full study", _full_study(view))
-        return
-    if folder.resolve() == ALL_IMAGES:
-        _replace("all images", _all_images(view, folder))
-        return
-    if folder.resolve() == TWO_CORES:
-        _replace("two cores", _two_cores(view, folder))
+    sections = {PUBLISHED: ("full study", _full_study), ALL_IMAGES: ("all images", _all_images),
+                TWO_CORES: ("two cores", _two_cores)}  # fmt: skip
+    if found := sections.get(folder.resolve()):
+        mark, write = found
+        _replace(mark, write(view))
         return
     home = ROOT / "docs" / "results" / view.study["name"]
     home.mkdir(parents=True, exist_ok=True)
@@ -82,9 +78,9 @@ def _full_study(view: StudyView) -> str:
     return "\n".join(lines)
 
 
-def _all_images(view: StudyView, folder: Path) -> str:
+def _all_images(view: StudyView) -> str:
     """Networks trained on all training images, and the CNN beside airbench's own script on one GPU."""
-    lines = _table(folder, ("test_flip_accuracy",), ("flops",))
+    lines = _table(view.folder, ("test_flip_accuracy",), ("flops",))
     measured = json.loads(GPU.read_text())
     device, (peer, *ours) = measured["environment"]["device"], measured["airbench"]["rows"]
     told = words.listing([f"{row['name']} takes {row['seconds']['median']:.1f} s of training ({row['seconds_over_airbench']:.1f} "
@@ -95,13 +91,13 @@ def _all_images(view: StudyView, folder: Path) -> str:
               f"{peer['seconds']['n']} {peer['seconds']['median']:.1f} s, {100 * peer['accuracy']['mean']:.2f} % on one view, "
               f"{100 * peer[_PEER_VIEWS]['mean']:.2f} % over its six), {told}: [benchmarks/results/gpu.json]"
               "(benchmarks/results/gpu.json).", "",
-              f"What was aimed at, over both flips, and with cifar10-airbench's work: {_against_aims(folder)}.", ""]  # fmt: skip
+              f"What was aimed at, over both flips, and with cifar10-airbench's work: {_against_aims(view)}.", ""]  # fmt: skip
     return "\n".join(lines)
 
 
-def _against_aims(folder: Path) -> str:
+def _against_aims(view: StudyView) -> str:
     told = []
-    for row in findings.comparison_table(store.finished_trials(folder)).to_dict("records"):
+    for row in findings.comparison_table(store.finished_trials(view.folder)).to_dict("records"):
         if row["arm"] not in _AIMS:
             continue
         aim, work = _AIMS[row["arm"]]
@@ -119,16 +115,17 @@ def _reached(is_so: bool) -> str:
     return "reached" if is_so else "missed"
 
 
-def _two_cores(view: StudyView, folder: Path) -> str:
+def _two_cores(view: StudyView) -> str:
     """What a stated time on a processor buys each way."""
     machines = words.listing(words.machines([result for _, result in view.trials]))
-    (cnn,) = [result for _, result in view.trials if result.trial["arm"]["name"] == "cnn"]
-    rate = cnn.cost.examples / cnn.cost.seconds["train"]
-    lines = _table(folder, ("test_flip_accuracy",), ("seconds", "flops"))
+    cnn, full = (next(result.cost for _, result in store.finished_trials(trials) if result.trial["arm"]["name"] == "cnn")
+                 for trials in (view.folder, ALL_IMAGES))  # fmt: skip
+    seconds = full.examples * cnn.seconds["train"] / cnn.examples
+    lines = _table(view.folder, ("test_flip_accuracy",), ("seconds", "flops"))
     lines += ["", "n counts seeds; with one, the interval is Wilson's, over test images, and says nothing of another seed. Wall "
               "time is cold and whole: features (in int8), training, choosing, reading. Measured on "
-              f"{machines}; [report](report/cpu/README.md). At the CNN's rate there, the full recipe ({_FULL_EXAMPLES:,} images "
-              f"passed) would take {words.duration(_FULL_EXAMPLES / rate)}.", ""]  # fmt: skip
+              f"{machines}; [report](report/cpu/README.md). At the CNN's rate there, the full recipe ({full.examples:,} images "
+              f"passed) would take {words.duration(seconds)}.", ""]  # fmt: skip
     return "\n".join(lines)
 
 

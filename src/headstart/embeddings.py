@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import features
-from headstart.methods.frozen import RANDOM_START_SEED
+from headstart.methods.frozen import RANDOM_START_SEED, start_hash
 from headstart.models import load_model, resolve_weights
-from headstart.models.weights import random_start_hash, weights_hash
 from headstart.precision import default_device, resolve_feature_precision
 from headstart.types import Features, ImageSet
 
@@ -32,6 +31,7 @@ def load_features(
     weights = resolve_weights(model, weights)
     device = default_device()
     network = load_model(model, weights, image_pixels=input_pixels, seed=RANDOM_START_SEED)
-    start = random_start_hash(model, RANDOM_START_SEED) if weights == "none" else weights_hash(weights, model)
-    return features.extract(network, images, weights_hash=start, precision=resolve_feature_precision("auto", device),
-                            device=device, ids=ids, what=f"{model} features").features  # fmt: skip
+    return features.extract(
+        network, images, weights_hash=start_hash(weights, model), precision=resolve_feature_precision("auto", device),
+        device=device, ids=ids, what=f"{model} features",
+    ).features  # fmt: skip

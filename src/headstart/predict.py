@@ -22,10 +22,9 @@ from headstart.errors import ConfigError, DataError, HeadstartError, WeightsErro
 from headstart.inference import batch_for, forward_logits, predict_logits
 from headstart.logistic import predict_logits as head_logits
 from headstart.methods import partial
-from headstart.methods.frozen import RANDOM_START_SEED
+from headstart.methods.frozen import RANDOM_START_SEED, start_hash
 from headstart.methods.knn import Neighbours
 from headstart.models import load_model, model_spec, rebuild_model
-from headstart.models.weights import random_start_hash, weights_hash
 from headstart.precision import default_device
 from headstart.recipes import KNNRecipe
 from headstart.saved import SavedModel, find_model, read_model
@@ -156,7 +155,7 @@ def _backbone(predictor: Predictor, num_classes: int | None = None) -> nn.Module
     """The frozen network that the model was trained on, checked to be the same one."""
     built, wanted = predictor.saved.architecture, predictor.saved.weights_hash
     name, start = built["model"], built["weights"]
-    found = random_start_hash(name, RANDOM_START_SEED) if start == "none" else weights_hash(start, name)
+    found = start_hash(start, name)
     if found != wanted:
         raise WeightsError(f"{start} holds other weights than those that this model was trained on (SHA-256 {found[:12]}, not "
                            f"{wanted[:12]}); give back the file of then")  # fmt: skip

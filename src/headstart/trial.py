@@ -19,9 +19,9 @@ from headstart.data.splits import VALIDATION_IMAGES, label_subset, validation_co
 from headstart.errors import ConfigError
 from headstart.machine import processor_name, usable_cores
 from headstart.methods import METHODS, Context, Outcome
-from headstart.methods.frozen import RANDOM_START_SEED
+from headstart.methods.frozen import start_hash
 from headstart.models import preprocessing_of
-from headstart.models.weights import random_start_hash, weights_hash
+from headstart.models.weights import weights_hash
 from headstart.precision import default_device, gpu_uuid
 from headstart.published import adopt
 from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
@@ -53,9 +53,7 @@ def resolve(trial: Trial, dataset: Dataset) -> dict[str, Any]:
 def _start_hash(arm: Arm) -> str:
     """What identifies the weights that an arm starts from. Where random weights stay frozen they are part of the arm; else
     they are drawn from the trial's seed, which stands beside them."""
-    if arm.weights == "none" and METHODS[arm.method].random_control:
-        return random_start_hash(arm.model, RANDOM_START_SEED)
-    return weights_hash(arm.weights, arm.model)
+    return (start_hash if METHODS[arm.method].random_control else weights_hash)(arm.weights, arm.model)
 
 
 def trial_key(resolved: dict[str, Any]) -> str:

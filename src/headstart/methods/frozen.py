@@ -12,9 +12,15 @@ from headstart import features
 from headstart.features import Extraction
 from headstart.methods.base import Context
 from headstart.models import load_model
+from headstart.models.weights import random_start_hash, weights_hash
 from headstart.types import Features, Predictions
 
 RANDOM_START_SEED = 0  # of an untrained backbone: one for all trials, so that its features are computed once
+
+
+def start_hash(weights: str, model: str) -> str:
+    """What identifies the weights of a frozen network: those named, or where there are none the random ones it keeps."""
+    return random_start_hash(model, RANDOM_START_SEED) if weights == "none" else weights_hash(weights, model)
 
 
 @dataclass(frozen=True, kw_only=True)

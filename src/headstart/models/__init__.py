@@ -79,7 +79,7 @@ def _resnet(depth: int, small_stem: bool = False) -> ModelSpec:
     title, pixels = f"ResNet-{depth}", 224
     if small_stem:
         title, pixels = f"{title}, stem of stride 1 without pooling", 32
-        # torchvision's files are loaded by their path: their names here are those of the usual networks
+        # torchvision's weights are named by the usual networks; a file of them is given by its path
         sources = {
             weights: dataclasses.replace(source, preprocessing=dataclasses.replace(source.preprocessing, size_pixels=pixels))
             for weights, source in sources.items() if weights in ("imagenet-keras", "none")

@@ -239,6 +239,7 @@ def local_file(weights: str) -> str:
     if not is_url(weights):
         return weights
     digits = url_digits(weights)
+    # asked several times a trial: file_hash remembers, fetch_archive would lock and read the whole file each time
     kept = downloads_folder() / Path(urllib.parse.urlsplit(weights).path).name
     if kept.is_file() and file_hash(kept).startswith(digits):
         return str(kept)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 from headstart.report import tables, words
-from headstart.report.ladder import budgets
 from headstart.report.load import Arm, StudyView, estimate
 
 
@@ -17,10 +16,10 @@ def more(view: StudyView) -> list[str]:
 def _few_labels(view: StudyView) -> str:
     """The best arm of each way to start at the fewest labels that both have, and where scratch overtakes."""
     sides = {start: [arm for arm in view.arms if (arm.described["weights"] == "none") == start] for start in (True, False)}
-    if len(budgets(view)) < 2 or not all(sides.values()):
+    if len(view.budgets) < 2 or not all(sides.values()):
         return ""
     leads: list[tuple[int | None, Arm, float, Arm, float]] = []
-    for budget in budgets(view):
+    for budget in view.budgets:
         best = {start: _best(view, arms, budget) for start, arms in sides.items()}
         scratch, pretrained = best[True], best[False]
         if scratch and pretrained:

@@ -108,14 +108,13 @@ def figure(view: StudyView, fits: Sequence[Fitted]) -> figures.Figure | None:
 def _measured(view: StudyView) -> dict[str, list[tuple[float, str, plots.Estimate]]]:
     """By arm: labels a class, the text of that tick and the accuracy, ascending."""
     points: dict[str, list[tuple[float, str, plots.Estimate]]] = {}
-    sizes = sorted({r.trial["labels_per_class"] or 10**9 for _, r in view.trials})
     for arm in view.arms:
-        for size in sizes:
-            items = view.at(arm.name, None if size == 10**9 else size)
+        for size in view.budgets:
+            items = view.at(arm.name, size)
             values = [v for _, r in items if (v := r.metrics.get("test_accuracy")) is not None]
             if values:
                 labels = items[0][1].train_images / len(view.class_names)
-                text = f"all\n({labels:,.0f})" if size == 10**9 else f"{size:,}"
+                text = f"all\n({labels:,.0f})" if size is None else f"{size:,}"
                 points.setdefault(arm.name, []).append((labels, text, estimate(values, view.test_images)))
     return points
 

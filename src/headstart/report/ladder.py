@@ -39,14 +39,8 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def budgets(view: StudyView) -> list[int | None]:
-    """Every label budget with a trial, ascending, all labels last."""
-    found = {r.trial["labels_per_class"] for _, r in view.trials}
-    return sorted(found, key=lambda n: n or 10**9)
-
-
 def _titles(view: StudyView) -> tuple[str, ...]:
-    return tuple("all" if n is None else f"{n:,}" for n in budgets(view))
+    return tuple("all" if n is None else f"{n:,}" for n in view.budgets)
 
 
 def steps(view: StudyView) -> Table:
@@ -62,7 +56,7 @@ def steps(view: StudyView) -> Table:
     for place, arm in enumerate(arms):
         before = arms[place - 1] if place else None
         cells = []
-        for budget in budgets(view):
+        for budget in view.budgets:
             values = [v for _, r in view.at(arm.name, budget) if (v := r.metrics.get("test_accuracy")) is not None]
             step = difference(view, arm, before, budget) if before else None
             cells.append(Cell(text=words.share(estimate(values, view.test_images).value) if values else "–",
@@ -75,7 +69,7 @@ def controls(view: StudyView) -> Table:
     """What pretraining adds: each pretrained arm less its control, the same network from random weights, paired by seed."""
     rows = []
     for arm, control in _controlled(view):
-        found = [difference(view, arm, control, budget) for budget in budgets(view)]
+        found = [difference(view, arm, control, budget) for budget in view.budgets]
         cells = tuple(Cell(text=words.points(d.effect), note=_range(d)) if d else Cell(text="–") for d in found)
         rows.append(Row(arm=arm, against=control, cells=cells, apart=_apart(view, arm, control)))
     return Table(budgets=_titles(view), rows=tuple(rows))
@@ -83,9 +77,9 @@ def controls(view: StudyView) -> Table:
 
 def _apart(view: StudyView, arm: Arm, control: Arm) -> str:
     sides = [each.described.get("input_pixels") for each in (arm, control)]
-    theirs, own = ({r.trial["labels_per_class"]: r.trial["arm"]["recipe"] for _, r in view.trials
-                    if r.trial["arm"]["name"] == each.name} for each in (arm, control))  # fmt: skip
-    told = ["recipes differ"] if any(theirs[budget] != own[budget] for budget in theirs.keys() & own.keys()) else []
+    both = [(view.at(arm.name, budget), view.at(control.name, budget)) for budget in view.budgets]
+    differ = any(a[0][1].trial["arm"]["recipe"] != b[0][1].trial["arm"]["recipe"] for a, b in both if a and b)
+    told = ["recipes differ"] if differ else []
     told += [f"{sides[0]} px against {sides[1]} px"] if sides[0] != sides[1] and None not in sides else []
     return ", ".join(told)
 
@@ -121,7 +115,7 @@ Point = tuple[float, str, float, tuple[float, float] | None]  # labels a class, 
 def _points(view: StudyView, arm: Arm, value: Callable[[int | None], Measured | None]) -> list[Point]:
     """The points of one arm's line; value: what was measured at a label budget."""
     found = []
-    for budget in budgets(view):
+    for budget in view.budgets:
         items, measured = view.at(arm.name, budget), value(budget)
         if items and measured is not None:
             labels = items[0][1].train_images / len(view.class_names)
@@ -142,7 +136,7 @@ def pretraining_figure(view: StudyView) -> Figure | None:
         points = _points(view, arm, gain)
         if len(points) > 1:
             drawn[control.name] = points
-            seeds = max(seeds, *(len(view.at(arm.name, b)) for b in budgets(view)))
+            seeds = max(seeds, *(len(view.at(arm.name, b)) for b in view.budgets))
     if not drawn:
         return None
     # A weak control flatters pretraining: the title is about the one that leaves it the least.

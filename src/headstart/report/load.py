@@ -68,6 +68,11 @@ class StudyView:
         return len(self.arms[0].tests[0].labels)
 
     @property
+    def budgets(self) -> list[int | None]:
+        """Every label budget with a trial, ascending, all labels (None) last."""
+        return sorted({r.trial["labels_per_class"] for _, r in self.trials}, key=lambda n: n or 10**9)
+
+    @property
     def one_machine(self) -> bool:
         """Whether the arms' trials at the main budget ran on one machine, so that their seconds compare."""
         return one_machine(result for arm in self.arms for _, result in arm.trials)

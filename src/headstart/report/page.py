@@ -181,7 +181,7 @@ def _starts(view: StudyView) -> str:
 def _label_plan(view: StudyView) -> list[dict[str, str]]:
     """A row a label budget: training images, most seeds, arms."""
     rows = []
-    for budget in ladder.budgets(view):
+    for budget in view.budgets:
         items = {arm.name: view.at(arm.name, budget) for arm in view.arms}
         sizes = sorted({r.train_images for trials in items.values() for _, r in trials})
         rows.append({"title": "all" if budget is None else f"{budget:,}", "images": " or ".join(f"{n:,}" for n in sizes),

@@ -260,9 +260,6 @@ def budget_costs(view: StudyView) -> list[BudgetRow]:
 
 
 def _by_budget(view: StudyView, cell: Callable[[list[Result]], Cell]) -> list[BudgetRow]:
-    sizes: list[int | None] = sorted({n for _, r in view.trials if (n := r.trial["labels_per_class"]) is not None})
-    if any(r.trial["labels_per_class"] is None for _, r in view.trials):
-        sizes.append(None)
     return [BudgetRow(title="all" if size is None else f"{size:,}",
                       cells=tuple(cell([r for _, r in view.at(arm.name, size)]) for arm in view.arms))
-            for size in (sizes if len(sizes) > 1 else [])]  # fmt: skip
+            for size in (view.budgets if len(view.budgets) > 1 else [])]  # fmt: skip
