@@ -1,6 +1,6 @@
 """Measures speed side by side with what a user would take instead; prints tables and writes JSON.
 
-    .venv/bin/python benchmarks/run.py                          every section (about an hour on 2 cores)
+    .venv/bin/python benchmarks/run.py                          every section (about an hour and a half on 2 cores)
     .venv/bin/python benchmarks/run.py train features --rounds 7
     .venv/bin/python benchmarks/run.py --quick                  tiny sizes, one round: does everything run?
 
@@ -43,9 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="headstart-bench-", dir=args.work, ignore_cleanup_errors=True) as work:
         bench = Bench(pythons={"ours": Path(sys.executable), "peers": args.peers}, work=Path(work), sizes=sizes,
                       native=native, rounds=args.rounds or (1 if args.quick else None))  # fmt: skip
-        for name in args.sections or SECTIONS:
+        for number, name in enumerate(args.sections or SECTIONS):
             load = os.getloadavg()[0]
-            if load > 0.5:
+            if load > 0.5 and not number:  # later sections see the load of those before them
                 say(f"the machine is busy (load {load:.1f}): numbers will be low, ratios uneven")
             environment = {
                 "processor": processor_name(), "cores": usable_cores(), "platform": f"{platform.system()} {platform.machine()}",

@@ -447,6 +447,10 @@ def test_a_study_whose_recipes_are_tuned_takes_them_where_there_are_any(
     assert recipes["a", 5].learning_rate == RECIPES["cnn-full"].learning_rate and recipes["a", 5].duration == "2 steps"
     but_one, _ = load_study(file, {"arms.b.tuned": "false"})
     assert {cell.arm.name for cell in but_one.cells if cell.arm.recipe == found} == {"a"}
+    at_some, _ = load_study(file, {"arms.a.tuned": "[5]", "arms.b.tuned": '["all"]'})
+    assert [(cell.arm.name, cell.labels_per_class) for cell in at_some.cells if cell.arm.recipe == found] == [("b", None)]
+    with pytest.raises(ConfigError, match=r"arm 'a', tuned: 50 is not among the label budgets \[5, 'all'\]"):
+        load_study(file, {"arms.a.tuned": "[50]"})
     untuned, _ = load_study(file, {"tuned": "false"})
     assert {cell.arm.recipe.learning_rate for cell in untuned.cells} == {RECIPES["cnn-full"].learning_rate}
 

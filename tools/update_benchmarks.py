@@ -21,7 +21,8 @@ What `make bench` measures: contenders take turns in one sitting, each in a proc
 ratios round by round, so that a drift of the machine's speed cancels. Peers (plain PyTorch, Keras, fastai, scikit-learn) have an
 environment of their own. Precision is what the processor multiplies in hardware; what is promised for bfloat16 alone is told, and
 not judged, on one that has none. The load before is the machine's mean over a minute: above 0.5 other work may have
-taken part. On a GPU: benchmarks/results/gpu.json, told in the README.
+taken part, but for a section that came after others in one run, where it is theirs. On a GPU: benchmarks/results/gpu.json,
+told in the README.
 """
 
 

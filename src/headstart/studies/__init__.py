@@ -50,7 +50,7 @@ class _ArmFile(_Strict):
     input_pixels: int | None = None
     labels_per_class: list[_Budget] | None = None  # left out: the study's
     at: list[_AtFile] = []
-    tuned: bool = True  # false: not even in a study whose recipes are
+    tuned: bool | list[_Budget] = True  # in a study whose recipes are: at these label budgets; true: at all, false: at none
     tuned_as: str | None = None  # an arm whose tuned recipes it takes; left out: its own
 
 
@@ -271,6 +271,8 @@ def _cells(file: _StudyFile, arms: tuple[Arm, ...], where: str) -> Iterator[Cell
         _require_known(budgets, file.labels_per_class, f"{where}: arm {arm.name!r}")
         changed = {entry.labels_per_class: entry for entry in written.at}
         _require_known(changed, budgets, f"{where}: arm {arm.name!r}, [[arms.at]]")
+        if not isinstance(written.tuned, bool):
+            _require_known(written.tuned, budgets, f"{where}: arm {arm.name!r}, tuned")
         for budget in budgets:
             here = arm
             if budget in changed:
@@ -279,7 +281,8 @@ def _cells(file: _StudyFile, arms: tuple[Arm, ...], where: str) -> Iterator[Cell
                     "recipe": entry.recipe or written.recipe,
                     "recipe_changes": entry.recipe_changes if entry.recipe else written.recipe_changes | entry.recipe_changes})
                 here = _arm(again, file.dataset, f"{where}: {budget} labels a class")
-            if file.tuned and written.tuned and (tuned := f"{file.name}-{written.tuned_as or arm.name}-{budget}") in RECIPES:
+            searched = written.tuned if isinstance(written.tuned, bool) else budget in written.tuned
+            if file.tuned and searched and (tuned := f"{file.name}-{written.tuned_as or arm.name}-{budget}") in RECIPES:
                 again = written.model_copy(update={"recipe": tuned, "recipe_changes": {}})
                 here = _arm(again, file.dataset, f"{where}: {budget} labels a class")
             yield Cell(arm=here, labels_per_class=_budget(budget), seeds=own_seeds.get(budget, tuple(file.seeds)))
