@@ -367,7 +367,7 @@ def memory(bench: Bench) -> Report:
     known = all(peak is not None for peak in peaks)
     targets = [
         Target(sentence="peak MiB of the large trial", value=peaks[-1], limit=2048.0, at_least=False),
-        Target(sentence="MiB more than the small trial", value=abs(peaks[-1] - peaks[0]) if known else None, limit=200.0,
+        Target(sentence="MiB apart from the small trial", value=abs(peaks[-1] - peaks[0]) if known else None, limit=200.0,
                at_least=False),
     ]  # fmt: skip
     columns = (("trial", "name", "s"), ("MB on disk", "megabytes_on_disk", ",.0f"), ("peak MiB", "peak_mebibytes", ",.0f"),

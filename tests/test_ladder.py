@@ -52,12 +52,13 @@ def test_a_control_is_the_same_method_from_random_weights(view: StudyView) -> No
 def test_a_control_says_where_its_recipe_is_another_at_any_budget(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path / "study", arms=("probe", "random"), labels_per_class=(1, None), test_images=200)
     assert [row.apart for row in ladder.controls(load_study(folder)).rows] == [""]
-    for path, result in store.finished_trials(folder):
-        if result.trial["arm"]["name"] == "random" and result.trial["labels_per_class"] == 1:
-            stored = store.read_json(path / "result.json")
-            stored["trial"]["arm"]["recipe"]["max_passes"] = 7
-            store.write_json(path / "result.json", stored)
-    assert [row.apart for row in ladder.controls(load_study(folder)).rows] == ["recipes differ"]
+    for budget, told in ((1, "recipes differ but with all labels"), (None, "recipes differ")):
+        for path, result in store.finished_trials(folder):
+            if result.trial["arm"]["name"] == "random" and result.trial["labels_per_class"] == budget:
+                stored = store.read_json(path / "result.json")
+                stored["trial"]["arm"]["recipe"]["max_passes"] = 7
+                store.write_json(path / "result.json", stored)
+        assert [row.apart for row in ladder.controls(load_study(folder)).rows] == [told]
 
 
 def test_without_a_pretrained_pair_there_is_no_ladder_and_no_control(tmp_path: Path) -> None:

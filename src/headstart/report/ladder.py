@@ -77,9 +77,10 @@ def controls(view: StudyView) -> Table:
 
 def _apart(view: StudyView, arm: Arm, control: Arm) -> str:
     sides = [each.described.get("input_pixels") for each in (arm, control)]
-    both = [(view.at(arm.name, budget), view.at(control.name, budget)) for budget in view.budgets]
-    differ = any(a[0][1].trial["arm"]["recipe"] != b[0][1].trial["arm"]["recipe"] for a, b in both if a and b)
-    told = ["recipes differ"] if differ else []
+    both = [(budget, view.at(arm.name, budget), view.at(control.name, budget)) for budget in view.budgets]
+    alike = [(budget, a[0][1].trial["arm"]["recipe"] == b[0][1].trial["arm"]["recipe"]) for budget, a, b in both if a and b]
+    same = [words.budget(budget) for budget, is_same in alike if is_same]
+    told = [f"recipes differ{f' but with {words.listing(same)}' if same else ''}"] if len(same) < len(alike) else []
     told += [f"{sides[0]} px against {sides[1]} px"] if sides[0] != sides[1] and None not in sides else []
     return ", ".join(told)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart import plots, store
+from headstart.methods.selection import MINIMUM_FOR_SELECTION
 from headstart.recipes import DEVELOPED_BY_HAND, USUAL_VALUES
 from headstart.report import words
 from headstart.report.figures import Figure, finish
-from headstart.report.load import StudyView
+from headstart.report.load import Arm, StudyView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,9 @@ def effort(view: StudyView) -> str:
                 f"{closing}")  # fmt: skip
     if searched:
         most = max(view.study["recipes"][name]["tries"] for arm in searched for name in used[arm.name] & found)
-        told = (f"The {_recipes([arm.label for arm in searched])} {'was' if len(searched) == 1 else 'were'} searched, with up to "
-                f"{most} tries at a label budget, on validation images or folds inside it")  # fmt: skip
+        told = (f"The {_recipes([_searched(view, arm, found) for arm in searched])} "
+                f"{'was' if len(searched) == 1 else 'were'} searched, with up to {most} tries at a label budget, "
+                "on validation images or folds inside it")  # fmt: skip
         if any(view.study["recipes"][name]["labels_per_class"] != "all" for arm in searched for name in used[arm.name] & found):
             told += " (where labels are few, inside one seed's subset: the recipe serves the other subsets too)"
         rest = [f"the {_recipes(labels)} {'was' if len(labels) == 1 else 'were'} {how}" for labels, how in
@@ -73,6 +75,15 @@ def effort(view: StudyView) -> str:
         told += (f". The {first} developed by hand on validation images; {others} {'takes' if len(usual) == 1 else 'take'} usual "
                  "values as they are, which favours the former")  # fmt: skip
     return f"{told}; {closing}"
+
+
+def _searched(view: StudyView, arm: Arm, found: set[str]) -> str:
+    """An arm's label, with the label budgets that its search was for where it was not for all that can be searched."""
+    tried = {(one["arm"], one["labels_per_class"]) for one in searches(view)}
+    could = {budget: name for budget, name in view.recipe_names(arm.name).items()
+             if budget is None or budget >= MINIMUM_FOR_SELECTION}
+    was = [words.budget(budget) for budget, name in could.items() if name in found or (arm.name, budget) in tried]
+    return arm.label if len(was) == len(could) else f"{arm.label} (with {words.listing(was)} alone)"
 
 
 def _recipes(labels: list[str]) -> str:
