@@ -355,7 +355,7 @@ def test_the_threats_say_whether_recipes_were_searched(tmp_path: Path) -> None:
     assert told == ("The recipe of ResNet-50, fine-tuned was searched, with up to 20 tries at a label budget, on validation "
                     "images or folds inside it; the recipe of CNN from scratch was developed by hand on validation images: "
                     "efforts differ; a verdict holds for these recipes.")  # fmt: skip
-    cells = [{"arm": "finetune", "labels_per_class": budget, "recipe_name": name}
+    cells = [{"arm": "finetune", "labels_per_class": budget, "seeds": [0], "recipe_name": name}
              for budget, name in ((1, "usual"), (10, "finetune"), (50, "usual"))]  # fmt: skip
     store.write_json(folder / "study.json", study | {"recipes": found, "cells": cells})
     assert "recipe of ResNet-50, fine-tuned (with 10 labels a class alone) was searched" in tuning.effort(load_study(folder))

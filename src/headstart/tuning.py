@@ -33,7 +33,7 @@ from headstart.data.splits import Ids, label_subset
 from headstart.errors import ConfigError, unknown_name
 from headstart.launch import cells_of
 from headstart.methods import METHODS, Context
-from headstart.methods.selection import MINIMUM_FOR_SELECTION, selection_splits
+from headstart.methods.selection import selection_splits
 from headstart.models import load_model
 from headstart.precision import default_device, resolve_feature_precision, resolve_precision
 from headstart.recipes import TrainingRecipe, recipe_toml, with_changes
@@ -43,7 +43,7 @@ from headstart.studies import load_study
 from headstart.tpe import propose
 from headstart.training import DivergedError, parse_duration
 from headstart.trial import environment, make_context, resolve
-from headstart.types import Arm, Dataset, ImageSet, Proxy, Recipe, Search, Study, Trial
+from headstart.types import MINIMUM_FOR_SELECTION, Arm, Dataset, ImageSet, Proxy, Recipe, Search, Study, Trial
 
 SCHEMA = 1  # raised when the same question would be answered by other tries
 

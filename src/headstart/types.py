@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Phase = Literal["select", "refit"]
+MINIMUM_FOR_SELECTION = 5  # labels a class: below, nothing is chosen and recipes written beforehand are used
 
 
 @dataclass(frozen=True, kw_only=True)

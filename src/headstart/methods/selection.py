@@ -15,9 +15,9 @@ from headstart import metrics
 from headstart.data.splits import Ids, stratified_folds, validation_count, validation_split
 from headstart.label_errors import fold_numbers
 from headstart.methods.base import Context
+from headstart.types import MINIMUM_FOR_SELECTION
 
 _FOLDS = 5
-MINIMUM_FOR_SELECTION = 5  # labels a class
 
 
 def selection_splits(context: Context) -> list[tuple[Ids, Ids]]:

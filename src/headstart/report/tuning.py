@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart import plots, store
-from headstart.methods.selection import MINIMUM_FOR_SELECTION
 from headstart.recipes import DEVELOPED_BY_HAND, USUAL_VALUES
 from headstart.report import words
 from headstart.report.figures import Figure, finish
 from headstart.report.load import Arm, StudyView
+from headstart.types import MINIMUM_FOR_SELECTION
 
 
 @dataclass(frozen=True, kw_only=True)
