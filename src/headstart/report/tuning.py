@@ -55,12 +55,13 @@ def effort(view: StudyView) -> str:
     searched = [arm for arm in view.arms if used[arm.name] & found]
     by_hand, usual = ([arm.label for arm in view.arms if arm not in searched and used[arm.name] <= names]
                       for names in (DEVELOPED_BY_HAND, USUAL_VALUES))  # fmt: skip
-    if not searched and searches(view):
+    tried = {(one["arm"], one["labels_per_class"]) for one in searches(view)}
+    if not searched and tried:
         return ("Each recipe was chosen on validation images with an effort that is stated, not with all that is possible; "
                 f"{closing}")  # fmt: skip
     if searched:
         most = max(view.study["recipes"][name]["tries"] for arm in searched for name in used[arm.name] & found)
-        told = (f"The {_recipes([_searched(view, arm, found) for arm in searched])} "
+        told = (f"The {_recipes([_searched(arm, view.recipe_names(arm.name), found, tried) for arm in searched])} "
                 f"{'was' if len(searched) == 1 else 'were'} searched, with up to {most} tries at a label budget, "
                 "on validation images or folds inside it")  # fmt: skip
         if any(view.study["recipes"][name]["labels_per_class"] != "all" for arm in searched for name in used[arm.name] & found):
@@ -77,11 +78,9 @@ def effort(view: StudyView) -> str:
     return f"{told}; {closing}"
 
 
-def _searched(view: StudyView, arm: Arm, found: set[str]) -> str:
+def _searched(arm: Arm, recipe_names: Mapping[int | None, str], found: set[str], tried: set[tuple[str, int | None]]) -> str:
     """An arm's label, with the label budgets that its search was for where it was not for all that can be searched."""
-    tried = {(one["arm"], one["labels_per_class"]) for one in searches(view)}
-    could = {budget: name for budget, name in view.recipe_names(arm.name).items()
-             if budget is None or budget >= MINIMUM_FOR_SELECTION}
+    could = {budget: name for budget, name in recipe_names.items() if budget is None or budget >= MINIMUM_FOR_SELECTION}
     was = [words.budget(budget) for budget, name in could.items() if name in found or (arm.name, budget) in tried]
     return arm.label if len(was) == len(could) else f"{arm.label} (with {words.listing(was)} alone)"
 
