@@ -282,14 +282,15 @@ def count_flops_per_example(model: nn.Module, batches: Batches, recipe: Training
 
 def seconds_per_step(model: nn.Module, batches: Batches, recipe: TrainingRecipe, prepare: Callable[[Tensor], Tensor],
                      device: torch.device, precision: str) -> float:  # fmt: skip
-    """Seconds a step, the median of a few on a copy after one to warm up."""
+    """Seconds a step as it will be taken (on a GPU from a recording), the median of a few on a copy after one to warm up."""
     copy = _scratch_copy(model)
     optimizers = build_optimizers(copy, recipe)
     inputs, labels = next(iter(batches.epoch(0)))
+    forward = recorded(copy, lambda: prepare(inputs), device=device, precision=precision)
     took = []
     for _ in range(1 + _TIMED_STEPS):
         start = time.perf_counter()
-        _step(copy, prepare(inputs), labels, recipe, optimizers, device, precision)
+        _step(forward, prepare(inputs), labels, recipe, optimizers, device, precision)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         took.append(time.perf_counter() - start)
