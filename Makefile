@@ -21,6 +21,8 @@ report: $(ALL)
 	@$(BIN)/headstart report report/trials --to report
 	@$(BIN)/headstart report report/cnn/trials --to report/cnn
 	@$(BIN)/headstart report report/cpu/trials --to report/cpu
+	@$(BIN)/headstart report report/equal/trials --to report/equal
+	@$(BIN)/headstart report report/gpu/trials --to report/gpu
 
 test: $(ALL)
 	@$(BIN)/ruff check src tests benchmarks

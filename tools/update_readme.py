@@ -5,6 +5,8 @@ Usage: python tools/update_readme.py runs/cifar10-quick    the README's `results
        python tools/update_readme.py report/trials         its `full study`, from the report beside these trials
        python tools/update_readme.py report/cnn/trials     its `all images`, from that report and benchmarks/results/gpu.json
        python tools/update_readme.py report/cpu/trials     its `two cores`, from that report
+       python tools/update_readme.py report/equal/trials   its `same work`, from that report
+       python tools/update_readme.py report/gpu/trials     its `224 pixels`, from that report
 Everything between such marks is replaced; nothing there is written by hand.
 """
 
@@ -22,17 +24,20 @@ from headstart.report.load import StudyView, load_study
 from headstart.report.page import compose
 
 ROOT = Path(__file__).parents[1]
-PUBLISHED, ALL_IMAGES, TWO_CORES = (ROOT / "report" / part / "trials" for part in ("", "cnn", "cpu"))
+PUBLISHED, ALL_IMAGES, TWO_CORES, SAME_WORK, LARGE = (ROOT / "report" / part / "trials"
+                                                      for part in ("", "cnn", "cpu", "equal", "gpu"))
 GPU = ROOT / "benchmarks" / "results" / "gpu.json"
 _PEER_VIEWS = "translate_accuracy"  # airbench's own reading: six views of an image
-# What was aimed at: accuracy over both flips and, for the CNN, operations (cifar10-airbench's 94 %, and a quarter of them).
-_AIMS = {"cnn": (0.94, 0.36e15), "cnn-fast": (0.91, 0.09e15), "probe": (0.90, None)}
+# What was aimed at: accuracy and, for the CNN, operations (cifar10-airbench's 94 %, and a quarter of them).
+_AIMS = {"cnn": (0.94, 0.36e15), "cnn-fast": (0.91, 0.09e15), "probe": (0.90, None), "probe-224": (0.92, None),
+         "finetune-224": (0.97, None)}  # fmt: skip
 
 
 def main(folder: Path) -> None:
     view = load_study(folder)
     sections = {PUBLISHED: ("full study", _full_study), ALL_IMAGES: ("all images", _all_images),
-                TWO_CORES: ("two cores", _two_cores)}  # fmt: skip
+                TWO_CORES: ("two cores", _two_cores), SAME_WORK: ("same work", _same_work),
+                LARGE: ("224 pixels", _large)}  # fmt: skip
     if found := sections.get(folder.resolve()):
         mark, write = found
         _replace(mark, write(view))
@@ -95,14 +100,14 @@ def _all_images(view: StudyView) -> str:
     return "\n".join(lines)
 
 
-def _against_aims(view: StudyView) -> str:
+def _against_aims(view: StudyView, metric: str = "test_flip_accuracy") -> str:
     told = []
     for row in findings.comparison_table(store.finished_trials(view.folder)).to_dict("records"):
         if row["arm"] not in _AIMS:
             continue
         aim, work = _AIMS[row["arm"]]
-        found = row["test_flip_accuracy"]
-        limits = [row[f"test_flip_accuracy_{end}"] for end in ("low", "high")]
+        found = row[metric]
+        limits = [row[f"{metric}_{end}"] for end in ("low", "high")]
         interval = f", {words.share(limits[0], 2)} to {words.share(limits[1], 2)}" if row["n"] > 1 else ""
         text = f"{row['label']} {words.share(aim)} ({_reached(found >= aim)}: {words.share(found, 2)}{interval})"
         if work is not None:
@@ -117,16 +122,33 @@ def _reached(is_so: bool) -> str:
 
 def _two_cores(view: StudyView) -> str:
     """What a stated time on a processor buys each way."""
-    machines = words.listing(words.machines([result for _, result in view.trials]))
     cnn, full = (next(result.cost for _, result in store.finished_trials(trials) if result.trial["arm"]["name"] == "cnn")
                  for trials in (view.folder, ALL_IMAGES))  # fmt: skip
     seconds = full.examples * cnn.seconds["train"] / cnn.examples
     lines = _table(view.folder, ("test_flip_accuracy",), ("seconds", "flops"))
-    lines += ["", "n counts seeds; with one, the interval is Wilson's, over test images, and says nothing of another seed. Wall "
-              "time is cold and whole: features (in int8), training, choosing, reading. Measured on "
-              f"{machines}; [report](report/cpu/README.md). At the CNN's rate there, the full recipe ({full.examples:,} images "
+    lines += ["", f"{_measured(view, 'cpu', ' (in int8)')} At the CNN's rate there, the full recipe ({full.examples:,} images "
               f"passed) would take {words.duration(seconds)}.", ""]  # fmt: skip
     return "\n".join(lines)
+
+
+def _same_work(view: StudyView) -> str:
+    """What the same operations, and the same seconds of a GPU, buy each way."""
+    return "\n".join([*_table(view.folder, ("test_flip_accuracy",), ("seconds", "flops")), "", _measured(view, "equal"), ""])
+
+
+def _large(view: StudyView) -> str:
+    """What 224 pixels buy, a new head alone and all layers."""
+    aims = f"What was aimed at, on one view: {_against_aims(view, 'test_accuracy')}."
+    lines = _table(view.folder, ("test_flip_accuracy",), ("seconds", "flops"))
+    return "\n".join([*lines, "", f"{_measured(view, 'gpu')} {aims}", ""])
+
+
+def _measured(view: StudyView, part: str, features: str = "") -> str:
+    """What n and times say, on which machine, and where the report is."""
+    machines = words.listing(words.machines([result for _, result in view.trials]))
+    return ("n counts seeds; with one, the interval is Wilson's, over test images, and says nothing of another seed. Wall "
+            f"time is cold and whole: features{features}, training, choosing, reading. Measured on {machines}; "
+            f"[report](report/{part}/README.md).")  # fmt: skip
 
 
 _TITLES = {"test_flip_accuracy": "both flips", "val_accuracy": "validation", "train_accuracy": "train", "test_nll": "NLL",
