@@ -85,7 +85,7 @@ def _full_study(view: StudyView) -> str:
 
 def _all_images(view: StudyView) -> str:
     """Networks trained on all training images, and the CNN beside airbench's own script on one GPU."""
-    lines = _table(view.folder, ("test_flip_accuracy",), ("flops",))
+    lines = _table(view, ("test_flip_accuracy",), ("flops",))
     measured = json.loads(GPU.read_text())
     device, (peer, *ours) = measured["environment"]["device"], measured["airbench"]["rows"]
     told = words.listing([f"{row['name']} takes {row['seconds']['median']:.1f} s of training ({row['seconds_over_airbench']:.1f} "
@@ -102,7 +102,7 @@ def _all_images(view: StudyView) -> str:
 
 def _against_aims(view: StudyView, metric: str = "test_flip_accuracy") -> str:
     told = []
-    for row in findings.comparison_table(store.finished_trials(view.folder)).to_dict("records"):
+    for row in findings.comparison_table(view.trials).to_dict("records"):
         if row["arm"] not in _AIMS:
             continue
         aim, work = _AIMS[row["arm"]]
@@ -125,7 +125,7 @@ def _two_cores(view: StudyView) -> str:
     cnn, full = (next(result.cost for _, result in store.finished_trials(trials) if result.trial["arm"]["name"] == "cnn")
                  for trials in (view.folder, ALL_IMAGES))  # fmt: skip
     seconds = full.examples * cnn.seconds["train"] / cnn.examples
-    lines = _table(view.folder, ("test_flip_accuracy",), ("seconds", "flops"))
+    lines = _table(view, ("test_flip_accuracy",), ("seconds", "flops"))
     lines += ["", f"{_measured(view, 'cpu', ' (in int8)')} At the CNN's rate there, the full recipe ({full.examples:,} images "
               f"passed) would take {words.duration(seconds)}.", ""]  # fmt: skip
     return "\n".join(lines)
@@ -133,13 +133,13 @@ def _two_cores(view: StudyView) -> str:
 
 def _same_work(view: StudyView) -> str:
     """What the same operations, and the same seconds of a GPU, buy each way."""
-    return "\n".join([*_table(view.folder, ("test_flip_accuracy",), ("seconds", "flops")), "", _measured(view, "equal"), ""])
+    return "\n".join([*_table(view, ("test_flip_accuracy",), ("seconds", "flops")), "", _measured(view, "equal"), ""])
 
 
 def _large(view: StudyView) -> str:
     """What 224 pixels buy, a new head alone and all layers."""
     aims = f"What was aimed at, on one view: {_against_aims(view, 'test_accuracy')}."
-    lines = _table(view.folder, ("test_flip_accuracy",), ("seconds", "flops"))
+    lines = _table(view, ("test_flip_accuracy",), ("seconds", "flops"))
     return "\n".join([*lines, "", f"{_measured(view, 'gpu')} {aims}", ""])
 
 
@@ -156,11 +156,11 @@ _TITLES = {"test_flip_accuracy": "both flips", "val_accuracy": "validation", "tr
 _WRITTEN = {"test_nll": words.number, "test_ece": words.number, "seconds": words.duration, "flops": words.flops}
 
 
-def _table(folder: Path, accuracies: Sequence[str], others: Sequence[str]) -> list[str]:
+def _table(view: StudyView, accuracies: Sequence[str], others: Sequence[str]) -> list[str]:
     """A row an arm: test accuracy with its interval, then these columns of findings.comparison_table, and n."""
     columns = ["test accuracy", "95 % interval", *(_TITLES[name] for name in (*accuracies, *others)), "n"]
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    for row in findings.comparison_table(store.finished_trials(folder)).to_dict("records"):
+    for row in findings.comparison_table(view.trials).to_dict("records"):
         kind = "wilson" if row["n"] == 1 else "test_accuracy"
         interval = " to ".join(words.share(row[f"{kind}_{end}"], 1) for end in ("low", "high"))
         cells = [words.share(row["test_accuracy"], 2), interval, *(words.share(row[name], 2) for name in accuracies),
@@ -175,7 +175,7 @@ def _section(view: StudyView, folder: Path, figure: figures.Figure, home: Path) 
         f"**{findings.headline(view.study, store.finished_trials(folder))}**", "",
         f"![{figure.message}]({place}/learning.svg)", "",
         f"*{figure.message}. {figure.caption}*", "",
-        *_table(folder, ("test_flip_accuracy", "val_accuracy", "train_accuracy"), ("test_nll", "test_ece", "seconds", "flops")),
+        *_table(view, ("test_flip_accuracy", "val_accuracy", "train_accuracy"), ("test_nll", "test_ece", "seconds", "flops")),
     ]  # fmt: skip
     environment = store.finished_trials(folder)[0][1].environment
     lines += ["", f"Measured by `{view.study['command']}` on {environment['processor']}, {environment['cores']} cores, "
