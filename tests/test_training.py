@@ -225,6 +225,16 @@ def test_a_duration_in_seconds_holds_where_the_machine_becomes_slower(monkeypatc
     assert rates == sorted(rates, reverse=True) and rates[-1] < 0.03
 
 
+def test_a_duration_in_seconds_is_used_up_where_the_machine_becomes_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are timed at 5 s each: 12 are planned. They take 1 s each: after 3 steps there is time for 57 more."""
+    clock = Clock(first=5.0, steps=5, later=1.0)
+    monkeypatch.setattr(training, "time", clock)
+    recipe = dataclasses.replace(SGD, duration="60 seconds")
+    done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
+    assert (done.steps, done.seconds) == (60, 60.0)
+    assert 0 < done.history[-1]["learning_rate"] < 0.03
+
+
 def test_a_duration_in_steps_does_not_mind_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(first=1.0, steps=2, later=1000.0)
     monkeypatch.setattr(training, "time", clock)

@@ -98,8 +98,9 @@ def resolve_steps(duration: str, steps_per_epoch: int, seconds_per_step: Callabl
     """Training steps of a duration, at least one; the only place where durations are converted.
 
     "3 epochs, at least 300 steps" is the longer of the two: an epoch of a small label budget has few steps.
-    seconds_per_step is asked (it times a few steps) only where the duration is in seconds; `train` then takes steps off where
-    they become slower. A duration in seconds or PFLOP is the whole trial's: what was `spent` before training is taken off it."""
+    seconds_per_step is asked (it times a few steps) only where the duration is in seconds; `train` then takes steps off or adds
+    some where they become slower or faster. A duration in seconds or PFLOP is the whole trial's: what was `spent` before training
+    is taken off it."""
     duration, _, least = duration.partition(", at least ")
     if least:
         return max(resolve_steps(part, steps_per_epoch, seconds_per_step, flops_per_step, spent) for part in (duration, least))
@@ -162,7 +163,7 @@ def train(
         )  # fmt: skip
     start = time.perf_counter()
     forward = recorded(model, lambda: prepare(next(iter(batches.epoch(0)))[0]), device=device, precision=precision)
-    done.seconds += time.perf_counter() - start
+    done.seconds += (recording := time.perf_counter() - start)
     due = 0.0  # when the next checkpoint may be written
     limit = _seconds_to_train(recipe.duration, spent)
     with progress.track(what, total_steps, "steps") as bar:
@@ -170,9 +171,9 @@ def train(
         while done.steps < total_steps:
             _run_epoch(done, forward, batches, recipe, optimizers, averaged, total_steps, prepare, device, precision, bar)
             done.flops = round(done.examples * flops_per_example)
-            if limit is not None:  # a machine that has become slower since its steps were timed: fewer of them, the end in time
-                within = int((limit - done.seconds) * done.steps / done.seconds)
-                total_steps = min(total_steps, done.steps + max(0, within))
+            if limit is not None and done.steps < total_steps:  # by the pace so far, not that of the few steps that were timed
+                pace = (done.seconds - recording) / done.steps
+                total_steps = done.steps + max(0, int((limit - done.seconds) / pace))
                 bar.total = total_steps
             start = time.perf_counter()
             if evaluate is not None:
