@@ -25,7 +25,7 @@ report: $(ALL)
 	@$(BIN)/headstart report report/gpu/trials --to report/gpu
 
 test: $(ALL)
-	@$(BIN)/ruff check src tests benchmarks
+	@$(BIN)/ruff check src tests benchmarks tools
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest $(PARALLEL)
 

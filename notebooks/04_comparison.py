@@ -113,7 +113,7 @@ print(verdict(study))
 # %% [markdown]
 # What this does not say: the CNN's design comes from work that was tuned on this very test set; ImageNet's classes overlap
 # CIFAR-10's, so the pretrained network has seen most of these things before; three seeds are few; and up to ten tries
-# for each searched arm are no exhaustive search, while the controls from random weights keep usual recipes. The report says more:
+# for each searched arm are no exhaustive search. The report says more:
 # [report/README.md](../report/README.md).
 #
 # Next: the same questions for pictures of your own, [05_your_own_images](05_your_own_images.ipynb).

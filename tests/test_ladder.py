@@ -33,6 +33,28 @@ def test_steps_go_from_nothing_trained_to_everything_whatever_the_studys_order(v
     assert [row.against and row.against.name for row in table.rows] == [None, "probe", "partial"]
 
 
+def test_steps_say_their_input_sizes_where_these_differ(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "study", arms=("probe", "finetune"), test_images=200)
+    assert [row.apart for row in ladder.steps(load_study(folder)).rows] == ["", ""]
+    study = store.read_json(folder / "study.json")
+    arms = [arm | {"input_pixels": 128} if arm["name"] == "probe" else arm for arm in study["arms"]]
+    store.write_json(folder / "study.json", study | {"arms": arms})
+    assert [row.apart for row in ladder.steps(load_study(folder)).rows] == ["128 px", "96 px"]
+
+
+def test_the_curves_title_is_of_all_seeds(view: StudyView) -> None:
+    ends: dict[str, list[float]] = {}
+    for _, result in store.finished_trials(view.folder):
+        if result.trial["labels_per_class"] is None:
+            ends.setdefault(result.trial["arm"]["label"], []).extend(
+                [row["val_accuracy"] for row in result.history if row.get("val_accuracy") is not None][-1:])
+    means = {label: float(np.mean(values)) for label, values in ends.items() if values}
+    best = max(means, key=lambda label: means[label])
+    assert len(set(ends[best])) > 1  # else the first seed would do
+    (message,) = [figure.message for figure in figures.learning(view) if figure.name == "fig-curves-epochs"]
+    assert message.replace("\u202f", " ") == f"After the last epoch: {best} at {100 * means[best]:.1f} %"
+
+
 def test_a_step_is_the_mean_difference_of_the_same_seeds_with_its_t_interval(view: StudyView) -> None:
     difference = 100 * np.subtract(accuracies(view, "finetune", 1), accuracies(view, "partial", 1))
     half = 4.302652729911275 * difference.std(ddof=1) / np.sqrt(3)  # t quantile 0.975 with 2 degrees of freedom

@@ -1,7 +1,9 @@
-"""The reports in the repository are what their own trials give."""
+"""The reports in the repository, and what the README tells of them, are what their own trials give."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,19 @@ import pytest
 from headstart.report import differences
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+update_readme = importlib.import_module("update_readme")
+
+FOLDERS = ["report", "report/cnn", "report/cpu", "report/equal", "report/gpu"]
 
 
-@pytest.mark.parametrize("folder", ["report", "report/cnn", "report/cpu", "report/equal", "report/gpu"])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_a_report_in_the_repository_is_made_from_its_trials(folder: str) -> None:
     """Page, Markdown, tables and SVG byte for byte, the PDF by its text, pictures by their pixels."""
     assert differences(ROOT / folder) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_readme_says_what_the_published_trials_give(folder: str) -> None:
+    text = (ROOT / "README.md").read_text()
+    assert update_readme.with_section(text, ROOT / folder / "trials") == text

@@ -359,3 +359,15 @@ def test_the_threats_say_whether_recipes_were_searched(tmp_path: Path) -> None:
              for budget, name in ((1, "usual"), (10, "finetune"), (50, "usual"))]  # fmt: skip
     store.write_json(folder / "study.json", study | {"recipes": found, "cells": cells})
     assert "recipe of ResNet-50, fine-tuned (with 10 labels a class alone) was searched" in tuning.effort(load_study(folder))
+
+
+def test_the_threats_say_where_an_arm_takes_what_was_found_for_another(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "study", arms=["cnn", "finetune"], test_images=300, claims=False, gallery=False)
+    study = store.read_json(folder / "study.json")
+    found = {"tries": 20, "labels_per_class": "all", "study": study["name"], "arm": "cnn"}
+    cells = [{"arm": name, "labels_per_class": None, "seeds": [0], "recipe_name": "found"} for name in ("cnn", "finetune")]
+    store.write_json(folder / "study.json", study | {"recipes": {"found": found}, "cells": cells})
+    assert tuning.effort(load_study(folder)) == (
+        "The recipe of CNN from scratch was searched, with up to 20 tries at a label budget, on validation images or folds "
+        "inside it; ResNet-50, fine-tuned takes what was found for CNN from scratch; a verdict holds for these "
+        "recipes.")  # fmt: skip

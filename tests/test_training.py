@@ -235,6 +235,22 @@ def test_a_duration_in_seconds_is_used_up_where_the_machine_becomes_faster(monke
     assert 0 < done.history[-1]["learning_rate"] < 0.03
 
 
+def test_what_recording_a_step_takes_counts_once_and_not_as_the_pace_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recording takes 20 s beforehand, a step 1 s: of 60 s, 40 steps are left, not fewer for a slow beginning."""
+    clock = Clock(first=1.0, steps=5, later=1.0)
+
+    def recorded(model: nn.Module, *_: Any, **__: Any) -> nn.Module:
+        clock.now += 20.0
+        return model
+
+    monkeypatch.setattr(training, "time", clock)
+    monkeypatch.setattr(training, "seconds_per_step", lambda *_: 1.0)
+    monkeypatch.setattr(training, "recorded", recorded)
+    recipe = dataclasses.replace(SGD, duration="60 seconds")
+    done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
+    assert (done.steps, done.seconds, done.recording_seconds) == (40, 60.0, 20.0)
+
+
 def test_a_duration_in_steps_does_not_mind_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(first=1.0, steps=2, later=1000.0)
     monkeypatch.setattr(training, "time", clock)

@@ -67,6 +67,7 @@ class Training:
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     watch_seconds: float = 0.0  # spent on validation during training
+    recording_seconds: float = 0.0  # of `seconds`, those before the first step
     examples: int = 0
     flops: int = 0
     steps: int = 0
@@ -98,9 +99,9 @@ def resolve_steps(duration: str, steps_per_epoch: int, seconds_per_step: Callabl
     """Training steps of a duration, at least one; the only place where durations are converted.
 
     "3 epochs, at least 300 steps" is the longer of the two: an epoch of a small label budget has few steps.
-    seconds_per_step is asked (it times a few steps) only where the duration is in seconds; `train` then takes steps off or adds
-    some where they become slower or faster. A duration in seconds or PFLOP is the whole trial's: what was `spent` before training
-    is taken off it."""
+    seconds_per_step is asked (it times a few steps) only where the duration is in seconds; after an epoch `train` takes steps off
+    or adds some where they are slower or faster. A duration in seconds or PFLOP is the whole trial's: what was `spent` before
+    training is taken off it."""
     duration, _, least = duration.partition(", at least ")
     if least:
         return max(resolve_steps(part, steps_per_epoch, seconds_per_step, flops_per_step, spent) for part in (duration, least))
@@ -152,6 +153,7 @@ def train(
         state = _load_checkpoint(checkpoint, model, averaged, optimizers)
         done.history, done.steps = state["history"], state["step"]
         done.seconds, done.watch_seconds, done.examples = state["seconds"], state["watch_seconds"], state["examples"]
+        done.recording_seconds = state.get("recording_seconds", 0.0)
         total_steps, flops_per_example = state["total_steps"], state["flops_per_example"]
         progress.say(f"{what}: resuming after epoch {len(done.history)} ({done.steps} of {total_steps} steps)")
     else:
@@ -163,7 +165,8 @@ def train(
         )  # fmt: skip
     start = time.perf_counter()
     forward = recorded(model, lambda: prepare(next(iter(batches.epoch(0)))[0]), device=device, precision=precision)
-    done.seconds += (recording := time.perf_counter() - start)
+    took = time.perf_counter() - start
+    done.seconds, done.recording_seconds = done.seconds + took, done.recording_seconds + took
     due = 0.0  # when the next checkpoint may be written
     limit = _seconds_to_train(recipe.duration, spent)
     with progress.track(what, total_steps, "steps") as bar:
@@ -172,8 +175,8 @@ def train(
             _run_epoch(done, forward, batches, recipe, optimizers, averaged, total_steps, prepare, device, precision, bar)
             done.flops = round(done.examples * flops_per_example)
             if limit is not None and done.steps < total_steps:  # by the pace so far, not that of the few steps that were timed
-                pace = (done.seconds - recording) / done.steps
-                total_steps = done.steps + max(0, int((limit - done.seconds) / pace))
+                step_seconds = (done.seconds - done.recording_seconds) / done.steps
+                total_steps = done.steps + max(0, int((limit - done.seconds) / step_seconds))
                 bar.total = total_steps
             start = time.perf_counter()
             if evaluate is not None:
@@ -183,7 +186,8 @@ def train(
             done.history[-1]["flops"] = done.flops
             if checkpoint is not None and done.steps < total_steps and (now := time.perf_counter()) >= due:
                 numbers = {"history": done.history, "step": done.steps, "seconds": done.seconds, "examples": done.examples,
-                           "watch_seconds": done.watch_seconds, "total_steps": total_steps,
+                           "watch_seconds": done.watch_seconds, "recording_seconds": done.recording_seconds,
+                           "total_steps": total_steps,
                            "flops_per_example": flops_per_example}
                 _write_checkpoint(checkpoint, model, averaged, optimizers, numbers)
                 due = time.perf_counter() + (time.perf_counter() - now) / _CHECKPOINT_SHARE

@@ -57,4 +57,4 @@ def _claims(view: StudyView) -> str:
     parts = [f"{ended[verdict]} {verdict}" for verdict in ("supported", "refuted", "inconclusive") if ended[verdict]]
     if undecided := [row.note for row in rows if row.verdict == "n/a"]:
         parts.append(f"{len(undecided)} not decided ({'; '.join(dict.fromkeys(undecided))})")
-    return f"Of {len(rows)} claims written down beforehand: {words.listing(parts)}."
+    return f"Of {len(rows)} claim{'s' if len(rows) > 1 else ''} written down beforehand: {words.listing(parts)}."

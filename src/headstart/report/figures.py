@@ -150,7 +150,8 @@ def learning(view: StudyView) -> list[Figure]:
               + ("Thin lines: training images as the network met them, augmentation and all. " if with_train else ""))
     frozen = [arm.label for arm, _ in sides if arm.described["method"] in ("linear_probe",)]
     note = f"For {words.listing(frozen)} an epoch is one pass of the solver over stored features. " if frozen else ""
-    last = {arm.label: row for arm, items in sides if (row := _last(items[0][1], "val_accuracy")) is not None}
+    last = {arm.label: float(np.mean(values)) for arm, items in sides
+            if (values := [value for _, result in items if (value := _last(result, "val_accuracy")) is not None])}  # fmt: skip
     if len(last) > 2:
         best = max(last, key=lambda label: last[label])
         last = {best: last[best]}

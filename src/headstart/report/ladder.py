@@ -28,7 +28,7 @@ class Row:
     arm: Arm
     against: Arm | None
     cells: tuple[Cell, ...]
-    apart: str = ""  # in what the two differ beside their weights
+    apart: str = ""  # in what the two differ beside their weights; of a step, its input size where sizes differ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,10 @@ def steps(view: StudyView) -> Table:
             if (arm.described["model"], arm.described["weights"]) == most and arm.described["method"] == method]  # fmt: skip
     if len(arms) < 2:
         return Table(budgets=(), rows=())
+    sizes = {arm.described.get("input_pixels") for arm in arms}
     rows = []
     for place, arm in enumerate(arms):
+        size = f"{arm.described.get('input_pixels')} px" if len(sizes) > 1 else ""
         before = arms[place - 1] if place else None
         cells = []
         for budget in view.budgets:
@@ -61,7 +63,7 @@ def steps(view: StudyView) -> Table:
             step = difference(view, arm, before, budget) if before else None
             cells.append(Cell(text=words.share(estimate(values, view.test_images).value) if values else "–",
                               note=_told(step) if step else ""))  # fmt: skip
-        rows.append(Row(arm=arm, against=before, cells=tuple(cells)))
+        rows.append(Row(arm=arm, against=before, cells=tuple(cells), apart=size))
     return Table(budgets=_titles(view), rows=tuple(rows))
 
 

@@ -53,7 +53,9 @@ def effort(view: StudyView) -> str:
     found = {name for name, told in view.study.get("recipes", {}).items() if told}
     used = {arm.name: set(view.recipe_names(arm.name).values()) for arm in view.arms}
     searched = [arm for arm in view.arms if used[arm.name] & found]
-    by_hand, usual = ([arm.label for arm in view.arms if arm not in searched and used[arm.name] <= names]
+    owners = {arm.name: _owner(view, arm, used[arm.name] & found) for arm in searched}
+    taken, searched = ([arm for arm in searched if bool(owners[arm.name]) == is_taken] for is_taken in (True, False))
+    by_hand, usual = ([arm.label for arm in view.arms if arm.name not in owners and used[arm.name] <= names]
                       for names in (DEVELOPED_BY_HAND, USUAL_VALUES))  # fmt: skip
     tried = {(one["arm"], one["labels_per_class"]) for one in searches(view)}
     if not searched and tried:
@@ -66,6 +68,7 @@ def effort(view: StudyView) -> str:
                 "on validation images or folds inside it")  # fmt: skip
         if any(view.study["recipes"][name]["labels_per_class"] != "all" for arm in searched for name in used[arm.name] & found):
             told += " (where labels are few, inside one seed's subset: the recipe serves the other subsets too)"
+        told += "".join(f"; {arm.label} takes what was found for {owners[arm.name]}" for arm in taken)
         rest = [f"the {_recipes(labels)} {'was' if len(labels) == 1 else 'were'} {how}" for labels, how in
                 ((by_hand, "developed by hand on validation images"), (usual, "taken at usual values")) if labels]  # fmt: skip
         return f"{'; '.join([told, *rest])}{': efforts differ' if rest else ''}; {closing}"
@@ -76,6 +79,14 @@ def effort(view: StudyView) -> str:
         told += (f". The {first} developed by hand on validation images; {others} {'takes' if len(usual) == 1 else 'take'} usual "
                  "values as they are, which favours the former")  # fmt: skip
     return f"{told}; {closing}"
+
+
+def _owner(view: StudyView, arm: Arm, names: set[str]) -> str:
+    """The label of the study's other arm for which all of these recipes were found; "" where they are its own."""
+    told = [view.study["recipes"][name] for name in names]
+    others = {one["arm"] for one in told if one.get("study") == view.study["name"]} - {arm.name}
+    mine = any(one.get("arm") == arm.name or one.get("study") != view.study["name"] for one in told)
+    return "" if mine or not others else words.listing(sorted(view.styles[name].label for name in others if name in view.styles))
 
 
 def _searched(arm: Arm, recipe_names: Mapping[int | None, str], found: set[str], tried: set[tuple[str, int | None]]) -> str:
