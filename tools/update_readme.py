@@ -19,14 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart import findings, published, stats, store
-from headstart.report import figures, tables, words
+from headstart.report import figures, labels, tables, words
 from headstart.report.load import StudyView, load_study
-from headstart.report.page import compose
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PUBLISHED, ALL_IMAGES, TWO_CORES, SAME_WORK, LARGE = (ROOT / "report" / part / "trials"
-                                                      for part in ("", "cnn", "cpu", "equal", "gpu"))
+ALL_IMAGES = ROOT / "report" / "cnn" / "trials"
 GPU = ROOT / "benchmarks" / "results" / "gpu.json"
 _PEER_VIEWS = "translate_accuracy"  # airbench's own reading: six views of an image
 # What was aimed at: accuracy and, for the CNN, operations (cifar10-airbench's 94 %, and a quarter of them).
@@ -36,9 +34,13 @@ _N_SAYS = "n counts seeds; with one, the interval is Wilson's, over test images,
 
 
 def main(folder: Path) -> None:
-    if folder.resolve() in (PUBLISHED, ALL_IMAGES, TWO_CORES, SAME_WORK, LARGE):
-        store.write_bytes(README, with_section(README.read_text(), folder).encode())
-        return
+    if folder.resolve() not in SECTIONS:
+        folder = _keep(folder)
+    store.write_bytes(README, with_section(README.read_text(), folder).encode())
+
+
+def _keep(folder: Path) -> Path:
+    """Writes a study's evidence into docs/results/<study>, and returns that folder."""
     view = load_study(folder)
     home = ROOT / "docs" / "results" / view.study["name"]
     home.mkdir(parents=True, exist_ok=True)
@@ -47,18 +49,19 @@ def main(folder: Path) -> None:
     store.write_results_csv(home)
     trials = store.finished_trials(folder)
     store.write_json(home / "environment.json", {result.trial["arm"]["name"]: dict(result.environment) for _, result in trials})
-    figure = {drawn.name: drawn for drawn in figures.learning(view)}["fig-curves-seconds"]
     # Alone in a page the figure follows nobody's colours: a white ground keeps it readable in dark themes.
-    svg = re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', figure.svg, count=1)
+    svg = re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', _learning(view).svg, count=1)
     store.write_bytes(home / "learning.svg", svg.encode())
-    store.write_bytes(README, _between(README.read_text(), "results", _section(view, folder, figure, home)).encode())
+    return home
+
+
+def _learning(view: StudyView) -> figures.Figure:
+    return {drawn.name: drawn for drawn in figures.learning(view)}["fig-curves-seconds"]
 
 
 def with_section(text: str, folder: Path) -> str:
-    """The README's text with what the published trials in this folder say."""
-    mark, write = {PUBLISHED: ("full study", _full_study), ALL_IMAGES: ("all images", _all_images),
-                   TWO_CORES: ("two cores", _two_cores), SAME_WORK: ("same work", _same_work),
-                   LARGE: ("224 pixels", _large)}[folder.resolve()]  # fmt: skip
+    """The README's text with what the trials in this folder say: one of a published report, else one that `_keep` wrote."""
+    mark, write = SECTIONS.get(folder.resolve(), ("results", _section))
     return _between(text, mark, write(load_study(folder)))
 
 
@@ -71,7 +74,8 @@ def _between(before: str, mark: str, text: str) -> str:
 
 def _full_study(view: StudyView) -> str:
     """The published report in short: how much has run, its answer, its figure over label budgets, accuracies by budget."""
-    drawn = {figure.name: figure for figure in compose(view).figures}["fig-labels"]
+    drawn = labels.figure(view, labels.fit_all(view))
+    assert drawn is not None
     lines = [
         f"**{findings.headline(view.study, [item for arm in view.arms for item in arm.trials])}**", "",
         f"![{drawn.message}](report/figures/fig-labels.png)", "", f"*{drawn.message}. {drawn.caption}*", "",
@@ -80,9 +84,8 @@ def _full_study(view: StudyView) -> str:
     for row in tables.budgets(view):
         cells = [f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in row.cells]
         lines.append(f"| {row.title} | {' | '.join(cells)} |")
-    machines = words.listing(words.machines([result for _, result in view.trials]))
     lines += ["", "Test accuracy, with 95 % intervals: over seeds, or over test images where every seed gives the same model. "
-              f"{view.finished} of the study's {view.planned} trials have finished, on {machines}. All of it, with costs, "
+              f"{view.finished} of the study's {view.planned} trials have finished, on {_machines(view)}. All of it, with costs, "
               "calibration, mistakes and the claims: [report](report/README.md), [as PDF](report/report.pdf).", ""]  # fmt: skip
     return "\n".join(lines)
 
@@ -94,8 +97,7 @@ def _all_images(view: StudyView) -> str:
     device, (peer, *ours) = measured["environment"]["device"], measured["airbench"]["rows"]
     told = words.listing([f"{row['name']} takes {row['seconds']['median']:.1f} s of training ({row['seconds_over_airbench']:.1f} "
                     f"times airbench's) and {row['pflop']:.2f} PFLOP" for row in ours])  # fmt: skip
-    lines += ["", f"{_N_SAYS} Measured on "
-              f"{words.listing(words.machines([result for _, result in view.trials]))}; [report](report/cnn/README.md). "
+    lines += ["", f"{_N_SAYS} Measured on {_machines(view)}; [report](report/cnn/README.md). "
               f"On one {device}, seed by seed in turn with cifar10-airbench's own script (airbench94: median of "
               f"{peer['seconds']['n']} {peer['seconds']['median']:.1f} s, {100 * peer['accuracy']['mean']:.2f} % on one view, "
               f"{100 * peer[_PEER_VIEWS]['mean']:.2f} % over its six), {told}: [benchmarks/results/gpu.json]"
@@ -163,9 +165,12 @@ def _large(view: StudyView) -> str:
 
 def _measured(view: StudyView, part: str, features: str = "") -> str:
     """What n and times say, on which machine, and where the report is."""
-    machines = words.listing(words.machines([result for _, result in view.trials]))
-    return (f"{_N_SAYS} Wall time is cold and whole: features{features}, training, choosing, reading. Measured on {machines}; "
-            f"[report](report/{part}/README.md).")  # fmt: skip
+    return (f"{_N_SAYS} Wall time is cold and whole: features{features}, training, choosing, reading. Measured on "
+            f"{_machines(view)}; [report](report/{part}/README.md).")  # fmt: skip
+
+
+def _machines(view: StudyView) -> str:
+    return words.listing(words.machines([result for _, result in view.trials]))
 
 
 _TITLES = {"test_flip_accuracy": "both flips", "val_accuracy": "validation", "train_accuracy": "train", "test_nll": "NLL",
@@ -186,19 +191,26 @@ def _table(view: StudyView, accuracies: Sequence[str], others: Sequence[str]) ->
     return lines
 
 
-def _section(view: StudyView, folder: Path, figure: figures.Figure, home: Path) -> str:
-    place = home.relative_to(ROOT)
+def _section(view: StudyView) -> str:
+    place, figure, trials = view.folder.resolve().relative_to(ROOT), _learning(view), store.finished_trials(view.folder)
     lines = [
-        f"**{findings.headline(view.study, store.finished_trials(folder))}**", "",
+        f"**{findings.headline(view.study, trials)}**", "",
         f"![{figure.message}]({place}/learning.svg)", "",
         f"*{figure.message}. {figure.caption}*", "",
         *_table(view, ("test_flip_accuracy", "val_accuracy", "train_accuracy"), ("test_nll", "test_ece", "seconds", "flops")),
     ]  # fmt: skip
-    environment = store.finished_trials(folder)[0][1].environment
+    environment = trials[0][1].environment
     lines += ["", f"Measured by `{view.study['command']}` on {environment['processor']}, {environment['cores']} cores, "
               f"{environment['precision']}, torch {environment['torch']}; the study file, a row for each trial and the "
               f"environment stand in [{place}]({place}). {_N_SAYS} Wall time is cold: features included.", ""]  # fmt: skip
     return "\n".join(lines)
+
+
+# What each report's trials write, and between which marks.
+SECTIONS = {ROOT / "report" / part / "trials": (mark, write) for part, mark, write in (
+    ("", "full study", _full_study), ("cnn", "all images", _all_images), ("cpu", "two cores", _two_cores),
+    ("equal", "same work", _same_work), ("gpu", "224 pixels", _large),
+)}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -84,9 +84,9 @@ def effort(view: StudyView) -> str:
 def _owner(view: StudyView, arm: Arm, names: set[str]) -> str:
     """The label of the study's other arm for which all of these recipes were found; "" where they are its own."""
     told = [view.study["recipes"][name] for name in names]
-    others = {one["arm"] for one in told if one.get("study") == view.study["name"]} - {arm.name}
-    mine = any(one.get("arm") == arm.name or one.get("study") != view.study["name"] for one in told)
-    return "" if mine or not others else words.listing(sorted(view.styles[name].label for name in others if name in view.styles))
+    # What another study found counts as the arm's own: its arms are not these.
+    arms = {one["arm"] if one.get("study") == view.study["name"] else arm.name for one in told}
+    return "" if arm.name in arms else words.listing([style.label for name, style in view.styles.items() if name in arms])
 
 
 def _searched(arm: Arm, recipe_names: Mapping[int | None, str], found: set[str], tried: set[tuple[str, int | None]]) -> str:
