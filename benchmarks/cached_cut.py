@@ -21,17 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headstart.allocator import keep_freed_memory
 from headstart.data import load_dataset
-from headstart.features import outline
 from headstart.methods import network, partial
 from headstart.methods.base import Context
+from headstart.models.features import outline
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
-from headstart.precision import default_device, resolve_precision
 from headstart.recipes import PartialRecipe, recipe_named
-from headstart.training import Batches, train
-from headstart.trial import environment, make_context
-from headstart.tuning import without_test
+from headstart.runtime.memory import keep_freed_memory
+from headstart.runtime.precision import default_device, resolve_precision
+from headstart.studies.trial import environment, make_context
+from headstart.training.loop import Batches, train
+from headstart.tuning.search import without_test
 from headstart.types import Arm, Trial
 
 _STARTS = ("layer4", "layer4.1")  # the last stage; its last two blocks

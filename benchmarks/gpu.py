@@ -105,8 +105,8 @@ def _environment() -> dict[str, Any]:
 
     import torch
 
-    from headstart.precision import default_device, resolve_precision
-    from headstart.trial import environment
+    from headstart.runtime.precision import default_device, resolve_precision
+    from headstart.studies.trial import environment
 
     device = default_device()
     peers = {}
@@ -218,10 +218,10 @@ def _cudnn_benchmark(on: bool) -> Iterator[None]:
 
 def _our_arms(folder: Path) -> dict[str, Callable[[int], dict[str, Any]]]:
     """The study's arms, each: seed -> a run. Every arm trains a few steps untimed; nothing of the test set is read by that."""
-    from headstart.launch import trials_of
-    from headstart.studies import load_study
-    from headstart.training import train
-    from headstart.trial import run_trial
+    from headstart.studies.run import trials_of
+    from headstart.studies.study_file import load_study
+    from headstart.studies.trial import run_trial
+    from headstart.training.loop import train
 
     study, _ = load_study(STUDY)
     trials = trials_of(study)
@@ -262,9 +262,9 @@ class _Ready:
         from headstart.methods import network
         from headstart.models.cnn import CNN
         from headstart.models.preprocess import preprocess, preprocessing_carried_by
-        from headstart.optimizers import build_optimizers
-        from headstart.precision import default_device
-        from headstart.trial import make_context
+        from headstart.runtime.precision import default_device
+        from headstart.studies.trial import make_context
+        from headstart.training.optimizers import build_optimizers
 
         self.device, self.recipe, self.precision = default_device(), trial.arm.recipe, trial.precision
         context = make_context(trial, load_dataset(trial.arm.dataset), "", Path("."), self.device)
@@ -284,8 +284,8 @@ class _Ready:
         """Takes up to `count` steps as the training loop does; how many examples they had."""
         from torch.profiler import record_function
 
-        from headstart.optimizers import set_learning_rates
-        from headstart.training import _step
+        from headstart.training.loop import _step
+        from headstart.training.optimizers import set_learning_rates
 
         examples = 0
         for step in range(count):
@@ -314,16 +314,16 @@ def profile_training(report: Report, args: argparse.Namespace) -> None:
 
 
 def _cnn_ready() -> _Ready:
-    from headstart.launch import trials_of
-    from headstart.studies import load_study
+    from headstart.studies.run import trials_of
+    from headstart.studies.study_file import load_study
 
     return _Ready(next(trial for trial in trials_of(load_study(STUDY)[0]) if trial.arm.name == ARMS[0]))
 
 
 def _finetune_ready(pixels: int = 64, batch_size: int = 128) -> _Ready:
     from headstart.models import preprocessing_of
-    from headstart.precision import default_device, resolve_precision
     from headstart.recipes import recipe_named
+    from headstart.runtime.precision import default_device, resolve_precision
     from headstart.types import Arm, Trial
 
     recipe = dataclasses.replace(recipe_named("finetune"), batch_size=batch_size)  # type: ignore[call-arg]

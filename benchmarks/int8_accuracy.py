@@ -23,13 +23,13 @@ def probe_accuracies(
 
     import torch
 
-    from headstart import features as engine
     from headstart.data import load_dataset
     from headstart.data.splits import validation_count, validation_split
+    from headstart.models import features as engine
     from headstart.models import load_model
     from headstart.models.weights import weights_hash
     from headstart.recipes import LogisticRecipe, recipe_named
-    from headstart.trial import make_context
+    from headstart.studies.trial import make_context
     from headstart.types import Arm, Trial
 
     dataset, device = load_dataset("cifar10"), torch.device("cpu")
@@ -74,9 +74,9 @@ def probe_accuracy(context: Any, held: Any, recipe: Any, ids: np.ndarray) -> flo
     """Accuracy on the images `ids` of a probe on the context's training images, its L2 selected as in a trial.
 
     held: Features of all training images, of which those of the context and `ids` are read."""
-    from headstart import metrics
-    from headstart.logistic import fit_path, predict_logits
     from headstart.methods.linear_probe import select_l2, solver_options
+    from headstart.results import metrics
+    from headstart.training.logistic import fit_path, predict_logits
 
     l2, _, _ = select_l2(context, held, recipe)
     (fit,) = fit_path(held.values, held.labels, l2_values=[l2], ids=context.train_ids, **solver_options(context, recipe))

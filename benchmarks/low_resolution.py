@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 from int8_accuracy import probe_accuracy
 
-from headstart import features
-from headstart.allocator import keep_freed_memory
 from headstart.data import load_dataset
 from headstart.data.splits import validation_count, validation_split
-from headstart.models import load_model
+from headstart.models import features, load_model
 from headstart.models.weights import weights_hash
-from headstart.precision import default_device, resolve_precision
 from headstart.recipes import LogisticRecipe, recipe_named
-from headstart.trial import environment, make_context
-from headstart.tuning import without_test
+from headstart.runtime.memory import keep_freed_memory
+from headstart.runtime.precision import default_device, resolve_precision
+from headstart.studies.trial import environment, make_context
+from headstart.tuning.search import without_test
 from headstart.types import Arm, Trial
 
 _WEIGHTS, _SMALL_STEM = "imagenet-keras", "resnet50-small-stem"

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from headstart import duplicates
-from headstart.data import load_dataset
+from headstart.data import duplicates, load_dataset
 
 Change = Callable[[Image.Image], Image.Image]
 

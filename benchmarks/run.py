@@ -30,8 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parse(arguments)
     import torch
 
-    from headstart.machine import processor_name, usable_cores
-    from headstart.precision import resolve_precision
+    from headstart.runtime.cores import processor_name, usable_cores
+    from headstart.runtime.precision import resolve_precision
 
     native = resolve_precision("auto", torch.device("cpu"))
     sizes = SIZES["quick" if args.quick else "real"]

@@ -249,12 +249,12 @@ def _head_features(bench: Bench) -> tuple[np.ndarray, np.ndarray, np.ndarray, di
     """(values, labels, ids of the 45,000, their files): ResNet-50 features of CIFAR-10's training images, cached or made."""
     import torch
 
-    from headstart import features as engine
     from headstart.data import load_dataset
     from headstart.data.splits import validation_split
+    from headstart.models import features as engine
     from headstart.models import load_model
     from headstart.models.weights import weights_hash
-    from headstart.precision import default_device, resolve_feature_precision
+    from headstart.runtime.precision import default_device, resolve_feature_precision
 
     count, device = bench.sizes["head_images"], default_device()
     part = load_dataset("cifar10").train
@@ -397,7 +397,7 @@ def _artificial_images(folder: Path, count: int, pixels: int) -> dict[str, str]:
 
 def threads(bench: Bench) -> Report:
     """Training and extraction with one thread and with all cores."""
-    from headstart.machine import usable_cores
+    from headstart.runtime.cores import usable_cores
 
     sizes, files = bench.sizes, cifar10_files(bench)
     tasks = {

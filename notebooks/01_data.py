@@ -92,7 +92,7 @@ pd.DataFrame({
 # proposes pairs, and a comparison in colour confirms them.
 
 # %%
-from headstart.duplicates import near_duplicates
+from headstart.data.duplicates import near_duplicates
 
 searched_train, searched_test = (2_000, 1_000) if FAST else (len(train), len(test))
 searched = np.concatenate([train.images[:searched_train], test.images[:searched_test]])

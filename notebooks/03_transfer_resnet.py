@@ -13,9 +13,9 @@ import numpy as np
 import headstart
 from headstart import plots
 from headstart.data.splits import label_subset, validation_split
-from headstart.logistic import fit_path
-from headstart.logistic_problem import predict_logits
-from headstart.metrics import accuracy
+from headstart.training.logistic import fit_path
+from headstart.training.logistic_problem import predict_logits
+from headstart.results.metrics import accuracy
 from headstart.models import MODELS
 
 FAST = os.environ.get("HEADSTART_FAST") == "1"

@@ -30,8 +30,8 @@ print({place.name: len(list(place.iterdir())) for place in sorted(folder.iterdir
 # found now than in a report. On the command line this is `headstart data check FOLDER`, which writes a page to look at.
 
 # %%
-from headstart.check import check_images
-from headstart.intake.page import terminal
+from headstart.data_quality.folder import check_images
+from headstart.data_quality.page import terminal
 
 check = check_images(folder, out=OUT / "check", label_errors=not FAST)
 rich.print(terminal(check.found))

@@ -58,8 +58,9 @@ weights = "{weights}"
 def run_models(folder: Path, photos: Path, precision: str, seed: int = 0) -> Path:
     """A study with a model of every method on the small folder, two training steps each: the probe on the published ResNet-50,
     the others on a ResNet-18 of random weights in a file."""
-    from headstart.launch import run_study
-    from transfer_trials import random_weights
+    from tests.support.transfer_trials import random_weights
+
+    from headstart.studies.run import run_study
 
     weights = random_weights(folder)
     small = {"model": "resnet18", "weights": weights}
@@ -85,7 +86,7 @@ def models(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def advised(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `headstart advise` wrote for the small folder, within a few seconds."""
-    from headstart.advise import advise
+    from headstart.advise.ladder import advise
 
     return Path(advise(photos, minutes=0.1, out=tmp_path_factory.mktemp("advice") / "photos").model).parent
 

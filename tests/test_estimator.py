@@ -14,15 +14,15 @@ from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.validation import validate_data
+from tests.support.transfer_trials import random_weights
 
 import headstart
 from headstart import TransferClassifier, store
 from headstart.data import load_dataset
 from headstart.errors import ConfigError
-from headstart.launch import run_study
-from headstart.predict import load_predictor
-from headstart.saved import find_model
-from transfer_trials import random_weights
+from headstart.predict.predictor import load_predictor
+from headstart.predict.saved import find_model
+from headstart.studies.run import run_study
 
 SMALL = {"model": "resnet18", "weights": "none", "input_pixels": 32, "precision": "fp32", "feature_precision": "fp32"}
 

@@ -55,7 +55,7 @@ def cli_reference() -> str:
     """Every command with its arguments and options, read from the command line itself, as Markdown."""
     import typer.main
 
-    from headstart.cli import app
+    from headstart.cli.app import app
 
     lines = ["# Command line", "", "Made from the program: `headstart --help` says the same.", ""]
     for words, command in commands(typer.main.get_command(app), ("headstart",)):

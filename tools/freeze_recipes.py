@@ -1,4 +1,4 @@
-"""Freezes what `headstart tune` found in a study's folder as built-in recipes: src/headstart/recipes_tuned.toml.
+"""Freezes what `headstart tune` found in a study's folder as built-in recipes: src/headstart/recipes/tuned.toml.
 
     python tools/freeze_recipes.py runs/cifar10 [FOLDER FOLDER]
 
@@ -17,7 +17,7 @@ from statistics import fmean
 from headstart.recipes import load_recipes, recipe_toml
 from headstart.store import finished_trials, read_json, write_json
 
-TUNED = Path(__file__).parents[1] / "src" / "headstart" / "recipes_tuned.toml"
+TUNED = Path(__file__).parents[1] / "src" / "headstart" / "recipes" / "tuned.toml"
 
 
 def main(folder: Path, own: Path | None = None, found: Path | None = None) -> None:

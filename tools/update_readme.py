@@ -18,9 +18,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from headstart import findings, published, stats, store
+from headstart import store
 from headstart.report import figures, labels, tables, words
 from headstart.report.load import StudyView, load_study
+from headstart.results import headline, published, stats
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -77,7 +78,7 @@ def _full_study(view: StudyView) -> str:
     drawn = labels.figure(view, labels.fit_all(view))
     assert drawn is not None
     lines = [
-        f"**{findings.headline(view.study, [item for arm in view.arms for item in arm.trials])}**", "",
+        f"**{headline.headline(view.study, [item for arm in view.arms for item in arm.trials])}**", "",
         f"![{drawn.message}](report/figures/fig-labels.png)", "", f"*{drawn.message}. {drawn.caption}*", "",
         f"| labels a class | {' | '.join(arm.label for arm in view.arms)} |", "|---|" + "---|" * len(view.arms),
     ]  # fmt: skip
@@ -108,7 +109,7 @@ def _all_images(view: StudyView) -> str:
 
 def _against_aims(view: StudyView, metric: str = "test_flip_accuracy", without: Sequence[str] = ()) -> str:
     told = []
-    for row in findings.comparison_table(view.trials).to_dict("records"):
+    for row in headline.comparison_table(view.trials).to_dict("records"):
         if row["arm"] not in _AIMS or row["arm"] in without:
             continue
         aim, work = _AIMS[row["arm"]]
@@ -179,10 +180,10 @@ _WRITTEN = {"test_nll": words.number, "test_ece": words.number, "seconds": words
 
 
 def _table(view: StudyView, accuracies: Sequence[str], others: Sequence[str]) -> list[str]:
-    """A row an arm: test accuracy with its interval, then these columns of findings.comparison_table, and n."""
+    """A row an arm: test accuracy with its interval, then these columns of headline.comparison_table, and n."""
     columns = ["test accuracy", "95 % interval", *(_TITLES[name] for name in (*accuracies, *others)), "n"]
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    for row in findings.comparison_table(view.trials).to_dict("records"):
+    for row in headline.comparison_table(view.trials).to_dict("records"):
         kind = "wilson" if row["n"] == 1 else "test_accuracy"
         interval = " to ".join(words.share(row[f"{kind}_{end}"], 1) for end in ("low", "high"))
         cells = [words.share(row["test_accuracy"], 2), interval, *(words.share(row[name], 2) for name in accuracies),
@@ -194,7 +195,7 @@ def _table(view: StudyView, accuracies: Sequence[str], others: Sequence[str]) ->
 def _section(view: StudyView) -> str:
     place, figure, trials = view.folder.resolve().relative_to(ROOT), _learning(view), store.finished_trials(view.folder)
     lines = [
-        f"**{findings.headline(view.study, trials)}**", "",
+        f"**{headline.headline(view.study, trials)}**", "",
         f"![{figure.message}]({place}/learning.svg)", "",
         f"*{figure.message}. {figure.caption}*", "",
         *_table(view, ("test_flip_accuracy", "val_accuracy", "train_accuracy"), ("test_nll", "test_ece", "seconds", "flops")),

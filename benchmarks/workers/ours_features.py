@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from protocol import Run, Unavailable, serve
 
-from headstart import features, store
-from headstart.allocator import keep_freed_memory
+from headstart import store
 from headstart.errors import HeadstartError
-from headstart.models import load_model
+from headstart.models import features, load_model
 from headstart.models.weights import weights_hash
+from headstart.runtime.memory import keep_freed_memory
 from headstart.types import ImageSet
 
 _WEIGHTS = "imagenet-keras"

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from protocol import Run, serve
 
-from headstart.allocator import keep_freed_memory
-from headstart.logistic import fit_path
+from headstart.runtime.memory import keep_freed_memory
+from headstart.training.logistic import fit_path
 
 
 def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from protocol import Run, serve
 
-from headstart.allocator import keep_freed_memory
-from headstart.cost import peak_memory_bytes, reset_peak_memory
 from headstart.methods import METHODS
 from headstart.models import load_model
 from headstart.models.weights import weights_hash
 from headstart.recipes import recipe_named
-from headstart.trial import make_context
+from headstart.runtime.cost import peak_memory_bytes, reset_peak_memory
+from headstart.runtime.memory import keep_freed_memory
+from headstart.studies.trial import make_context
 from headstart.types import Arm, Dataset, ImageSet, Trial
 
 

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from protocol import Run, serve
 from torch import Tensor
 
-from headstart.allocator import keep_freed_memory
-from headstart.cost import count_flops
 from headstart.data.batches import ImageBatches
 from headstart.models.cnn import CNN
 from headstart.models.preprocess import preprocess
 from headstart.recipes import recipe_named
-from headstart.training import train
+from headstart.runtime.cost import count_flops
+from headstart.runtime.memory import keep_freed_memory
+from headstart.training.loop import train
 
 
 def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:

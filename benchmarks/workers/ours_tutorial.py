@@ -14,14 +14,14 @@ import torch
 from protocol import Run, serve
 from torch import Tensor
 
-from headstart import metrics
-from headstart.allocator import keep_freed_memory
 from headstart.data.batches import ImageBatches
-from headstart.inference import predict_logits
 from headstart.models.cnn import CNN
+from headstart.models.inference import predict_logits
 from headstart.models.preprocess import preprocess
 from headstart.recipes import recipe_named
-from headstart.training import train
+from headstart.results import metrics
+from headstart.runtime.memory import keep_freed_memory
+from headstart.training.loop import train
 
 _SHARE = 0.93  # of the seconds: the loop turns seconds into steps by timing a few, and must not overshoot
 

@@ -27,23 +27,34 @@ __all__ = ["TransferClassifier", "compare", "find_study", "judge_claims", "load_
 
 if TYPE_CHECKING:
     from headstart import plots
-    from headstart.comparison import compare, find_study, judge_claims, load_summary
     from headstart.data import load_dataset
     from headstart.data.as_folder import write_image_folder
-    from headstart.display import load_figures, load_gallery, show
-    from headstart.embeddings import load_features
     from headstart.estimator import TransferClassifier
-    from headstart.launch import run_study
+    from headstart.methods.embeddings import load_features
     from headstart.models import load_model
-    from headstart.predict import load_predictor
+    from headstart.predict.predictor import load_predictor
+    from headstart.report.notebook import load_figures, load_gallery, show
+    from headstart.results.api import compare, find_study, judge_claims, load_summary
     from headstart.store import load_results
+    from headstart.studies.run import run_study
 
-_HOMES = {"load_dataset": "headstart.data", "load_model": "headstart.models", "load_results": "headstart.store",
-          "run_study": "headstart.launch", "compare": "headstart.comparison", "find_study": "headstart.comparison",
-          "judge_claims": "headstart.comparison", "load_summary": "headstart.comparison", "show": "headstart.display",
-          "load_features": "headstart.embeddings", "load_figures": "headstart.display", "load_gallery": "headstart.display",
-          "write_image_folder": "headstart.data.as_folder",
-          "load_predictor": "headstart.predict", "TransferClassifier": "headstart.estimator"}  # fmt: skip
+_HOMES = {
+    "TransferClassifier": "headstart.estimator",
+    "compare": "headstart.results.api",
+    "find_study": "headstart.results.api",
+    "judge_claims": "headstart.results.api",
+    "load_dataset": "headstart.data",
+    "load_features": "headstart.methods.embeddings",
+    "load_figures": "headstart.report.notebook",
+    "load_gallery": "headstart.report.notebook",
+    "load_model": "headstart.models",
+    "load_predictor": "headstart.predict.predictor",
+    "load_results": "headstart.store",
+    "load_summary": "headstart.results.api",
+    "run_study": "headstart.studies.run",
+    "show": "headstart.report.notebook",
+    "write_image_folder": "headstart.data.as_folder",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,18 +15,18 @@ from sklearn.utils import Tags, assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from headstart.cost import Stopwatch
 from headstart.data.arrays import dataset, image_set
 from headstart.errors import unknown_name
 from headstart.methods import METHODS, Context, check_arm
 from headstart.models import model_spec, preprocessing_of, resolve_weights
 from headstart.models.weights import is_url
-from headstart.photos import read_squares
-from headstart.precision import default_device, resolve_feature_precision, resolve_precision
-from headstart.predict import Predictor
+from headstart.predict.files import read_squares
+from headstart.predict.predictor import Predictor
+from headstart.predict.saved import SavedModel
 from headstart.recipes import recipe_named, with_changes
-from headstart.saved import SavedModel
-from headstart.trial import resolve
+from headstart.runtime.cost import Stopwatch
+from headstart.runtime.precision import default_device, resolve_feature_precision, resolve_precision
+from headstart.studies.trial import resolve
 from headstart.types import Arm, Dataset, Trial
 
 FOLDS_BELOW = 2000  # images: fewer make too small a validation set, so folds choose (one solver run each, on cached features)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.data import cifar10
-from headstart.data.folder import load_images
+from headstart.data.folders.dataset import load_images
 from headstart.errors import ConfigError, unknown_name
 from headstart.types import Dataset
 

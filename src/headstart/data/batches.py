@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.errors import DataError
-from headstart.seeding import seed_for
+from headstart.runtime.seeding import seed_for
 
 
 class Shuffle:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from headstart import store
 from headstart.data import arrays, download
 from headstart.errors import BusyError, DataError, DownloadError
-from headstart.progress import Track, say, track
+from headstart.runtime.progress import Track, say, track
 from headstart.types import Dataset
 
 TITLE = "CIFAR-10"

@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 
 from headstart import store
 from headstart.errors import BusyError, DownloadError
-from headstart.progress import Track, say, track
+from headstart.runtime.progress import Track, say, track
 
 ONLINE_WAIT_SECONDS = 2.0  # name resolution and connection together
 STALL_SECONDS = 30.0

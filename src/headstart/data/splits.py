@@ -15,12 +15,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.grouped import hold_out
 from headstart.errors import ConfigError
-from headstart.intake.splits import hold_out
 
 Ids = NDArray[np.int64]
 
 VALIDATION_IMAGES = 5000
+FOLDS = 5  # of cross-validation, wherever folds are asked for
 
 
 def validation_split(labels: NDArray[np.int64], fingerprint: str, count: int = VALIDATION_IMAGES,
@@ -138,3 +139,21 @@ def _ranked(labels: NDArray[np.int64], label: int, *parts: str | int) -> Ids:
     seed = hashlib.sha256(json.dumps(["headstart split 1", *parts, int(label)]).encode()).digest()
     numbers = np.random.PCG64(int.from_bytes(seed, "little")).random_raw(len(ids))
     return ids[np.argsort(numbers, kind="stable")]
+
+
+def fold_numbers(labels: NDArray[np.int64], units: NDArray[np.int64], folds: int = FOLDS) -> NDArray[np.int64]:
+    """The fold of each image, int64 (N,) in [0, folds): units stay together, classes are spread evenly.
+
+    labels, units: int64 (N,). Units are dealt in a fixed random order, each to the fold that has least of its first class."""
+    fold_of = np.zeros(len(labels), np.int64)
+    members: dict[int, list[int]] = {}
+    for place, unit in enumerate(units.tolist()):
+        members.setdefault(unit, []).append(place)
+    sizes = np.zeros((int(labels.max(initial=0)) + 1, folds), np.int64)
+    for unit in sorted(members, key=lambda unit: hashlib.sha256(f"headstart folds 1 {unit}".encode()).digest()):
+        places = members[unit]
+        label = int(labels[places[0]])
+        fold = int(np.lexsort((sizes.sum(axis=0), sizes[label]))[0])
+        fold_of[places] = fold
+        sizes[:, fold] += np.bincount(labels[places], minlength=len(sizes))
+    return fold_of

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.cost import Stopwatch
+from headstart.runtime.cost import Stopwatch
 from headstart.types import Dataset, Predictions, Trial
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import features
-from headstart.features import Extraction
 from headstart.methods.base import Context
-from headstart.models import load_model
+from headstart.models import features, load_model
+from headstart.models.features import Extraction
 from headstart.models.weights import random_start_hash, weights_hash
 from headstart.types import Features, Predictions
 

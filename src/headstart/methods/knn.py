@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart import metrics, progress
-from headstart.logistic_problem import full_precision
 from headstart.methods.base import Context, Outcome
 from headstart.methods.frozen import frozen_features, read_all
 from headstart.methods.selection import select, selection_splits
 from headstart.recipes import KNNRecipe
+from headstart.results import metrics
+from headstart.runtime import progress
+from headstart.training.logistic_problem import full_precision
 from headstart.types import Features
 
 _QUERIES = 512  # compared at a time: 512 x 45,000 similarities are 92 MB

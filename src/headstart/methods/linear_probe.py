@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headstart import metrics, progress
 from headstart.data.splits import class_weights
-from headstart.logistic import LogisticFit, fit_path, predict_logits
 from headstart.methods.base import Context, Outcome
 from headstart.methods.frozen import frozen_features, read_all
 from headstart.methods.selection import select, selection_splits
 from headstart.recipes import LogisticRecipe
+from headstart.results import metrics
+from headstart.runtime import progress
+from headstart.training.logistic import LogisticFit, fit_path, predict_logits
 from headstart.types import Features
 
 

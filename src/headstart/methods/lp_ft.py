@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from headstart import progress, store
-from headstart.logistic import LogisticFit, fit_path
+from headstart import store
 from headstart.methods import network
 from headstart.methods.base import Context, Outcome
 from headstart.methods.frozen import training_features
 from headstart.methods.linear_probe import select_l2, solver_options
 from headstart.recipes import LogisticRecipe, LPFTRecipe
-from headstart.training import Spent
+from headstart.runtime import progress
+from headstart.training.logistic import LogisticFit, fit_path
+from headstart.training.loop import Spent
 from headstart.types import Features
 
 

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headstart import metrics
 from headstart.data.batches import ImageBatches
 from headstart.errors import ConfigError
-from headstart.inference import predict_logits
 from headstart.methods.base import Context, Outcome
 from headstart.models import load_model, model_spec
+from headstart.models.inference import predict_logits
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
-from headstart.seeding import seed_for
-from headstart.training import Spent, Training, train
+from headstart.results import metrics
+from headstart.runtime.seeding import seed_for
+from headstart.training.loop import Spent, Training, train
 from headstart.types import Predictions
 
 

@@ -14,17 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart import features, metrics, progress
 from headstart.data.batches import ActivationBatches
 from headstart.errors import ConfigError
-from headstart.features import Extraction
-from headstart.inference import forward_logits
 from headstart.methods import network
 from headstart.methods.base import Context, Outcome
+from headstart.models import features
+from headstart.models.features import Extraction
+from headstart.models.inference import forward_logits
 from headstart.models.resnet import ResNet
 from headstart.recipes import PartialRecipe
+from headstart.results import metrics
+from headstart.runtime import progress
 from headstart.store import cache_folder, require_space
-from headstart.training import Spent, train
+from headstart.training.loop import Spent, train
 from headstart.types import Predictions
 
 BATCH = 250  # rows of activations evaluated at a time: 33 MB at the usual cut of ResNet-50 at 128 px

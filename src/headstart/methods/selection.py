@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import metrics
-from headstart.data.splits import Ids, stratified_folds, validation_count, validation_split
-from headstart.label_errors import fold_numbers
+from headstart.data.splits import Ids, fold_numbers, stratified_folds, validation_count, validation_split
 from headstart.methods.base import Context
+from headstart.results import metrics
 from headstart.types import MINIMUM_FOR_SELECTION
 
 _FOLDS = 5

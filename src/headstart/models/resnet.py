@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from headstart.cost import count_flops
+from headstart.runtime.cost import count_flops
 from headstart.types import Preprocessing
 
 _WIDTHS = (64, 128, 256, 512)

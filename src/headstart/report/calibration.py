@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart import metrics, plots, stats
+from headstart import plots
 from headstart.plots import percent
 from headstart.report import words
 from headstart.report.figures import Figure, finish
 from headstart.report.load import Arm, StudyView
+from headstart.results import metrics, stats
 
 _BINS = 15
 

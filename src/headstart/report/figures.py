@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.figure import Figure as MplFigure
 from numpy.typing import NDArray
 
-from headstart import findings, metrics, plots, stats
-from headstart.pairing import one_machine, pair_by_seed
+from headstart import plots
 from headstart.plots import percent, short_duration
 from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, Trials, estimate
+from headstart.results import headline, metrics, stats
+from headstart.results.pairing import one_machine, pair_by_seed
 from headstart.types import Result
 
 _FEW_ARMS = 4  # of more, curves of several seeds become one and rows follow their values
@@ -183,14 +184,14 @@ def _last(result: Result, key: str) -> float | None:
 
 def _reach(items: Trials, target: float, cost: str) -> float | None:
     """Mean cost over the seeds until validation reaches the target; None unless every seed reaches it."""
-    reached = [findings.time_to_accuracy(result.history, target) for _, result in items]
+    reached = [headline.time_to_accuracy(result.history, target) for _, result in items]
     values = [value for r in reached if r is not None and (value := r[cost]) is not None]
     return float(np.mean(values)) if values and len(values) == len(items) else None
 
 
 def _range(items: Trials, target: float) -> tuple[float, float] | None:
     """The fastest and slowest seed's seconds to the target; None with one seed, or where some seed never reached it."""
-    reached = [findings.time_to_accuracy(result.history, target) for _, result in items]
+    reached = [headline.time_to_accuracy(result.history, target) for _, result in items]
     seconds = [r["seconds"] for r in reached if r is not None and r["seconds"] is not None]
     return (min(seconds), max(seconds)) if len(seconds) == len(items) > 1 else None
 
@@ -231,7 +232,7 @@ def time_rows(view: StudyView) -> list[dict]:
     for target in targets(view):
         for arm, items in sides:
             costs = {cost: _reach(items, target, cost) for cost in ("seconds", "epochs", "flops")}
-            reached = sum(findings.time_to_accuracy(r.history, target) is not None for _, r in items)
+            reached = sum(headline.time_to_accuracy(r.history, target) is not None for _, r in items)
             rows.append({"target": target, "arm": arm, "reached": reached, "seeds": len(items), "range": _range(items, target),
                          "machine": marks[arm.name], **costs})  # fmt: skip
     return rows

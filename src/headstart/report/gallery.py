@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headstart import findings, metrics
-from headstart.examples import A_PANEL
 from headstart.report.load import Arm, StudyView, data_uri
+from headstart.results import headline, metrics
+from headstart.results.trials import A_PANEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +56,12 @@ def _pairs(view: StudyView) -> list[tuple[Arm, Arm]]:
 def disagreements(view: StudyView) -> list[Panel]:
     """Images that one side gets right and the other wrong, both directions, the clearest cases first."""
     return [_panel(view, f"{a.name}-not-{b.name}", f"{a.label} right, {b.label} wrong",
-                   findings.disagreements(a.tests[0], b.tests[0]).tolist(), (a, b)) for a, b in _pairs(view)]
+                   headline.disagreements(a.tests[0], b.tests[0]).tolist(), (a, b)) for a, b in _pairs(view)]
 
 
 def confident_errors(view: StudyView) -> list[Panel]:
     """For each arm the images that it is surest about and wrong."""
-    return [_panel(view, f"sure-{arm.name}", arm.label, findings.most_confident_errors(arm.tests[0]).tolist(), (arm,))
+    return [_panel(view, f"sure-{arm.name}", arm.label, headline.most_confident_errors(arm.tests[0]).tolist(), (arm,))
             for arm in view.arms]
 
 
@@ -69,7 +69,7 @@ def hardest(view: StudyView) -> Panel:
     """Images that every arm gets wrong at every seed, the least believed labels first."""
     seeds = any(len(arm.tests) > 1 for arm in view.arms)
     title = f"Wrong for {'every arm' if len(view.arms) > 1 else view.arms[0].label}{' at every seed' if seeds else ''}"
-    ids = findings.wrong_for_all([test for arm in view.arms for test in arm.tests])
+    ids = headline.wrong_for_all([test for arm in view.arms for test in arm.tests])
     return _panel(view, "wrong-for-all", title, ids.tolist(), view.arms)
 
 
@@ -96,7 +96,7 @@ def overlap(view: StudyView) -> str | None:
     if not pairs:
         return None
     a, b = pairs[0]
-    shares = findings.agreement(a.tests[0], b.tests[0])
+    shares = headline.agreement(a.tests[0], b.tests[0])
     return (f"Of {view.test_images:,} test images both get {100 * shares['both_right']:.1f} % right and "
             f"{100 * shares['both_wrong']:.1f} % wrong; only {a.label} gets {100 * shares['only_a']:.1f} % right, "
             f"only {b.label} {100 * shares['only_b']:.1f} %.")

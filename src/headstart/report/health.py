@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.examples import correct
-from headstart.health.record import EXACT, FEATURES, PERCEPTUAL, WHERE, Health, read_health, shown_pairs
+from headstart.data_quality.record import EXACT, FEATURES, PERCEPTUAL, WHERE, Health, read_health, shown_pairs
 from headstart.report import words
 from headstart.report.load import Arm, StudyView, data_uri, estimate
+from headstart.results.trials import correct
 
 _TITLES = {"across": "Across train and test", "test": "Within test", "train": "Within train"}
 _SUSPECTS_SHOWN = 24

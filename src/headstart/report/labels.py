@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart import curves, plots
+from headstart import plots
 from headstart.plots import percent
 from headstart.report import figures, words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.tables import Cell
+from headstart.results import label_curves
 
 _TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 _MOST_TARGETS = 4
@@ -30,8 +31,8 @@ class Fitted:
     """An arm's budgets and the curve through them; why there is none, in words, where there is none."""
 
     arm: Arm
-    points: curves.Points
-    curve: curves.Curve | None
+    points: label_curves.Points
+    curve: label_curves.Curve | None
     reason: str
 
 
@@ -41,7 +42,7 @@ class Crossing:
 
     ahead: Arm
     behind: Arm
-    labels: curves.Estimate
+    labels: label_curves.Estimate
 
 
 def fit_all(view: StudyView) -> list[Fitted]:
@@ -49,14 +50,14 @@ def fit_all(view: StudyView) -> list[Fitted]:
     phase = view.arms[0].first.trial["phase"]
     found = []
     for arm in view.arms:
-        points = curves.points_from_trials(view.trials, arm.name, phase)
-        curve = curves.fit_curve(points, np.random.default_rng(0))
+        points = label_curves.points_from_trials(view.trials, arm.name, phase)
+        curve = label_curves.fit_curve(points, np.random.default_rng(0))
         reason = ""
-        if len(points) < curves.FEWEST_BUDGETS:
+        if len(points) < label_curves.FEWEST_BUDGETS:
             # Not len(points): all labels alone say no labels a class, and make no point.
             found_at = len({r.trial["labels_per_class"] for _, r in view.trials
                             if r.trial["arm"]["name"] == arm.name and r.trial["phase"] == phase})  # fmt: skip
-            reason = f"{found_at} label {'budget' if found_at == 1 else 'budgets'}, a curve needs {curves.FEWEST_BUDGETS}"
+            reason = f"{found_at} label {'budget' if found_at == 1 else 'budgets'}, a curve needs {label_curves.FEWEST_BUDGETS}"
         elif curve is None:
             reason = "accuracy falls from one budget to the next"
         elif curve.error > _LARGEST_MISS:
@@ -75,7 +76,7 @@ def crossings(fits: Sequence[Fitted]) -> list[Crossing]:
     found = []
     for a, b in mixed or pairs:
         assert a.curve is not None and b.curve is not None
-        if (labels := curves.crossing(a.curve, b.curve)) is not None:
+        if (labels := label_curves.crossing(a.curve, b.curve)) is not None:
             after = 1.01 * labels.value
             ahead, behind = (a, b) if a.curve.predict(after) > b.curve.predict(after) else (b, a)
             found.append(Crossing(ahead=ahead.arm, behind=behind.arm, labels=labels))
@@ -119,7 +120,7 @@ def _measured(view: StudyView) -> dict[str, list[tuple[float, str, plots.Estimat
     return points
 
 
-def _to_draw(curve: curves.Curve) -> plots.Fit:
+def _to_draw(curve: label_curves.Curve) -> plots.Fit:
     """From the fewest labels measured to twice the most."""
     x = np.geomspace(curve.budgets[0], 2 * curve.budgets[-1], _GRID)
     low, high = curve.band(x) or (None, None)
@@ -232,7 +233,7 @@ def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:
     """Up to four targets that some curve can answer with numbers inside or near what was measured, the highest ones."""
     found = []
     for target in _TARGETS:
-        answers = [curves.labels_for(fit.curve, target) if fit.curve is not None else None for fit in fits]
+        answers = [label_curves.labels_for(fit.curve, target) if fit.curve is not None else None for fit in fits]
         if any(answers):
             found.append((target, [Cell(text=_round(answer.value) if answer else _UNKNOWN, note=_range(answer) if answer else "")
                                    for answer in answers]))  # fmt: skip
@@ -241,8 +242,8 @@ def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:
     return sorted(chosen, key=lambda item: item[0])
 
 
-def _gain_cell(curve: curves.Curve | None) -> Cell:
-    gain = None if curve is None else curves.gain_from_doubling(curve)
+def _gain_cell(curve: label_curves.Curve | None) -> Cell:
+    gain = None if curve is None else label_curves.gain_from_doubling(curve)
     if gain is None:
         return Cell(text=_UNKNOWN)
     note = words.interval(gain.interval, signed=True) if gain.interval else "one seed: no interval"
@@ -252,7 +253,7 @@ def _gain_cell(curve: curves.Curve | None) -> Cell:
 def _hidden_cell(fit: Fitted) -> Cell:
     if fit.curve is None:
         return Cell(text=_UNKNOWN)
-    check = curves.check_hidden_budget(fit.points, np.random.default_rng(0))
+    check = label_curves.check_hidden_budget(fit.points, np.random.default_rng(0))
     if check is None:
         return Cell(text=_UNKNOWN, note="not predictable")
     interval = check.predicted.interval
@@ -261,7 +262,7 @@ def _hidden_cell(fit: Fitted) -> Cell:
     return Cell(text=f"{percent(check.observed)}{inside}", note=f"predicted {told}")
 
 
-def _form_cell(curve: curves.Curve | None) -> Cell:
+def _form_cell(curve: label_curves.Curve | None) -> Cell:
     if curve is None:
         return Cell(text=_UNKNOWN)
     form = {"power": "power law", "exponential": "exponential"}[curve.form]
@@ -273,5 +274,5 @@ def _round(labels: float) -> str:
     return f"{float(f'{labels:.3g}'):,.0f}" if labels >= 10 else f"{labels:.1f}"
 
 
-def _range(found: curves.Estimate) -> str:
+def _range(found: label_curves.Estimate) -> str:
     return f"{_round(found.interval[0])} to {_round(found.interval[1])}" if found.interval else "one seed: no interval"

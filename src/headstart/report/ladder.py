@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart import findings, plots, stats
+from headstart import plots
 from headstart.report import words
 from headstart.report.figures import Figure, difference, finish
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.tables import Cell
+from headstart.results import headline, stats
 from headstart.types import Result
 
 # From nothing trained to everything trained.
@@ -168,7 +169,7 @@ def gap_figure(view: StudyView) -> Figure | None:
     drawn = {name: points for name, points in every.items() if len(points) > 1}
     if not drawn:
         return None
-    pair = findings.headline_pair(view.study, view.trials)
+    pair = headline.headline_pair(view.study, view.trials)
     told = [f"{words.points(drawn[name][-1][2])} for {view.styles[name].label}" for name in pair if name in drawn]
     message = f"Training ahead of test at the largest budget: {words.listing(told)}" if told else "Training ahead of test"
     drawing = plots.points_by_labels(drawn, view.styles, "Accuracy on training images less on test images")

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from headstart import examples, plots, stats, store
+from headstart import plots, store
 from headstart.errors import DataError, StoreError
-from headstart.pairing import one_machine
 from headstart.report import words
+from headstart.results import stats
+from headstart.results.pairing import one_machine
+from headstart.results.trials import DETERMINISTIC_METHODS, main_trials, newest, relabelled, require_same_images
 from headstart.types import Predictions, Result
 
 Trials = list[tuple[Path, Result]]
@@ -100,19 +102,19 @@ def load_study(folder: Path) -> StudyView:
     study = store.read_json(folder / "study.json")
     every = store.finished_trials(folder)
     labels = {arm["name"]: arm["label"] for arm in study["arms"]}
-    trials = [(path, result) for path, result in examples.relabelled(examples.newest(every), labels)
+    trials = [(path, result) for path, result in relabelled(newest(every), labels)
               if result.trial["arm"]["name"] in labels]  # fmt: skip
     if not trials:
         raise StoreError(f"no finished trial in {folder}; finish the study first: {study.get('command', 'headstart study')}")
     if len({result.trial["dataset_fingerprint"] for _, result in trials}) > 1:
         raise DataError(f"the trials in {folder} were tested on different data sets; give each data set a folder of its own")
     styles = plots.arm_styles(labels)
-    main = examples.main_trials(trials, study.get("phase"))
+    main = main_trials(trials, study.get("phase"))
     arms = tuple(_arm(described, place, styles[described["name"]], main[described["name"]])
                  for place, described in enumerate(study["arms"]) if described["name"] in main)  # fmt: skip
     for arm in arms:
         for test in arm.tests:
-            examples.require_same_images(arms[0].tests[0], test)
+            require_same_images(arms[0].tests[0], test)
     planned, finished, missing = _missing(study, trials)
     return StudyView(
         folder=folder, study=study, trials=trials, arms=arms, styles=styles,
@@ -130,7 +132,7 @@ def _missing(study: dict[str, Any], trials: Trials) -> tuple[int, int, tuple[str
     planned, finished, lacking = 0, 0, dict[str, list[str]]()
     for cell in cells:
         budget = cell["labels_per_class"]
-        once = budget is None and methods[cell["arm"]] in examples.DETERMINISTIC_METHODS
+        once = budget is None and methods[cell["arm"]] in DETERMINISTIC_METHODS
         seeds = cell["seeds"][:1] if once else cell["seeds"]
         planned += len(seeds)
         left = sum((cell["arm"], budget, seed) not in done for seed in seeds)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headstart import plots
-from headstart.generalization import Look, Looks, read_looks
+from headstart.evaluation.records import Look, Looks, read_looks
 from headstart.report import words
 from headstart.report.figures import Figure, finish
 from headstart.report.load import Arm, StudyView

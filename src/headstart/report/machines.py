@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headstart.pairing import machine_of
 from headstart.report import words
 from headstart.report.load import Arm, StudyView
+from headstart.results.pairing import machine_of
 from headstart.types import Result
 
 _LETTERS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"

@@ -7,8 +7,8 @@ from itertools import combinations
 
 import numpy as np
 
-from headstart import findings, metrics
 from headstart.report.load import Arm, StudyView
+from headstart.results import headline, metrics
 
 _PAIRS = 8
 _ALL_PAIRS = 6  # of more arms, only the pairs with a headline arm are listed
@@ -70,12 +70,12 @@ def agreements(view: StudyView) -> Agreements:
     every = list(combinations(view.arms, 2))
     about: tuple[Arm, ...] = ()
     if len(view.arms) > _ALL_PAIRS:
-        names = findings.headline_pair(view.study, view.trials)
+        names = headline.headline_pair(view.study, view.trials)
         about = tuple(arm for name in names for arm in view.arms if arm.name == name)
     for a, b in every:
         if about and not {a.name, b.name} & {arm.name for arm in about}:
             continue
-        found = findings.agreement(a.tests[0], b.tests[0])
+        found = headline.agreement(a.tests[0], b.tests[0])
         kappa = found.pop("kappa")
         rows.append(Agreement(a=a, b=b, kappa=None if np.isnan(kappa) else kappa, **found))
     return Agreements(rows=tuple(rows), pairs=len(every), about=about)

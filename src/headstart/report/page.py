@@ -12,8 +12,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from headstart import findings, plots, store
-from headstart.health.record import Health
+from headstart import plots, store
+from headstart.data_quality.record import Health
 from headstart.report import (
     answer,
     calibration,
@@ -33,6 +33,7 @@ from headstart.report import (
 )
 from headstart.report.load import Arm, StudyView, estimate, load_study
 from headstart.report.tuning import effort, tuning
+from headstart.results import headline
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # The arms' marks in the page's text, on a 12 x 12 field, as plots draws them.
@@ -123,7 +124,7 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
     spoiled, tuned = robustness.robustness(view), tuning(view)
     return {
         "study": view.study, "dataset": view.study["dataset"], "arms": view.arms, "view": view,
-        "answer": tied(findings.headline(view.study, view.trials)), "budget": words.budget(view.budget),
+        "answer": tied(headline.headline(view.study, view.trials)), "budget": words.budget(view.budget),
         "style": Markup(style_sheet()),
         "mark": mark, "color": color, "cards": [_card(view, arm) for arm in view.arms],
         "comparison": tables.comparison(view), "class_rows": tables.classes(view), "ledger": tables.ledger(view),

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart import efficiency, plots
+from headstart import plots
 from headstart.plots import short_duration
 from headstart.report import figures, words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.tables import Cell
+from headstart.results import efficiency
 
 _TOLD_APART = 0.01  # amortised and cold costs nearer than this share of each other are one figure
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import plots, store
-from headstart.corruptions import CORRUPTIONS, SEVERITIES
-from headstart.generalization import (
+from headstart.evaluation.corruptions import CORRUPTIONS, SEVERITIES
+from headstart.evaluation.records import (
     ROBUSTNESS,
     Corrupted,
     Measured,

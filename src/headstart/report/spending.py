@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart import store
-from headstart.generalization import ROBUSTNESS, SHIFT
-from headstart.pairing import machine_of
+from headstart.evaluation.records import ROBUSTNESS, SHIFT
 from headstart.report import health, machines, tuning, words
 from headstart.report.load import Arm, StudyView
+from headstart.results.pairing import machine_of
 from headstart.types import Result
 
 

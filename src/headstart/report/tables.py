@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headstart import findings, metrics
 from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, estimate
+from headstart.results import headline, metrics
 from headstart.types import Claim, Finding, Result
 
 _ALWAYS = ("Energy",)  # told as "n/a" where nothing measures it
@@ -40,7 +40,7 @@ class Group:
 
 def comparison(view: StudyView) -> list[Group]:
     """Measures by row, arms by column, grouped: what they reach, how far to trust it, what it cost."""
-    table = findings.comparison_table(view.trials)
+    table = headline.comparison_table(view.trials)
     budget = "all" if view.budget is None else view.budget
     phase = view.arms[0].first.trial["phase"]
     main = table[(table["labels_per_class"] == budget) & (table["phase"] == phase)].set_index("arm")
@@ -185,11 +185,11 @@ class ClaimRow:
 def ledger(view: StudyView) -> list[ClaimRow]:
     """The study's claims with their verdicts, in the study's order."""
     claims = [Claim(**claim) for claim in view.study.get("claims", [])]
-    return [_claim_row(view, finding) for finding in findings.decide(claims, view.trials)]
+    return [_claim_row(view, finding) for finding in headline.decide(claims, view.trials)]
 
 
 def _claim_row(view: StudyView, finding: Finding) -> ClaimRow:
-    claim, spec = finding.claim, findings.metric_spec(finding.claim.metric)
+    claim, spec = finding.claim, headline.metric_spec(finding.claim.metric)
 
     def shown(value: float) -> str:
         if spec.unit == "fraction":

@@ -7,10 +7,10 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from headstart import findings
-from headstart.health.record import Health
+from headstart.data_quality.record import Health
 from headstart.report import health, tables, words
 from headstart.report.load import estimate, load_study
+from headstart.results import headline
 from headstart.types import Claim
 
 
@@ -46,7 +46,7 @@ def summary_table(study_folder: Path) -> Table:
 def verdict(study_folder: Path) -> str:
     """The study's answer in one sentence with its numbers. Raises: StoreError where no trial has finished."""
     view = load_study(study_folder)
-    return findings.headline(view.study, view.trials)
+    return headline.headline(view.study, view.trials)
 
 
 def ledger_table(study_folder: Path) -> Table:
@@ -78,4 +78,4 @@ def ledger_json(study_folder: Path) -> str:
     """The study's findings as JSON, the same bytes for the same folder. Raises: as `ledger_table`."""
     view = load_study(study_folder)
     claims = [Claim(**claim) for claim in view.study.get("claims", [])]
-    return findings.as_json(findings.decide(claims, view.trials)).rstrip() + "\n"
+    return headline.as_json(headline.decide(claims, view.trials)).rstrip() + "\n"

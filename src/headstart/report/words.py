@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headstart.pairing import machine_of
 from headstart.plots import percent, short_duration
+from headstart.results.pairing import machine_of
 from headstart.types import Result
 
 NONE = "n/a"

@@ -1,0 +1,229 @@
+"""What `headstart advise` concludes from finished trials: a value, its words for a terminal, Markdown, plain data."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import store
+from headstart.data_quality.inspection import IMBALANCE, Inspection
+from headstart.results import metrics
+from headstart.results.label_curves import Estimate
+from headstart.results.stats import mcnemar, wilson_interval
+from headstart.runtime import progress
+from headstart.types import Result
+
+SURE = 0.05  # p value of the comparison on validation images below which a winner is called sure
+FAMILIES = {"scratch": "a network trained from scratch", "pretrained": "a pretrained network"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """One thing that was tried: accuracy on validation images (0..1), wall seconds of its training, features included."""
+
+    name: str
+    label: str
+    family: str  # a key of FAMILIES
+    pixels: int  # side of the network's input
+    val_accuracy: float
+    val_balanced_accuracy: float
+    seconds: float
+    key: str  # of its run folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassAccuracy:
+    """Share of a class's held-out photos that are recognised, with its 95 % interval; `images` of them."""
+
+    name: str
+    accuracy: float
+    interval: tuple[float, float]
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """The answer. accuracy, interval: of the chosen model on `test_images` held-out photos (Wilson, 95 %); chosen on
+    `val_images` others. doubling: accuracy gained by twice the labels, from a learning curve up to `labels_per_class`; None where
+    the data cannot say. p_value: of "the best of the other family is as good" on the validation images; None where there is no
+    other. rivals_gap: validation accuracy of the chosen one minus that of the other family's best."""
+
+    chosen: Try
+    tries: tuple[Try, ...]
+    dropped: tuple[str, ...]  # in words: what was not tried, or not further, and why
+    accuracy: float
+    interval: tuple[float, float]
+    balanced_accuracy: float
+    macro_f1: float
+    imbalance: float  # the largest class over the smallest
+    classes: tuple[ClassAccuracy, ...]
+    test_images: int
+    val_images: int
+    train_images: int
+    labels_per_class: int
+    doubling: Estimate | None
+    p_value: float | None
+    rivals_gap: float | None
+    seconds_per_photo: float
+    spent_seconds: float
+    minutes: float
+    fixes: tuple[str, ...]
+    model: str
+    interrupted: bool
+    balanced: bool  # each class weighed alike, and balanced accuracy chose
+
+    def sentence(self) -> str:
+        """The recommendation in one sentence."""
+        low, high = self.interval
+        text = (f"Use {self.chosen.label} (input {self.chosen.pixels} px): expect {_percent(self.accuracy)} of new photos right "
+                f"({_percent(low)} to {_percent(high)}, from {self.test_images:,} held-out photos)")  # fmt: skip
+        if self.imbalance >= IMBALANCE:
+            text += (f"; classes are uneven, and averaged over classes it is {_percent(self.balanced_accuracy)} "
+                     f"(macro F1 {self.macro_f1:.2f})")  # fmt: skip
+        return text + "."
+
+    def command(self) -> str:
+        """What to type next."""
+        return f"headstart predict {shlex.quote(self.model)} PHOTOS"
+
+    def confidence(self) -> str:
+        """How sure the choice is, in a sentence."""
+        if self.p_value is None or self.rivals_gap is None:
+            return f"Only {FAMILIES[self.chosen.family]} was tried in the time given, so nothing is said about the other way."
+        other = FAMILIES["scratch" if self.chosen.family == "pretrained" else "pretrained"]
+        gap = f"{100 * self.rivals_gap:.1f} points ahead of {other} on {self.val_images:,} photos kept for choosing"
+        if self.p_value < SURE:
+            return f"Sure of the way: {gap}, more than chance explains."
+        return f"Not sure of the way: {gap}, which chance alone could do. More photos would tell."
+
+    def labels(self) -> str:
+        """What more labels would bring, in a sentence."""
+        if self.doubling is None:
+            return "What more labels would bring cannot be said from so few, or accuracy does not grow steadily with labels."
+        between = self.doubling.interval
+        spread = f" ({100 * between[0]:.1f} to {100 * between[1]:.1f})" if between is not None else ""
+        return (f"Twice the labels (from {self.labels_per_class:,} a class) would bring about "
+                f"{100 * self.doubling.value:.1f} points{spread}, by the learning curve of a new head on the "
+                "pretrained network.")  # fmt: skip
+
+    def cost(self) -> str:
+        """What it costs, in a sentence."""
+        return (f"Training took {progress.clock(self.chosen.seconds)} on this machine, everything that was tried "
+                f"{progress.clock(self.spent_seconds)}; in use {1000 * self.seconds_per_photo:.0f} ms a photo.")  # fmt: skip
+
+    def learned(self) -> str:
+        """What the saved model learned from, and what not, in a sentence."""
+        return (f"The saved model learned from {self.train_images:,} photos; the {self.val_images:,} kept for choosing and the "
+                f"{self.test_images:,} held out are not in it, and the accuracy stated is that of this very model.")  # fmt: skip
+
+    def lines(self) -> list[str]:
+        """The answer for a terminal, the command last."""
+        weak = sorted(self.classes, key=lambda each: each.accuracy)[:3]
+        found = [self.sentence(), self.confidence(), self.labels(), self.cost(), self.learned(),
+                 "Hardest classes: " + ", ".join(f"{c.name} {_percent(c.accuracy)} of {c.images}" for c in weak) + "."]
+        scratch = [each for each in self.tries if each.family == "scratch"]
+        if scratch and self.chosen.family != "scratch":
+            best = max(scratch, key=lambda each: each.val_accuracy)
+            found.append(f"The CNN from scratch worked at {best.pixels} px and reached {_percent(best.val_accuracy)} on the "
+                         f"photos kept for choosing, against {_percent(self.chosen.val_accuracy)}.")  # fmt: skip
+        found += [f"First in the data: {fix}" for fix in self.fixes]
+        found += [f"Not tried: {why}" for why in self.dropped]
+        if self.interrupted:
+            found.append("Interrupted: this is what was known by then; the same command goes on.")
+        return [*found, f"Next: {self.command()}"]
+
+    def markdown(self) -> str:
+        """The answer with its tables."""
+        rows = [_row(t.label, t.pixels, _percent(t.val_accuracy), _percent(t.val_balanced_accuracy), progress.clock(t.seconds))
+                for t in self.tries]  # fmt: skip
+        classes = [_row(c.name, _percent(c.accuracy), f"{_percent(c.interval[0])} to {_percent(c.interval[1])}", c.images)
+                   for c in self.classes]  # fmt: skip
+        return "\n".join([
+            "# Advice", "", *(f"{line}\n" for line in self.lines()[:-1]), "```sh", self.command(), "```", "",
+            "## What was tried", "", f"Accuracy on the {self.val_images:,} photos kept for choosing; no model learned from them.",
+            "",
+            "| what | input px | accuracy | over classes | time |", "|---|---|---|---|---|", *rows, "",
+            "## Class by class", "", f"The chosen model on {self.test_images:,} photos that neither learning nor choosing saw; "
+            "intervals are 95 %, each for its class alone.", "",
+            "| class | recognised | interval | photos |", "|---|---|---|---|", *classes, "",
+            f"Accuracy {_percent(self.accuracy)}, averaged over classes {_percent(self.balanced_accuracy)}, "
+            f"macro F1 {self.macro_f1:.3f}.", "",
+        ])  # fmt: skip
+
+    def json(self) -> dict[str, Any]:
+        """The same for programs."""
+        return {"schema": 1, **asdict(self), "sentence": self.sentence(), "command": self.command()}
+
+
+def choose(tries: list[Try], results: Mapping[str, Result], balanced: bool = False) -> Try:
+    """The best on validation images by accuracy, or by balanced accuracy, ties by the smaller loss. kNN is a yardstick, never
+    chosen while there is another, for it cannot be exported or explained."""
+    able = [each for each in tries if results[each.key].trial["arm"]["method"] != "knn"] or tries
+
+    def rank(each: Try) -> tuple[float, float]:
+        score = each.val_balanced_accuracy if balanced else each.val_accuracy
+        return round(score, 9), -(results[each.key].metrics["val_nll"] or 0.0)
+
+    return max(able, key=rank)
+
+
+def compare(first: Try, second: Try, folder: Path) -> float:
+    """McNemar's p value of two tries on the same validation images."""
+    right = []
+    for each in (first, second):
+        val = store.read_predictions(folder / each.key)["val"]
+        right.append(val.logits.argmax(axis=1) == val.labels)
+    return mcnemar(*right).p_value
+
+
+def read_try(folder: Path, result: Result, pixels: int) -> Try:
+    """A finished trial in a study's folder as a try at this input size."""
+    val = store.read_predictions(folder / result.key)["val"]
+    arm = result.trial["arm"]
+    return Try(
+        name=arm["name"], label=arm["label"], family="scratch" if arm["method"] == "scratch" else "pretrained", pixels=pixels,
+        val_accuracy=metrics.accuracy(val.logits, val.labels), key=result.key, seconds=result.cost.total_seconds,
+        val_balanced_accuracy=metrics.balanced_accuracy(val.logits, val.labels),
+    )  # fmt: skip
+
+
+def class_accuracies(folder: Path, names: tuple[str, ...]) -> tuple[ClassAccuracy, ...]:
+    """Of a run folder's test predictions, in the classes' order; classes without test images are left out."""
+    test = store.read_predictions(folder)["test"]
+    right = test.logits.argmax(axis=1) == test.labels
+    return tuple(
+        ClassAccuracy(name=name, accuracy=float(right[own].mean()), images=int(own.sum()),
+                      interval=wilson_interval(int(right[own].sum()), int(own.sum())))
+        for label, name in enumerate(names) if (own := test.labels == label).any()
+    )  # fmt: skip
+
+
+def fixes_of(found: Inspection) -> tuple[str, ...]:
+    """What to mend in the data first, the gravest first, a line each."""
+    order = {"error": 0, "warning": 1}
+    lines = [f"{remark.message}{' - ' + remark.advice if remark.advice else ''}"
+             for remark in sorted(found.remarks, key=lambda r: order.get(r.severity, 2)) if remark.severity in order]  # fmt: skip
+    if found.suspects:
+        lines.append(f"surest of the wrong labels: {found.suspects[0].name}, called {found.suspects[0].given}, looks like "
+                     f"{found.suspects[0].suggested}; check/check.html shows all")  # fmt: skip
+    return tuple(lines)
+
+
+def imbalance_of(labels: np.ndarray) -> float:
+    """The largest class's size over the smallest's."""
+    sizes = np.bincount(labels)
+    return float(sizes.max() / max(sizes.min(), 1))
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _row(*cells: object) -> str:
+    texts = [str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells]
+    return f"| {' | '.join(texts)} |"

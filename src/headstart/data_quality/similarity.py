@@ -1,0 +1,150 @@
+"""Which images a network sees as nearly the same: all pairs of feature rows above a cosine similarity.
+
+Every pair is decided by its similarity in full; a short version of each row, whose bound on the similarity is never too low,
+first rules out nearly all of them (60,000 rows of 2,048 numbers: 1.8 billion pairs).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from headstart.runtime import progress
+
+_SHORT = 256  # numbers in a short row: the principal axes and the length of what they leave out
+_SAMPLE = 8192  # rows that the axes are taken from
+_CHUNK = 2048  # rows read at once: 16 MB of 2,048 float32
+_TOP, _LEFT = 2048, 8192  # rows and columns of a tile of pairs: 64 MB
+
+
+def similar_pairs(reader: FeatureRows, min_similarity: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Pairs int64 (P, 2), first < second, sorted, and their similarities float32 (P,), all at least min_similarity."""
+    if reader.count < 2:
+        return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
+    short = _short_rows(reader)
+    found, values = [], []
+    tiles = [(top, left) for top in range(0, reader.count, _TOP) for left in range(top - top % _LEFT, reader.count, _LEFT)]
+    with progress.track("comparing features", len(tiles), "tiles") as bar:
+        for top, left in tiles:
+            first, second = _close(short[top : top + _TOP], short[left : left + _LEFT], min_similarity)
+            pairs = np.stack([first + top, second + left], axis=1)
+            pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+            similarity = reader.similarities(pairs)
+            found.append(pairs[similarity >= min_similarity])
+            values.append(similarity[similarity >= min_similarity])
+            bar.advance()
+    pairs, similarity = np.concatenate(found).astype(np.int64), np.concatenate(values)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    return pairs[order], similarity[order]
+
+
+def _close(rows: NDArray[np.float32], columns: NDArray[np.float32], least: float) -> tuple[NDArray[np.int64], ...]:
+    """Where the bound on the similarity reaches `least`, in a tile of short rows."""
+    # A little below: float32 sums may round the bound down.
+    return np.nonzero(rows @ columns.T >= least - 1e-4)
+
+
+def estimated_seconds(count: int) -> float:
+    """What `similar_pairs` takes of so many rows on this machine: a tile of random rows is timed, and stands for all pairs."""
+    rng = np.random.default_rng(0)
+    rows, columns = (rng.standard_normal((size, _SHORT)).astype(np.float32) for size in (_TOP, _LEFT))
+    start = time.perf_counter()
+    _close(rows, columns, np.inf)
+    return (time.perf_counter() - start) * count**2 / 2 / (_TOP * _LEFT)
+
+
+class FeatureRows:
+    """Rows of several parts, float16 or float32 (N_i, D), may be memory-mapped, numbered through.
+
+    The similarity of two rows is the cosine between them less the mean of all rows, which is what every image has in common; a
+    row equal to the mean is like no other."""
+
+    def __init__(self, parts: Sequence[NDArray]) -> None:
+        self.parts = list(parts)
+        self.starts = np.cumsum([0, *(len(part) for part in parts)])
+        self.count, self.width = int(self.starts[-1]), parts[0].shape[1]
+        total = np.zeros(self.width)
+        for start in range(0, self.count, _CHUNK):
+            total += self._read(np.arange(start, min(start + _CHUNK, self.count))).sum(axis=0, dtype=np.float64)
+        self.mean = (total / max(self.count, 1)).astype(np.float32)
+
+    def _read(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        rows = np.empty((len(places), self.width), np.float32)
+        for part, start, stop in zip(self.parts, self.starts[:-1], self.starts[1:], strict=True):
+            mine = (places >= start) & (places < stop)
+            rows[mine] = part[places[mine] - start]
+        return rows
+
+    def unit(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Rows less the mean, scaled to length 1; 0 where nothing is left."""
+        rows = self._read(places) - self.mean
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        # What rounding leaves of a row that equals the mean points nowhere.
+        floor = 1e-5 * max(float(np.linalg.norm(self.mean)), 1e-30)
+        return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > floor)
+
+    def similarities(self, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Of each pair of rows, float32 (P,), pairs int64 (P, 2)."""
+        values = np.empty(len(pairs), np.float32)
+        for start in range(0, len(pairs), _CHUNK):
+            part = pairs[start : start + _CHUNK]
+            values[start : start + _CHUNK] = np.einsum("ij,ij->i", self.unit(part[:, 0]), self.unit(part[:, 1]))
+        return values
+
+
+def _short_rows(reader: FeatureRows) -> NDArray[np.float32]:
+    """Rows float32 (N, up to 256) whose inner products are never below the similarities of the whole rows.
+
+    A row is p on the axes and r off them; x . y = p_x . p_y + r_x . r_y, and the last is at most |r_x| |r_y|."""
+    axes = _axes(reader)
+    short = np.empty((reader.count, axes.shape[1] + 1), np.float32)
+    for start in range(0, reader.count, _CHUNK):
+        rows = reader.unit(np.arange(start, min(start + _CHUNK, reader.count)))
+        on = rows @ axes
+        short[start : start + _CHUNK, :-1] = on
+        short[start : start + _CHUNK, -1] = np.linalg.norm(rows - on @ axes.T, axis=1)
+    return short
+
+
+def _axes(reader: FeatureRows) -> NDArray[np.float32]:
+    """Orthonormal columns (D, up to 255) that hold most of the rows' length: principal axes of an even sample."""
+    sample = reader.unit(np.arange(0, reader.count, max(1, reader.count // _SAMPLE))).astype(np.float32)
+    kept = min(_SHORT - 1, reader.width)
+    _, axes = eigh(sample.T @ sample, subset_by_index=[reader.width - kept, reader.width - 1])
+    return np.ascontiguousarray(axes, dtype=np.float32)
+
+
+_CENTRE = 24  # of 32 pixels: frames and borders do not count
+_SHIFT = 4  # pixels, in each direction
+
+
+def aligned_correlation(small: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+    """How well the centre of a pair's first picture is found in the second one: float32 (P,), in [-1, 1].
+
+    small: uint8 (N, 32, 32, 3). The largest correlation, over pixels and colours, of the first one's middle 24 x 24 pixels with
+    any 24 x 24 window of the second one, as it is or mirrored: brightness, contrast, mirroring and shifts do not count."""
+    best = np.full(len(pairs), -1, np.float32)
+    middle = slice(_SHIFT, _SHIFT + _CENTRE)
+    for start in range(0, len(pairs), _CHUNK):
+        part = pairs[start : start + _CHUNK]
+        centre = _standardised(small[part[:, 0]][:, middle, middle])
+        other = small[part[:, 1]]
+        here = best[start : start + _CHUNK]
+        for turned in (other, other[:, :, ::-1]):
+            for top in range(2 * _SHIFT + 1):
+                for left in range(2 * _SHIFT + 1):
+                    window = _standardised(turned[:, top : top + _CENTRE, left : left + _CENTRE])
+                    np.maximum(here, np.einsum("ij,ij->i", centre, window), out=here)
+    return best
+
+
+def _standardised(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Rows less their mean, of length 1 (0 for a picture of one grey), float32 (P, D)."""
+    rows = pictures.reshape(len(pictures), -1).astype(np.float32)
+    rows -= rows.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)

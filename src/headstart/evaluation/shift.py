@@ -1,0 +1,51 @@
+"""A study's trained models on labelled images from elsewhere: does the accuracy hold?"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from headstart import store
+from headstart.errors import ConfigError
+from headstart.evaluation.records import SHIFT, chosen_trials, write_arrays
+from headstart.evaluation.robustness import read_study
+from headstart.evaluation.shift_sets import load_shift_set
+from headstart.predict.predictor import load_predictor
+from headstart.results.trials import correct
+from headstart.runtime import progress
+from headstart.types import ShiftSet
+
+
+def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
+    """Reads every arm's first seed on the set where that is missing; how many arms now have a reading of it.
+
+    Raises: ConfigError for a name that cannot name a folder; DataError as `load_shift_set`; StoreError; BusyError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", wanted.name):
+        raise ConfigError(f"shift set name {wanted.name!r} must be letters, digits, dots and dashes; give another with --name")
+    study, trials = read_study(study_folder)
+    path = Path(wanted.path).expanduser()
+    images = load_shift_set(path, study["dataset"]["class_names"], study["dataset"]["image_pixels"])
+    folder = study_folder / SHIFT / wanted.name
+    chosen = chosen_trials(trials, study.get("phase"), ())
+    with store.lock(folder / "lock", f"the folder {folder}"):
+        for name, (trial_folder, result) in chosen.items():
+            about = folder / f"{result.key}.json"
+            if about.is_file() and store.read_json(about)["fingerprint"] == images.fingerprint:
+                continue
+            if not (trial_folder / "model.safetensors").is_file():
+                progress.say(f"{name}: published without its model, so it is not read on {wanted.name}")
+                continue
+            about.unlink(missing_ok=True)
+            test = store.read_predictions(trial_folder)["test"]
+            started = time.perf_counter()
+            logits = load_predictor(trial_folder).logits(images.images)
+            seconds = round(time.perf_counter() - started, 3)
+            write_arrays(about.with_suffix(".npz"), {"logits": logits, "labels": images.labels})
+            store.write_json(about, {
+                "set": wanted.name, "key": result.key, "arm": name, "fingerprint": images.fingerprint,
+                "test_right": int(correct(test).sum()), "test_images": len(test.labels), "seconds": seconds,
+            })  # fmt: skip
+            progress.say(f"{result.trial['arm'].get('label') or name}: {(logits.argmax(1) == images.labels).mean():.4f} on "
+                         f"{wanted.name}, {correct(test).mean():.4f} on the test images")  # fmt: skip
+    return len(chosen)

@@ -1,0 +1,68 @@
+"""Logits of a network for images: one code path for validation, testing and prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.runtime.precision import autocast
+
+BATCH = 500  # images, of inputs up to 64 px; of larger ones fewer, so that activations take no more memory
+_BATCH_PIXELS = BATCH * 64**2
+
+
+def batch_for(input_pixels: int) -> int:
+    """Images that evaluation passes at a time through a network with inputs of that side."""
+    return min(BATCH, max(1, _BATCH_PIXELS // input_pixels**2))
+
+
+@torch.no_grad()
+def predict_logits(
+    model: nn.Module,
+    images: np.ndarray | Tensor,
+    *,
+    device: torch.device,
+    precision: str,
+    mirrored: bool = False,
+    batch_size: int | None = None,
+    on_batch: Callable[[int], None] = lambda images: None,
+) -> np.ndarray:
+    """Logits float32 (N, C) of uint8 images (N, H, W, 3), in evaluation mode; the model's mode is put back after.
+
+    mirrored: look at each image's mirror image instead. batch_size: images at a time, None: `batch_for` their input's size.
+    The last partial batch is counted."""
+    preprocessing = preprocessing_carried_by(model)
+    size = batch_size or batch_for(preprocessing.size_pixels or images.shape[1])
+
+    def inputs() -> Iterator[Tensor]:
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            if mirrored:
+                batch = batch.flip(2) if isinstance(batch, Tensor) else batch[:, :, ::-1]
+            yield preprocess(batch, preprocessing, device=device)
+
+    return forward_logits(model, inputs(), device=device, precision=precision, on_batch=on_batch)
+
+
+@torch.no_grad()
+def forward_logits(
+    model: nn.Module, inputs: Iterable[Tensor], *, device: torch.device, precision: str,
+    on_batch: Callable[[int], None] = lambda images: None,
+) -> np.ndarray:  # fmt: skip
+    """Logits float32 (N, C) of batches that are the network's input as they are, in evaluation mode; the model's mode is put
+    back after."""
+    was_training = model.training
+    model.eval()
+    parts = []
+    try:
+        for x in inputs:
+            with autocast(precision, device):
+                parts.append(model(x).float().cpu())
+            on_batch(len(x))
+    finally:
+        model.train(was_training)
+    return torch.cat(parts).numpy()

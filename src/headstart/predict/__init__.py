@@ -1,0 +1,1 @@
+"""A saved model in use: load it, predict, explain, export."""

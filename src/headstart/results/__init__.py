@@ -1,0 +1,1 @@
+"""Numbers out of finished trials: metrics, statistics, claims, label curves; no torch."""

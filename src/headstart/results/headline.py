@@ -1,0 +1,253 @@
+"""Finished trials -> findings: the comparison table and the answer in a sentence; the claims ledger beside them.
+
+`trials` is what `store.finished_trials` returns. Ledger, per-image and cost functions are offered here too, so a report
+imports this module alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from headstart.results import stats
+from headstart.results.claims import as_json, decide
+from headstart.results.efficiency import accuracy_at, pareto_front, time_to_accuracy
+from headstart.results.pairing import (
+    COSTS,
+    metric_spec,
+    metric_value,
+    one_machine,
+    pair_by_seed,
+    require_one_test_set,
+    stored_test,
+    stored_test_set,
+)
+from headstart.results.trials import (
+    Trials,
+    agreement,
+    correct,
+    disagreements,
+    gallery_ids,
+    hardest,
+    main_trials,
+    most_confident_errors,
+    newest,
+    representative_trials,
+    require_same_images,
+    wrong_for_all,
+)
+from headstart.types import Result
+
+__all__ = [
+    "COSTS", "accuracy_at", "agreement", "as_json", "comparison_table", "decide", "disagreements", "gallery_ids",
+    "hardest", "headline", "headline_pair", "main_trials", "metric_spec", "most_confident_errors", "newest", "pareto_front",
+    "representative_trials", "time_to_accuracy", "wrong_for_all",
+]  # fmt: skip
+
+_FEW = 3  # of more arms beside the two that a headline sets against each other, a table tells
+_TABLE_ACCURACIES = ("train_accuracy", "val_accuracy", "test_accuracy", "test_flip_accuracy")
+_TABLE_METRICS = ("test_top5_accuracy", "test_macro_f1", "test_nll", "test_ece", "test_brier", "generalization_gap")
+_TABLE_COSTS = ("seconds", "spent_seconds", "examples", "flops", "joules")
+
+
+def comparison_table(trials: Trials) -> pd.DataFrame:
+    """A row an arm x label budget x phase, ordered as `trials`; means over seeds, NaN where undefined.
+
+    Columns: arm, label, labels_per_class (int or "all"), phase, n (seeds), train_images; train_, val_, test_ and
+    test_flip_accuracy, each with _low and _high, the 95 % t interval over seeds (NaN at n = 1);
+    wilson_low and wilson_high, at n = 1 alone: the interval of test_accuracy over test images, for that one model;
+    test_top5_accuracy, test_macro_f1, test_nll, test_ece, test_brier, generalization_gap; seconds (cold), spent_seconds
+    (cached parts excluded), examples, flops, joules, and peak_memory_bytes (the highest).
+    Raises: DataError where trials have different test sets."""
+    groups: dict[tuple, list[tuple[Path, Result]]] = {}
+    for item in newest(trials):
+        trial = item[1].trial
+        groups.setdefault((trial["arm"]["name"], trial["labels_per_class"], trial["phase"]), []).append(item)
+    require_one_test_set(trials)
+    rows = []
+    for (arm, budget, phase), items in groups.items():
+        results = [result for _, result in items]
+        row: dict[str, Any] = {
+            "arm": arm, "label": _label(results[0]), "labels_per_class": "all" if budget is None else budget,
+            "phase": phase, "n": len(results), "train_images": results[0].train_images,
+        }  # fmt: skip
+        for metric in _TABLE_ACCURACIES:
+            values = [value for value in (metric_value(result, metric) for result in results) if value is not None]
+            # An accuracy ends at 0 and 1; the interval of a few seeds near them may not.
+            low, high = np.clip(stats.t_interval(values) or (np.nan, np.nan), 0.0, 1.0)
+            row |= {metric: _mean(values), f"{metric}_low": low, f"{metric}_high": high}
+        row["wilson_low"], row["wilson_high"] = _wilson(items[0]) if len(items) == 1 else (np.nan, np.nan)
+        for metric in (*_TABLE_METRICS, *_TABLE_COSTS):
+            values = [value for value in (metric_value(result, metric) for result in results) if value is not None]
+            row[metric] = _mean(values)
+        row["peak_memory_bytes"] = max(result.cost.peak_memory_bytes for result in results)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _label(result: Result) -> str:
+    return result.trial["arm"].get("label") or result.trial["arm"]["name"]
+
+
+def _wilson(item: tuple[Path, Result]) -> tuple[float, float]:
+    test, accuracy = stored_test_set(item[0]), item[1].metrics.get("test_accuracy")
+    if test is None or accuracy is None:
+        return float("nan"), float("nan")
+    return stats.wilson_interval(round(accuracy * test[1]), test[1])
+
+
+def headline(study: Mapping[str, Any], trials: Trials) -> str:
+    """The study's answer in one sentence with its numbers, from `study` (study.json) and the `main_trials`.
+
+    The winner is computed; it is set against the best arm of the other kind of start (pretrained or random weights) where there
+    is one: that is the question. With two seeds or more, arms that the paired 95 % t interval cannot tell apart are called
+    so; with one seed, those that exact McNemar (p > 0.05) cannot tell apart on the stored test predictions. A study that
+    has a chosen arm is about that one: test images rank nothing then.
+    Raises: DataError where trials have different test sets."""
+    arms = _measured(study, trials)
+    if not arms:
+        return "No trial has finished yet, so there is no answer."
+    require_one_test_set([item for items in arms.values() for item in items])
+    if study.get("chosen") in arms:
+        return _choice(study, arms)
+    names = _ranked(arms)
+    pair = _pair(arms, names)
+    first = arms[names[0]]
+    best = f"{_label(first[0][1])}"
+    accuracy = _percent(_means(first, "test_accuracy"))
+    opening = f"On {_dataset(study, first[0][1])} with {_budget(first[0][1])}, "
+    if len(names) == 1:
+        took = _duration(_seconds(first))
+        return f"{opening}{best} reached {accuracy} test accuracy in {took}; {_seed_clause(first)}."
+    second = arms[pair[1]]
+    other, other_accuracy = _label(second[0][1]), _percent(_means(second, "test_accuracy"))
+    clear, points, evidence = _tell_apart(first, second)
+    best_of = "" if pair[1] == names[1] else f"the best from {'random' if _is_random(second) else 'pretrained'} weights, "
+    if clear:
+        said = (f"{best} reached {accuracy} test accuracy, {points:.1f} points ({evidence}) above {best_of}{other} "
+                f"({other_accuracy})")
+    else:
+        said = f"{best} ({accuracy} test accuracy) and {other} ({other_accuracy}) cannot be told apart ({evidence})"
+    ours, theirs = _duration(_seconds(first)), _duration(_seconds(second))
+    if ours.split()[1] == theirs.split()[1]:
+        theirs = theirs.split()[0]
+    took = f"the first took {ours}, the second {theirs}"
+    if not one_machine(result for _, result in (*first, *second)):
+        took = "their times were measured on different machines and do not compare"
+    rest = [f"{_label(arms[name][0][1])} {_percent(_means(arms[name], 'test_accuracy'))}" for name in names if name not in pair]
+    also = f"; {'the others:' if best_of else 'behind them'} {', '.join(rest)}" if 0 < len(rest) <= _FEW else ""
+    return f"{opening}{said}; {took}{also}."
+
+
+def _measured(study: Mapping[str, Any], trials: Trials) -> dict[str, Trials]:
+    """The main trials of each arm that has a test accuracy."""
+    return {name: items for name, items in main_trials(trials, study.get("phase")).items()
+            if _means(items, "test_accuracy") is not None}  # fmt: skip
+
+
+def _ranked(arms: Mapping[str, Trials]) -> list[str]:
+    """The more accurate first; among equals the cheaper."""
+    return sorted(arms, key=lambda name: (-(_means(arms[name], "test_accuracy") or 0), _seconds(arms[name]), name))
+
+
+def headline_pair(study: Mapping[str, Any], trials: Trials) -> tuple[str, ...]:
+    """The names of the arms that the headline is about: the leader, or the chosen arm, and the best of those that start from the
+    other kind of weights, pretrained or random; where there is none, the best of the others."""
+    arms = _measured(study, trials)
+    ranked = _ranked(arms)
+    if (chosen := study.get("chosen")) in arms:
+        ranked = [chosen, *(name for name in ranked if name != chosen)]
+    return _pair(arms, ranked)
+
+
+def _pair(arms: Mapping[str, Trials], ranked: Sequence[str]) -> tuple[str, ...]:
+    """The first of the ranked arms and the next that starts otherwise, or the next at all."""
+    others = [name for name in ranked[1:] if _is_random(arms[name]) != _is_random(arms[ranked[0]])]
+    return (*ranked[:1], *(others or ranked[1:])[:1])
+
+
+def _is_random(items: Trials) -> bool:
+    """Whether an arm starts from random weights."""
+    return items[0][1].trial["arm"].get("weights") == "none"
+
+
+def _choice(study: Mapping[str, Any], arms: Mapping[str, Trials]) -> str:
+    """The chosen arm's accuracy; those that did better on the test images are named, and had no say."""
+    chosen = arms[study["chosen"]]
+    reached = _means(chosen, "test_accuracy") or 0.0
+    told = (f"On {_dataset(study, chosen[0][1])} with {_budget(chosen[0][1])}, {_label(chosen[0][1])} is the one to use: chosen "
+            f"on validation images, it reached {_percent(reached)} test accuracy in {_duration(_seconds(chosen))}; "
+            f"{_seed_clause(chosen)}.")  # fmt: skip
+    better = [f"{_label(items[0][1])} ({_percent(found)})" for items in arms.values()
+              if (found := _means(items, "test_accuracy") or 0.0) > reached]  # fmt: skip
+    if not better:
+        return told
+    return f"{told} On the test images alone {' and '.join(better)} did better; they take no part in the choice."
+
+
+def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
+    """Whether two arms differ on test accuracy, by how many points, and the evidence in words."""
+    pairs = pair_by_seed(first, second)
+    points = 100 * ((_means(first, "test_accuracy") or 0) - (_means(second, "test_accuracy") or 0))
+    if len(pairs.a) >= 2:
+        a, b = ([result.metrics["test_accuracy"] or 0.0 for _, result in side] for side in (pairs.a, pairs.b))
+        low, high = (100 * end for end in stats.t_interval(np.subtract(a, b), resolution=1e-4) or (0.0, 0.0))
+        digits = 1 if f"{low:.1f}" != f"{high:.1f}" else 2
+        bounds = f"{low:z.{digits}f} to {high:z.{digits}f}".replace("-", "−")
+        of, unit = ("", "") if low > 0 else (" of the difference", " points")  # where it is clear, the sentence says both
+        clause = f"95 % interval{of} over {len(a)} seeds {bounds}{unit}"
+        return low > 0, float(100 * np.mean(np.subtract(a, b))), clause
+    one, other = stored_test(first[0][0]), stored_test(second[0][0])
+    seeds = "one seed, so no interval over seeds"
+    if one is None or other is None:
+        return points > 0, points, f"{seeds} and no stored predictions to compare image by image"
+    require_same_images(one, other)
+    p_value = stats.mcnemar(correct(one), correct(other)).p_value
+    if p_value > 0.05:
+        return False, points, f"exact McNemar p = {p_value:.2g} on {len(one.labels):,} test images; {seeds}"
+    return True, points, seeds
+
+
+def _seed_clause(items: Trials) -> str:
+    interval = stats.t_interval([result.metrics["test_accuracy"] or 0.0 for _, result in items], resolution=1e-4)
+    if interval is None:
+        return "one seed, so no interval over seeds"
+    return f"95 % interval over {len(items)} seeds {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
+
+
+def _means(items: Trials, metric: str) -> float | None:
+    values = [value for value in (metric_value(result, metric) for _, result in items) if value is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _seconds(items: Trials) -> float:
+    return _means(items, "seconds") or 0.0
+
+
+def _dataset(study: Mapping[str, Any], result: Result) -> str:
+    return study.get("dataset", {}).get("title") or result.trial["arm"]["dataset"]
+
+
+def _budget(result: Result) -> str:
+    budget = result.trial["labels_per_class"]
+    if budget is None:
+        return f"all {result.train_images:,} training labels"
+    return f"{budget:,} labels a class ({result.train_images:,} training labels)"
+
+
+def _percent(fraction: float | None) -> str:
+    return "n/a" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

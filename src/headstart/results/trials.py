@@ -1,0 +1,178 @@
+"""Which images: where arms agree, where one is right and the other wrong, what each is surely wrong about.
+
+Orders are total (ties by example id), so the same trials always show the same images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import cohen_kappa_score
+
+from headstart import store
+from headstart.errors import DataError
+from headstart.results.metrics import probabilities
+from headstart.types import Predictions, Result
+
+Trials = Sequence[tuple[Path, Result]]
+DETERMINISTIC_METHODS = ("knn", "linear_probe")
+A_PANEL = 12  # images of one kind that a report shows
+
+
+def correct(predictions: Predictions) -> NDArray[np.bool_]:
+    """Whether the largest logit is the label's, bool (N,)."""
+    return np.asarray(predictions.logits.argmax(axis=1) == predictions.labels)
+
+
+def require_same_images(a: Predictions, b: Predictions) -> None:
+    """Raises: DataError unless both are predictions of the same images, in the same order, with the same labels."""
+    if not (np.array_equal(a.example_ids, b.example_ids) and np.array_equal(a.labels, b.labels)):
+        raise DataError(f"predictions of {len(a.labels)} and {len(b.labels)} images are not of the same test set; "
+                        "compare trials of one dataset")
+
+
+def _label_probability(predictions: Predictions) -> NDArray[np.float64]:
+    return probabilities(predictions.logits)[np.arange(len(predictions.labels)), predictions.labels]
+
+
+def _largest_first(ids: NDArray[np.int64], values: NDArray[np.float64], count: int | None) -> NDArray[np.int64]:
+    return ids[np.lexsort((ids, -values))][:count].astype(np.int64)
+
+
+def agreement(a: Predictions, b: Predictions) -> dict[str, float]:
+    """Fractions of images (0..1): same_prediction, both_right, both_wrong, only_a, only_b; and Cohen's kappa of the two
+    predictions (NaN where both always predict one same class).
+
+    Raises: DataError on different images. Source: Cohen (1960)."""
+    require_same_images(a, b)
+    right_a, right_b = correct(a), correct(b)
+    first, second = a.logits.argmax(axis=1), b.logits.argmax(axis=1)
+    constant = len(np.union1d(first, second)) == 1
+    return {
+        "same_prediction": float((first == second).mean()),
+        "both_right": float((right_a & right_b).mean()),
+        "both_wrong": float((~right_a & ~right_b).mean()),
+        "only_a": float((right_a & ~right_b).mean()),
+        "only_b": float((right_b & ~right_a).mean()),
+        "kappa": float("nan") if constant else float(cohen_kappa_score(first, second)),
+    }
+
+
+def disagreements(a: Predictions, b: Predictions, count: int | None = None) -> NDArray[np.int64]:
+    """Ids, int64, of the images that `a` gets right and `b` wrong; first those where a's probability of the label is
+    furthest above b's.
+
+    Raises: DataError on different images."""
+    require_same_images(a, b)
+    chosen = correct(a) & ~correct(b)
+    margin = _label_probability(a) - _label_probability(b)
+    return _largest_first(a.example_ids[chosen], margin[chosen], count)
+
+
+def most_confident_errors(predictions: Predictions, count: int | None = None) -> NDArray[np.int64]:
+    """Ids, int64, of wrongly predicted images; first those with the highest probability of the predicted class."""
+    wrong = ~correct(predictions)
+    return _largest_first(predictions.example_ids[wrong], probabilities(predictions.logits).max(axis=1)[wrong], count)
+
+
+def hardest(predictions: Sequence[Predictions], count: int | None = None) -> NDArray[np.int64]:
+    """Ids, int64, of the images that some model gets wrong: first those that most get wrong, among them those with the
+    lowest mean probability of the label.
+
+    Raises: DataError on different images, or on no predictions."""
+    if not predictions:
+        raise DataError("no predictions given; expected those of at least one trial")
+    for other in predictions[1:]:
+        require_same_images(predictions[0], other)
+    wrong = sum((~correct(each)).astype(np.int64) for each in predictions)
+    # A probability is at most 1, so the number of wrong models decides first.
+    doubt = 2.0 * wrong - np.mean([_label_probability(each) for each in predictions], axis=0)
+    chosen = np.asarray(wrong) > 0
+    return _largest_first(predictions[0].example_ids[chosen], np.asarray(doubt)[chosen], count)
+
+
+def wrong_for_all(predictions: Sequence[Predictions], count: int | None = None) -> NDArray[np.int64]:
+    """Ids, int64, of the images that every model gets wrong, in the order of `hardest`. Raises: as `hardest`."""
+    ranked = hardest(predictions)
+    missed = np.logical_and.reduce([~correct(each) for each in predictions])
+    return ranked[np.isin(ranked, predictions[0].example_ids[missed])][:count]
+
+
+def relabelled(trials: Trials, labels: Mapping[str, str]) -> list[tuple[Path, Result]]:
+    """The trials under the names that their study has for people now (arm name -> label); each keeps the one that it was run
+    with in its own folder, and here where its arm is not among these."""
+    named = []
+    for path, result in trials:
+        arm = result.trial["arm"]
+        if arm["name"] in labels:
+            result = dataclasses.replace(result, trial={**result.trial, "arm": {**arm, "label": labels[arm["name"]]}})
+        named.append((path, result))
+    return named
+
+
+def newest(trials: Trials) -> list[tuple[Path, Result]]:
+    """The trials that count, in the order given: for each arm, label budget, phase and seed the one started last; of a
+    deterministic arm at all labels, where every seed gives the same model, only the lowest seed.
+
+    A study folder keeps the trials of earlier settings; to count those, or copies, as more seeds invents certainty."""
+    latest: dict[tuple, tuple[Path, Result]] = {}
+    for folder, result in trials:
+        trial = result.trial
+        slot = (trial["arm"]["name"], trial["labels_per_class"], trial["phase"], trial["seed"])
+        if slot not in latest or _age(result) > _age(latest[slot][1]):
+            latest[slot] = (folder, result)
+    lowest: dict[tuple, int] = {}
+    for *group, seed in latest:
+        lowest[tuple(group)] = min(seed, lowest.get(tuple(group), seed))
+    return [item for (*group, seed), item in latest.items()
+            if seed == lowest[tuple(group)] or not is_deterministic(item[1])]
+
+
+def is_deterministic(result: Result) -> bool:
+    """Whether every seed gives this same model: a solver with one optimum, on all labels."""
+    return result.trial["labels_per_class"] is None and result.trial["arm"]["method"] in DETERMINISTIC_METHODS
+
+
+def _age(result: Result) -> tuple[str, str]:
+    return str(result.environment.get("started", "")), result.key
+
+
+def main_trials(trials: Trials, phase: str | None = None) -> dict[str, list[tuple[Path, Result]]]:
+    """The trials that a study's answer rests on, by arm and then seed: all labels where some trial has them, else the
+    largest label budget; of one phase (the one named, else "select" where there is one)."""
+    current = newest(trials)
+    budgets = {result.trial["labels_per_class"] for _, result in current}
+    budget = None if None in budgets else max(budgets, default=None)
+    current = [item for item in current if item[1].trial["labels_per_class"] == budget]
+    phases = {result.trial["phase"] for _, result in current}
+    if phase not in phases:
+        phase = "select" if "select" in phases else min(phases, default=None)
+    by_arm: dict[str, list[tuple[Path, Result]]] = {}
+    for item in sorted(current, key=lambda item: item[1].trial["seed"]):
+        if item[1].trial["phase"] == phase:
+            by_arm.setdefault(item[1].trial["arm"]["name"], []).append(item)
+    return dict(sorted(by_arm.items()))
+
+
+def representative_trials(trials: Trials, phase: str | None = None) -> dict[str, tuple[Path, Result]]:
+    """For each arm the one trial whose images are shown: the lowest seed of `main_trials`."""
+    return {name: items[0] for name, items in main_trials(trials, phase).items()}
+
+
+def gallery_ids(trials: Trials, per_kind: int = A_PANEL, phase: str | None = None) -> NDArray[np.int64]:
+    """Sorted unique ids, int64, of every test image that the report shows: of the representative trials, each one's
+    `most_confident_errors` and each ordered pair's `disagreements`, and what is `wrong_for_all` of the main trials;
+    `per_kind` of each.
+
+    Raises: DataError where trials have different test sets; StoreError where predictions are missing."""
+    tests = [store.read_predictions(folder)["test"] for folder, _ in representative_trials(trials, phase).values()]
+    chosen = [most_confident_errors(test, per_kind) for test in tests]
+    chosen += [disagreements(a, b, per_kind) for a in tests for b in tests if a is not b]
+    if chosen:
+        main = [store.read_predictions(folder)["test"] for items in main_trials(trials, phase).values() for folder, _ in items]
+        chosen.append(wrong_for_all(main, per_kind))
+    return np.unique(np.concatenate(chosen)).astype(np.int64) if chosen else np.empty(0, dtype=np.int64)

@@ -1,0 +1,173 @@
+"""One trial from start to finish: the only place that joins data, models, methods and the store."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import headstart
+from headstart import store
+from headstart.data import load_dataset
+from headstart.data.splits import VALIDATION_IMAGES, label_subset, validation_count, validation_split
+from headstart.errors import ConfigError
+from headstart.methods import METHODS, Context, Outcome
+from headstart.methods.frozen import start_hash
+from headstart.models import preprocessing_of
+from headstart.models.weights import weights_hash
+from headstart.results import metrics
+from headstart.results.published import adopt
+from headstart.runtime import energy
+from headstart.runtime.cores import processor_name, usable_cores
+from headstart.runtime.cost import Stopwatch, peak_memory_bytes, reset_peak_memory
+from headstart.runtime.precision import default_device, gpu_uuid
+from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
+
+# Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not a new one.
+_ADDED_FIELDS = {"activation": "relu", "norm_momentum": 0.4, "balance": False}
+SAMPLE_IMAGES = 5000  # training images on which training accuracy is read, as many as validation has
+
+
+def resolve(trial: Trial, dataset: Dataset) -> dict[str, Any]:
+    """The trial with all that its result depends on, as stored in trial.json; its digest is the key."""
+    arm = trial.arm
+    value = _plain(trial) | {
+        "dataset_fingerprint": dataset.fingerprint,
+        "weights_hash": _start_hash(arm),
+        "preprocessing": _plain(preprocessing_of(arm.model, arm.weights, arm.input_pixels)),
+        "schema": METHODS[arm.method].schema,
+        "validation_images": VALIDATION_IMAGES,
+    }
+    value["arm"]["recipe_type"] = type(arm.recipe).__name__
+    for for_people in ("label", "name", "recipe_name"):  # a new name is not a new trial
+        value["arm"].pop(for_people)
+    for name, before in _ADDED_FIELDS.items():
+        if value["arm"]["recipe"].get(name) == before:
+            value["arm"]["recipe"].pop(name)
+    return value
+
+
+def _start_hash(arm: Arm) -> str:
+    """What identifies the weights that an arm starts from. Where random weights stay frozen they are part of the arm; else
+    they are drawn from the trial's seed, which stands beside them."""
+    return (start_hash if METHODS[arm.method].random_control else weights_hash)(arm.weights, arm.model)
+
+
+def trial_key(resolved: dict[str, Any]) -> str:
+    """SHA-256 of a resolved trial, 64 hex digits."""
+    return store.digest(resolved)
+
+
+def run_trial(trial: Trial, study: str, study_folder: Path, published: Path | None = None, jobs: int = 1) -> Result:
+    """Runs a trial into its folder, or returns the finished one that is there or among the published ones.
+
+    jobs: how many run at once here. Resumes from the folder's checkpoint. Reads the test set once, at the end."""
+    dataset = load_dataset(trial.arm.dataset)
+    resolved = resolve(trial, dataset)
+    key = trial_key(resolved)
+    folder = study_folder / key
+    if store.is_finished(folder) or (published is not None and adopt(published, key, folder)):
+        return store.read_result(folder)
+    with store.lock(folder / "lock", f"the run folder {folder}"):
+        return _run(trial, dataset, resolved, key, folder, study, jobs)
+
+
+def _run(trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, folder: Path, study: str,
+         jobs: int) -> Result:  # fmt: skip
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    for_people = {"name": trial.arm.name, "label": trial.arm.label, "recipe_name": trial.arm.recipe_name}
+    described = resolved | {"arm": resolved["arm"] | for_people}
+    store.purge_unfinished(folder)
+    store.write_json(folder / "trial.json", described)
+    device = default_device()
+    reset_peak_memory()
+    context = make_context(trial, dataset, resolved["weights_hash"], folder, device)
+    whole = not any(folder.glob("checkpoint*"))  # joules of an interrupted run are not known
+    with energy.Meter(energy.counters(gpu_uuid(device))) as meter:
+        outcome = METHODS[trial.arm.method].run(context)
+    measured = metrics.evaluate(dict(outcome.predictions))
+    if trial.phase == "refit":
+        measured = {name: None if name.startswith("val_") else value for name, value in measured.items()}
+    cost = _cost(context, outcome, meter.joules if whole else None)
+    result = Result(
+        key=key, study=study, trial=described, metrics=measured, train_images=len(context.train_ids),
+        history=tuple(outcome.history), cost=cost, selected=outcome.selected,
+        environment=environment(device, trial.precision, jobs) | {"energy": meter.covers or "not reported", "started": started},
+    )  # fmt: skip
+    _write(folder, result, outcome, dataset)
+    return result
+
+
+def make_context(trial: Trial, dataset: Dataset, weights: str, folder: Path, device: torch.device) -> Context:
+    """The trial with its images: which it trains on, which choose, which show its training accuracy."""
+    labels, fingerprint = dataset.train.labels, dataset.train.fingerprint
+    train_ids, val_ids = validation_split(labels, fingerprint, validation_count(len(labels)), dataset.train.groups)
+    none = np.zeros(0, dtype=np.int64)
+    if trial.phase == "refit":
+        if trial.labels_per_class is not None:
+            raise ConfigError("a refit uses all labels; leave labels_per_class at \"all\" for phase = \"refit\"")
+        train_ids, val_ids = np.arange(len(labels)), none
+    elif trial.labels_per_class is not None:
+        train_ids, val_ids = label_subset(labels, train_ids, fingerprint, trial.seed, trial.labels_per_class), none
+    step = max(1, len(train_ids) // SAMPLE_IMAGES)
+    return Context(
+        trial=trial, dataset=dataset, train_ids=train_ids, val_ids=val_ids, sample_ids=train_ids[::step][:SAMPLE_IMAGES],
+        weights_hash=weights, folder=folder, device=device, watch=Stopwatch(),
+    )  # fmt: skip
+
+
+def _cost(context: Context, outcome: Outcome, joules: float | None) -> Cost:
+    cached = context.watch.carried_joules
+    seconds = {name: round(value, 3) for name, value in context.watch.seconds.items()}
+    return Cost(
+        seconds=seconds, spent_seconds=round(sum(context.watch.seconds.values()) - outcome.cached_seconds, 3),
+        examples=outcome.examples, flops=outcome.flops, peak_memory_bytes=peak_memory_bytes(),
+        joules=None if joules is None or cached is None else round(joules + cached, 1),
+    )  # fmt: skip
+
+
+def _write(folder: Path, result: Result, outcome: Outcome, dataset: Dataset) -> None:
+    import json
+
+    from safetensors.torch import save
+
+    description = dict(outcome.architecture) | {
+        "class_names": list(dataset.train.class_names), "preprocessing": result.trial["preprocessing"],
+        "method": result.trial["arm"]["method"], "weights_hash": result.trial["weights_hash"],
+        "image_pixels": int(dataset.train.images.shape[1]), "precision": result.trial["precision"],
+        "feature_precision": result.trial["feature_precision"],
+        "dataset": {"name": result.trial["arm"]["dataset"], "title": dataset.title, "source": dataset.source,
+                    "fingerprint": dataset.fingerprint},
+    }  # fmt: skip
+    tensors = {name: value.detach().cpu().contiguous() for name, value in outcome.state.items()}
+    store.write_bytes(folder / "model.safetensors", save(tensors, {"headstart": json.dumps(description)}))
+    store.write_predictions(folder / "predictions.npz", outcome.predictions)
+    store.write_history(folder / "history.jsonl", result.history)
+    store.write_result(folder, result)
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+
+
+def environment(device: torch.device, precision: str, jobs: int = 1) -> dict[str, Any]:
+    """Versions and hardware of this process, as stored in every result; jobs where several trials share the machine."""
+    side_by_side = {"jobs": jobs} if jobs > 1 else {}
+    return side_by_side | {
+        "headstart": headstart.__version__, "python": platform.python_version(), "torch": torch.__version__,
+        "numpy": np.__version__, "platform": f"{platform.system()} {platform.machine()}", "processor": processor_name(),
+        "cores": usable_cores(), "threads": torch.get_num_threads(), "device": _device_name(device), "precision": precision,
+    }  # fmt: skip
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as dicts, tuples as lists, all the way down: what JSON will give back."""
+    import json
+
+    return json.loads(json.dumps(dataclasses.asdict(value) if isinstance(value, Trial | Preprocessing) else value))

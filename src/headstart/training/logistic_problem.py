@@ -1,0 +1,388 @@
+"""Products with features that stay on disk: what the logistic regression's solver needs of them, and nothing else.
+
+Features are read in chunks, converted to float32 and standardised there; where they fit into CACHE_BYTES the result is
+kept, with the same bits. Memory then depends on the number of rows only through their logits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from headstart.errors import DataError
+from headstart.runtime.mapped import file_mapping, release_pages
+from headstart.runtime.precision import has_native_bf16
+
+CHUNK_ROWS = 512
+_GRAM_ROWS = 2048
+CACHE_BYTES = 512 * 2**20  # standardised float32 features up to this size are kept in memory, larger ones read each pass
+ABSENT_PROBABILITY = 1e-7  # at most this on every training row, for a class without any
+_LOGIT_BLOCK = 32768  # logits worked on in float64 at a time: torch's grain size, above which it wakes a second thread
+
+
+class Check(NamedTuple):
+    """What float64 says of a solution; see LogisticFit."""
+
+    loss: float
+    gradient_norm: float
+    gap: float
+
+
+def standardisation(values: ArrayLike, ids: ArrayLike | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each column over the rows `ids` (None: all), float32 (D,), summed in float64.
+
+    values: (N, D) float16 or float32, may be memory-mapped. A constant column gets a deviation of 1.
+    Raises: DataError naming the first row that is not finite, or where there are no rows.
+    """
+    rows = Rows(values, ids)
+    first = np.asarray(rows.values[rows.at(0)], dtype=np.float64)
+    if not np.isfinite(first).all():
+        raise _not_finite(rows.at(0))
+    shift = torch.from_numpy(first)  # shifted: a constant column sums to exactly 0
+    total, square = torch.zeros_like(shift), torch.zeros_like(shift)
+    for start, chunk in rows.chunks("cpu", torch.float64):
+        chunk -= shift
+        column = chunk.sum(0)
+        if not torch.isfinite(column).all():
+            bad = torch.nonzero(~torch.isfinite(chunk).all(1))
+            raise _not_finite(rows.at(start + int(bad[0])))
+        total = total + column
+        square = square + chunk.square_().sum(0)
+    mean = total / len(rows)
+    variance = (square / len(rows) - mean.square()).clamp_min_(0)
+    std = torch.where(variance > 0, variance, 1.0).sqrt()
+    return (mean + shift).float().numpy(), std.float().numpy()
+
+
+def predict_logits(
+    values: ArrayLike, weight: ArrayLike, bias: ArrayLike, ids: ArrayLike | None = None
+) -> NDArray[np.float32]:
+    """Logits float32 (N, K), or (len(ids), K) in the order of ids; features are read in chunks.
+
+    values: (N, D), may be memory-mapped. weight: (K, D). bias: (K,)."""
+    kernel = torch.tensor(np.asarray(weight, dtype=np.float32))
+    offset = torch.tensor(np.asarray(bias, dtype=np.float32))
+    rows = Rows(values, ids, allow_none=True)
+    logits = torch.empty(len(rows), len(kernel))
+    with full_precision():
+        for start, chunk in rows.chunks("cpu", torch.float32):
+            torch.addmm(offset, chunk, kernel.T, out=logits[start : start + len(chunk)])
+    return logits.numpy()
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Float32 products in float32 whatever the caller allowed elsewhere (TF32, bf16)."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _not_finite(row: int) -> DataError:
+    return DataError(f"the features of row {row} are not finite (NaN or infinite); extract them again")
+
+
+class Rows:
+    """Some rows of a feature matrix, read chunk by chunk; pages of a memory map are let go after each."""
+
+    def __init__(self, values: ArrayLike, ids: ArrayLike | None, allow_none: bool = False) -> None:
+        self.values = values if isinstance(values, np.ndarray) else np.asarray(values)
+        if self.values.ndim != 2:
+            raise DataError(f"features must be a matrix (rows, columns), not {self.values.ndim}-dimensional")
+        self.ids = None if ids is None else np.asarray(ids).astype(np.int64)
+        if self.ids is not None and len(self.ids) and not (self.ids.min() >= 0 and self.ids.max() < len(self.values)):
+            raise DataError(f"row ids must be in [0, {len(self.values)}); found {self.ids.min()} to {self.ids.max()}")
+        if len(self) == 0 and not allow_none:
+            raise DataError("there are no rows to train on")
+        self._map = file_mapping(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values) if self.ids is None else len(self.ids)
+
+    def at(self, position: int) -> int:
+        """The row in `values` of the position-th row here."""
+        return position if self.ids is None else int(self.ids[position])
+
+    def chunks(self, device: torch.device | str, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
+        """(start, rows (n <= CHUNK_ROWS, D)); good until the next one: the buffers are the same each time."""
+        shape = (min(CHUNK_ROWS, len(self)), self.values.shape[1])
+        # Fresh buffers for each chunk cost more than the conversion (page faults: 574 ms against 111 ms a pass).
+        stored = np.empty(shape, dtype=self.values.dtype)
+        converted = torch.empty(shape, dtype=dtype, device=device)
+        for start in range(0, len(self), CHUNK_ROWS):
+            count = min(CHUNK_ROWS, len(self) - start)
+            if self.ids is None:
+                np.copyto(stored[:count], self.values[start : start + count])
+            else:
+                np.take(self.values, self.ids[start : start + count], axis=0, out=stored[:count], mode="clip")
+            release_pages(self._map)
+            yield start, converted[:count].copy_(torch.from_numpy(stored[:count]))
+
+
+def targets_of(
+    rows: Rows, labels: ArrayLike, sample_weight: ArrayLike | None, num_classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Labels and weights (summing to 1) of the rows."""
+    given = np.asarray(labels)
+    if given.shape != (len(rows.values),):
+        raise DataError(f"{len(rows.values)} rows of features but labels of shape {given.shape}")
+    chosen = (given if rows.ids is None else given[rows.ids]).astype(np.int64)
+    if chosen.min() < 0 or chosen.max() >= num_classes:
+        raise DataError(f"labels must be in [0, {num_classes}); found {chosen.min()} to {chosen.max()}")
+    if sample_weight is None:
+        return chosen, np.full(len(chosen), 1 / len(chosen))
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != given.shape:
+        raise DataError(f"{len(given)} labels but sample weights of shape {weights.shape}")
+    weights = weights if rows.ids is None else weights[rows.ids]
+    if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.sum() > 0):
+        raise DataError("sample weights must be finite, not negative and not all 0")
+    return chosen, weights / weights.sum()
+
+
+class Problem:
+    """Products with the standardised features, over the classes that have rows; theta is (C, F + 1), bias last.
+
+    With fewer rows than columns the features are rotated into the span of the rows (X' = Q R): the optimum lies there,
+    and F is N instead of D.
+    Features, logits and Gram matrix lie on the device; theta, gradients and the biases' Hessian on the CPU, where the solver's
+    many products of such short vectors wait for no GPU.
+    """
+
+    def __init__(
+        self, rows: Rows, labels: NDArray[np.int64], weights: NDArray[np.float64], num_classes: int, device: torch.device
+    ) -> None:
+        self.rows, self.device, self.num_classes = rows, device, num_classes
+        self.flops = 0
+        self.present = np.flatnonzero(np.bincount(labels, weights=weights, minlength=num_classes))
+        position = np.zeros(num_classes, dtype=np.int64)
+        position[self.present] = np.arange(len(self.present))
+        # A row of weight 0 may be of a class that is not present: its label is of no consequence.
+        self.labels = torch.from_numpy(position[labels]).to(device)
+        self.weights = torch.from_numpy(weights).to(device)
+        mean, std = standardisation(rows.values, rows.ids)
+        self.mean, self.scale = torch.from_numpy(mean).to(device), 1 / torch.from_numpy(std).to(device)
+        self.count, columns = len(rows), len(mean)
+        self.flops += 5 * self.count * columns
+        self.cache: Tensor | None = None
+        self.rotation: Tensor | None = None
+        if self.count * columns * 4 <= CACHE_BYTES:
+            cache = torch.empty(self.count, columns, device=device)
+            for start, chunk in self._read():
+                cache[start : start + len(chunk)] = chunk
+            if self.count < columns:
+                self.rotation, upper = torch.linalg.qr(cache.T)
+                cache = upper.T.contiguous()
+                self.flops += 4 * columns * self.count**2
+            self.cache = cache
+        self.width = columns if self.rotation is None else self.count
+
+    def _read(self) -> Iterator[tuple[int, Tensor]]:
+        for start, chunk in self.rows.chunks(self.device, torch.float32):
+            yield start, chunk.sub_(self.mean).mul_(self.scale)
+
+    def chunks(self) -> Iterator[tuple[int, Tensor]]:
+        """(start, standardised float32 rows), the same values whether cached or read."""
+        if self.cache is None:
+            yield from self._read()
+        else:
+            rows = self.count if self.device.type == "cuda" else CHUNK_ROWS
+            for start in range(0, self.count, rows):
+                yield start, self.cache[start : start + rows]
+
+    def _parts(self) -> Iterator[slice]:
+        """Slices of rows for the work on logits alone: small enough to stay in the processor's own cache; all for a GPU."""
+        rows = self.count if self.device.type == "cuda" else max(1, _LOGIT_BLOCK // len(self.present))
+        return (slice(start, min(start + rows, self.count)) for start in range(0, self.count, rows))
+
+    def _own(self, logits: Tensor, part: slice) -> Tensor:
+        """Each row's entry for its own class."""
+        return logits.gather(0, self.labels[None, part])[0]
+
+    def _residual(self, chance: Tensor, part: slice) -> Tensor:
+        """Weight times (probability - one-hot label); in place."""
+        return chance.scatter_add_(0, self.labels[None, part], torch.full_like(chance[:1], -1)).mul_(self.weights[part])
+
+    def start(self) -> Tensor:
+        """No weights, and the logarithms of the class frequencies as biases, centred."""
+        theta = torch.zeros(len(self.present), self.width + 1)
+        frequency = torch.zeros(len(theta), dtype=torch.float64)
+        bias = frequency.index_add_(0, self.labels.cpu(), self.weights.cpu()).log()
+        theta[:, -1] = (bias - bias.mean()).float()
+        return theta
+
+    def logits(self, theta: Tensor) -> Tensor:
+        """float32 (C, N): half a pass. Classes first: a softmax over the last, short axis takes five times as long."""
+        there = theta.to(self.device)
+        out = torch.empty(len(theta), self.count, device=self.device)
+        for start, chunk in self.chunks():
+            out[:, start : start + len(chunk)] = torch.addmm(there[:, -1:], there[:, :-1], chunk.T)
+        self.flops += 2 * self.count * self.width * len(theta)
+        return out
+
+    def data_loss(self, logits: Tensor) -> float:
+        """Weighted mean cross-entropy, float64 from float32 logits."""
+        total = 0.0
+        for part in self._parts():
+            # not logsumexp: that goes through MKL's exp, whose threads cost 50 times the work on a busy machine
+            total -= float(self.weights[part] @ self._own(logits[:, part].double().log_softmax(0), part))
+        return total
+
+    def gradient(self, logits: Tensor) -> Tensor:
+        """Of the data's part, (C, F + 1): half a pass."""
+        residual = torch.empty_like(logits)
+        bias = torch.zeros(len(logits), dtype=torch.float64, device=self.device)
+        for part in self._parts():
+            wide = self._residual(logits[:, part].double().softmax(0), part)
+            bias += wide.sum(1)
+            residual[:, part] = wide.float()
+        out = torch.zeros(len(logits), self.width + 1, device=self.device)
+        for start, chunk in self.chunks():
+            out[:, :-1].addmm_(residual[:, start : start + len(chunk)], chunk)
+        out[:, -1] = bias.float()
+        self.flops += 2 * self.count * self.width * len(out)
+        return out.cpu()
+
+    def line_minimum(self, logits: Tensor, change: Tensor, slope: float, along: float, square: float) -> float:
+        """The step to the minimum along a line, to 2 % of the slope at 0 (negative).
+
+        change: of the logits for a step of 1. along, square: first and second derivative of the penalty there."""
+        own = sum(
+            float(self.weights[part] @ self._own(change[:, part], part).double()) for part in self._parts()
+        )
+        low, high, step = 0.0, math.inf, 1.0
+        for _ in range(30):
+            first, second = along + step * square - own, square
+            for part in self._parts():
+                delta = change[:, part].double()
+                chance = (logits[:, part].double() + step * delta).softmax(0)
+                centre = (chance * delta).sum(0)
+                first += float(self.weights[part] @ centre)
+                second += float(self.weights[part] @ (chance * (delta - centre).square_()).sum(0))
+            if abs(first) <= 0.02 * abs(slope):
+                break
+            low, high = (low, step) if first > 0 else (step, high)
+            step -= first / max(second, 1e-300)
+            if not low < step < high:
+                step = (low + high) / 2 if math.isfinite(high) else 2 * low
+        return step
+
+    def spread(self, logits: Tensor) -> tuple[Tensor, float, Tensor]:
+        """How undecided each row is, u (1 - sum p^2) (N,), the mean curvature a, and the biases' own Hessian (C, C)."""
+        share = torch.empty(self.count, dtype=torch.float64, device=self.device)
+        bias_hessian = torch.zeros(len(self.present), len(self.present), dtype=torch.float64, device=self.device)
+        for part in self._parts():
+            chance = logits[:, part].double().softmax(0)
+            share[part] = self.weights[part] * (1 - chance.square().sum(0)).clamp_min_(0)
+            bias_hessian += _softmax_hessian(chance, self.weights[part])
+        return share, float(share.sum()) / max(len(self.present) - 1, 1), _grounded(bias_hessian).cpu()
+
+    def gram(self, share: Tensor) -> Tensor:
+        """Gram matrix (F, F) of rows weighted by their share of the sum, lower triangle; reads the features.
+
+        Of at most 4 F rows, drawn systematically in proportion to the share: no randomness."""
+        total = float(share.sum())
+        draws = 4 * self.width
+        if self.count <= draws:
+            amount = (share / max(total, 1e-300)).sqrt().float()
+        else:
+            grid = (torch.arange(draws, dtype=torch.float64, device=self.device) + 0.5) * (total / draws)
+            drawn = torch.searchsorted(share.cumsum(0), grid).clamp_(max=self.count - 1)
+            amount = (torch.bincount(drawn, minlength=self.count).double() / draws).sqrt().float()
+        gram = torch.zeros(self.width, self.width, device=self.device)
+        # bf16 products only where rows are drawn and the level below covers their rounding; this is no part of the objective
+        dtype = torch.bfloat16 if self.count > draws and has_native_bf16(self.device) else torch.float32
+        held, waiting = [], 0
+        for start, chunk in self.chunks():
+            kept = torch.nonzero(amount[start : start + len(chunk)])[:, 0]
+            held.append((chunk[kept] * amount[start + kept, None]).to(dtype))
+            waiting += len(kept)
+            if waiting >= _GRAM_ROWS or start + len(chunk) == self.count:
+                self._add_gram(gram, torch.cat(held))
+                held, waiting = [], 0
+        if self.count > draws:
+            # Few draws make small eigenvalues too small and the steps too long: the line search then cuts them to a third.
+            level = 0.1 * float(gram.diagonal().mean())
+            gram.mul_(0.9).diagonal().add_(level)
+        return gram
+
+    def _add_gram(self, gram: Tensor, block: Tensor) -> None:
+        # Only the blocks of the lower triangle, which is what the Cholesky factorisation reads: 5/8 of the products.
+        size = max(64, -(-self.width // 4))
+        for i in range(0, self.width, size):
+            gram[i : i + size, : i + size] += block[:, i : i + size].T @ block[:, : i + size]
+            self.flops += 2 * len(block) * size * (i + size)
+
+    def raw(self, theta: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """weight (C, D) and bias (C,) of the present classes, for raw features."""
+        theta = theta.to(self.device)
+        weight = theta[:, :-1] if self.rotation is None else theta[:, :-1] @ self.rotation.T
+        weight = (weight * self.scale).double()
+        bias = theta[:, -1].double() - weight @ self.mean.double()
+        return weight.float().cpu().numpy(), bias.float().cpu().numpy()
+
+    def floor(self, logits: Tensor) -> float:
+        """The logit for classes that have no training rows."""
+        return float(logits.logsumexp(0).min()) + math.log(ABSENT_PROBABILITY)
+
+    def expand(
+        self, weight: NDArray[np.float32], bias: NDArray[np.float32], floor: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The same with rows for the classes that have no training rows."""
+        whole = np.zeros((self.num_classes, weight.shape[1]), dtype=np.float32)
+        offset = np.full(self.num_classes, floor, dtype=np.float32)
+        whole[self.present], offset[self.present] = weight, bias
+        return whole, offset
+
+    def check(self, weight: NDArray[np.float32], bias: NDArray[np.float32], l2: Sequence[float]) -> list[Check]:
+        """Loss, gradient and gap in float64 from the raw features and the weights handed out, float32 (P, C, D), (P, C).
+
+        All in one reading: P optima cost little more than one, since a product with ten columns waits for memory."""
+        several, classes, columns = weight.shape
+        kernel = torch.from_numpy(weight).double().to(self.device).reshape(-1, columns)
+        offset = torch.from_numpy(bias).double().to(self.device).reshape(-1, 1)
+        penalty = torch.tensor(list(l2), dtype=torch.float64, device=self.device)
+        gradient, residual_sum = torch.zeros_like(kernel), torch.zeros_like(offset)
+        loss, hessian = torch.zeros_like(penalty), kernel.new_zeros(several, classes, classes)
+        for start, wide in self.rows.chunks(self.device, torch.float64):
+            part = slice(start, start + len(wide))
+            own = self.labels[part].expand(several, 1, -1)
+            logits = torch.addmm(offset, kernel, wide.T).view(several, classes, -1)
+            loss -= logits.log_softmax(1).gather(1, own)[:, 0] @ self.weights[part]
+            chance = logits.softmax(1)
+            hessian += _softmax_hessian(chance, self.weights[part])
+            residual = chance.scatter_add_(1, own, torch.full_like(chance[:, :1], -1)).mul_(self.weights[part])
+            gradient.addmm_(residual.view(several * classes, -1), wide)
+            residual_sum += residual.sum(2).view(-1, 1)
+        self.flops += 4 * self.count * kernel.numel()
+        standardised = (kernel / self.scale.double()).view(several, classes, columns)
+        gradient = ((gradient - residual_sum * self.mean.double()) * self.scale.double()).view_as(standardised)
+        gradient += penalty[:, None, None] * standardised
+        loss += 0.5 * penalty * standardised.square().sum((1, 2))
+        residual_sum = residual_sum.view(several, classes)
+        newton = torch.linalg.solve(_grounded(hessian), residual_sum)
+        gap = gradient.square().sum((1, 2)) / (2 * penalty) + 0.5 * (residual_sum * newton).sum(1)
+        norm = torch.maximum(gradient.abs().amax((1, 2)), residual_sum.abs().amax(1))
+        return [Check(*values) for values in zip(loss.tolist(), norm.tolist(), gap.tolist(), strict=True)]
+
+
+def _softmax_hessian(chance: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum over rows of diag(p) - p p', (..., C, C), of chance (..., C, N)."""
+    weighted = chance * weights
+    return torch.diag_embed(weighted.sum(-1)) - weighted @ chance.mT
+
+
+def _grounded(hessian: Tensor) -> Tensor:
+    """The same, made invertible along the constant direction, where it is 0 and no gradient points."""
+    trace = hessian.diagonal(dim1=-2, dim2=-1).sum(-1).clamp_min(1e-300)
+    return hessian + (trace / hessian.shape[-1] ** 2)[..., None, None]

@@ -1,0 +1,120 @@
+"""predict, explain and export as a user meets them: files in folders, real processes, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.errors import DataError
+from headstart.predict.files import find_images, read_squares
+from headstart.predict.predictor import load_predictor
+
+
+@pytest.fixture
+def album(photos: Path, tmp_path: Path) -> Path:
+    """Pictures in folders, among other things: 4 readable ones, 2 damaged."""
+    folder = tmp_path / "album"
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / ".thumbnails").mkdir()
+    picture = Image.open(photos / "airplane" / "000.png")
+    picture.save(folder / "b.png")
+    picture.save(folder / ".thumbnails" / "hidden.png")
+    picture.resize((90, 60)).save(folder / "deep" / "wide.JPG", format="JPEG")
+    picture.convert("L").save(folder / "deep" / "er" / "grey.png")
+    Image.open(photos / "dog" / "003.png").save(folder / "deep" / "er" / "Ärger, „quoted“.png")
+    (folder / "a-empty.png").write_bytes(b"")
+    (folder / "deep" / "text.jpg").write_text("no picture")
+    (folder / "notes.txt").write_text("kept out")
+    (folder / "loop").symlink_to(folder)
+    return folder
+
+
+ORDER = ["b.png", "deep/wide.JPG", "deep/er/grey.png", "deep/er/Ärger, „quoted“.png"]
+
+
+def test_folders_are_searched_to_the_bottom_in_order(album: Path) -> None:
+    found, others = find_images([album])
+    names = [str(path.relative_to(album)) for path in found]
+    assert names == ["a-empty.png", "b.png", "deep/text.jpg", "deep/wide.JPG", "deep/er/grey.png", "deep/er/Ärger, „quoted“.png"]
+    assert others == 1
+    assert find_images([album / "notes.txt", album / "b.png"]) == ([album / "notes.txt", album / "b.png"], 0)
+    with pytest.raises(DataError, match="nothing is not there; give image files or folders"):
+        find_images([album / "nothing"])
+    with pytest.raises(DataError, match="no images in"):
+        find_images([album / ".thumbnails" / ".."/ "loop" / "empty"] if (album / "empty").mkdir() else [album / "empty"])
+
+
+def test_pictures_are_cut_square_as_training_images_are(album: Path, photos: Path) -> None:
+    from headstart.data import load_dataset
+
+    unread: list[Path] = []
+    paths, _ = find_images([album])
+    good, pixels = read_squares(paths, 32, lambda path, error: unread.append(path))
+    assert [path.name for path in unread] == ["a-empty.png", "text.jpg"] and len(good) == 4
+    assert pixels.shape == (4, 32, 32, 3) and pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels[0], np.asarray(Image.open(photos / "airplane" / "000.png")))
+    # the same files read as a dataset's are the same pixels
+    files = sorted((photos / "dog").iterdir())
+    mine = {image.tobytes() for image in read_squares(files, 24, lambda path, error: None)[1]}
+    data = load_dataset(photos, image_pixels=24)
+    theirs = {image.tobytes() for part in (data.train, data.test) for image in part.images[part.labels == 1]}
+    assert mine == theirs
+
+
+def test_predict_prints_a_row_a_picture_and_ends_with_3_where_some_are_unreadable(headstart, models: Path, album: Path) -> None:
+    done = headstart("predict", str(models), "--arm", "cnn", str(album), "--json", "--top", "2")
+    assert done.returncode == 3
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [str(Path(row["path"]).relative_to(album)) for row in rows] == ORDER
+    predictor = load_predictor(models, arm="cnn")
+    want = predictor.probabilities(read_squares([album / name for name in ORDER], 32, lambda path, error: None)[1])
+    for row, probabilities in zip(rows, want, strict=True):
+        best = np.argsort(-probabilities)[:2]
+        assert [entry["class"] for entry in row["predictions"]] == [predictor.class_names[label] for label in best]
+        np.testing.assert_allclose([entry["probability"] for entry in row["predictions"]], probabilities[best], atol=1e-5)
+    lines = done.stderr.splitlines()
+    assert "1 other files in these folders are not images and were passed over" in lines[0]
+    assert "a-empty.png cannot be read as an image (the file is empty)" in lines[1]
+    assert "text.jpg cannot be read as an image (text, not an image)" in lines[2]
+    assert lines[3] == "headstart: 2 of 6 files could not be read (named above); the others are done" and len(lines) == 4
+
+
+def test_csv_and_text_hold_the_same_answers(headstart, models: Path, album: Path) -> None:
+    picture = str(album / "deep" / "er" / "Ärger, „quoted“.png")
+    table = headstart("predict", str(models), "--arm", "probe", picture, "--csv", "--top", "9", "--batch-size", "1")
+    assert table.returncode == 0, table.stderr
+    (row,) = csv.DictReader(io.StringIO(table.stdout))
+    assert row["path"] == picture
+    assert sorted(row[f"class_{place}"] for place in (1, 2, 3)) == ["airplane", "dog", "truck"]
+    assert sum(float(row[f"probability_{place}"]) for place in (1, 2, 3)) == pytest.approx(1, abs=2e-6)
+    text = headstart("predict", str(models), "--arm", "probe", picture)
+    assert text.stdout == f"{picture}  {row['class_1']} {100 * float(row['probability_1']):.1f} %\n"
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), [
+    (("predict", "MODELS", "x.png"), 2, "choose one with --arm"),
+    (("predict", "nowhere", "x.png"), 6, "nowhere holds no model"),
+    (("predict", "MODELS", "--arm", "cnn", "x.png"), 3, "x.png is not there"),
+    (("predict", "MODELS", "x.png", "--json", "--csv"), 2, "two formats; give one"),
+    (("explain", "MODELS", "--arm", "cnn", "x.png"), 3, "x.png cannot be read as an image (there is no such file)"),
+    (("export", "MODELS", "--arm", "cnn", "--format", "onx"), 2, "unknown format 'onx' (did you mean 'onnx'?)"),
+])  # fmt: skip
+def test_a_mistake_is_one_line(headstart, models: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+    done = headstart(*(str(models) if part == "MODELS" else part for part in arguments))
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough_ends_it_without_a_word(models: Path, photos: Path) -> None:
+    command = f"{sys.executable} -m headstart.cli predict {models} --arm cnn --batch-size 1 {photos} | head -n 2"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=os.environ, check=False)
+    assert done.stdout.count("\n") == 2 and done.stderr == "" and done.returncode == 0

@@ -1,0 +1,151 @@
+"""The feature cache: equal to the network, interrupted and resumed, keyed by all it depends on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headstart import store
+from headstart.data import load_dataset
+from headstart.models import features, load_model
+from headstart.models.preprocess import preprocess
+from headstart.types import ImageSet
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def _few(count: int) -> ImageSet:
+    train = load_dataset("cifar10").train
+    return ImageSet(images=train.images[:count], labels=train.labels[:count], class_names=train.class_names,
+                    fingerprint=f"first {count} of {train.fingerprint}")  # fmt: skip
+
+
+FEW = _few(150)
+
+
+def _extract(images: ImageSet = FEW, *, pixels: int = 32, seed: int = 0, mirrored: bool = False) -> features.Extraction:
+    model = load_model("resnet18", "none", seed=seed, image_pixels=pixels)
+    return features.extract(model, images, weights_hash=f"random {seed}", precision="fp32", device=CPU, mirrored=mirrored)
+
+
+def test_features_are_those_of_the_whole_network_in_eval_mode(cache: Path) -> None:
+    found = _extract()
+    model = load_model("resnet18", "none", image_pixels=32).eval()
+    with torch.no_grad():
+        want = model.forward_features(preprocess(FEW.images, model.preprocessing)).numpy()
+    assert found.features.values.shape == (150, 512) and found.features.values.dtype == np.float16
+    np.testing.assert_allclose(found.features.values, want, rtol=2e-3, atol=2e-3)
+
+
+def test_features_of_mirrored_images_are_those_of_the_mirrored_pixels(cache: Path) -> None:
+    turned = ImageSet(images=np.ascontiguousarray(FEW.images[:, :, ::-1]), labels=FEW.labels, class_names=FEW.class_names,
+                      fingerprint="turned")  # fmt: skip
+    np.testing.assert_array_equal(_extract(mirrored=True).features.values, _extract(turned).features.values)
+
+
+def test_the_second_time_nothing_is_computed(cache: Path) -> None:
+    first = _extract()
+    again = _extract()
+    assert (first.was_cached, again.was_cached) == (False, True)
+    assert (first.seconds, first.flops) == (again.seconds, again.flops)
+    np.testing.assert_array_equal(first.features.values, again.features.values)
+
+
+def test_weights_size_side_and_images_each_make_another_key(cache: Path) -> None:
+    keys = {_extract().features.key, _extract(seed=1).features.key, _extract(pixels=48).features.key,
+            _extract(mirrored=True).features.key, _extract(_few(149)).features.key}  # fmt: skip
+    assert len(keys) == 5
+
+
+def test_an_interrupted_extraction_goes_on_where_it_stopped(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.array(_extract().features.values)
+    for path in (cache / "features").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    monkeypatch.setattr(features, "_CHUNK", 64)
+    seen: list[int] = []
+
+    def counted(images: np.ndarray, *arguments: object, **keywords: object) -> torch.Tensor:
+        seen.append(len(images))
+        if sum(seen) > 64 + 10:  # the second chunk breaks off
+            raise KeyboardInterrupt
+        return preprocess(images, *arguments, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(features, "preprocess", counted)
+    with pytest.raises(KeyboardInterrupt):
+        _extract()
+    monkeypatch.setattr(features, "preprocess", preprocess)
+    (record,) = (cache / "features").glob("*/progress.json")
+    assert store.read_json(record)["rows"] == 64
+    resumed = _extract()
+    np.testing.assert_array_equal(resumed.features.values, whole)
+    assert not record.exists()
+
+
+def test_a_full_disk_is_said_before_anything_is_computed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(store.StoreError, match="set HEADSTART_CACHE to another disk"):
+        _extract()
+
+
+_READ_ALL = """
+import sys
+import numpy as np, torch
+from headstart import features
+from headstart.cost import peak_memory_bytes, reset_peak_memory
+from headstart.types import ImageSet, Preprocessing
+
+class Means(torch.nn.Module):
+    preprocessing = Preprocessing(size_pixels=None, mean=(0, 0, 0), std=(1, 1, 1))
+    def forward_features(self, x):
+        return x.mean((2, 3))
+
+images = np.load(sys.argv[1], mmap_mode="r")
+images = ImageSet(images=images, labels=np.zeros(len(images), np.int64), class_names=("a",), fingerprint="f")
+few = ImageSet(images=images.images[:64], labels=images.labels[:64], class_names=("a",), fingerprint="few")
+options = dict(weights_hash="none", precision="fp32", device=torch.device("cpu"))
+features.extract(Means(), few, **options)  # what the first call allocates is not what is asked
+reset_peak_memory()
+before = peak_memory_bytes()
+features.extract(Means(), images, **options)
+print(peak_memory_bytes() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak cannot be read here")
+def test_memory_mapped_images_are_let_go_as_they_are_read(cache: Path) -> None:
+    path = cache / "images.npy"
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(20_000, 96, 96, 3))  # 553 MB, a hole on disk
+    del images
+    done = subprocess.run([sys.executable, "-c", _READ_ALL, str(path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 150e6  # two blocks of 1,024 images are 57 MB
+
+
+def test_fused_or_not_bf16_features_are_near_float32s(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model("resnet18", "none", image_pixels=32)
+    options = {"weights_hash": "w", "device": CPU}
+    want = features.extract(model, FEW, precision="fp32", **options).features.values.astype(np.float64)
+    first = features.extract(model, FEW, precision="bf16", **options).features.values.astype(np.float64)
+    monkeypatch.setattr(features, "fuse", lambda *_: None)
+    plain = features.extract(model, FEW, precision="bf16", weights_hash="again", device=CPU).features.values.astype(np.float64)
+    for found in (first, plain):
+        assert np.linalg.norm(found - want) < 0.01 * np.linalg.norm(want)
+
+
+def test_operations_are_those_of_the_paper_for_every_image_and_precision(cache: Path) -> None:
+    # torchvision's 1,814,073,344 multiply-adds at 224 px less the head's 512,000, scaled to 32 px: (32 / 224)^2
+    each = 2 * (1_814_073_344 - 512_000) * 32**2 // 224**2
+    assert _extract().flops == 150 * each

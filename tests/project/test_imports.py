@@ -1,0 +1,46 @@
+"""The house: imports point down only, and what renders reports never needs torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "headstart"
+
+# The floors stand in pyproject.toml, as import-linter's contracts.
+TORCH_FREE = (
+    "types", "errors", "store", "report", "report.notebook", "plots", "data.duplicates", "data.folders",
+    "results.metrics", "results.stats", "results.headline", "results.trials", "results.label_curves", "results.claims",
+    "results.published", "results.efficiency", "results.api", "evaluation.corruptions", "evaluation.records",
+    "runtime.cores", "runtime.energy",
+)  # fmt: skip
+
+
+def _modules() -> list[Path]:
+    return sorted(path for path in SOURCE.rglob("*.py"))
+
+
+def test_imports_point_down_only() -> None:
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    done = subprocess.run(command, cwd=SOURCE.parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", TORCH_FREE)
+def test_reporting_never_imports_torch(name: str) -> None:
+    code = f"import headstart.{name}, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_cores_are_counted_in_one_place() -> None:
+    assert [path.name for path in _modules() if "sched_getaffinity" in path.read_text(encoding="utf-8")] == ["cores.py"]
+
+
+def test_no_cuda_package_is_installed() -> None:
+    import importlib.metadata
+
+    names = {dist.metadata["Name"].lower() for dist in importlib.metadata.distributions()}
+    assert sorted(name for name in names if name.startswith("nvidia-")) == []

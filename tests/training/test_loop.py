@@ -1,0 +1,258 @@
+"""The training loop: durations, resuming, averaging, diverging, counting."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from headstart.data.batches import ImageBatches
+from headstart.errors import ConfigError, StoreError
+from headstart.models.cnn import CNN
+from headstart.models.preprocess import preprocess
+from headstart.recipes import CNNRecipe, TrainingRecipe
+from headstart.training import loop
+from headstart.training.loop import DivergedError, Spent, parse_duration, resolve_steps, train
+
+CPU = torch.device("cpu")
+SGD = TrainingRecipe(duration="2 epochs", batch_size=4, learning_rate=0.1)
+
+
+class Clock:
+    """A clock that only a step's preparation moves: by `first` for so many steps, then by `later`."""
+
+    def __init__(self, first: float, steps: int, later: float) -> None:
+        self.now, self.first, self.steps, self.later = 0.0, first, steps, later
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def prepare(self, x: Tensor) -> Tensor:
+        self.steps -= 1
+        self.now += self.first if self.steps >= 0 else self.later
+        return x
+
+
+class Numbers:
+    """Ten 2-d points in two classes, in batches of at most four."""
+
+    steps_per_epoch = 3
+    batch_size = 4
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.x = torch.randn(10, 2, generator=generator)
+        self.y = (self.x[:, 0] > 0).long()
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(10, generator=torch.Generator().manual_seed(epoch))
+        for start in range(0, 10, 4):
+            part = order[start : start + 4]
+            yield self.x[part], self.y[part]
+
+
+def _linear() -> nn.Module:
+    model = nn.Linear(2, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[0.1, 0.2], [0.3, -0.1]]))
+        model.bias.zero_()
+    return model
+
+
+def _train(recipe: TrainingRecipe, model: nn.Module | None = None, **more: Any) -> loop.Training:
+    return train(model or _linear(), Numbers(), recipe, prepare=lambda x: x, device=CPU, precision="fp32", **more)
+
+
+@pytest.mark.parametrize(("text", "steps"), [
+    ("2 epochs", 6), ("1 epoch", 3), ("2.5 epochs", 8), ("7 steps", 7), ("10 seconds", 20), ("0.5 PFLOP", 25),
+    ("0.02 PFLOP, at least 2 epochs", 6),
+])  # fmt: skip
+def test_durations_are_converted_to_steps(text: str, steps: int) -> None:
+    assert resolve_steps(text, steps_per_epoch=3, seconds_per_step=lambda: 0.5, flops_per_step=2e13) == steps
+
+
+@pytest.mark.parametrize(("text", "steps"), [
+    ("2 epochs", 6), ("7 steps", 7), ("10 seconds", 12), ("0.5 PFLOP", 20), ("3 seconds", 1), ("0.05 PFLOP", 1),
+])  # fmt: skip
+def test_what_was_spent_before_training_is_taken_off_seconds_and_operations_alone(text: str, steps: int) -> None:
+    spent = Spent(seconds=4.0, flops=10**14)
+    assert resolve_steps(text, 3, lambda: 0.5, 2e13, spent) == steps
+
+
+@pytest.mark.parametrize("text", ["2", "epochs", "-1 epochs", "0 steps", "nan epochs", "3 fortnights", "", "3 epochs, at most"])
+def test_a_duration_that_is_none_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigError, match=r'is not like "2\.5 epochs"'):
+        parse_duration(text)
+
+
+def test_the_last_partial_batch_and_the_fractional_epoch_are_counted() -> None:
+    done = _train(TrainingRecipe(duration="4 steps", batch_size=4, learning_rate=0.1))
+    assert done.steps == 4
+    assert done.examples == 4 + 4 + 2 + 4
+    assert [row["epoch"] for row in done.history] == [1.0, pytest.approx(4 / 3)]
+
+
+def test_one_sgd_step_moves_as_worked_out_by_hand() -> None:
+    # One point x = (1, 0), label 0, zero weights: softmax is (1/2, 1/2), the gradient of the logits (-1/2, 1/2).
+    class One:
+        steps_per_epoch = 1
+        batch_size = 2
+
+        def epoch(self, _: int) -> Iterator[tuple[Tensor, Tensor]]:
+            yield torch.tensor([[1.0, 0.0]]), torch.tensor([0])
+
+    model = nn.Linear(2, 2)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    recipe = TrainingRecipe(duration="1 steps", batch_size=1, learning_rate=0.2, momentum=0.0)
+    train(model, One(), recipe, prepare=lambda x: x, device=CPU, precision="fp32")
+    torch.testing.assert_close(model.weight.detach(), torch.tensor([[0.1, 0.0], [-0.1, 0.0]]))
+
+
+@pytest.mark.parametrize("recipe", [
+    SGD,
+    TrainingRecipe(duration="7 epochs", batch_size=4, learning_rate=0.1, optimizer="adamw", weight_decay=0.1),
+    TrainingRecipe(duration="3.4 epochs", batch_size=4, learning_rate=0.1, ema_decay=0.5, warmup_fraction=0.3),
+], ids=["sgd", "adamw", "averaged"])  # fmt: skip
+def test_resuming_after_any_epoch_gives_the_same_bits(recipe: TrainingRecipe, tmp_path: Path) -> None:
+    whole = _train(recipe).model.state_dict()
+    for stop_after in itertools.count(1):
+        path = tmp_path / f"{stop_after}.safetensors"
+        seen = 0
+
+        def stop(_: nn.Module, limit: int = stop_after, file: Path = path) -> dict[str, float]:
+            nonlocal seen
+            if file.exists():
+                seen += 1
+            if seen >= limit:
+                raise KeyboardInterrupt
+            return {}
+
+        try:
+            _train(recipe, checkpoint=path, evaluate=stop)
+        except KeyboardInterrupt:
+            resumed = _train(recipe, checkpoint=path, evaluate=lambda _: {}).model.state_dict()
+            assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+        else:
+            break
+    assert stop_after > 1
+
+
+def test_a_loss_that_is_not_finite_stops_the_trial_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    class Poisoned(Numbers):
+        def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+            for number, (x, y) in enumerate(super().epoch(epoch)):
+                yield (x * float("nan") if epoch == 1 and number == 1 else x), y
+
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(DivergedError, match=r"the loss became nan at step 5 of 9 \(learning rate 0\.0556\)"):
+        train(_linear(), Poisoned(), TrainingRecipe(duration="3 epochs", batch_size=4, learning_rate=0.1),
+              prepare=lambda x: x, device=CPU, precision="fp32", checkpoint=path)  # fmt: skip
+    assert path.exists()
+
+
+def test_a_truncated_checkpoint_is_named_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"12345")
+    with pytest.raises(StoreError, match="delete it to start this trial anew"):
+        _train(SGD, checkpoint=path)
+
+
+def test_flops_of_a_linear_layer_are_counted_by_hand() -> None:
+    # Forward 2 * 2 * 2 = 8 an example; backward: weights 8, input none (it needs no gradient).
+    assert _train(SGD).flops == 16 * 20
+
+
+def test_averaged_weights_follow_the_decay() -> None:
+    recipe = TrainingRecipe(
+        duration="2 steps", batch_size=4, learning_rate=0.1, momentum=0.0, ema_decay=0.25, final_lr_fraction=1.0
+    )  # fmt: skip
+    path: list[Tensor] = []
+
+    class Watched(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            path.append(self.weight.detach().clone())
+            return super().forward(x)
+
+    model = Watched(2, 2)
+    averaged = _train(recipe, model=model).model.weight.detach()
+    # swa_utils takes the first weights as they are; then 0.25 old + 0.75 new.
+    first, second = path[-1], model.weight.detach()
+    torch.testing.assert_close(averaged, 0.25 * first + 0.75 * second)
+
+
+def test_the_cnn_learns_and_repeats_bit_for_bit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(40) % 2
+    images = torch.randint(0, 60, (40, 16, 16, 3), generator=generator, dtype=torch.uint8)
+    images[labels == 1] += 150
+    recipe = CNNRecipe(duration="6 epochs", batch_size=10, learning_rate=0.24, momentum=0.6, widths=(8, 8, 8), flip="alternating",
+                       translate_pixels=1)  # fmt: skip
+
+    def once() -> loop.Training:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = CNN(2, image_pixels=16, widths=(8, 8, 8))
+
+        def prepare(x: Tensor) -> Tensor:
+            return preprocess(x, model.preprocessing)
+
+        model.fit_whitening(prepare(images))
+        batches = ImageBatches(images, labels, batch_size=10, seed=0, flip="alternating", translate_pixels=1)
+        return train(model, batches, recipe, prepare=prepare, device=CPU, precision="fp32")
+
+    first, second = once(), once()
+    assert first.history[-1]["train_accuracy"] == 1.0
+    a, b = first.model.state_dict(), second.model.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_duration_in_seconds_holds_where_the_machine_becomes_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step is counted and four are timed, at 1 s each: 60 steps are planned. Six take 1 s, the others 5 s: after 9 steps,
+    21 s, there would be 16 more at their pace; after 12 steps, 36 s, 8 more; after 15 steps, 51 s, 2 more."""
+    clock = Clock(first=1.0, steps=5 + 6, later=5.0)
+    monkeypatch.setattr(loop, "time", clock)
+    recipe = dataclasses.replace(SGD, duration="60 seconds")
+    done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
+    assert (done.steps, done.seconds) == (17, 61.0)
+    rates = [row["learning_rate"] for row in done.history]
+    assert rates == sorted(rates, reverse=True) and rates[-1] < 0.03
+
+
+def test_a_duration_in_seconds_is_used_up_where_the_machine_becomes_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are timed at 5 s each: 12 are planned. They take 1 s each: after 3 steps there is time for 57 more."""
+    clock = Clock(first=5.0, steps=5, later=1.0)
+    monkeypatch.setattr(loop, "time", clock)
+    recipe = dataclasses.replace(SGD, duration="60 seconds")
+    done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
+    assert (done.steps, done.seconds) == (60, 60.0)
+    assert 0 < done.history[-1]["learning_rate"] < 0.03
+
+
+def test_what_recording_a_step_takes_counts_once_and_not_as_the_pace_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recording takes 20 s beforehand, a step 1 s: of 60 s, 40 steps are left, not fewer for a slow beginning."""
+    clock = Clock(first=1.0, steps=5, later=1.0)
+
+    def recorded(model: nn.Module, *_: Any, **__: Any) -> nn.Module:
+        clock.now += 20.0
+        return model
+
+    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(loop, "seconds_per_step", lambda *_: 1.0)
+    monkeypatch.setattr(loop, "recorded", recorded)
+    recipe = dataclasses.replace(SGD, duration="60 seconds")
+    done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
+    assert (done.steps, done.seconds, done.recording_seconds) == (40, 60.0, 20.0)
+
+
+def test_a_duration_in_steps_does_not_mind_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(first=1.0, steps=2, later=1000.0)
+    monkeypatch.setattr(loop, "time", clock)
+    recipe = dataclasses.replace(SGD, duration="9 steps")
+    assert train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32").steps == 9

@@ -1,0 +1,492 @@
+"""Tuning: only validation is read, each arm gets its tries, an interrupted search goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.support.transfer_trials import SHORT, random_weights, tiny_dataset
+
+from headstart import store
+from headstart.data.splits import label_subset, validation_count, validation_split
+from headstart.errors import ConfigError
+from headstart.methods import METHODS
+from headstart.recipes import RECIPES, load_recipes, provenance_of, recipe_named, recipe_toml
+from headstart.recipes.spaces import SPACES, Choice, Range, described, grid, holds, rounded, space_of
+from headstart.runtime.cores import usable_cores
+from headstart.studies.run import run_study
+from headstart.studies.study_file import load_study
+from headstart.tuning.sampler import propose
+from headstart.tuning.search import best_try, tune, without_test
+from headstart.types import Arm, Cell, Dataset, Proxy, Study
+
+pytest.importorskip("optuna")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return random_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory, photos: Path):
+    """The tiny dataset; features of these tests stay out of the user's cache (`photos` is made before the cache moves)."""
+    data = tiny_dataset()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield data
+
+
+def _study(*methods: str, weights: str, **changes: Any) -> Study:
+    arms = tuple(
+        Arm(name=method, label=method, dataset="tiny", model="resnet18", weights="none" if method == "scratch" else weights,
+            method=method, recipe_name=name, input_pixels=32,
+            recipe=dataclasses.replace(recipe_named(name), **(SHORT[method] | _two_steps(name) | changes)))
+        for method in methods for name in ["resnet-scratch" if method == "scratch" else METHODS[method].default_recipe]
+    )  # fmt: skip
+    return Study(name="tiny", title="", question="", dataset="tiny", arms=arms, labels_per_class=(None,), seeds=(0,),
+                 precision="fp32", feature_precision="fp32")  # fmt: skip
+
+
+def _two_steps(name: str) -> dict[str, Any]:
+    return {"duration": "2 steps"} if hasattr(recipe_named(name), "duration") else {}
+
+
+def _tune(data: Dataset, study: Study, out: Path, **options: Any) -> list[list[dict[str, Any]]]:
+    """The tries of each arm without their seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headstart.tuning.search.load_dataset", lambda name: data)
+        done = tune(study, out=out, **options)
+    return [[{name: value for name, value in row.items() if name != "seconds"} for row in found.tries] for found in done]
+
+
+# --- what is read ---
+
+
+@pytest.mark.parametrize(("method", "labels"), [
+    ("scratch", None), ("linear_probe", None), ("knn", 6), ("finetune", None), ("partial", 6), ("lp_ft", 6),
+])  # fmt: skip
+def test_the_test_set_is_never_read(method: str, labels: int | None, tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    test = tiny.test
+    poisoned = dataclasses.replace(tiny, test=dataclasses.replace(test, images=255 - test.images, labels=(test.labels + 1) % 3))
+    absent = dataclasses.replace(tiny, test=None)  # type: ignore[arg-type]
+    study = _study(method, weights=weights)
+    tries = [_tune(data, study, tmp_path / name, tries=1, labels_per_class=labels, proxy=Proxy(folds=1 if labels else None))
+             for name, data in (("poisoned", poisoned), ("absent", absent))]  # fmt: skip
+    assert tries[0] == tries[1]
+    assert all(0 <= row["accuracy"] <= 1 for row in tries[0][0])
+
+
+def test_the_test_set_given_to_methods_is_empty(tiny: Dataset) -> None:
+    assert len(without_test(tiny).test) == 0 and without_test(tiny).train is tiny.train
+
+
+@pytest.mark.parametrize("method", ["linear_probe", "knn", "finetune", "lp_ft"])
+def test_no_label_outside_the_budget_is_read(method: str, tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    train = tiny.train
+    inside, _ = validation_split(train.labels, train.fingerprint, validation_count(len(train)))
+    budget = label_subset(train.labels, inside, train.fingerprint, 0, 5)
+    wrong = (train.labels + 1) % 3
+    wrong[budget] = train.labels[budget]
+    poisoned = dataclasses.replace(tiny, train=dataclasses.replace(train, labels=wrong))
+    # The subset itself is drawn from the labels: hold it fixed, as it would be where the others are not known.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headstart.studies.trial.label_subset", lambda *arguments: budget)
+        study = _study(method, weights=weights)
+        honest, misled = (_tune(data, study, tmp_path / name, tries=1, labels_per_class=5, proxy=Proxy(folds=2))
+                          for name, data in (("honest", tiny), ("poisoned", poisoned)))  # fmt: skip
+    assert honest == misled
+    assert {(row["train_images"], row["validation_images"]) for row in honest[0]} == {(12, 6)}  # folds of 15, the others fitted
+
+
+def test_below_five_labels_a_class_nothing_is_tuned(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"with 4 labels a class nothing is tuned: .*5 labels a class or more"):
+        _tune(tiny, _study("linear_probe", weights=weights), tmp_path, tries=2, labels_per_class=4)
+    assert not list(tmp_path.rglob("tuning.json"))
+
+
+# --- tries ---
+
+
+def test_every_arm_gets_its_tries_and_the_first_is_its_own_recipe(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    study = _study("knn", "finetune", weights=weights)
+    knn, finetune = _tune(tiny, study, tmp_path, tries=3)
+    assert [row["number"] for row in knn] == [row["number"] for row in finetune] == [1, 2, 3]
+    assert knn[0]["values"] == {"temperature": 0.07}
+    recipe = study.arms[1].recipe
+    assert finetune[0]["values"] == {name: getattr(recipe, name) for name in finetune[0]["values"]}
+    assert len({str(row["values"]) for row in finetune}) == 3
+    with open(tmp_path / "tuning" / "finetune-all" / "tuning.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["learning_rate"]) for row in rows] == [row["values"]["learning_rate"] for row in finetune]
+
+
+def test_a_search_that_was_interrupted_goes_on_as_if_it_had_never_stopped(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    study = _study("knn", weights=weights)
+    _tune(tiny, study, tmp_path / "stopped", tries=3)
+    (tmp_path / "stopped" / "tuning" / "knn-all" / ".try-left").mkdir()  # what a killed try leaves behind
+    stopped = _tune(tiny, study, tmp_path / "stopped", tries=6)
+    assert stopped == _tune(tiny, study, tmp_path / "whole", tries=6)
+    assert len(stopped[0]) == 6
+    assert not list((tmp_path / "stopped").rglob(".try-*"))
+
+
+def test_ctrl_c_loses_only_the_try_that_runs(
+    tiny: Dataset, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = _study("knn", weights=weights)
+    run, calls = METHODS["knn"].run, []
+
+    def interrupted(context: Any) -> Any:
+        calls.append(context)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run(context)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "knn", dataclasses.replace(METHODS["knn"], run=interrupted))
+        with pytest.raises(KeyboardInterrupt):
+            _tune(tiny, study, tmp_path, tries=4)
+    assert len(store.read_json(tmp_path / "tuning" / "knn-all" / "tuning.json")["tries"]) == 2
+    assert len(_tune(tiny, study, tmp_path, tries=4)[0]) == 4
+
+
+def test_tries_of_another_question_are_not_taken_over(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    _tune(tiny, _study("knn", weights=weights), tmp_path, tries=1)
+    with pytest.raises(ConfigError, match="knn-all holds tries of another recipe, search space or proxy; give another --out"):
+        _tune(tiny, _study("knn", weights=weights, smoothing=0.5), tmp_path, tries=1)
+
+
+def test_a_training_that_diverges_is_a_failed_try(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    study = _study("finetune", weights=weights, learning_rate=1e20, batchnorm="frozen", duration="6 steps")
+    (tries,) = _tune(tiny, study, tmp_path, tries=2)
+    assert tries[0]["accuracy"] is None and "use a smaller learning rate" in tries[0]["failed"]
+    assert tries[1]["accuracy"] is not None and tries[1]["failed"] == ""
+    assert best_try(tries)["number"] == 2
+    assert provenance_of(str(tmp_path / "tuning" / "finetune-all" / "recipe.toml"))["failed_tries"] == 1
+
+
+def test_the_best_try_is_the_most_accurate_then_the_surest_then_the_first() -> None:
+    read = [(0.5, 1.0), (None, None), (0.7, 0.9), (0.7, 0.8), (0.7, 0.8)]
+    rows = [{"number": number, "accuracy": accuracy, "nll": nll} for number, (accuracy, nll) in enumerate(read, 1)]
+    assert best_try(rows)["number"] == 4
+    assert best_try(rows[1:2]) is None
+
+
+def test_a_small_space_is_compared_whole(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    (tries,) = _tune(tiny, _study("linear_probe", weights=weights), tmp_path, tries=9, pixels=(32, 48, 64))
+    assert [row["values"] for row in tries] == [{"input_pixels": 32}, {"input_pixels": 48}, {"input_pixels": 64}]
+    (alone,) = _tune(tiny, _study("linear_probe", weights=weights), tmp_path / "alone", tries=9)
+    assert [row["values"] for row in alone] == [{}]  # its L2 is chosen by the method itself
+
+
+# --- proxies ---
+
+
+def test_a_proxy_changes_the_tries_and_not_the_recipe(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    proxy = Proxy(duration="1 epochs", images=12, validation_images=3)
+    (tries,) = _tune(tiny, _study("finetune", weights=weights), tmp_path, tries=1, proxy=proxy)
+    assert (tries[0]["train_images"], tries[0]["validation_images"]) == (12, 3)
+    ((recipe, provenance),) = load_recipes(tmp_path / "tuning" / "finetune-all" / "recipe.toml").values()
+    assert recipe.duration == "2 steps"
+    assert provenance["proxy"] == {"duration": "1 epochs", "images": 12, "validation_images": 3}
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"tries": 0}, "--tries must be at least 1, got 0"),
+    ({"proxy": Proxy(duration="three epochs")}, "duration 'three epochs' is not like"),
+    ({"proxy": Proxy(images=1000)}, "1,000 images asked of 54; choose 3 to 54"),
+    ({"proxy": Proxy(folds=2)}, "--folds is for label budgets"),
+    ({"proxy": Proxy(folds=6), "labels_per_class": 5}, "--folds must lie between 1 and 5, got 6"),
+    ({"proxy": Proxy(images=9), "labels_per_class": 5}, "are for all labels; at a label budget use --folds"),
+    ({"pixels": (8,)}, "--pixels must lie between 16 and 1024, got 8"),
+    ({"arms": ["prob"]}, r"unknown arm of study tiny 'prob'"),
+])  # fmt: skip
+def test_a_mistake_is_named(options: dict[str, Any], message: str, tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _tune(tiny, _study("linear_probe", weights=weights), tmp_path, **({"tries": 2} | options))
+
+
+# --- search spaces and the sampler ---
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_a_space_that_holds_it(name: str) -> None:
+    recipe = recipe_named(name)
+    space = SPACES[type(recipe)]
+    assert holds(space, {knob.name: getattr(recipe, knob.name) for knob in space})
+    assert "duration" not in {knob.name for knob in space}
+
+
+def test_a_random_start_has_no_stages_to_treat_differently() -> None:
+    names = {knob.name for knob in space_of("scratch", recipe_named("finetune"))}
+    assert names == {"learning_rate", "weight_decay", "label_smoothing", "translate_pixels"}
+    assert "stage_lr_decay" in {knob.name for knob in space_of("finetune", recipe_named("finetune"))}
+
+
+def test_a_grid_is_every_combination_and_a_range_has_none() -> None:
+    a, b = Choice(name="a", values=(1, 2)), Choice(name="b", values=("x", "y"))
+    assert grid((a, b)) == [{"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]
+    assert grid(()) == [{}]
+    assert grid((a, Range(name="r", low=0, high=1))) is None
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.0123456, 0.0123), (1234.5, 1230.0), (0.0, 0.0), ("train", "train"), (3, 3)])
+def test_a_drawn_number_has_three_digits(value: Any, expected: Any) -> None:
+    assert rounded(value) == expected
+
+
+def test_proposals_lie_inside_and_depend_on_seed_and_tries_alone() -> None:
+    space = space_of("finetune", recipe_named("finetune"), (64, 96))
+    tries: list[dict[str, Any]] = []
+    for _ in range(8):
+        values = propose(space, tries, seed=3)
+        assert values == propose(space, tries, seed=3) and holds(space, values)
+        tries.append({"values": values, "accuracy": 0.5})
+    assert values != propose(space, tries[:-1], seed=4)
+
+
+def test_the_sampler_comes_back_to_where_accuracy_was_high() -> None:
+    space = (Range(name="learning_rate", low=1e-4, high=1.0, log=True),)
+
+    def accuracy(rate: float) -> float | None:
+        return None if rate > 0.3 else 0.9 - 0.1 * abs(np.log10(rate / 0.01))  # best at 0.01, diverges above 0.3
+
+    tries: list[dict[str, Any]] = []
+    for _ in range(25):
+        values = propose(space, tries, seed=0)
+        tries.append({"values": values, "accuracy": accuracy(values["learning_rate"])})
+    late = [abs(np.log10(row["values"]["learning_rate"] / 0.01)) for row in tries[10:]]
+    assert np.median(late) < 0.75  # of two decades to either side; drawn evenly it would be 1
+    assert max(row["accuracy"] or 0 for row in tries) > 0.88
+
+
+def test_a_space_is_told_in_plain_values() -> None:
+    assert described((Range(name="r", low=0.1, high=1, log=True), Choice(name="c", values=(1, 2)))) == [
+        {"name": "r", "low": 0.1, "high": 1, "log": True}, {"name": "c", "values": [1, 2]}]  # fmt: skip
+
+
+# --- stored recipes ---
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_stored_recipe_reads_back_as_the_same(name: str, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(recipe_toml("mine", RECIPES[name], {"tries": 3, "proxy": {"images": 5}, "arm": 'a "b"'}))
+    assert load_recipes(tmp_path / "r.toml") == {"mine": (RECIPES[name], {"tries": 3, "proxy": {"images": 5}, "arm": 'a "b"'})}
+    assert recipe_named(str(tmp_path / "r.toml")) == RECIPES[name]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (("l2_values", "l2_value"), r"recipe field 'l2_values' is missing; add it"),
+    (("tolerance", "tolerence"), r"unknown recipe field 'tolerence' \(did you mean 'tolerance'\?\)"),
+    (("ProbeRecipe", "ProbRecipe"), r"unknown type 'ProbRecipe' \(did you mean 'ProbeRecipe'\?\)"),
+    (("max_passes = 200", 'max_passes = "many"'), "recipe field 'max_passes' expects a whole number, got 'many'"),
+    (("max_passes = 200", "max_passes ="), "not valid TOML"),
+])  # fmt: skip
+def test_what_is_wrong_with_a_recipe_file_is_named(change: tuple[str, str], message: str, tmp_path: Path) -> None:
+    text = recipe_toml("mine", RECIPES["probe"], {})
+    assert change[0] in text
+    (tmp_path / "r.toml").write_text(text.replace(*change))
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_recipes(tmp_path / "r.toml")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"cannot read recipe file .*absent\.toml"):
+        recipe_named(str(tmp_path / "absent.toml"))
+
+
+def test_a_field_that_is_younger_than_its_file_has_its_types_default(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPES["cnn-fast"], momentum=0.7)
+    text = recipe_toml("mine", recipe, {})
+    (tmp_path / "r.toml").write_text("".join(line for line in text.splitlines(True) if not line.startswith("momentum")))
+    assert recipe_named(str(tmp_path / "r.toml")) == dataclasses.replace(recipe, momentum=0.9)
+
+
+def test_an_arm_is_tuned_from_its_recipe_at_that_label_budget(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+    study = _study("knn", weights=weights)
+    (arm,) = study.arms
+    own = dataclasses.replace(arm, recipe=dataclasses.replace(arm.recipe, temperature=0.2))
+    cells = (Cell(arm=own, labels_per_class=5, seeds=(0,)), Cell(arm=arm, labels_per_class=None, seeds=(0,)))
+    study = dataclasses.replace(study, cells=cells)
+    (few,), (every,) = (_tune(tiny, study, tmp_path, tries=1, labels_per_class=labels) for labels in (5, None))
+    assert (few[0]["values"], every[0]["values"]) == ({"temperature": 0.2}, {"temperature": 0.07})
+
+
+# --- through the whole program ---
+
+STUDY = """name = "small"
+dataset = "{photos}"
+precision = "fp32"
+feature_precision = "fp32"
+[[arms]]
+name = "cnn"
+label = "CNN"
+model = "cnn"
+method = "scratch"
+recipe_changes = {{ duration = "2 epochs", batch_size = 16, widths = [8, 8, 8] }}
+[[arms]]
+name = "probe"
+label = "Probe"
+model = "resnet18"
+weights = "{weights}"
+method = "linear_probe"
+input_pixels = 32
+"""
+
+
+def test_the_command_line_tunes_a_study_names_the_recipe_and_the_report_shows_it(
+    headstart, photos: Path, weights: str, tmp_path: Path
+) -> None:
+    (tmp_path / "small.toml").write_text(STUDY.format(photos=photos, weights=weights))
+    options = ("--tries", "3", "--duration", "1 epochs", "--out", "out", "--pixels", "32")
+    done = headstart("tune", "small.toml", *options)
+    assert done.returncode == 0, done.stderr
+    assert "cnn: try 3 of 3, validation accuracy" in done.stderr and "probe: 1 try is all there is to compare" in done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    best = best_try(store.read_json(tmp_path / "out" / "tuning" / "cnn-all" / "tuning.json")["tries"])
+    pixels = ", input_pixels = 32" if best["number"] != 1 else ""  # the first try is the arm's own recipe; which wins, bits say
+    assert lines[0].endswith(f'on validation; in its study: recipe = "out/tuning/cnn-all/recipe.toml"{pixels}')
+    text = (tmp_path / "small.toml").read_text().replace(
+        'recipe_changes = {', f'recipe = "{tmp_path}/out/tuning/cnn-all/recipe.toml"\nrecipe_changes = {{', 1)  # fmt: skip
+    (tmp_path / "tuned.toml").write_text(text)
+    (cnn, _) = load_study(str(tmp_path / "tuned.toml"))[0].arms
+    assert cnn.recipe.learning_rate == best["values"]["learning_rate"] and cnn.recipe.duration == "2 epochs"
+    folder = run_study(str(tmp_path / "tuned.toml"), tmp_path / "out")
+    from headstart.report import write_report
+
+    page = write_report(folder).read_text()
+    for phrase in ("How the recipes were tuned", 'id="fig-tuning-all"', "1 epochs", "learning rate from 0.03 to 0.5",
+                   "tuned: validation accuracy", "tuned: tries"):  # fmt: skip
+        assert phrase in page, phrase
+    assert store.read_json(folder / "study.json")["recipes"][cnn.recipe_name]["tries"] == 3
+    assert "Found, and not used" not in page
+    store.write_json(folder / "study.json", store.read_json(folder / "study.json") | {"recipes": {}})  # as if it kept its own
+    search = folder / "tuning" / "cnn-all" / "tuning.json"
+    tries = store.read_json(search)["tries"]
+    store.write_json(search, store.read_json(search) | {"best": tries[1]["number"]})
+    assert "Found, and not used" in write_report(folder).read_text()
+
+
+def test_a_report_without_tuning_has_no_such_section(tmp_path: Path) -> None:
+    from tests.support.synthetic_study import write_synthetic_study
+
+    from headstart.report import write_report
+
+    assert "How the recipes were tuned" not in write_report(write_synthetic_study(tmp_path / "s", test_images=200)).read_text()
+
+
+# --- searches that a study's file asks for ---
+
+PLANNED = """name = "small"
+dataset = "{photos}"
+precision = "fp32"
+labels_per_class = [5, "all"]
+[[arms]]
+name = "a"
+model = "cnn"
+method = "scratch"
+recipe_changes = {{ duration = "2 steps", batch_size = 16, widths = [8, 8, 8] }}
+[[arms]]
+name = "b"
+model = "cnn"
+method = "scratch"
+tuned_as = "a"
+recipe_changes = {{ duration = "1 steps", batch_size = 16, widths = [8, 8, 8] }}
+[[tuning]]
+arms = ["a", "b"]
+tries = 2
+duration = "1 steps"
+[[tuning]]
+arms = ["a"]
+labels_per_class = 5
+tries = 3
+folds = 2
+"""
+
+
+def _planned(photos: Path, folder: Path, more: str = "") -> str:
+    (folder / "small.toml").write_text(more + PLANNED.format(photos=photos))
+    return str(folder / "small.toml")
+
+
+def test_a_study_says_how_it_is_tuned_and_processes_side_by_side_find_the_same(photos: Path, tmp_path: Path) -> None:
+    file, kept = _planned(photos, tmp_path), ("accuracy", "nll", "values", "number")
+    runs = []
+    for jobs in (1, 2):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, usable_cores() // 2))
+        try:
+            runs.append(tune(file, out=tmp_path / str(jobs), jobs=jobs))
+        finally:
+            torch.set_num_threads(threads)
+    one, two = ([(done.arm, len(done.tries), [[row[name] for name in kept] for row in done.tries]) for done in run]
+                for run in runs)  # fmt: skip
+    assert one == two
+    assert [(arm, tries) for arm, tries, _ in one] == [("a", 2), ("b", 2), ("a", 3)]
+    stored = store.read_json(tmp_path / "2" / "tuning" / "a-5" / "tuning.json")
+    assert (stored["labels_per_class"], stored["proxy"], stored["tries_asked"]) == (5, {"folds": 2}, 3)
+    assert [done.recipe_file.parent.name for done in tune(file, ["b"], out=tmp_path / "1")] == ["b-all"]
+
+
+def test_a_study_whose_recipes_are_tuned_takes_them_where_there_are_any(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = _planned(photos, tmp_path, "tuned = true\n")
+    found = dataclasses.replace(RECIPES["cnn-full"], learning_rate=0.2, batch_size=32)
+    monkeypatch.setitem(RECIPES, "small-a-all", found)
+    study, _ = load_study(file)
+    recipes = {(cell.arm.name, cell.labels_per_class): cell.arm.recipe for cell in study.cells}
+    assert recipes["a", None] == recipes["b", None] == found
+    assert recipes["a", 5].learning_rate == RECIPES["cnn-full"].learning_rate and recipes["a", 5].duration == "2 steps"
+    but_one, _ = load_study(file, {"arms.b.tuned": "false"})
+    assert {cell.arm.name for cell in but_one.cells if cell.arm.recipe == found} == {"a"}
+    at_some, _ = load_study(file, {"arms.a.tuned": "[5]", "arms.b.tuned": '["all"]'})
+    assert [(cell.arm.name, cell.labels_per_class) for cell in at_some.cells if cell.arm.recipe == found] == [("b", None)]
+    with pytest.raises(ConfigError, match=r"arm 'a', tuned: 50 is not among the label budgets \[5, 'all'\]"):
+        load_study(file, {"arms.a.tuned": "[50]"})
+    untuned, _ = load_study(file, {"tuned": "false"})
+    assert {cell.arm.recipe.learning_rate for cell in untuned.cells} == {RECIPES["cnn-full"].learning_rate}
+
+
+def test_tuned_recipes_are_frozen_by_the_names_that_their_study_looks_for(photos: Path, tmp_path: Path) -> None:
+    tune(_planned(photos, tmp_path), ["a"], out=tmp_path / "runs")
+    root = Path(__file__).parents[2]
+    frozen = tmp_path / "tools" / "freeze_recipes.py"
+    frozen.parent.mkdir()
+    (tmp_path / "src" / "headstart" / "recipes").mkdir(parents=True)
+    shutil.copy(root / "tools" / "freeze_recipes.py", frozen)
+    subprocess.run([sys.executable, str(frozen), str(tmp_path / "runs")], check=True, capture_output=True)
+    recipes = load_recipes(tmp_path / "src" / "headstart" / "recipes" / "tuned.toml")
+    assert sorted(recipes) == ["small-a-5", "small-a-all"]
+    recipe, provenance = recipes["small-a-all"]
+    assert recipe.duration == "2 steps" and provenance["proxy"] == {"duration": "1 steps"} and provenance["tries"] == 2
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"arms": ["c"]}, "says nothing of tuning c; give --tries, or add a .*tuning.* table"),
+    ({"proxy": Proxy(folds=2)}, "say how many --tries too"),
+    ({"jobs": 0}, "jobs must be 1 or more, got 0"),
+])  # fmt: skip
+def test_a_mistake_in_planned_searches_is_named(options: dict[str, Any], message: str, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tune(_planned(photos, tmp_path), out=tmp_path / "runs", **options)
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ('arms = ["c"]\ntries = 2\n', r"\[\[tuning\]\]: unknown arm 'c'"),
+    ('arms = ["a"]\ntries = 2\nlabels_per_class = 7\n', "7 is not among the label budgets"),
+    ('arms = ["a"]\n', "key 'tuning.*tries' is missing"),
+])  # fmt: skip
+def test_a_planned_search_is_checked_as_its_file_is_read(wrong: str, message: str, photos: Path, tmp_path: Path) -> None:
+    file = Path(_planned(photos, tmp_path))
+    file.write_text(file.read_text() + "[[tuning]]\n" + wrong)
+    with pytest.raises(ConfigError, match=message):
+        load_study(str(file))
