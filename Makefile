@@ -26,6 +26,7 @@ report: $(ALL)
 
 test: $(ALL)
 	@$(BIN)/ruff check src tests benchmarks tools
+	@$(BIN)/ruff format --check --quiet src tests benchmarks tools
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest $(PARALLEL)
 

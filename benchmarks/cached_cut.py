@@ -1,8 +1,10 @@
-"""What the cached cut saves: a pass over the same images when the frozen part is computed anew and when its output is stored.
+"""What the cached cut saves: a pass over the same images when the frozen part is computed anew and when its
+output is stored.
 
     python benchmarks/cached_cut.py [--pixels 128] [--images 250] [--rounds 5]
 
-ResNet-50 with its packaged weights, method "partial", the same batches and sides both ways; passes alternate, medians count.
+ResNet-50 with its packaged weights, method "partial", the same batches and sides both ways; passes alternate,
+medians count.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ _BATCH = 64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pixels", type=int, default=128)
     parser.add_argument("--images", type=int, default=250)
     parser.add_argument("--rounds", type=int, default=5)
@@ -48,18 +52,30 @@ def main() -> None:
     keep_freed_memory()
     rows = [measure(start, given.pixels, given.images, given.rounds) for start in _STARTS]
     device = default_device()
-    report = {"environment": environment(device, resolve_precision("auto", device)), "pixels": given.pixels,
-              "images": given.images, "rounds": given.rounds, "batch_size": _BATCH, "rows": rows}  # fmt: skip
-    print(f"{'trained from':<14}{'whole, s':>10}{'cached, s':>11}{'ratio':>8}{'loss apart':>12}{'50,000 images, both sides':>28}")
+    report = {
+        "environment": environment(device, resolve_precision("auto", device)),
+        "pixels": given.pixels,
+        "images": given.images,
+        "rounds": given.rounds,
+        "batch_size": _BATCH,
+        "rows": rows,
+    }
+    print(
+        f"{'trained from':<14}{'whole, s':>10}{'cached, s':>11}{'ratio':>8}{'loss apart':>12}"
+        f"{'50,000 images, both sides':>28}"
+    )
     for row in rows:
-        print(f"{row['trained_from']:<14}{row['whole_seconds']:>10.2f}{row['cached_seconds']:>11.2f}{row['ratio']:>8.3f}"
-              f"{row['loss_difference']:>12.1e}{row['disk_bytes'] / 1e9:>25.1f} GB")  # fmt: skip
+        print(
+            f"{row['trained_from']:<14}{row['whole_seconds']:>10.2f}{row['cached_seconds']:>11.2f}{row['ratio']:>8.3f}"
+            f"{row['loss_difference']:>12.1e}{row['disk_bytes'] / 1e9:>25.1f} GB"
+        )
     if given.out:
         given.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def measure(start: str, pixels: int, images: int, rounds: int) -> dict[str, Any]:
-    """Median seconds of a pass both ways, each round's ratio, and how far the losses of the passes are apart."""
+    """Median seconds of a pass both ways, each round's ratio, and how far the losses of the passes are
+    apart."""
     recipe = recipe_named("partial")
     assert isinstance(recipe, PartialRecipe)
     recipe = dataclasses.replace(recipe, trainable_from=start, batch_size=_BATCH, duration="1 epochs")
@@ -75,15 +91,30 @@ def measure(start: str, pixels: int, images: int, rounds: int) -> dict[str, Any]
     seconds = {name: [took for took, _ in each[1:]] for name, each in passes.items()}
     ratios = [cached / whole for cached, whole in zip(seconds["cached"], seconds["whole"], strict=True)]
     apart = max(abs(a - b) for (_, a), (_, b) in zip(passes["whole"], passes["cached"], strict=True))
-    return {"trained_from": start, "cut": cut, "whole_seconds": statistics.median(seconds["whole"]),
-            "cached_seconds": statistics.median(seconds["cached"]), "ratio": statistics.median(ratios), "ratios": ratios,
-            "loss_difference": apart, "disk_bytes": 2 * 50_000 * 2 * int(np.prod(shape))}  # fmt: skip
+    return {
+        "trained_from": start,
+        "cut": cut,
+        "whole_seconds": statistics.median(seconds["whole"]),
+        "cached_seconds": statistics.median(seconds["cached"]),
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+        "loss_difference": apart,
+        "disk_bytes": 2 * 50_000 * 2 * int(np.prod(shape)),
+    }
 
 
 def _context(recipe: PartialRecipe, pixels: int, images: int, folder: Path) -> Context:
     device = default_device()
-    arm = Arm(name="partial", label="partial", dataset="cifar10", model="resnet50", weights="imagenet-keras", method="partial",
-              recipe=recipe, input_pixels=pixels)  # fmt: skip
+    arm = Arm(
+        name="partial",
+        label="partial",
+        dataset="cifar10",
+        model="resnet50",
+        weights="imagenet-keras",
+        method="partial",
+        recipe=recipe,
+        input_pixels=pixels,
+    )
     trial = Trial(arm=arm, labels_per_class=images // 10, seed=0, precision=resolve_precision("auto", device))
     return make_context(trial, without_test(load_dataset("cifar10")), "cached cut", folder, device)
 
@@ -97,19 +128,33 @@ def _whole(context: Context, recipe: PartialRecipe) -> tuple[nn.Module, Batches,
 
 def _cached(
     context: Context, recipe: PartialRecipe, found: partial.Activations
-) -> tuple[nn.Module, Batches, Callable[[Tensor], Tensor]]:  # fmt: skip
+) -> tuple[nn.Module, Batches, Callable[[Tensor], Tensor]]:
     model, cut = partial.build(context)
     tail = partial.Tail(model, cut)
-    return (tail, partial.make_batches(context, found, recipe),
-            lambda x: partial.network_input(x, context.device, context.trial.precision))  # fmt: skip
+    return (
+        tail,
+        partial.make_batches(context, found, recipe),
+        lambda x: partial.network_input(x, context.device, context.trial.precision),
+    )
 
 
 def _pass(
-    model: nn.Module, batches: Batches, prepare: Callable[[Tensor], Tensor], context: Context, recipe: PartialRecipe
-) -> tuple[float, float]:  # fmt: skip
+    model: nn.Module,
+    batches: Batches,
+    prepare: Callable[[Tensor], Tensor],
+    context: Context,
+    recipe: PartialRecipe,
+) -> tuple[float, float]:
     """Seconds of one pass over the images, counted from its first step, and its mean loss."""
-    done = train(model, batches, recipe, prepare=prepare, device=context.device, precision=context.trial.precision,
-                 what="a pass")  # fmt: skip
+    done = train(
+        model,
+        batches,
+        recipe,
+        prepare=prepare,
+        device=context.device,
+        precision=context.trial.precision,
+        what="a pass",
+    )
     return done.seconds, float(done.history[-1]["train_loss"])
 
 

@@ -1,7 +1,9 @@
-"""Where a GPU's time goes: kernels of a profiler's trace, grouped by what they do for the training; no GPU, no clock.
+"""Where a GPU's time goes: kernels of a profiler's trace, grouped by what they do for the training; no GPU,
+no clock.
 
-A kernel's name tells a convolution from a pooling, not an optimiser's addition from a residual sum. The trace tells which
-operators were open when the kernel was launched (its scopes): they decide first, names where they say nothing.
+A kernel's name tells a convolution from a pooling, not an optimiser's addition from a residual sum. The trace
+tells which operators were open when the kernel was launched (its scopes): they decide first, names where they
+say nothing.
 """
 
 from __future__ import annotations
@@ -29,13 +31,31 @@ _PRODUCT_NAMES = ("gemm", "gemv", "nvjet", "cutlass", "splitk")
 _BY_SCOPE = (
     (BACKWARD, ("convolution_backward", "convolutionbackward")),
     (FORWARD, ("aten::convolution", "aten::_convolution", "aten::cudnn_convolution")),
-    (LAYERS, ("batch_norm", "batchnorm", "max_pool", "maxpool", "aten::relu", "relubackward", "aten::gelu", "gelubackward",
-              "aten::amax", "amaxbackward", "aten::mean", "meanbackward")),
-)  # fmt: skip
+    (
+        LAYERS,
+        (
+            "batch_norm",
+            "batchnorm",
+            "max_pool",
+            "maxpool",
+            "aten::relu",
+            "relubackward",
+            "aten::gelu",
+            "gelubackward",
+            "aten::amax",
+            "amaxbackward",
+            "aten::mean",
+            "meanbackward",
+        ),
+    ),
+)
 _BY_NAME = (
     (BACKWARD, ("dgrad", "wgrad", "bwd_data", "bwd_filter")),
     (FORWARD, ("fprop", "convolve", "conv2d", "winograd")),
-    (LAYERS, ("batch_norm", "batchnorm", "::bn_", "bn_fw", "bn_bw", "pool", "relu", "gelu", "threshold", "clamp")),
+    (
+        LAYERS,
+        ("batch_norm", "batchnorm", "::bn_", "bn_fw", "bn_bw", "pool", "relu", "gelu", "threshold", "clamp"),
+    ),
     (OPTIMISER, ("multi_tensor_apply",)),
     (BATCHES, ("index", "gather")),
     (COPIES, ("copy", "memcpy", "memset", "nchwtonhwc", "nhwctonchw", "catarray")),
@@ -45,7 +65,8 @@ _BY_NAME = (
 
 
 def group_of(name: str, scopes: Sequence[str] = ()) -> str:
-    """One of GROUPS for a kernel. scopes: names of the operators and marks that were open at its launch, outermost first."""
+    """One of GROUPS for a kernel. scopes: names of the operators and marks that were open at its launch,
+    outermost first."""
     kernel, around = name.lower(), " ".join(scopes).lower()
     if BATCH_SCOPE in around:
         return BATCHES
@@ -87,8 +108,15 @@ def kernels_of(events: Iterable[Mapping[str, Any]]) -> list[Kernel]:
     scopes: dict[Any, tuple[str, ...]] = {}
     for thread in by_thread.values():
         scopes |= _scopes_of_launches(thread)
-    return [Kernel(name=event["name"], start=float(event["ts"]), duration=float(event.get("dur", 0)),
-                   scopes=scopes.get(event.get("args", {}).get("correlation"), ())) for event in ran]  # fmt: skip
+    return [
+        Kernel(
+            name=event["name"],
+            start=float(event["ts"]),
+            duration=float(event.get("dur", 0)),
+            scopes=scopes.get(event.get("args", {}).get("correlation"), ()),
+        )
+        for event in ran
+    ]
 
 
 def _scopes_of_launches(events: list[Mapping[str, Any]]) -> dict[Any, tuple[str, ...]]:
@@ -99,7 +127,8 @@ def _scopes_of_launches(events: list[Mapping[str, Any]]) -> dict[Any, tuple[str,
         while stack and stack[-1][0] < event["ts"]:
             stack.pop()
         if event["cat"] in ("cuda_runtime", "cuda_driver"):
-            # A launch of the runtime may call the driver's under the same number: the outer one has the same scopes.
+            # A launch of the runtime may call the driver's under the same number: the outer one has the same
+            # scopes.
             found.setdefault(event.get("args", {}).get("correlation"), tuple(name for _, name in stack))
         else:
             stack.append((event["ts"] + event.get("dur", 0), event["name"]))
@@ -118,22 +147,39 @@ def busy_microseconds(kernels: Sequence[Kernel]) -> float:
 
 
 def time_by_group(kernels: Sequence[Kernel]) -> list[dict[str, Any]]:
-    """A row a group, longest first: kernels, microseconds, fraction of all kernel time. Empty where nothing ran."""
+    """A row a group, longest first: kernels, microseconds, fraction of all kernel time. Empty where nothing
+    ran."""
     total = sum(kernel.duration for kernel in kernels)
     rows = []
     for group in GROUPS:
         taken = [kernel.duration for kernel in kernels if group_of(kernel.name, kernel.scopes) == group]
         if taken and total:
-            rows.append({"group": group, "kernels": len(taken), "microseconds": sum(taken), "fraction": sum(taken) / total})
+            rows.append(
+                {
+                    "group": group,
+                    "kernels": len(taken),
+                    "microseconds": sum(taken),
+                    "fraction": sum(taken) / total,
+                }
+            )
     return sorted(rows, key=lambda row: -row["microseconds"])
 
 
 def longest(kernels: Sequence[Kernel], count: int) -> list[dict[str, Any]]:
-    """The `count` kernel names with most time in all, each within its group: number, microseconds, fraction."""
+    """The `count` kernel names with most time in all, each within its group: number, microseconds,
+    fraction."""
     total = sum(kernel.duration for kernel in kernels)
     taken: dict[tuple[str, str], list[float]] = defaultdict(list)
     for kernel in kernels:
         taken[kernel.name, group_of(kernel.name, kernel.scopes)].append(kernel.duration)
     order = sorted(taken, key=lambda key: -sum(taken[key]))[:count]
-    return [{"name": key[0][:200], "group": key[1], "kernels": len(taken[key]), "microseconds": sum(taken[key]),
-             "fraction": sum(taken[key]) / total if total else 0.0} for key in order]  # fmt: skip
+    return [
+        {
+            "name": key[0][:200],
+            "group": key[1],
+            "kernels": len(taken[key]),
+            "microseconds": sum(taken[key]),
+            "fraction": sum(taken[key]) / total if total else 0.0,
+        }
+        for key in order
+    ]

@@ -1,9 +1,12 @@
-"""How many near duplicates are found, and how many pairs of different images are taken for one: the table in duplicates.py.
+"""How many near duplicates are found, and how many pairs of different images are taken for one: the table in
+duplicates.py.
 
-    python benchmarks/near_duplicates.py            # CIFAR-10 from the cache, scikit-image's photos; a few minutes on one core
+    python benchmarks/near_duplicates.py            # CIFAR-10 from the cache, scikit-image's photos; a few
+    minutes on one core
 
-Images are CIFAR-10 training images enlarged to 128 px, and photos cut into 256 px tiles; each is saved again in eight ways.
-False pairs are counted among CIFAR-10 training images as they are (its real near duplicates are among them).
+Images are CIFAR-10 training images enlarged to 128 px, and photos cut into 256 px tiles; each is saved again
+in eight ways. False pairs are counted among CIFAR-10 training images as they are (its real near duplicates
+are among them).
 """
 
 from __future__ import annotations
@@ -44,11 +47,15 @@ def shift(share: float) -> Change:
 
 
 CHANGES: dict[str, Change] = {
-    "JPEG q90": jpeg(90), "JPEG q60": jpeg(60), "resized to 3/4": lambda i: i.resize((i.width * 3 // 4, i.height * 3 // 4)),
-    "crop 2 % a side": crop(0.02), "crop 4 % a side": crop(0.04), "left 4 % cut off": shift(0.04),
+    "JPEG q90": jpeg(90),
+    "JPEG q60": jpeg(60),
+    "resized to 3/4": lambda i: i.resize((i.width * 3 // 4, i.height * 3 // 4)),
+    "crop 2 % a side": crop(0.02),
+    "crop 4 % a side": crop(0.04),
+    "left 4 % cut off": shift(0.04),
     "brightness x 1.2": lambda i: ImageEnhance.Brightness(i).enhance(1.2),
     "contrast x 0.8, JPEG q75": lambda i: jpeg(75)(ImageEnhance.Contrast(i).enhance(0.8)),
-}  # fmt: skip
+}
 
 
 def photo_tiles() -> list[Image.Image]:
@@ -56,10 +63,21 @@ def photo_tiles() -> list[Image.Image]:
     from skimage import data
 
     tiles = []
-    for name in ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "retina", "immunohistochemistry"):
+    for name in (
+        "astronaut",
+        "chelsea",
+        "coffee",
+        "rocket",
+        "hubble_deep_field",
+        "retina",
+        "immunohistochemistry",
+    ):
         photo = getattr(data, name)()[..., :3]
-        tiles += [Image.fromarray(np.ascontiguousarray(photo[y : y + 256, x : x + 256]))
-                  for y in range(0, photo.shape[0] - 255, 256) for x in range(0, photo.shape[1] - 255, 256)]  # fmt: skip
+        tiles += [
+            Image.fromarray(np.ascontiguousarray(photo[y : y + 256, x : x + 256]))
+            for y in range(0, photo.shape[0] - 255, 256)
+            for x in range(0, photo.shape[1] - 255, 256)
+        ]
     return tiles
 
 
@@ -88,19 +106,31 @@ def false_pairs(images: NDArray[np.uint8]) -> None:
         pairs = duplicates.near_pairs(hashes, most)
         paired = time.perf_counter()
         kept = pairs[duplicates.confirmed(images, pairs)]
-        print(f"distance <= {most}: {len(pairs):,} pairs, {len(kept):,} confirmed; hashing {hashed - start:.1f} s, "
-              f"pairs {paired - begun:.1f} s, confirming {time.perf_counter() - paired:.1f} s")  # fmt: skip
+        print(
+            f"distance <= {most}: {len(pairs):,} pairs, {len(kept):,} confirmed; hashing "
+            f"{hashed - start:.1f} s, "
+            f"pairs {paired - begun:.1f} s, confirming {time.perf_counter() - paired:.1f} s"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--images", type=int, default=2000, help="CIFAR-10 images whose copies are looked for")
-    parser.add_argument("--among", type=int, default=50_000, help="CIFAR-10 images among which false pairs are counted")
+    parser.add_argument(
+        "--images", type=int, default=2000, help="CIFAR-10 images whose copies are looked for"
+    )
+    parser.add_argument(
+        "--among", type=int, default=50_000, help="CIFAR-10 images among which false pairs are counted"
+    )
     given = parser.parse_args()
     train = load_dataset("cifar10").train.images
     print(f"{'recall, %':26s}  hash8   both  hash12   both hash14   both")
     print(f"-- {given.images:,} CIFAR-10 images at 128 px")
-    recall([Image.fromarray(image).resize((128, 128), Image.Resampling.BICUBIC) for image in train[: given.images]])
+    recall(
+        [
+            Image.fromarray(image).resize((128, 128), Image.Resampling.BICUBIC)
+            for image in train[: given.images]
+        ]
+    )
     tiles = photo_tiles()
     print(f"-- {len(tiles)} photo tiles of 256 px")
     recall(tiles)

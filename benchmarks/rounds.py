@@ -1,7 +1,7 @@
 """Contenders as worker processes, run in turn, round by round: each round meets the machine as it then is.
 
-All workers of a section are started and warmed up one after another and then wait; only one ever works. A worker that
-fails or cannot do what is asked keeps its row, with the reason; the others go on.
+All workers of a section are started and warmed up one after another and then wait; only one ever works. A
+worker that fails or cannot do what is asked keeps its row, with the reason; the others go on.
 """
 
 from __future__ import annotations
@@ -62,8 +62,13 @@ class Worker:
         env = os.environ | {"PYTHONPATH": str(_SOURCE)}
         if contender.threads:
             env |= {"OMP_NUM_THREADS": str(contender.threads)}
-        command = [str(pythons[contender.python]), "-W", "ignore", str(HERE / "workers" / f"{contender.worker}.py"),
-                   json.dumps(dict(contender.config) | {"precision": contender.precision})]  # fmt: skip
+        command = [
+            str(pythons[contender.python]),
+            "-W",
+            "ignore",
+            str(HERE / "workers" / f"{contender.worker}.py"),
+            json.dumps(dict(contender.config) | {"precision": contender.precision}),
+        ]
         with open(log, "w") as errors:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=env, text=True
@@ -85,7 +90,9 @@ class Worker:
             timer.cancel()
         if not reply:
             lines = [text for text in self.log.read_text(errors="replace").splitlines() if text.strip()]
-            raise WorkerError(lines[-1] if lines else f"ended with exit code {self.process.wait()} and no word")
+            raise WorkerError(
+                lines[-1] if lines else f"ended with exit code {self.process.wait()} and no word"
+            )
         return json.loads(reply)
 
     def close(self) -> None:
@@ -102,13 +109,18 @@ class Worker:
 
 
 def run_rounds(
-    contenders: Sequence[Contender], rounds: int, pythons: Mapping[str, Path], logs: Path, *, products: Sequence[str] = (),
+    contenders: Sequence[Contender],
+    rounds: int,
+    pythons: Mapping[str, Path],
+    logs: Path,
+    *,
+    products: Sequence[str] = (),
     after_run: Callable[[Contender, Mapping[str, Any]], None] = lambda contender, run: None,
-) -> dict[str, Measured]:  # fmt: skip
+) -> dict[str, Measured]:
     """Runs every contender once a round, in the given order, `rounds` times; by contender key.
 
-    products: precisions; the rates of the machine's matrix products in them are measured just before each run and kept in it
-    as "product".
+    products: precisions; the rates of the machine's matrix products in them are measured just before each run
+    and kept in it as "product".
     after_run: is told each run as it ends."""
     logs.mkdir(parents=True, exist_ok=True)
     measured = {contender.key: Measured(contender=contender) for contender in contenders}
@@ -117,11 +129,18 @@ def run_rounds(
     product = None
     try:
         if products:
-            product = Worker(Contender(name="product", precision="", worker="product", config={"precisions": list(products)}),
-                             pythons, logs / "product.log")  # fmt: skip
+            product = Worker(
+                Contender(
+                    name="product", precision="", worker="product", config={"precisions": list(products)}
+                ),
+                pythons,
+                logs / "product.log",
+            )
             product.ask(None)
         for number, contender in enumerate(contenders):
-            worker = workers[contender.key] = Worker(contender, pythons, logs / f"{number}-{contender.worker}.log")
+            worker = workers[contender.key] = Worker(
+                contender, pythons, logs / f"{number}-{contender.worker}.log"
+            )
             _start(worker, measured[contender.key])
         for current in range(rounds):
             for key, worker in workers.items():

@@ -1,8 +1,8 @@
 """Measures speed side by side with what a user would take instead; prints tables and writes JSON.
 
-    .venv/bin/python benchmarks/run.py                          every section (about an hour and a half on 2 cores)
-    .venv/bin/python benchmarks/run.py train features --rounds 7
-    .venv/bin/python benchmarks/run.py --quick                  tiny sizes, one round: does everything run?
+    .venv/bin/python benchmarks/run.py                          every section (about an hour and a half on 2
+    cores) .venv/bin/python benchmarks/run.py train features --rounds 7 .venv/bin/python benchmarks/run.py
+    --quick                  tiny sizes, one round: does everything run?
 
 Leave the machine alone meanwhile: contenders take turns, but other work is shared unevenly among them.
 """
@@ -40,19 +40,33 @@ def main(arguments: list[str] | None = None) -> int:
     if args.pixels:
         sizes = sizes | {"pixels": args.pixels, "memory_pixels": args.pixels}
     failed = False
-    with tempfile.TemporaryDirectory(prefix="headstart-bench-", dir=args.work, ignore_cleanup_errors=True) as work:
-        bench = Bench(pythons={"ours": Path(sys.executable), "peers": args.peers}, work=Path(work), sizes=sizes,
-                      native=native, rounds=args.rounds or (1 if args.quick else None))  # fmt: skip
+    with tempfile.TemporaryDirectory(
+        prefix="headstart-bench-", dir=args.work, ignore_cleanup_errors=True
+    ) as work:
+        bench = Bench(
+            pythons={"ours": Path(sys.executable), "peers": args.peers},
+            work=Path(work),
+            sizes=sizes,
+            native=native,
+            rounds=args.rounds or (1 if args.quick else None),
+        )
         for number, name in enumerate(args.sections or SECTIONS):
             load = os.getloadavg()[0]
             if load > 0.5 and not number:  # later sections see the load of those before them
                 say(f"the machine is busy (load {load:.1f}): numbers will be low, ratios uneven")
             environment = {
-                "processor": processor_name(), "cores": usable_cores(), "platform": f"{platform.system()} {platform.machine()}",
-                "python": platform.python_version(), "load_before": load, "sizes": dict(sizes),
-                "command": " ".join(["benchmarks/run.py", *(arguments if arguments is not None else sys.argv[1:])]),
-                "native_precision": native, "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            }  # fmt: skip
+                "processor": processor_name(),
+                "cores": usable_cores(),
+                "platform": f"{platform.system()} {platform.machine()}",
+                "python": platform.python_version(),
+                "load_before": load,
+                "sizes": dict(sizes),
+                "command": " ".join(
+                    ["benchmarks/run.py", *(arguments if arguments is not None else sys.argv[1:])]
+                ),
+                "native_precision": native,
+                "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            }
             report = SECTIONS[name](bench)
             print(f"\n{report.text()}\n", flush=True)
             failed |= any((entry.problem or "").startswith("failed") for entry in report.measured.values())
@@ -65,21 +79,42 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _write(report: Report, folder: Path, name: str, environment: dict) -> Path:
-    raw = {key: {"about": entry.about, "runs": entry.runs, "problem": entry.problem} for key, entry in report.measured.items()}
+    raw = {
+        key: {"about": entry.about, "runs": entry.runs, "problem": entry.problem}
+        for key, entry in report.measured.items()
+    }
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return write_result(folder, name, date, rows=report.rows, targets=report.targets, raw=raw, environment=environment,
-                        text=report.text())  # fmt: skip
+    return write_result(
+        folder,
+        name,
+        date,
+        rows=report.rows,
+        targets=report.targets,
+        raw=raw,
+        environment=environment,
+        text=report.text(),
+    )
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)}; none: all")
-    parser.add_argument("--rounds", type=int, help="rounds of a section; default 5 (linear, tutorial: 1; memory is always 1)")
-    parser.add_argument("--peers", type=Path, default=HERE.parent / ".venv-bench" / "bin" / "python",
-                        help="Python of the environment with the peers (`make bench` makes it)")  # fmt: skip
-    parser.add_argument("--images", type=int, help="images of the memory section's large trial; default 100,000")
+    parser.add_argument(
+        "--rounds", type=int, help="rounds of a section; default 5 (linear, tutorial: 1; memory is always 1)"
+    )
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=HERE.parent / ".venv-bench" / "bin" / "python",
+        help="Python of the environment with the peers (`make bench` makes it)",
+    )
+    parser.add_argument(
+        "--images", type=int, help="images of the memory section's large trial; default 100,000"
+    )
     parser.add_argument("--pixels", type=int, help="input size of ResNet-50; default 128 (memory: 96)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round, nothing kept: does everything run?")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes, one round, nothing kept: does everything run?"
+    )
     parser.add_argument("--out", type=Path, help="folder of the JSON files; default benchmarks/results")
     parser.add_argument("--work", type=Path, help="where the temporary folder goes; memory needs 4 GB there")
     args = parser.parse_args(arguments)

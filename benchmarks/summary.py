@@ -18,7 +18,8 @@ def rates(runs: Runs) -> list[float]:
 
 
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
-    """Median over rounds of numerator / denominator of the same round: a drift of the machine's speed cancels.
+    """Median over rounds of numerator / denominator of the same round: a drift of the machine's speed
+    cancels.
 
     Raises: ValueError where the two were not measured in the same, at least one, rounds."""
     if len(numerators) != len(denominators) or not numerators:
@@ -29,15 +30,22 @@ def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> 
 def throughput_row(
     name: str, precision: str, runs: Runs, flops_per_image: float, ours: Runs | None = None
 ) -> dict[str, Any]:
-    """A row of images/s: median, range, counted GFLOP/s, its share of the products' rate, and how much faster `ours` is.
+    """A row of images/s: median, range, counted GFLOP/s, its share of the products' rate, and how much faster
+    `ours` is.
 
-    runs: "images", "seconds" and, where measured just before, "product" (GFLOP/s by precision). flops_per_image: of the
-    network alone, the same count for every contender. ours: runs of the same rounds, None for no comparison."""
+    runs: "images", "seconds" and, where measured just before, "product" (GFLOP/s by precision).
+    flops_per_image: of the network alone, the same count for every contender. ours: runs of the same rounds,
+    None for no comparison."""
     speed = rates(runs)
     row: dict[str, Any] = {
-        "name": name, "precision": precision, "runs": len(runs), "images_per_second": statistics.median(speed),
-        "lowest": min(speed), "highest": max(speed), "gflops": statistics.median(speed) * flops_per_image / 1e9,
-    }  # fmt: skip
+        "name": name,
+        "precision": precision,
+        "runs": len(runs),
+        "images_per_second": statistics.median(speed),
+        "lowest": min(speed),
+        "highest": max(speed),
+        "gflops": statistics.median(speed) * flops_per_image / 1e9,
+    }
     if all("product" in run for run in runs):
         gflops = [images * flops_per_image / 1e9 for images in speed]
         for kind in runs[0]["product"]:
@@ -48,15 +56,22 @@ def throughput_row(
 
 
 def slope_row(points_by_run: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, Any]]:
-    """A row a number of images: median seconds over runs, and seconds an image relative to the largest number's."""
+    """A row a number of images: median seconds over runs, and seconds an image relative to the largest
+    number's."""
     rows = []
     for place, first in enumerate(points_by_run[0]):
         taken = [points[place]["seconds"] for points in points_by_run]
         per_image = [points[place]["seconds"] / points[place]["images"] for points in points_by_run]
         at_most = [points[-1]["seconds"] / points[-1]["images"] for points in points_by_run]
-        rows.append({"images": first["images"], "runs": len(taken), "seconds": statistics.median(taken),
-                     "images_per_second": first["images"] / statistics.median(taken),
-                     "cost_an_image_to_largest": paired_ratio(per_image, at_most)})  # fmt: skip
+        rows.append(
+            {
+                "images": first["images"],
+                "runs": len(taken),
+                "seconds": statistics.median(taken),
+                "images_per_second": first["images"] / statistics.median(taken),
+                "cost_an_image_to_largest": paired_ratio(per_image, at_most),
+            }
+        )
     return rows
 
 
@@ -78,19 +93,25 @@ class Target:
             return "n/a"
         if not self.judged:
             return "told"
-        return "met" if (self.value >= self.limit if self.at_least else self.value <= self.limit) else "missed"
+        return (
+            "met" if (self.value >= self.limit if self.at_least else self.value <= self.limit) else "missed"
+        )
 
     def line(self) -> str:
         """The target in a line of text."""
         found = "n/a" if self.value is None else f"{self.value:.3g}"
-        return f"{self.verdict:>6}  {self.sentence}: {found} (target {'>=' if self.at_least else '<='} {self.limit:g})"
+        return (
+            f"{self.verdict:>6}  {self.sentence}: {found} (target {'>=' if self.at_least else '<='} "
+            f"{self.limit:g})"
+        )
 
 
 Column = tuple[str, str, str]  # heading, key in the row, format of its value
 
 
 def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as a Markdown table with aligned columns; a missing value is n/a, a row's "note" follows as its last column."""
+    """Rows as a Markdown table with aligned columns; a missing value is n/a, a row's "note" follows as its
+    last column."""
     notes = any(row.get("note") for row in rows)
     cells = [[heading for heading, _, _ in columns] + (["note"] if notes else [])]
     for row in rows:
@@ -100,27 +121,43 @@ def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
     left = [not form or form.endswith("s") for _, _, form in columns] + [True] * notes
 
     def text(line: Sequence[str]) -> str:
-        padded = [cell.ljust(width) if to_left else cell.rjust(width)
-                  for cell, width, to_left in zip(line, widths, left, strict=True)]  # fmt: skip
+        padded = [
+            cell.ljust(width) if to_left else cell.rjust(width)
+            for cell, width, to_left in zip(line, widths, left, strict=True)
+        ]
         return f"| {' | '.join(padded)} |"
 
-    rule = "|".join("-" * (width + 1) + ("-" if to_left else ":") for width, to_left in zip(widths, left, strict=True))
+    rule = "|".join(
+        "-" * (width + 1) + ("-" if to_left else ":") for width, to_left in zip(widths, left, strict=True)
+    )
     return "\n".join((text(cells[0]), f"|{rule}|", *(text(line) for line in cells[1:])))
 
 
 def write_result(
-    folder: Path, what: str, date: str, *, rows: Sequence[Mapping[str, Any]], targets: Sequence[Target],
-    raw: Mapping[str, Any], environment: Mapping[str, Any], text: str,
-) -> Path:  # fmt: skip
+    folder: Path,
+    what: str,
+    date: str,
+    *,
+    rows: Sequence[Mapping[str, Any]],
+    targets: Sequence[Target],
+    raw: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    text: str,
+) -> Path:
     """Writes <date>-<what>.json (-2, -3 ... where one is there already) and returns its path.
 
-    raw: every contender's runs and what it said about itself, so that each number of the rows can be worked out anew. text: the
-    section as it is printed."""
+    raw: every contender's runs and what it said about itself, so that each number of the rows can be worked
+    out anew. text: the section as it is printed."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
-        "what": what, "date": date, "environment": dict(environment), "rows": [dict(row) for row in rows],
-        "text": text, "targets": [asdict(target) | {"verdict": target.verdict} for target in targets], "raw": dict(raw),
-    }  # fmt: skip
+        "what": what,
+        "date": date,
+        "environment": dict(environment),
+        "rows": [dict(row) for row in rows],
+        "text": text,
+        "targets": [asdict(target) | {"verdict": target.verdict} for target in targets],
+        "raw": dict(raw),
+    }
     path, number = folder / f"{date}-{what}.json", 1
     while path.exists():
         number += 1

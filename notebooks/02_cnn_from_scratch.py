@@ -48,7 +48,7 @@ images = train.images[:5_000]
 model.fit_whitening(preprocess(images, model.preprocessing))
 filters = model.whiten.weight.detach()[:12].permute(0, 2, 3, 1).numpy()
 headstart.show(plots.image_grid(filters, [f"no. {i + 1}" for i in range(12)], columns=12),
-               "Twelve first-layer filters of 2 × 2 pixels, from fine differences to plain colour")  # fmt: skip
+               "Twelve first-layer filters of 2 × 2 pixels, from fine differences to plain colour")
 
 # %% [markdown]
 # What four of them say about one picture, after the ReLU: edges in one direction, edges in another, differences in colour,
@@ -116,7 +116,7 @@ headstart.load_figures(folder)["curves-epochs"]
 real = headstart.find_study("cifar10", "cifar10-quick")
 summary = headstart.load_summary(real)
 summary[summary["arm"] == "cnn"][["label", "labels_per_class", "n", "train_images", "train_accuracy", "val_accuracy", "test_accuracy",
-                                  "seconds"]].round(4)  # fmt: skip
+                                  "seconds"]].round(4)
 
 # %%
 figures = headstart.load_figures(real)

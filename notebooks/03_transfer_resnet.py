@@ -63,11 +63,11 @@ def to_plane(values):
 
 
 headstart.show(plots.embedding(to_plane(flat[few]), labels, train.class_names, "t-SNE of raw pixels"), "Raw pixels: one heap",
-               f"{len(few):,} validation images")  # fmt: skip
+               f"{len(few):,} validation images")
 
 # %%
 headstart.show(plots.embedding(to_plane(features.values[few]), labels, train.class_names, "t-SNE of ResNet-50 features"),
-               "Features of a network that never saw a CIFAR-10 label: classes gather", f"{len(few):,} validation images")  # fmt: skip
+               "Features of a network that never saw a CIFAR-10 label: classes gather", f"{len(few):,} validation images")
 
 # %% [markdown]
 # ## A probe
@@ -84,9 +84,9 @@ def probe_accuracy(values, budget):
 
 pixels = flat.astype(np.float16) / 255
 curves = {"ResNet-50 features": [probe_accuracy(features.values, budget) for budget in budgets],
-          "raw pixels": [probe_accuracy(pixels, budget) for budget in budgets]}  # fmt: skip
+          "raw pixels": [probe_accuracy(pixels, budget) for budget in budgets]}
 headstart.show(plots.lines(budgets, curves, "labels a class", "Validation accuracy of a linear probe", log_x=True),
-               "With a handful of labels the features already say most", f"Seed 0, {len(held_out):,} validation images, no choice made")  # fmt: skip
+               "With a handful of labels the features already say most", f"Seed 0, {len(held_out):,} validation images, no choice made")
 
 # %% [markdown]
 # ## The ladder from frozen to fine-tuned

@@ -21,7 +21,7 @@ headstart.load_results(study)[["arm", "method", "labels_per_class", "seed", "tra
 # %%
 summary = headstart.load_summary(study)
 summary[["label", "labels_per_class", "n", "test_accuracy", "test_accuracy_low", "test_accuracy_high", "wilson_low", "wilson_high",
-         "generalization_gap"]].round(4)  # fmt: skip
+         "generalization_gap"]].round(4)
 
 # %%
 figures = headstart.load_figures(study)

@@ -90,7 +90,7 @@ metric = "test_accuracy"
 """)
 run = headstart.run_study(str(study), out=OUT / "mine")
 headstart.load_summary(run)[["label", "n", "train_images", "train_accuracy", "test_accuracy", "test_accuracy_low",
-                             "test_accuracy_high", "seconds"]].round(3)  # fmt: skip
+                             "test_accuracy_high", "seconds"]].round(3)
 
 # %%
 headstart.load_figures(run)["accuracy"]

@@ -15,14 +15,15 @@ from PIL import Image
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Before torch or a BLAS is imported; the command lines that tests start inherit it. Two threads in each of two processes on
-    # two cores wait for one another.
+    # Before torch or a BLAS is imported; the command lines that tests start inherit it. Two threads in each
+    # of two processes on two cores wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Processes of `pytest -n auto`: usable cores, which xdist itself does not ask for; at most 8, for memory."""
+    """Processes of `pytest -n auto`: usable cores, which xdist itself does not ask for; at most 8, for
+    memory."""
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
@@ -56,8 +57,8 @@ weights = "{weights}"
 
 
 def run_models(folder: Path, photos: Path, precision: str, seed: int = 0) -> Path:
-    """A study with a model of every method on the small folder, two training steps each: the probe on the published ResNet-50,
-    the others on a ResNet-18 of random weights in a file."""
+    """A study with a model of every method on the small folder, two training steps each: the probe on the
+    published ResNet-50, the others on a ResNet-18 of random weights in a file."""
     from tests.support.transfer_trials import random_weights
 
     from headstart.studies.run import run_study
@@ -65,13 +66,27 @@ def run_models(folder: Path, photos: Path, precision: str, seed: int = 0) -> Pat
     weights = random_weights(folder)
     small = {"model": "resnet18", "weights": weights}
     short = 'recipe_changes = { duration = "2 steps", batch_size = 16 }'
-    arms = [{"name": "cnn", "model": "cnn", "method": "scratch", "weights": "none",
-             "more": 'recipe_changes = { duration = "6 steps", batch_size = 16, widths = [8, 16, 16] }'},
-            {"name": "probe", "model": "resnet50", "method": "linear_probe", "weights": "imagenet-keras",
-             "more": "input_pixels = 64"},
-            {"name": "knn", "method": "knn", "more": "input_pixels = 48", **small}]  # fmt: skip
-    arms += [{"name": method, "method": method, "more": f"input_pixels = 48\n{short}", **small}
-             for method in ("partial", "finetune", "lp_ft")]  # fmt: skip
+    arms = [
+        {
+            "name": "cnn",
+            "model": "cnn",
+            "method": "scratch",
+            "weights": "none",
+            "more": 'recipe_changes = { duration = "6 steps", batch_size = 16, widths = [8, 16, 16] }',
+        },
+        {
+            "name": "probe",
+            "model": "resnet50",
+            "method": "linear_probe",
+            "weights": "imagenet-keras",
+            "more": "input_pixels = 64",
+        },
+        {"name": "knn", "method": "knn", "more": "input_pixels = 48", **small},
+    ]
+    arms += [
+        {"name": method, "method": method, "more": f"input_pixels = 48\n{short}", **small}
+        for method in ("partial", "finetune", "lp_ft")
+    ]
     text = MODELS.format(photos=photos, precision=precision) + "".join(ARM.format(**arm) for arm in arms)
     (folder / "models.toml").write_text(text)
     return run_study(str(folder / "models.toml"), folder / "runs")
@@ -97,8 +112,15 @@ def headstart(tmp_path: Path) -> Run:
     return partial(run_headstart, cwd=tmp_path)
 
 
-def run_headstart(*arguments: str, cwd: Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_headstart(
+    *arguments: str, cwd: Path, timeout: float = 300, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "headstart.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout,
-        env=os.environ | environment, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "headstart.cli", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=os.environ | environment,
+        check=False,
+    )

@@ -24,13 +24,21 @@ from headstart.predict.predictor import load_predictor
 from headstart.predict.saved import find_model
 from headstart.studies.run import run_study
 
-SMALL = {"model": "resnet18", "weights": "none", "input_pixels": 32, "precision": "fp32", "feature_precision": "fp32"}
+SMALL = {
+    "model": "resnet18",
+    "weights": "none",
+    "input_pixels": 32,
+    "precision": "fp32",
+    "feature_precision": "fp32",
+}
 
 
 class RowsAsImages(TransferClassifier):
-    """Paints each row of a table as an image, so that scikit-learn's checks, which know only tables, reach all else.
+    """Paints each row of a table as an image, so that scikit-learn's checks, which know only tables, reach
+    all else.
 
-    A value becomes a grey level by one fixed increasing curve; the columns fill the picture in turn, in blocks."""
+    A value becomes a grey level by one fixed increasing curve; the columns fill the picture in turn, in
+    blocks."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -46,14 +54,19 @@ class RowsAsImages(TransferClassifier):
 
 def _not_for_images(estimator: Any) -> dict[str, str]:
     """Checks that may fail, and why: the whole list."""
-    return {"check_methods_subset_invariance": "a network's float32 sums depend in their last bits on how many images it is "
-            "given at once, and frozen features are then rounded to float16: probabilities differ by up to 2e-6, the check "
-            "allows 1e-7 and 1e-4 of the value"}  # fmt: skip
+    return {
+        "check_methods_subset_invariance": "a network's float32 sums depend in their last bits on how many "
+        "images it is "
+        "given at once, and frozen features are then rounded to float16: probabilities differ by up to 2e-6, "
+        "the check "
+        "allows 1e-7 and 1e-4 of the value"
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Features of these tests stay out of the user's cache; dataset and published weights are still found there."""
+    """Features of these tests stay out of the user's cache; dataset and published weights are still found
+    there."""
     folder, real = tmp_path_factory.mktemp("cache"), store.cache_folder()
     for part in ("datasets", "weights"):
         (folder / part).symlink_to(real / part)
@@ -72,8 +85,9 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 
 @parametrize_with_checks(
     [RowsAsImages("linear_probe", **SMALL, recipe_changes={"l2_values": (1.0, 0.01)})],  # type: ignore[arg-type]
-    expected_failed_checks=_not_for_images, xfail_strict=False,
-)  # fmt: skip
+    expected_failed_checks=_not_for_images,
+    xfail_strict=False,
+)
 def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -84,15 +98,23 @@ def test_scikit_learn_is_told_that_tables_are_not_taken() -> None:
 
 
 METHODS = {
-    "linear_probe": {}, "knn": {}, "partial": {"duration": "2 steps"}, "finetune": {"duration": "2 steps"},
-    "lp_ft": {"duration": "2 steps"}, "scratch": {"duration": "4 steps", "widths": (8, 8, 8), "batch_size": 32},
-}  # fmt: skip
+    "linear_probe": {},
+    "knn": {},
+    "partial": {"duration": "2 steps"},
+    "finetune": {"duration": "2 steps"},
+    "lp_ft": {"duration": "2 steps"},
+    "scratch": {"duration": "4 steps", "widths": (8, 8, 8), "batch_size": 32},
+}
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_fits_predicts_clones_pickles_and_saves(method: str, images: Any, tmp_path: Path) -> None:
+def test_every_method_fits_predicts_clones_pickles_and_saves(
+    method: str, images: Any, tmp_path: Path
+) -> None:
     x, y = images
-    given: dict[str, Any] = {"model": "cnn"} if method == "scratch" else SMALL | {"weights": random_weights(tmp_path)}
+    given: dict[str, Any] = (
+        {"model": "cnn"} if method == "scratch" else SMALL | {"weights": random_weights(tmp_path)}
+    )
     model = TransferClassifier(method, recipe_changes=METHODS[method], **given)
     assert model.fit(x, y) is model
     assert model.classes_.tolist() == ["airplane", "dog", "truck"]
@@ -103,7 +125,9 @@ def test_every_method_fits_predicts_clones_pickles_and_saves(method: str, images
     assert model.score(x, y) == np.mean(model.predict(x) == y)
     again = clone(model)
     assert not hasattr(again, "predictor_") and again.get_params() == model.get_params()
-    np.testing.assert_array_equal(again.fit(x, y).predict_proba(x[:10]), found)  # the same seed, the same bits
+    np.testing.assert_array_equal(
+        again.fit(x, y).predict_proba(x[:10]), found
+    )  # the same seed, the same bits
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(x[:10]), found)
     folder = model.predictor_.save(tmp_path / "saved")
     np.testing.assert_array_equal(load_predictor(folder).probabilities(x[:10]), found)
@@ -128,7 +152,9 @@ recipe_changes = {{ l2_values = [0.1] }}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
-def test_evaluation_predict_and_the_estimator_agree_to_the_bit(photos: Path, tmp_path: Path, precision: str) -> None:
+def test_evaluation_predict_and_the_estimator_agree_to_the_bit(
+    photos: Path, tmp_path: Path, precision: str
+) -> None:
     """The same images, labels, recipe, seed, precision and batch size, by three roads."""
     asked = f'precision = "{precision}"\nfeature_precision = "{precision}"\n'
     (tmp_path / "same.toml").write_text(asked + STUDY.format(photos=photos))
@@ -140,7 +166,7 @@ def test_evaluation_predict_and_the_estimator_agree_to_the_bit(photos: Path, tmp
     estimators = {
         "cnn": TransferClassifier("scratch", recipe_changes=short, **options),
         "probe": TransferClassifier(input_pixels=64, recipe_changes={"l2_values": (0.1,)}, **options),
-    }  # fmt: skip
+    }
     for arm, estimator in estimators.items():
         folder = find_model(study, arm)
         stored = store.read_predictions(folder)["test"].logits
@@ -157,12 +183,17 @@ def test_paths_and_arrays_of_the_same_pictures_are_the_same(photos: Path) -> Non
 
     arrays = np.stack([np.asarray(Image.open(path)) for path in paths])
     other = TransferClassifier(**SMALL).fit(arrays, labels)
-    np.testing.assert_array_equal(model.predict_proba([str(path) for path in paths]), other.predict_proba(arrays))
+    np.testing.assert_array_equal(
+        model.predict_proba([str(path) for path in paths]), other.predict_proba(arrays)
+    )
     np.testing.assert_array_equal(model.predict(pd.Series(paths)), other.predict(arrays))
 
 
-def test_no_image_but_those_given_is_read(images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frozen layers run once over X: a test set, even a stand-in, would leave features of its own, and of its mirror images."""
+def test_no_image_but_those_given_is_read(
+    images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen layers run once over X: a test set, even a stand-in, would leave features of its own, and of its
+    mirror images."""
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
     TransferClassifier(**SMALL).fit(*images)
     (folder,) = (tmp_path / "features").iterdir()
@@ -172,7 +203,9 @@ def test_no_image_but_those_given_is_read(images: Any, tmp_path: Path, monkeypat
 def test_it_can_be_cross_validated_and_searched(images: Any) -> None:
     x, y = images
     scores = cross_val_score(TransferClassifier(**SMALL), x, y, cv=3)
-    assert scores.shape == (3,) and scores.mean() > 0.34  # random features of real images are better than chance
+    assert (
+        scores.shape == (3,) and scores.mean() > 0.34
+    )  # random features of real images are better than chance
     search = GridSearchCV(TransferClassifier(**SMALL), {"method": ["knn", "linear_probe"]}, cv=2).fit(x, y)
     assert search.best_params_["method"] in ("knn", "linear_probe") and search.predict(x).shape == (90,)
 
@@ -187,14 +220,20 @@ def test_a_pretrained_probe_learns_real_classes_from_thirty_images_each(images: 
     assert set(model.selected_) >= {"l2"} and len(model.selected_["validation_accuracy_by_l2"]) == 10
 
 
-@pytest.mark.parametrize(("x", "message"), [
-    (np.zeros((4, 8)), r"X is an array float64 \(4, 8\); expected images uint8 \(N, S, S, 3\), RGB and square"),
-    (np.zeros((4, 8, 9, 3), np.uint8), r"expected images uint8 \(N, S, S, 3\)"),
-    (np.zeros((0, 8, 8, 3), np.uint8), "X holds no image"),
-    (["missing.png"] * 4, r"4 of 4 images cannot be read, the first: missing\.png cannot be read"),
-    ([1, 2, 3, 4], "expected images uint8 .N, S, S, 3. or a list of paths"),
-    ("folder", "X is str"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            np.zeros((4, 8)),
+            r"X is an array float64 \(4, 8\); expected images uint8 \(N, S, S, 3\), RGB and square",
+        ),
+        (np.zeros((4, 8, 9, 3), np.uint8), r"expected images uint8 \(N, S, S, 3\)"),
+        (np.zeros((0, 8, 8, 3), np.uint8), "X holds no image"),
+        (["missing.png"] * 4, r"4 of 4 images cannot be read, the first: missing\.png cannot be read"),
+        ([1, 2, 3, 4], "expected images uint8 .N, S, S, 3. or a list of paths"),
+        ("folder", "X is str"),
+    ],
+)
 def test_what_is_no_image_is_refused(x: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TransferClassifier(**SMALL).fit(x, ["a", "b", "a", "b"])
@@ -213,5 +252,7 @@ def test_other_mistakes_are_refused(images: Any) -> None:
     with pytest.raises(ConfigError, match="method 'finetune' needs pretrained weights"):
         TransferClassifier("finetune", **SMALL).fit(x, y)
     fitted = TransferClassifier(**SMALL).fit(x, y)
-    with pytest.raises(ValueError, match="X holds images of 16 x 16 pixels; this classifier learned from 32 x 32"):
+    with pytest.raises(
+        ValueError, match="X holds images of 16 x 16 pixels; this classifier learned from 32 x 32"
+    ):
         fitted.predict(x[:, ::2, ::2])

@@ -14,7 +14,9 @@ from headstart.errors import BusyError, StoreError
 from headstart.types import Predictions
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_remains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.json"
     store.write_json(path, {"old": 1})
 
@@ -31,11 +33,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_remains(tmp_path: Path, monke
 def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     parts = {
-        "val": Predictions(logits=rng.normal(size=(3, 2)).astype(np.float32), labels=np.array([0, 1, 1]),
-                           example_ids=np.arange(3)),
-        "test": Predictions(logits=rng.normal(size=(2, 2)).astype(np.float32), labels=np.array([0, 1]), example_ids=np.arange(2),
-                            flip_logits=rng.normal(size=(2, 2)).astype(np.float32)),
-    }  # fmt: skip
+        "val": Predictions(
+            logits=rng.normal(size=(3, 2)).astype(np.float32),
+            labels=np.array([0, 1, 1]),
+            example_ids=np.arange(3),
+        ),
+        "test": Predictions(
+            logits=rng.normal(size=(2, 2)).astype(np.float32),
+            labels=np.array([0, 1]),
+            example_ids=np.arange(2),
+            flip_logits=rng.normal(size=(2, 2)).astype(np.float32),
+        ),
+    }
     store.write_predictions(tmp_path / "predictions.npz", parts)
     back = store.read_predictions(tmp_path)
     assert set(back) == {"val", "test"}
@@ -59,10 +68,16 @@ def test_a_digest_does_not_depend_on_key_order() -> None:
 
 
 def test_a_lock_held_by_another_process_is_busy(tmp_path: Path) -> None:
-    code = ("import sys; from pathlib import Path; from headstart.store import lock; "
-            "held = lock(Path(sys.argv[1]), 'it'); print('held', flush=True); sys.stdin.read()")  # fmt: skip
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          text=True) as other:  # fmt: skip
+    code = (
+        "import sys; from pathlib import Path; from headstart.store import lock; "
+        "held = lock(Path(sys.argv[1]), 'it'); print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
         assert other.stdout is not None and other.stdin is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(BusyError, match="the folder is in use by another headstart process"):

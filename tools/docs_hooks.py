@@ -1,4 +1,5 @@
-"""What mkdocs cannot know by itself: the command line's reference, the decisions' index and the exit codes, made from the code.
+"""What mkdocs cannot know by itself: the command line's reference, the decisions' index and the exit codes,
+made from the code.
 
 mkdocs calls `on_config` and `on_files` (see mkdocs.yml, hooks).
 """
@@ -27,8 +28,11 @@ def on_files(files: Any, config: Any) -> Any:
     """Adds the pages that are made from code."""
     from mkdocs.structure.files import File
 
-    for uri, text in (("reference/cli.md", cli_reference()), ("decisions/index.md", decisions_index()),
-                      ("reference/exit-codes.md", exit_codes())):  # fmt: skip
+    for uri, text in (
+        ("reference/cli.md", cli_reference()),
+        ("decisions/index.md", decisions_index()),
+        ("reference/exit-codes.md", exit_codes()),
+    ):
         files.append(File.generated(config, uri, content=text))
     return files
 
@@ -40,7 +44,9 @@ def decision_titles() -> list[tuple[Path, str]]:
 
 def decisions_index() -> str:
     rows = [f"{int(path.name[:4])}. [{title}]({path.name})" for path, title in decision_titles()]
-    return "\n".join(["# Decisions", "", "What was decided, why, and what was rejected with its number.", "", *rows, ""])
+    return "\n".join(
+        ["# Decisions", "", "What was decided, why, and what was rejected with its number.", "", *rows, ""]
+    )
 
 
 def exit_codes() -> str:
@@ -48,7 +54,10 @@ def exit_codes() -> str:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = re.search(r"^\| code \|.*?(?=\n\n)", readme, flags=re.M | re.S)
     assert table is not None, "README.md has no table of exit codes"
-    return f"# Exit codes\n\nA mistake is one line: what was given, what was expected, what to do.\n\n{table[0]}\n"
+    return (
+        "# Exit codes\n\nA mistake is one line: what was given, what was expected, what to "
+        f"do.\n\n{table[0]}\n"
+    )
 
 
 def cli_reference() -> str:
@@ -67,12 +76,17 @@ def cli_reference() -> str:
 
 
 def commands(command: Any, words: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
-    """Every command below (and with) this one that can be called, as (words, command); groups without their own action are
-    left out."""
+    """Every command below (and with) this one that can be called, as (words, command); groups without their
+    own action are left out."""
     below = getattr(command, "commands", {})
     if not below:
         return [(words, command)]
-    return [found for name, child in below.items() if not child.hidden for found in commands(child, (*words, name))]
+    return [
+        found
+        for name, child in below.items()
+        if not child.hidden
+        for found in commands(child, (*words, name))
+    ]
 
 
 def _prose(text: str) -> list[str]:

@@ -1,11 +1,12 @@
-"""Freezes what `headstart tune` found in a study's folder as built-in recipes: src/headstart/recipes/tuned.toml.
+"""Freezes what `headstart tune` found in a study's folder as built-in recipes:
+src/headstart/recipes/tuned.toml.
 
     python tools/freeze_recipes.py runs/cifar10 [FOLDER FOLDER]
 
-A recipe is named STUDY-ARM-LABELS; a study with `tuned = true` takes its own. Those of other studies stay. The two folders hold
-finished trials of the study, with the arms' own recipes and with the found ones: where tries were shorter than trials, an arm
-keeps its own recipe at all labels if that has the higher validation accuracy at full length (mean over the seeds that both
-have). What was compared is added to tuning.json.
+A recipe is named STUDY-ARM-LABELS; a study with `tuned = true` takes its own. Those of other studies stay.
+The two folders hold finished trials of the study, with the arms' own recipes and with the found ones: where
+tries were shorter than trials, an arm keeps its own recipe at all labels if that has the higher validation
+accuracy at full length (mean over the seeds that both have). What was compared is added to tuning.json.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ def main(folder: Path, own: Path | None = None, found: Path | None = None) -> No
         about = read_json(path.with_name("tuning.json"))
         name = f"{about['study']}-{path.parent.name}"
         kept[name] = recipe, provenance
-        if own and found and about["labels_per_class"] is None and (compared := _full_length(about["arm"], own, found)):
+        if (
+            own
+            and found
+            and about["labels_per_class"] is None
+            and (compared := _full_length(about["arm"], own, found))
+        ):
             write_json(path.with_name("tuning.json"), about | {"full_length": compared})
             if compared["own"] > compared["found"]:
                 print(f"{about['arm']} keeps its own recipe: {compared}")
@@ -40,9 +46,16 @@ def main(folder: Path, own: Path | None = None, found: Path | None = None) -> No
 
 
 def _full_length(arm: str, own: Path, found: Path) -> dict[str, float] | None:
-    """Mean validation accuracy of whole trials at all labels, over the seeds that both folders have; None without any."""
-    read = [{result.trial["seed"]: result.metrics["val_accuracy"] for _, result in finished_trials(folder)
-             if result.trial["arm"]["name"] == arm and result.trial["labels_per_class"] is None} for folder in (own, found)]
+    """Mean validation accuracy of whole trials at all labels, over the seeds that both folders have; None
+    without any."""
+    read = [
+        {
+            result.trial["seed"]: result.metrics["val_accuracy"]
+            for _, result in finished_trials(folder)
+            if result.trial["arm"]["name"] == arm and result.trial["labels_per_class"] is None
+        }
+        for folder in (own, found)
+    ]
     seeds = sorted(read[0].keys() & read[1].keys())
     if not seeds:
         return None

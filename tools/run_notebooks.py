@@ -1,4 +1,5 @@
-"""Executes the notebooks: each notebooks/NAME.py (jupytext, percent format) becomes notebooks/NAME.ipynb with its outputs.
+"""Executes the notebooks: each notebooks/NAME.py (jupytext, percent format) becomes notebooks/NAME.ipynb with
+its outputs.
 
 Usage: python tools/run_notebooks.py [--fast] [--check] [NAME ...]
 --fast: small slices and few steps, as CI runs them; outputs are thrown away.
@@ -63,7 +64,11 @@ def machine_paths(notebook: nbformat.NotebookNode) -> list[str]:
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             texts = [output.get("text", ""), *output.get("traceback", ())]
-            texts += [value for kind, value in output.get("data", {}).items() if isinstance(value, str) and kind != "image/png"]
+            texts += [
+                value
+                for kind, value in output.get("data", {}).items()
+                if isinstance(value, str) and kind != "image/png"
+            ]
             found += [path for text in texts for path in _MACHINE_PATH.findall(text)]
     return found
 
@@ -78,12 +83,21 @@ def execute(name: str, *, fast: bool) -> nbformat.NotebookNode:
     with tempfile.TemporaryDirectory() as home:
         # A kernel of its own: no history file, no start-up files of whoever runs this.
         environment = os.environ | {"IPYTHONDIR": home, "HEADSTART_FAST": "1" if fast else ""}
-        environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+        environment |= {
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]).rstrip(
+                os.pathsep
+            )
+        }
         environment |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
         # tqdm, under cleanlab, asks every notebook for ipywidgets; its bars are not wanted here.
         environment |= {"PYTHONWARNINGS": "ignore:IProgress not found"}
-        client = NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False,
-                                resources={"metadata": {"path": str(FOLDER)}})  # fmt: skip
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_SECONDS,
+            kernel_name="python3",
+            record_timing=False,
+            resources={"metadata": {"path": str(FOLDER)}},
+        )
         client.execute(env=environment)
     _hide_cache_folder(notebook)
     _without_progress(notebook)
@@ -103,11 +117,15 @@ def _hide_cache_folder(notebook: nbformat.NotebookNode) -> None:
 
 
 def _without_progress(notebook: nbformat.NotebookNode) -> None:
-    """Drops what a running step told of itself: how far it was, how much time was left. What it ended with stays."""
+    """Drops what a running step told of itself: how far it was, how much time was left. What it ended with
+    stays."""
     for cell in notebook.cells:
         if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs
-                            if not _PROGRESS.search(output.get("data", {}).get("text/plain", ""))]  # fmt: skip
+            cell.outputs = [
+                output
+                for output in cell.outputs
+                if not _PROGRESS.search(output.get("data", {}).get("text/plain", ""))
+            ]
 
 
 def main() -> int:
@@ -121,7 +139,10 @@ def main() -> int:
     wanted = given.names or names()
     if given.check:
         stale = [name for name in wanted if not is_paired(name)]
-        print("\n".join(f"notebooks/{name}.ipynb does not match its .py; run: make notebooks" for name in stale) or "all paired")
+        print(
+            "\n".join(f"notebooks/{name}.ipynb does not match its .py; run: make notebooks" for name in stale)
+            or "all paired"
+        )
         return bool(stale)
     for name in wanted:
         started = time.monotonic()
@@ -131,7 +152,10 @@ def main() -> int:
             print(f"{name}: {error}", file=sys.stderr)
             return 1
         if paths := machine_paths(notebook):
-            print(f"{name}: outputs show paths of this machine: {', '.join(sorted(set(paths)))}", file=sys.stderr)
+            print(
+                f"{name}: outputs show paths of this machine: {', '.join(sorted(set(paths)))}",
+                file=sys.stderr,
+            )
             return 1
         if not given.fast:
             nbformat.write(notebook, FOLDER / f"{name}.ipynb")

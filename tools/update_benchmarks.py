@@ -1,4 +1,5 @@
-"""Writes docs/benchmarks.md from the newest result of each section in benchmarks/results; nothing there is written by hand.
+"""Writes docs/benchmarks.md from the newest result of each section in benchmarks/results; nothing there is
+written by hand.
 
 Usage: python tools/update_benchmarks.py
 """
@@ -17,12 +18,12 @@ _ORDER = ("train", "tutorial", "features", "linear", "int8", "head", "memory", "
 
 _INTRO = """# Speed, side by side
 
-What `make bench` measures: contenders take turns in one sitting, each in a process of its own, and a ratio is the median of the
-ratios round by round, so that a drift of the machine's speed cancels. Peers (plain PyTorch, Keras, fastai, scikit-learn) have an
-environment of their own. Precision is what the processor multiplies in hardware; what is promised for bfloat16 alone is told, and
-not judged, on one that has none. The load before is the machine's mean over a minute: above 0.5 other work may have
-taken part, but for a section that came after others in one run, where it is theirs. On a GPU: benchmarks/results/gpu.json,
-told in the README.
+What `make bench` measures: contenders take turns in one sitting, each in a process of its own, and a ratio is
+the median of the ratios round by round, so that a drift of the machine's speed cancels. Peers (plain PyTorch,
+Keras, fastai, scikit-learn) have an environment of their own. Precision is what the processor multiplies in
+hardware; what is promised for bfloat16 alone is told, and not judged, on one that has none. The load before
+is the machine's mean over a minute: above 0.5 other work may have taken part, but for a section that came
+after others in one run, where it is theirs. On a GPU: benchmarks/results/gpu.json, told in the README.
 """
 
 
@@ -47,11 +48,16 @@ def page(folder: Path) -> str:
         heading, table, *targets = content["text"].split("\n\n")
         about = content["environment"]
         parts += [heading, table]
-        parts += ["\n".join("- **{}** {}".format(*line.strip().split(maxsplit=1)) for line in text.splitlines())
-                  for text in targets]  # fmt: skip
+        parts += [
+            "\n".join("- **{}** {}".format(*line.strip().split(maxsplit=1)) for line in text.splitlines())
+            for text in targets
+        ]
         cores = "1 core" if about["cores"] == 1 else f"{about['cores']} cores"
-        parts.append(f"{about['processor']}, {cores}, {about['native_precision']}, load before {about['load_before']:.1f}; "
-                     f"{content['date']}; `python {about['command']}`, benchmarks/results/{name}.")  # fmt: skip
+        parts.append(
+            f"{about['processor']}, {cores}, {about['native_precision']}, load before "
+            f"{about['load_before']:.1f}; "
+            f"{content['date']}; `python {about['command']}`, benchmarks/results/{name}."
+        )
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

@@ -2,10 +2,10 @@
 
 Usage: python tools/update_readme.py runs/cifar10-quick    the README's `results`
        python tools/update_readme.py docs/results/cifar10-quick    the same, from what is kept there
-       python tools/update_readme.py report/trials         its `full study`, from the report beside these trials
-       python tools/update_readme.py report/cnn/trials     its `all images`, from that report and benchmarks/results/gpu.json
-       python tools/update_readme.py report/cpu/trials     its `two cores`, from that report
-       python tools/update_readme.py report/equal/trials   its `same work`, from that report
+       python tools/update_readme.py report/trials         its `full study`, from the report beside these
+       trials python tools/update_readme.py report/cnn/trials     its `all images`, from that report and
+       benchmarks/results/gpu.json python tools/update_readme.py report/cpu/trials     its `two cores`, from
+       that report python tools/update_readme.py report/equal/trials   its `same work`, from that report
        python tools/update_readme.py report/gpu/trials     its `224 pixels`, from that report
 Everything between such marks is replaced; nothing there is written by hand.
 """
@@ -29,9 +29,18 @@ ALL_IMAGES = ROOT / "report" / "cnn" / "trials"
 GPU = ROOT / "benchmarks" / "results" / "gpu.json"
 _PEER_VIEWS = "translate_accuracy"  # airbench's own reading: six views of an image
 # What was aimed at: accuracy and, for the CNN, operations (cifar10-airbench's 94 %, and a quarter of them).
-_AIMS = {"cnn": (0.94, 0.36e15), "cnn-fast": (0.91, 0.09e15), "probe": (0.90, None), "probe-128": (0.90, None),
-         "probe-224": (0.92, None), "finetune": (0.93, None), "finetune-224": (0.97, None)}  # fmt: skip
-_N_SAYS = "n counts seeds; with one, the interval is Wilson's, over test images, and says nothing of another seed."
+_AIMS = {
+    "cnn": (0.94, 0.36e15),
+    "cnn-fast": (0.91, 0.09e15),
+    "probe": (0.90, None),
+    "probe-128": (0.90, None),
+    "probe-224": (0.92, None),
+    "finetune": (0.93, None),
+    "finetune-224": (0.97, None),
+}
+_N_SAYS = (
+    "n counts seeds; with one, the interval is Wilson's, over test images, and says nothing of another seed."
+)
 
 
 def main(folder: Path) -> None:
@@ -46,12 +55,19 @@ def _keep(folder: Path) -> Path:
     home = ROOT / "docs" / "results" / view.study["name"]
     home.mkdir(parents=True, exist_ok=True)
     if folder.resolve() != home.resolve():
-        published.publish(folder, home)  # summaries and test logits: the notebooks read them where the run itself is not there
+        published.publish(
+            folder, home
+        )  # summaries and test logits: the notebooks read them where the run itself is not there
     store.write_results_csv(home)
     trials = store.finished_trials(folder)
-    store.write_json(home / "environment.json", {result.trial["arm"]["name"]: dict(result.environment) for _, result in trials})
+    store.write_json(
+        home / "environment.json",
+        {result.trial["arm"]["name"]: dict(result.environment) for _, result in trials},
+    )
     # Alone in a page the figure follows nobody's colours: a white ground keeps it readable in dark themes.
-    svg = re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', _learning(view).svg, count=1)
+    svg = re.sub(
+        r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', _learning(view).svg, count=1
+    )
     store.write_bytes(home / "learning.svg", svg.encode())
     return home
 
@@ -61,7 +77,8 @@ def _learning(view: StudyView) -> figures.Figure:
 
 
 def with_section(text: str, folder: Path) -> str:
-    """The README's text with what the trials in this folder say: one of a published report, else one that `_keep` wrote."""
+    """The README's text with what the trials in this folder say: one of a published report, else one that
+    `_keep` wrote."""
     mark, write = SECTIONS.get(folder.resolve(), ("results", _section))
     return _between(text, mark, write(load_study(folder)))
 
@@ -74,20 +91,32 @@ def _between(before: str, mark: str, text: str) -> str:
 
 
 def _full_study(view: StudyView) -> str:
-    """The published report in short: how much has run, its answer, its figure over label budgets, accuracies by budget."""
+    """The published report in short: how much has run, its answer, its figure over label budgets, accuracies
+    by budget."""
     drawn = labels.figure(view, labels.fit_all(view))
     assert drawn is not None
     lines = [
-        f"**{headline.headline(view.study, [item for arm in view.arms for item in arm.trials])}**", "",
-        f"![{drawn.message}](report/figures/fig-labels.png)", "", f"*{drawn.message}. {drawn.caption}*", "",
-        f"| labels a class | {' | '.join(arm.label for arm in view.arms)} |", "|---|" + "---|" * len(view.arms),
-    ]  # fmt: skip
+        f"**{headline.headline(view.study, [item for arm in view.arms for item in arm.trials])}**",
+        "",
+        f"![{drawn.message}](report/figures/fig-labels.png)",
+        "",
+        f"*{drawn.message}. {drawn.caption}*",
+        "",
+        f"| labels a class | {' | '.join(arm.label for arm in view.arms)} |",
+        "|---|" + "---|" * len(view.arms),
+    ]
     for row in tables.budgets(view):
         cells = [f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in row.cells]
         lines.append(f"| {row.title} | {' | '.join(cells)} |")
-    lines += ["", "Test accuracy, with 95 % intervals: over seeds, or over test images where every seed gives the same model. "
-              f"{view.finished} of the study's {view.planned} trials have finished, on {_machines(view)}. All of it, with costs, "
-              "calibration, mistakes and the claims: [report](report/README.md), [as PDF](report/report.pdf).", ""]  # fmt: skip
+    lines += [
+        "",
+        "Test accuracy, with 95 % intervals: over seeds, or over test images where every seed gives the same "
+        "model. "
+        f"{view.finished} of the study's {view.planned} trials have finished, on {_machines(view)}. All of "
+        "it, with costs, "
+        "calibration, mistakes and the claims: [report](report/README.md), [as PDF](report/report.pdf).",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -96,14 +125,26 @@ def _all_images(view: StudyView) -> str:
     lines = _table(view, ("test_flip_accuracy",), ("flops",))
     measured = json.loads(GPU.read_text())
     device, (peer, *ours) = measured["environment"]["device"], measured["airbench"]["rows"]
-    told = words.listing([f"{row['name']} takes {row['seconds']['median']:.1f} s of training ({row['seconds_over_airbench']:.1f} "
-                    f"times airbench's) and {row['pflop']:.2f} PFLOP" for row in ours])  # fmt: skip
-    lines += ["", f"{_N_SAYS} Measured on {_machines(view)}; [report](report/cnn/README.md). "
-              f"On one {device}, seed by seed in turn with cifar10-airbench's own script (airbench94: median of "
-              f"{peer['seconds']['n']} {peer['seconds']['median']:.1f} s, {100 * peer['accuracy']['mean']:.2f} % on one view, "
-              f"{100 * peer[_PEER_VIEWS]['mean']:.2f} % over its six), {told}: [benchmarks/results/gpu.json]"
-              "(benchmarks/results/gpu.json).", "",
-              f"What was aimed at, over both flips, and with cifar10-airbench's work: {_against_aims(view)}.", ""]  # fmt: skip
+    told = words.listing(
+        [
+            f"{row['name']} takes {row['seconds']['median']:.1f} s of training "
+            f"({row['seconds_over_airbench']:.1f} "
+            f"times airbench's) and {row['pflop']:.2f} PFLOP"
+            for row in ours
+        ]
+    )
+    lines += [
+        "",
+        f"{_N_SAYS} Measured on {_machines(view)}; [report](report/cnn/README.md). "
+        f"On one {device}, seed by seed in turn with cifar10-airbench's own script (airbench94: median of "
+        f"{peer['seconds']['n']} {peer['seconds']['median']:.1f} s, {100 * peer['accuracy']['mean']:.2f} % "
+        "on one view, "
+        f"{100 * peer[_PEER_VIEWS]['mean']:.2f} % over its six), {told}: [benchmarks/results/gpu.json]"
+        "(benchmarks/results/gpu.json).",
+        "",
+        f"What was aimed at, over both flips, and with cifar10-airbench's work: {_against_aims(view)}.",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -116,7 +157,9 @@ def _against_aims(view: StudyView, metric: str = "test_flip_accuracy", without: 
         found = row[metric]
         limits = [row[f"{metric}_{end}"] for end in ("low", "high")]
         interval = f", {words.share(limits[0], 2)} to {words.share(limits[1], 2)}" if row["n"] > 1 else ""
-        text = f"{row['label']} {words.share(aim)} ({_reached(found >= aim)}: {words.share(found, 2)}{interval})"
+        text = (
+            f"{row['label']} {words.share(aim)} ({_reached(found >= aim)}: {words.share(found, 2)}{interval})"
+        )
         if work is not None:
             text += f" in {words.flops(work)} ({_reached(row['flops'] <= work)}: {words.flops(row['flops'])})"
         told.append(text)
@@ -129,32 +172,51 @@ def _reached(is_so: bool) -> str:
 
 def _two_cores(view: StudyView) -> str:
     """What a stated time on a processor buys each way."""
-    cnn, full = (next(result.cost for _, result in store.finished_trials(trials) if result.trial["arm"]["name"] == "cnn")
-                 for trials in (view.folder, ALL_IMAGES))  # fmt: skip
+    cnn, full = (
+        next(
+            result.cost for _, result in store.finished_trials(trials) if result.trial["arm"]["name"] == "cnn"
+        )
+        for trials in (view.folder, ALL_IMAGES)
+    )
     seconds = full.examples * cnn.seconds["train"] / cnn.examples
     lines = _table(view, ("test_flip_accuracy",), ("seconds", "flops"))
     aims = _against_aims(view, "test_accuracy", without=["cnn"])
-    lines += ["", f"{_measured(view, 'cpu', ' (in int8)')} At the CNN's rate there, the full recipe ({full.examples:,} images "
-              f"passed) would take {words.duration(seconds)}.", "", f"{_leads(view, 'finetune', ('probe-128', 'probe-224'))} "
-              f"What was aimed at, on one view: {aims}.", ""]  # fmt: skip
+    lines += [
+        "",
+        f"{_measured(view, 'cpu', ' (in int8)')} At the CNN's rate there, the full recipe ({full.examples:,} "
+        "images "
+        f"passed) would take {words.duration(seconds)}.",
+        "",
+        f"{_leads(view, 'finetune', ('probe-128', 'probe-224'))} What was aimed at, on one view: {aims}.",
+        "",
+    ]
     return "\n".join(lines)
 
 
 def _leads(view: StudyView, name: str, others: Sequence[str]) -> str:
-    """By how much one network has more test images right than others, image by image: of these networks, not of their methods."""
+    """By how much one network has more test images right than others, image by image: of these networks, not
+    of their methods."""
     right = {arm.name: arm.tests[0].logits.argmax(axis=1) == arm.tests[0].labels for arm in view.arms}
     told = []
     for other in others:
         found = stats.paired_difference(right[name], right[other])
         assert found.interval is not None
-        told.append(f"{view.styles[other].label} by {words.points(found.effect)} ({words.interval(found.interval, signed=True)})")
-    return (f"Image by image {view.styles[name].label} leads {words.listing(told)}: 95 % intervals over the test images, of "
-            "these networks alone.")  # fmt: skip
+        told.append(
+            f"{view.styles[other].label} by {words.points(found.effect)} "
+            f"({words.interval(found.interval, signed=True)})"
+        )
+    return (
+        f"Image by image {view.styles[name].label} leads {words.listing(told)}: 95 % intervals over the test "
+        "images, of "
+        "these networks alone."
+    )
 
 
 def _same_work(view: StudyView) -> str:
     """What the same operations, and the same seconds of a GPU, buy each way."""
-    return "\n".join([*_table(view, ("test_flip_accuracy",), ("seconds", "flops")), "", _measured(view, "equal"), ""])
+    return "\n".join(
+        [*_table(view, ("test_flip_accuracy",), ("seconds", "flops")), "", _measured(view, "equal"), ""]
+    )
 
 
 def _large(view: StudyView) -> str:
@@ -166,52 +228,95 @@ def _large(view: StudyView) -> str:
 
 def _measured(view: StudyView, part: str, features: str = "") -> str:
     """What n and times say, on which machine, and where the report is."""
-    return (f"{_N_SAYS} Wall time is cold and whole: features{features}, training, choosing, reading. Measured on "
-            f"{_machines(view)}; [report](report/{part}/README.md).")  # fmt: skip
+    return (
+        f"{_N_SAYS} Wall time is cold and whole: features{features}, training, choosing, reading. Measured "
+        "on "
+        f"{_machines(view)}; [report](report/{part}/README.md)."
+    )
 
 
 def _machines(view: StudyView) -> str:
     return words.listing(words.machines([result for _, result in view.trials]))
 
 
-_TITLES = {"test_flip_accuracy": "both flips", "val_accuracy": "validation", "train_accuracy": "train", "test_nll": "NLL",
-           "test_ece": "ECE", "seconds": "wall time", "flops": "compute"}  # fmt: skip
-_WRITTEN = {"test_nll": words.number, "test_ece": words.number, "seconds": words.duration, "flops": words.flops}
+_TITLES = {
+    "test_flip_accuracy": "both flips",
+    "val_accuracy": "validation",
+    "train_accuracy": "train",
+    "test_nll": "NLL",
+    "test_ece": "ECE",
+    "seconds": "wall time",
+    "flops": "compute",
+}
+_WRITTEN = {
+    "test_nll": words.number,
+    "test_ece": words.number,
+    "seconds": words.duration,
+    "flops": words.flops,
+}
 
 
 def _table(view: StudyView, accuracies: Sequence[str], others: Sequence[str]) -> list[str]:
-    """A row an arm: test accuracy with its interval, then these columns of headline.comparison_table, and n."""
+    """A row an arm: test accuracy with its interval, then these columns of headline.comparison_table, and
+    n."""
     columns = ["test accuracy", "95 % interval", *(_TITLES[name] for name in (*accuracies, *others)), "n"]
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for row in headline.comparison_table(view.trials).to_dict("records"):
         kind = "wilson" if row["n"] == 1 else "test_accuracy"
         interval = " to ".join(words.share(row[f"{kind}_{end}"], 1) for end in ("low", "high"))
-        cells = [words.share(row["test_accuracy"], 2), interval, *(words.share(row[name], 2) for name in accuracies),
-                 *(_WRITTEN[name](row[name]) for name in others), str(row["n"])]  # fmt: skip
+        cells = [
+            words.share(row["test_accuracy"], 2),
+            interval,
+            *(words.share(row[name], 2) for name in accuracies),
+            *(_WRITTEN[name](row[name]) for name in others),
+            str(row["n"]),
+        ]
         lines.append(f"| {row['label']} | " + " | ".join(cells) + " |")
     return lines
 
 
 def _section(view: StudyView) -> str:
-    place, figure, trials = view.folder.resolve().relative_to(ROOT), _learning(view), store.finished_trials(view.folder)
+    place, figure, trials = (
+        view.folder.resolve().relative_to(ROOT),
+        _learning(view),
+        store.finished_trials(view.folder),
+    )
     lines = [
-        f"**{headline.headline(view.study, trials)}**", "",
-        f"![{figure.message}]({place}/learning.svg)", "",
-        f"*{figure.message}. {figure.caption}*", "",
-        *_table(view, ("test_flip_accuracy", "val_accuracy", "train_accuracy"), ("test_nll", "test_ece", "seconds", "flops")),
-    ]  # fmt: skip
+        f"**{headline.headline(view.study, trials)}**",
+        "",
+        f"![{figure.message}]({place}/learning.svg)",
+        "",
+        f"*{figure.message}. {figure.caption}*",
+        "",
+        *_table(
+            view,
+            ("test_flip_accuracy", "val_accuracy", "train_accuracy"),
+            ("test_nll", "test_ece", "seconds", "flops"),
+        ),
+    ]
     environment = trials[0][1].environment
-    lines += ["", f"Measured by `{view.study['command']}` on {environment['processor']}, {environment['cores']} cores, "
-              f"{environment['precision']}, torch {environment['torch']}; the study file, a row for each trial and the "
-              f"environment stand in [{place}]({place}). {_N_SAYS} Wall time is cold: features included.", ""]  # fmt: skip
+    lines += [
+        "",
+        f"Measured by `{view.study['command']}` on {environment['processor']}, {environment['cores']} cores, "
+        f"{environment['precision']}, torch {environment['torch']}; the study file, a row for each trial and "
+        "the "
+        f"environment stand in [{place}]({place}). {_N_SAYS} Wall time is cold: features included.",
+        "",
+    ]
     return "\n".join(lines)
 
 
 # What each report's trials write, and between which marks.
-SECTIONS = {ROOT / "report" / part / "trials": (mark, write) for part, mark, write in (
-    ("", "full study", _full_study), ("cnn", "all images", _all_images), ("cpu", "two cores", _two_cores),
-    ("equal", "same work", _same_work), ("gpu", "224 pixels", _large),
-)}  # fmt: skip
+SECTIONS = {
+    ROOT / "report" / part / "trials": (mark, write)
+    for part, mark, write in (
+        ("", "full study", _full_study),
+        ("cnn", "all images", _all_images),
+        ("cpu", "two cores", _two_cores),
+        ("equal", "same work", _same_work),
+        ("gpu", "224 pixels", _large),
+    )
+}
 
 
 if __name__ == "__main__":

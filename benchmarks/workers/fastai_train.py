@@ -1,4 +1,5 @@
-"""Peer (c): a fastai Learner on the same network (the torch module), with fastai's own transforms, Adam (its default).
+"""Peer (c): a fastai Learner on the same network (the torch module), with fastai's own transforms, Adam (its
+default).
 
 The bf16 row needs a callback of ours: see ProcessorBF16."""
 
@@ -48,7 +49,8 @@ class Clock(Callback):
 
 
 class ProcessorBF16(Callback):
-    """What fastai's MixedPrecision does, for a processor: its own to_bf16 asks for autocast on CUDA and changes nothing here."""
+    """What fastai's MixedPrecision does, for a processor: its own to_bf16 asks for autocast on CUDA and
+    changes nothing here."""
 
     def before_batch(self) -> None:
         self.autocast = torch.autocast("cpu", torch.bfloat16)
@@ -62,15 +64,19 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     torch.manual_seed(0)
     images, labels = np.load(config["images_file"]), np.load(config["labels_file"])
     block = DataBlock(
-        blocks=(ImageBlock, CategoryBlock), get_x=lambda index: images[index], get_y=lambda index: int(labels[index]),
+        blocks=(ImageBlock, CategoryBlock),
+        get_x=lambda index: images[index],
+        get_y=lambda index: int(labels[index]),
         splitter=lambda items: (list(range(len(items) - 100)), list(range(len(items) - 100, len(items)))),
         item_tfms=[CropPad(40, pad_mode=PadMode.Zeros), RandomCrop(32)],
         batch_tfms=[Flip(), Normalize.from_stats(CNN_PREPROCESSING.mean, CNN_PREPROCESSING.std, cuda=False)],
-    )  # fmt: skip
+    )
     count = min(len(images), (_WARM_STEPS + config["steps"] + 8) * config["batch_size"] + 100)
 
     def learner(workers: int) -> Learner:
-        loaders = block.dataloaders(list(range(count)), bs=config["batch_size"], num_workers=workers, device=torch.device("cpu"))
+        loaders = block.dataloaders(
+            list(range(count)), bs=config["batch_size"], num_workers=workers, device=torch.device("cpu")
+        )
         model = CNN(10, 32, tuple(config["widths"]))
         model.to(memory_format=torch.contiguous_format)
         extra = [ProcessorBF16()] if config["precision"] == "bf16" else []
@@ -89,10 +95,18 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     workers = min(took, key=lambda workers: took[workers])
 
     def run() -> dict[str, float]:
-        return {"images": config["steps"] * config["batch_size"], "seconds": seconds(learners[workers], config["steps"])}
+        return {
+            "images": config["steps"] * config["batch_size"],
+            "seconds": seconds(learners[workers], config["steps"]),
+        }
 
-    return run, {"fastai": fastai_version, "torch": torch.__version__, "threads": torch.get_num_threads(),
-                 "num_workers": workers, "warm_up_seconds_by_num_workers": took}  # fmt: skip
+    return run, {
+        "fastai": fastai_version,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "num_workers": workers,
+        "warm_up_seconds_by_num_workers": took,
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Peer: Keras's ResNet50 `predict` with its own preprocessing, behind a tf.data pipeline that resizes; random weights."""
+"""Peer: Keras's ResNet50 `predict` with its own preprocessing, behind a tf.data pipeline that resizes; random
+weights."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     (count,) = config["counts"]
     images = np.load(config["images_file"], mmap_mode="r")[:count]
     # Weights do not change the speed; without them nothing is downloaded.
-    model = keras.applications.ResNet50(weights=None, include_top=False, pooling="avg", input_shape=(pixels, pixels, 3))
+    model = keras.applications.ResNet50(
+        weights=None, include_top=False, pooling="avg", input_shape=(pixels, pixels, 3)
+    )
 
     def bring_to_size(batch: tf.Tensor) -> tf.Tensor:
         resized = tf.image.resize(batch, (pixels, pixels), method="bicubic")

@@ -1,4 +1,5 @@
-"""Peer (b): Keras on tensorflow-cpu, the same layers, model.fit on a tf.data pipeline; float32 or mixed_bfloat16."""
+"""Peer (b): Keras on tensorflow-cpu, the same layers, model.fit on a tf.data pipeline; float32 or
+mixed_bfloat16."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class Bias(layers.Layer):
 
 
 def build_cnn(widths: tuple[int, int, int]) -> keras.Model:
-    """headstart.models.cnn.CNN in Keras's layers: uint8-range input (32, 32, 3) already normalised -> 10 logits."""
+    """headstart.models.cnn.CNN in Keras's layers: uint8-range input (32, 32, 3) already normalised -> 10
+    logits."""
     x = inputs = keras.Input((32, 32, 3))
     x = layers.Conv2D(24, 2, use_bias=False, trainable=False)(x)
     x = layers.ReLU()(Bias()(x))
@@ -80,9 +82,11 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     def compiled(jit: bool) -> keras.Model:
         model = build_cnn(tuple(config["widths"]))
         model.compile(
-            optimizer=keras.optimizers.SGD(0.05, momentum=0.9), metrics=["accuracy"], jit_compile=jit,
+            optimizer=keras.optimizers.SGD(0.05, momentum=0.9),
+            metrics=["accuracy"],
+            jit_compile=jit,
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        )  # fmt: skip
+        )
         return model
 
     def seconds(model: keras.Model, steps: int) -> float:
@@ -94,13 +98,22 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
 
     models = {jit: compiled(jit) for jit in (False, True)}
     took = {jit: seconds(model, config["warm_steps"]) for jit, model in models.items()}
-    jit = min(took, key=lambda jit: took[jit])  # Keras turns it on by itself: the faster of the two is measured
+    jit = min(
+        took, key=lambda jit: took[jit]
+    )  # Keras turns it on by itself: the faster of the two is measured
 
     def run() -> dict[str, float]:
-        return {"images": config["steps"] * config["batch_size"], "seconds": seconds(models[jit], config["steps"])}
+        return {
+            "images": config["steps"] * config["batch_size"],
+            "seconds": seconds(models[jit], config["steps"]),
+        }
 
-    return run, {"tensorflow": tf.__version__, "keras": keras.__version__, "jit_compile": jit,
-                 "warm_up_seconds_by_jit_compile": {str(key): value for key, value in took.items()}}  # fmt: skip
+    return run, {
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "jit_compile": jit,
+        "warm_up_seconds_by_jit_compile": {str(key): value for key, value in took.items()},
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The CNN of the usual Keras tutorial, trained in full: 32-64-64 convolutions, dense 64, Adam, batches of 32."""
+"""The CNN of the usual Keras tutorial, trained in full: 32-64-64 convolutions, dense 64, Adam, batches of
+32."""
 
 from __future__ import annotations
 
@@ -22,13 +23,19 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     x_val, y_val = images[val_ids] / np.float32(255), labels[val_ids]
 
     def run() -> dict[str, float]:
-        model = keras.Sequential([
-            keras.Input((32, 32, 3)),
-            layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),
-            layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.Flatten(), layers.Dense(64, activation="relu"), layers.Dense(10),
-        ])  # fmt: skip
+        model = keras.Sequential(
+            [
+                keras.Input((32, 32, 3)),
+                layers.Conv2D(32, 3, activation="relu"),
+                layers.MaxPooling2D(2),
+                layers.Conv2D(64, 3, activation="relu"),
+                layers.MaxPooling2D(2),
+                layers.Conv2D(64, 3, activation="relu"),
+                layers.Flatten(),
+                layers.Dense(64, activation="relu"),
+                layers.Dense(10),
+            ]
+        )
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
         start = time.perf_counter()

@@ -1,4 +1,5 @@
-"""Our ResNet-50 feature extraction, cold: headstart.features.extract with resize, preprocessing and writing to disk."""
+"""Our ResNet-50 feature extraction, cold: headstart.features.extract with resize, preprocessing and writing
+to disk."""
 
 from __future__ import annotations
 
@@ -30,14 +31,26 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     # Its own cache: extraction must be cold, and the user's cache must not fill with copies.
     os.environ["HEADSTART_CACHE"] = config["cache_folder"]
     numbers = itertools.count()
-    # Another fingerprint than any part's: what calibrating int8 takes is in no part's seconds (the network is made once).
+    # Another fingerprint than any part's: what calibrating int8 takes is in no part's seconds (the network is
+    # made once).
     training = ImageSet(images=images, labels=labels, class_names=("any",), fingerprint="calibration")
 
     def extract(count: int, precision: str) -> tuple[dict[str, float], np.ndarray]:
-        part = ImageSet(images=images[:count], labels=labels[:count], class_names=("any",), fingerprint=f"run {next(numbers)}")
+        part = ImageSet(
+            images=images[:count],
+            labels=labels[:count],
+            class_names=("any",),
+            fingerprint=f"run {next(numbers)}",
+        )
         start = time.perf_counter()
-        done = features.extract(model, part, weights_hash=model_hash, precision=precision, device=torch.device("cpu"),
-                                calibration=training)  # fmt: skip
+        done = features.extract(
+            model,
+            part,
+            weights_hash=model_hash,
+            precision=precision,
+            device=torch.device("cpu"),
+            calibration=training,
+        )
         wall = time.perf_counter() - start
         values = np.array(done.features.values[:64])
         shutil.rmtree(store.cache_folder() / "features")
@@ -46,8 +59,12 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     def run() -> dict[str, Any]:
         points = [extract(count, config["precision"])[0] for count in config["counts"]]
         largest = points[-1]
-        return {"images": largest["images"], "seconds": largest["seconds"], "points": points,
-                "flops_per_image": largest["flops"] / largest["images"]}  # fmt: skip
+        return {
+            "images": largest["images"],
+            "seconds": largest["seconds"],
+            "points": points,
+            "flops_per_image": largest["flops"] / largest["images"],
+        }
 
     _require(config["precision"], extract)
     extract(128, config["precision"])

@@ -19,11 +19,27 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
 
     def run() -> dict[str, Any]:
         start = time.perf_counter()
-        fits = fit_path(values, labels, num_classes=config["num_classes"], l2_values=config["l2_values"], ids=ids,
-                        tolerance=config["tolerance"], max_passes=config["max_passes"], device="cpu")  # fmt: skip
+        fits = fit_path(
+            values,
+            labels,
+            num_classes=config["num_classes"],
+            l2_values=config["l2_values"],
+            ids=ids,
+            tolerance=config["tolerance"],
+            max_passes=config["max_passes"],
+            device="cpu",
+        )
         seconds = time.perf_counter() - start
-        np.savez(config["out_file"], weight=np.stack([fit.weight for fit in fits]), bias=np.stack([fit.bias for fit in fits]))
-        return {"seconds": seconds, "passes": sum(fit.passes for fit in fits), "converged": all(fit.converged for fit in fits)}
+        np.savez(
+            config["out_file"],
+            weight=np.stack([fit.weight for fit in fits]),
+            bias=np.stack([fit.bias for fit in fits]),
+        )
+        return {
+            "seconds": seconds,
+            "passes": sum(fit.passes for fit in fits),
+            "converged": all(fit.converged for fit in fits),
+        }
 
     return run, {"torch": torch.__version__, "threads": torch.get_num_threads()}
 

@@ -1,4 +1,5 @@
-"""Peak resident memory of one frozen-probe trial (extraction, L2 path, evaluation) on memory-mapped images."""
+"""Peak resident memory of one frozen-probe trial (extraction, L2 path, evaluation) on memory-mapped
+images."""
 
 from __future__ import annotations
 
@@ -26,12 +27,32 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     weights = "imagenet-keras"
     load_model("resnet50", weights)  # fetched and converted before anything is measured
     model_hash = weights_hash(weights)
-    arm = Arm(name="probe", label="probe", dataset="artificial", model="resnet50", weights=weights, method="linear_probe",
-              recipe=recipe_named("probe"), input_pixels=config["pixels"])  # fmt: skip
-    trial = Trial(arm=arm, labels_per_class=None, seed=0, precision=config["precision"], feature_precision=config["precision"])
+    arm = Arm(
+        name="probe",
+        label="probe",
+        dataset="artificial",
+        model="resnet50",
+        weights=weights,
+        method="linear_probe",
+        recipe=recipe_named("probe"),
+        input_pixels=config["pixels"],
+    )
+    trial = Trial(
+        arm=arm,
+        labels_per_class=None,
+        seed=0,
+        precision=config["precision"],
+        feature_precision=config["precision"],
+    )
     train, test = (image_set(config, part) for part in ("train", "test"))
-    dataset = Dataset(name="artificial", title="artificial", train=train, test=test, source="made on the spot",
-                      fingerprint=f"artificial {len(train)}")  # fmt: skip
+    dataset = Dataset(
+        name="artificial",
+        title="artificial",
+        train=train,
+        test=test,
+        source="made on the spot",
+        fingerprint=f"artificial {len(train)}",
+    )
     real, own = Path(config["real_cache_folder"]), Path(config["cache_folder"])
     own.mkdir(parents=True, exist_ok=True)
     (own / "weights").symlink_to(real / "weights")
@@ -43,18 +64,26 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
             context = make_context(trial, dataset, model_hash, Path(folder), torch.device("cpu"))
             outcome = METHODS["linear_probe"].run(context)
-        return {"images": len(train), "seconds": time.perf_counter() - start, "peak_bytes": peak_memory_bytes(),
-                "seconds_by_phase": context.watch.seconds, "converged": outcome.selected["converged"]}  # fmt: skip
+        return {
+            "images": len(train),
+            "seconds": time.perf_counter() - start,
+            "peak_bytes": peak_memory_bytes(),
+            "seconds_by_phase": context.watch.seconds,
+            "converged": outcome.selected["converged"],
+        }
 
     return run, {"torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
 def image_set(config: dict[str, Any], part: str) -> ImageSet:
-    """Memory-mapped, named by its size: hashing it would read it all, which a prepared data set is spared too."""
+    """Memory-mapped, named by its size: hashing it would read it all, which a prepared data set is spared
+    too."""
     images = np.load(config[f"{part}_images_file"], mmap_mode="r")[: config["images"]]
     labels = np.load(config[f"{part}_labels_file"])[: config["images"]]
     names = tuple(f"class {number}" for number in range(10))
-    return ImageSet(images=images, labels=labels, class_names=names, fingerprint=f"artificial {part} {len(labels)}")
+    return ImageSet(
+        images=images, labels=labels, class_names=names, fingerprint=f"artificial {part} {len(labels)}"
+    )
 
 
 if __name__ == "__main__":

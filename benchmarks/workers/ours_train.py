@@ -1,4 +1,5 @@
-"""Our training loop, network, augmentation and optimiser: headstart.training.train on the recipe `cnn-full`."""
+"""Our training loop, network, augmentation and optimiser: headstart.training.train on the recipe
+`cnn-full`."""
 
 from __future__ import annotations
 
@@ -25,11 +26,19 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     images = torch.from_numpy(np.load(config["images_file"]))
     labels = torch.from_numpy(np.load(config["labels_file"]))
     recipe = dataclasses.replace(
-        recipe_named("cnn-full"), batch_size=config["batch_size"], widths=tuple(config["widths"]),
+        recipe_named("cnn-full"),
+        batch_size=config["batch_size"],
+        widths=tuple(config["widths"]),
         duration=f"{config['steps']} steps",
-    )  # fmt: skip
-    batches = ImageBatches(images, labels, batch_size=recipe.batch_size, seed=0, flip=recipe.flip,
-                           translate_pixels=recipe.translate_pixels)  # fmt: skip
+    )
+    batches = ImageBatches(
+        images,
+        labels,
+        batch_size=recipe.batch_size,
+        seed=0,
+        flip=recipe.flip,
+        translate_pixels=recipe.translate_pixels,
+    )
     torch.manual_seed(0)
     model = CNN(10, 32, recipe.widths)
     model.fit_whitening(preprocess(images[:2000], model.preprocessing))
@@ -39,14 +48,23 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
 
     def run(recipe: Any = recipe) -> dict[str, float]:
         done = train(model, batches, recipe, prepare=normalise, device=device, precision=config["precision"])
-        return {"images": done.examples, "seconds": done.seconds, "flops_per_image": done.flops / done.examples}
+        return {
+            "images": done.examples,
+            "seconds": done.seconds,
+            "flops_per_image": done.flops / done.examples,
+        }
 
     run(dataclasses.replace(recipe, duration="2 steps"))
-    return run, {"torch": torch.__version__, "threads": torch.get_num_threads(), "plain_step_flops": plain_step_flops(config)}
+    return run, {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "plain_step_flops": plain_step_flops(config),
+    }
 
 
 def plain_step_flops(config: dict[str, Any]) -> float:
-    """Operations per image of forward and backward alone: what the peers do (their optimiser does no products)."""
+    """Operations per image of forward and backward alone: what the peers do (their optimiser does no
+    products)."""
     model = CNN(10, 32, tuple(config["widths"])).train()
     x, y = torch.zeros(8, 3, 32, 32), torch.zeros(8, dtype=torch.int64)
     _, flops = count_flops(lambda: F.cross_entropy(model(x), y).backward())

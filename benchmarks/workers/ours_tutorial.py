@@ -1,4 +1,5 @@
-"""Our CNN (recipe `cnn-fast`), given as many wall seconds as the tutorial CNN took; validation accuracy after them."""
+"""Our CNN (recipe `cnn-fast`), given as many wall seconds as the tutorial CNN took; validation accuracy after
+them."""
 
 from __future__ import annotations
 
@@ -40,8 +41,14 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
         torch.manual_seed(next(seeds))
         model = CNN(10, 32, recipe.widths)
         model.fit_whitening(preprocess(x[:5000], model.preprocessing))
-        batches = ImageBatches(x, y, batch_size=recipe.batch_size, seed=torch.initial_seed(), flip=recipe.flip,
-                               translate_pixels=recipe.translate_pixels)  # fmt: skip
+        batches = ImageBatches(
+            x,
+            y,
+            batch_size=recipe.batch_size,
+            seed=torch.initial_seed(),
+            flip=recipe.flip,
+            translate_pixels=recipe.translate_pixels,
+        )
 
         def normalise(batch: Tensor) -> Tensor:
             return preprocess(batch, model.preprocessing, device=device)
@@ -49,8 +56,12 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
         done = train(model, batches, recipe, prepare=normalise, device=device, precision=config["precision"])
         seconds = time.perf_counter() - start
         logits = predict_logits(done.model, images[val_ids], device=device, precision=config["precision"])
-        return {"seconds": seconds, "allowed_seconds": allowed, "images": done.examples,
-                "val_accuracy": metrics.accuracy(logits, labels[val_ids])}  # fmt: skip
+        return {
+            "seconds": seconds,
+            "allowed_seconds": allowed,
+            "images": done.examples,
+            "val_accuracy": metrics.accuracy(logits, labels[val_ids]),
+        }
 
     return run, {"torch": torch.__version__, "threads": torch.get_num_threads()}
 

@@ -1,7 +1,8 @@
-"""How a worker talks with the orchestrator: one JSON line when ready, then one for each "run" line it is sent.
+"""How a worker talks with the orchestrator: one JSON line when ready, then one for each "run" line it is
+sent.
 
-A worker is one contender in a process of its own, so that no two frameworks share one: its thread pools, allocator
-and import-time settings are what a user of that framework alone would have.
+A worker is one contender in a process of its own, so that no two frameworks share one: its thread pools,
+allocator and import-time settings are what a user of that framework alone would have.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Peer (a): the training loop of the usual PyTorch tutorial, on the same network.
 
-DataLoader over PIL images with torchvision transforms (random crop with padding, flip, to tensor, normalise), SGD with
-momentum, float32, memory format left as it is. The bf16 row adds what the tuning guide says: autocast, channels_last.
+DataLoader over PIL images with torchvision transforms (random crop with padding, flip, to tensor, normalise),
+SGD with momentum, float32, memory format left as it is. The bf16 row adds what the tuning guide says:
+autocast, channels_last.
 """
 
 from __future__ import annotations
@@ -30,10 +31,14 @@ class PILImages(Dataset):
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
         self.images, self.labels = images, labels.tolist()
-        self.transform = transforms.Compose([
-            transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
-            transforms.Normalize(CNN_PREPROCESSING.mean, CNN_PREPROCESSING.std),
-        ])  # fmt: skip
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(CNN_PREPROCESSING.mean, CNN_PREPROCESSING.std),
+            ]
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,12 +82,20 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     workers = min(took, key=lambda workers: took[workers])
 
     def run() -> dict[str, float]:
-        return {"images": config["steps"] * config["batch_size"], "seconds": seconds(config["steps"], workers)}
+        return {
+            "images": config["steps"] * config["batch_size"],
+            "seconds": seconds(config["steps"], workers),
+        }
 
     import torchvision
 
-    return run, {"torch": torch.__version__, "torchvision": torchvision.__version__, "threads": torch.get_num_threads(),
-                 "num_workers": workers, "warm_up_seconds_by_num_workers": took}  # fmt: skip
+    return run, {
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "threads": torch.get_num_threads(),
+        "num_workers": workers,
+        "warm_up_seconds_by_num_workers": took,
+    }
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ The public API is what the command line itself calls:
     summary = headstart.load_summary(folder)               # a row an arm: means over seeds, intervals
     comparison = headstart.compare(folder, "cnn", "probe") # effect, interval, verdict
     claims = headstart.judge_claims(folder)                # the study's own claims and their verdicts
-    figures = headstart.load_figures(folder)               # the report's figures by name; a notebook shows each
+    figures = headstart.load_figures(folder)               # the report's figures by name; a notebook shows
+    each
 
 `headstart.plots` draws from plain arrays; `headstart.show` puts any figure into a notebook.
 """
@@ -21,9 +22,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.1"
-__all__ = ["TransferClassifier", "compare", "find_study", "judge_claims", "load_dataset", "load_features", "load_figures",
-           "load_gallery", "load_model", "load_predictor", "load_results", "load_summary", "plots", "run_study", "show",
-           "write_image_folder"]  # fmt: skip
+__all__ = [
+    "TransferClassifier",
+    "compare",
+    "find_study",
+    "judge_claims",
+    "load_dataset",
+    "load_features",
+    "load_figures",
+    "load_gallery",
+    "load_model",
+    "load_predictor",
+    "load_results",
+    "load_summary",
+    "plots",
+    "run_study",
+    "show",
+    "write_image_folder",
+]
 
 if TYPE_CHECKING:
     from headstart import plots

@@ -29,7 +29,8 @@ from headstart.runtime.precision import default_device, resolve_feature_precisio
 from headstart.studies.trial import resolve
 from headstart.types import Arm, Dataset, Trial
 
-FOLDS_BELOW = 2000  # images: fewer make too small a validation set, so folds choose (one solver run each, on cached features)
+# images: fewer make too small a validation set, so folds choose (one solver run each, on cached features)
+FOLDS_BELOW = 2000
 
 
 class TransferClassifier(ClassifierMixin, BaseEstimator):
@@ -39,40 +40,53 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
 
     Examples:
         >>> images, labels = dataset.train.images[:60], dataset.train.labels[:60] % 2
-        >>> probe = headstart.TransferClassifier(input_pixels=32).fit(images, labels)  # a new head on a frozen ResNet-50
+        >>> probe = headstart.TransferClassifier(input_pixels=32).fit(images, labels)
         >>> probe.predict(images).shape
         (60,)
 
     Parameters
     ----------
     method: "linear_probe", "knn", "partial", "finetune", "lp_ft" or "scratch": see `headstart list`.
-    model: a network's name; None: "cnn" for method "scratch", else "resnet50". weights: the name of published weights, a file or
-        a URL; "default": the model's first ones, none for "scratch".
-    image_pixels: side that pictures given as paths are brought to (their middle square); None: the network's input. Arrays keep
-        their own size. input_pixels: side of the network's input, None: as its weights were trained (of the CNN: image_pixels).
-    recipe: the name of a recipe, None: the method's default. recipe_changes: fields to replace, e.g. {"duration": "3 epochs"}.
+    model: a network's name; None: "cnn" for method "scratch", else "resnet50". weights: the name of published
+        weights, a file or a URL; "default": the model's first ones, none for "scratch".
+    image_pixels: side that pictures given as paths are brought to (their middle square); None: the network's
+        input. Arrays keep their own size. input_pixels: side of the network's input, None: as its weights
+        were trained (of the CNN: image_pixels).
+    recipe: the name of a recipe, None: the method's default. recipe_changes: fields to replace, e.g.
+    {"duration": "3 epochs"}.
     seed: of everything random. precision, feature_precision: "auto", "bf16" or "fp32" (features also "int8").
 
     Attributes
     ----------
-    classes_: the labels, sorted, in the order of predict_proba's columns. predictor_: the headstart.predict.Predictor that
-    answers; predictor_.save(FOLDER) writes a model for `headstart predict`, `explain` and `export`. selected_: what was chosen on
-    held-out training images ({"l2": ...}). history_: a row an epoch.
+    classes_: the labels, sorted, in the order of predict_proba's columns. predictor_: the
+    headstart.predict.Predictor that answers; predictor_.save(FOLDER) writes a model for `headstart predict`,
+    `explain` and `export`. selected_: what was chosen on held-out training images ({"l2": ...}). history_: a
+    row an epoch.
 
-    Nothing but X and y is learned from; all of X is trained on. Where a hyperparameter is chosen (L2, neighbours), folds of X
-    choose it, of FOLDS_BELOW images or more a held-out tenth (at most 5,000). Features of X are kept in the cache, so a second
-    fit on the same images takes seconds.
+    Nothing but X and y is learned from; all of X is trained on. Where a hyperparameter is chosen (L2,
+    neighbours), folds of X choose it, of FOLDS_BELOW images or more a held-out tenth (at most 5,000).
+    Features of X are kept in the cache, so a second fit on the same images takes seconds.
 
-    scikit-learn's own checks feed tables of numbers, which are no images: `check_estimator` skips this class by its tags. With
-    its tables painted as images (tests/test_estimator.py) they pass, but for check_methods_subset_invariance: a network's float32
-    probabilities depend by some 1e-6 on how many images it is given at once, which is more than that check allows.
+    scikit-learn's own checks feed tables of numbers, which are no images: `check_estimator` skips this class
+    by its tags. With its tables painted as images (tests/test_estimator.py) they pass, but for
+    check_methods_subset_invariance: a network's float32 probabilities depend by some 1e-6 on how many images
+    it is given at once, which is more than that check allows.
     """
 
     def __init__(
-        self, method: str = "linear_probe", *, model: str | None = None, weights: str = "default",
-        image_pixels: int | None = None, input_pixels: int | None = None, recipe: str | None = None,
-        recipe_changes: dict[str, Any] | None = None, seed: int = 0, precision: str = "auto", feature_precision: str = "auto",
-    ) -> None:  # fmt: skip
+        self,
+        method: str = "linear_probe",
+        *,
+        model: str | None = None,
+        weights: str = "default",
+        image_pixels: int | None = None,
+        input_pixels: int | None = None,
+        recipe: str | None = None,
+        recipe_changes: dict[str, Any] | None = None,
+        seed: int = 0,
+        precision: str = "auto",
+        feature_precision: str = "auto",
+    ) -> None:
         self.method = method
         self.model = model
         self.weights = weights
@@ -93,17 +107,23 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: ArrayLike) -> TransferClassifier:
         """Learns from images and their labels.
 
-        Raises: ValueError for X or y of a wrong form, fewer than two classes, or a file that cannot be read; ConfigError for
-        parameters that do not fit together; DownloadError, WeightsError, StoreError where weights are not to be had."""
+        Raises: ValueError for X or y of a wrong form, fewer than two classes, or a file that cannot be read;
+        ConfigError for parameters that do not fit together; DownloadError, WeightsError, StoreError where
+        weights are not to be had."""
         arm = self._arm()
         images = self._images(X, reset=True)
         if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None: labels, one an image")
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: labels, one an "
+                "image"
+            )
         labels: NDArray[Any] = column_or_1d(y, warn=True)
         assert_all_finite(labels, input_name="y")
         check_classification_targets(labels)
         if len(images) != len(labels):
-            raise ValueError(f"X has {len(images)} images and y {len(labels)} labels; give a label for each image")
+            raise ValueError(
+                f"X has {len(images)} images and y {len(labels)} labels; give a label for each image"
+            )
         encoder = LabelEncoder().fit(labels)
         self.classes_ = encoder.classes_
         if len(self.classes_) < 2:
@@ -131,13 +151,23 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         model_spec(model)  # raises for an unknown one
         default = "none" if self.weights == "default" and not method.needs_weights else self.weights
         found = resolve_weights(model, default)
-        weights = default if is_url(default) else found  # a URL means the same on every machine, the path of its copy does not
+        weights = (
+            default if is_url(default) else found
+        )  # a URL means the same on every machine, the path of its copy does not
         fitting = "resnet-scratch" if self.method == "scratch" and model != "cnn" else method.default_recipe
         where = type(self).__name__
         recipe = with_changes(recipe_named(self.recipe or fitting), dict(self.recipe_changes or {}), where)
-        arm = Arm(name=self.method, label=f"{where} ({self.method})", dataset="images given to fit", model=model, weights=weights,
-                  method=self.method, recipe=recipe, recipe_name=self.recipe or fitting,
-                  input_pixels=self.input_pixels)  # fmt: skip
+        arm = Arm(
+            name=self.method,
+            label=f"{where} ({self.method})",
+            dataset="images given to fit",
+            model=model,
+            weights=weights,
+            method=self.method,
+            recipe=recipe,
+            recipe_name=self.recipe or fitting,
+            input_pixels=self.input_pixels,
+        )
         check_arm(arm, where)
         return arm
 
@@ -146,19 +176,37 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         if hasattr(X, "to_numpy"):  # a column of a table
             X = X.to_numpy()
         images = X if isinstance(X, np.ndarray) and X.dtype.kind not in "OUS" else self._read(X, reset=reset)
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
-            raise ValueError(f"X is an array {images.dtype} {images.shape}; expected images uint8 (N, S, S, 3), RGB and square, "
-                             "or a list of paths")  # fmt: skip
+        if (
+            images.dtype != np.uint8
+            or images.ndim != 4
+            or images.shape[3] != 3
+            or images.shape[1] != images.shape[2]
+        ):
+            raise ValueError(
+                f"X is an array {images.dtype} {images.shape}; expected images uint8 (N, S, S, 3), RGB and "
+                "square, "
+                "or a list of paths"
+            )
         if not len(images):
             raise ValueError("X holds no image; at least 1 is required (0 sample(s) given)")
         if not reset and images.shape[1] != self.predictor_.image_pixels:
-            raise ValueError(f"X holds images of {images.shape[1]} x {images.shape[1]} pixels; this classifier learned from "
-                             f"{self.predictor_.image_pixels} x {self.predictor_.image_pixels}")  # fmt: skip
+            raise ValueError(
+                f"X holds images of {images.shape[1]} x {images.shape[1]} pixels; this classifier learned "
+                "from "
+                f"{self.predictor_.image_pixels} x {self.predictor_.image_pixels}"
+            )
         return images
 
     def _read(self, X: Any, *, reset: bool) -> NDArray[np.uint8]:
-        if isinstance(X, str | Path) or not isinstance(X, Sequence | np.ndarray) or not all(isinstance(x, str | Path) for x in X):
-            raise ValueError(f"X is {type(X).__name__}; expected images uint8 (N, S, S, 3) or a list of paths of image files")
+        if (
+            isinstance(X, str | Path)
+            or not isinstance(X, Sequence | np.ndarray)
+            or not all(isinstance(x, str | Path) for x in X)
+        ):
+            raise ValueError(
+                f"X is {type(X).__name__}; expected images uint8 (N, S, S, 3) or a list of paths of image "
+                "files"
+            )
         failed: list[str] = []
         side = self._pixels() if reset else self.predictor_.image_pixels
         images = read_squares([Path(x) for x in X], side, lambda path, error: failed.append(str(error)))[1]
@@ -178,10 +226,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         device = default_device()
         smallest = int(np.bincount(labels).min())
         trial = Trial(
-            arm=arm, labels_per_class=None if len(train) >= FOLDS_BELOW else smallest, seed=self.seed, phase="refit",
+            arm=arm,
+            labels_per_class=None if len(train) >= FOLDS_BELOW else smallest,
+            seed=self.seed,
+            phase="refit",
             precision=resolve_precision(self.precision, device),
             feature_precision=resolve_feature_precision(self.feature_precision, device),
-        )  # fmt: skip
+        )
         with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
             self._run(trial, data, Path(folder), device)
 
@@ -189,17 +240,36 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         resolved = resolve(trial, data)
         everything = np.arange(len(data.train))
         context = Context(
-            trial=trial, dataset=data, train_ids=everything, val_ids=everything[:0], sample_ids=everything[:0],
-            weights_hash=resolved["weights_hash"], folder=folder, device=device, watch=Stopwatch(),
-        )  # fmt: skip
+            trial=trial,
+            dataset=data,
+            train_ids=everything,
+            val_ids=everything[:0],
+            sample_ids=everything[:0],
+            weights_hash=resolved["weights_hash"],
+            folder=folder,
+            device=device,
+            watch=Stopwatch(),
+        )
         outcome = METHODS[trial.arm.method].run(context)
         saved = SavedModel(
-            architecture=dict(outcome.architecture), class_names=data.train.class_names,
+            architecture=dict(outcome.architecture),
+            class_names=data.train.class_names,
             preprocessing=preprocessing_of(trial.arm.model, trial.arm.weights, trial.arm.input_pixels),
-            image_pixels=int(data.train.images.shape[1]), method=trial.arm.method, weights_hash=resolved["weights_hash"],
-            precision=trial.precision, feature_precision=trial.feature_precision, label=trial.arm.label,
-            dataset={"title": data.title, "source": data.source, "fingerprint": data.fingerprint, "name": None},
-        )  # fmt: skip
+            image_pixels=int(data.train.images.shape[1]),
+            method=trial.arm.method,
+            weights_hash=resolved["weights_hash"],
+            precision=trial.precision,
+            feature_precision=trial.feature_precision,
+            label=trial.arm.label,
+            dataset={
+                "title": data.title,
+                "source": data.source,
+                "fingerprint": data.fingerprint,
+                "name": None,
+            },
+        )
         state = {name: value.detach().cpu() for name, value in outcome.state.items()}
-        self.predictor_ = Predictor(saved, Predictor(saved, state, device=device).complete_state(), device=device)
+        self.predictor_ = Predictor(
+            saved, Predictor(saved, state, device=device).complete_state(), device=device
+        )
         self.selected_, self.history_ = dict(outcome.selected), list(outcome.history)

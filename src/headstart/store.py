@@ -36,17 +36,42 @@ from headstart.errors import BusyError, StoreError
 from headstart.types import Cost, Predictions, Result
 
 RESULT_COLUMNS = (
-    "study", "arm", "dataset", "model", "weights", "method", "recipe", "labels_per_class", "seed", "phase", "precision",
-    "train_images", "train_accuracy", "val_accuracy", "test_accuracy", "test_flip_accuracy", "test_top5_accuracy",
-    "test_nll", "test_ece", "generalization_gap", "seconds", "spent_seconds", "examples", "flops", "joules",
-    "peak_memory_bytes", "key",
-)  # fmt: skip
+    "study",
+    "arm",
+    "dataset",
+    "model",
+    "weights",
+    "method",
+    "recipe",
+    "labels_per_class",
+    "seed",
+    "phase",
+    "precision",
+    "train_images",
+    "train_accuracy",
+    "val_accuracy",
+    "test_accuracy",
+    "test_flip_accuracy",
+    "test_top5_accuracy",
+    "test_nll",
+    "test_ece",
+    "generalization_gap",
+    "seconds",
+    "spent_seconds",
+    "examples",
+    "flops",
+    "joules",
+    "peak_memory_bytes",
+    "key",
+)
 
 
 def cache_folder() -> Path:
     """Where data, weights and features are kept: HEADSTART_CACHE, else the platform's user cache folder."""
     given = os.environ.get("HEADSTART_CACHE")
-    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("headstart", appauthor=False))
+    return (
+        Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("headstart", appauthor=False))
+    )
 
 
 def digest(value: Any) -> str:
@@ -83,12 +108,17 @@ def write_bytes(path: Path, content: bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another folder"
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a value as readable JSON, whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, default=_plain, allow_nan=False) + "\n").encode())
+    write_bytes(
+        path,
+        (json.dumps(value, indent=1, ensure_ascii=False, default=_plain, allow_nan=False) + "\n").encode(),
+    )
 
 
 def read_json(path: Path) -> Any:
@@ -98,11 +128,15 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
-        raise StoreError(f"{path} is damaged ({error}); delete its folder {path.parent} and run the study again") from error
+        raise StoreError(
+            f"{path} is damaged ({error}); delete its folder {path.parent} and run the study again"
+        ) from error
 
 
 def write_history(path: Path, rows: Iterable[Mapping[str, float]]) -> None:
-    write_bytes(path, "".join(json.dumps(row, default=_plain, allow_nan=False) + "\n" for row in rows).encode())
+    write_bytes(
+        path, "".join(json.dumps(row, default=_plain, allow_nan=False) + "\n" for row in rows).encode()
+    )
 
 
 def write_predictions(path: Path, parts: Mapping[str, Predictions]) -> None:
@@ -111,8 +145,12 @@ def write_predictions(path: Path, parts: Mapping[str, Predictions]) -> None:
 
     arrays: dict[str, np.ndarray] = {}
     for part, predictions in parts.items():
-        for name, array in (("logits", predictions.logits), ("labels", predictions.labels),
-                            ("ids", predictions.example_ids), ("flip_logits", predictions.flip_logits)):
+        for name, array in (
+            ("logits", predictions.logits),
+            ("labels", predictions.labels),
+            ("ids", predictions.example_ids),
+            ("flip_logits", predictions.flip_logits),
+        ):
             if array is not None:
                 arrays[f"{part}_{name}"] = array
     buffer = io.BytesIO()
@@ -129,12 +167,22 @@ def read_predictions(folder: Path) -> dict[str, Predictions]:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(f"cannot read {path}: {error}; delete its folder and run the study again") from error
-    parts = {name.removesuffix("_logits") for name in arrays if name.endswith("_logits") and not name.endswith("_flip_logits")}
-    return {part: Predictions(logits=arrays[f"{part}_logits"].astype(np.float32), labels=arrays[f"{part}_labels"],
-                              example_ids=arrays[f"{part}_ids"],
-                              flip_logits=arrays[f"{part}_flip_logits"].astype(np.float32)
-                              if f"{part}_flip_logits" in arrays else None)
-            for part in parts}
+    parts = {
+        name.removesuffix("_logits")
+        for name in arrays
+        if name.endswith("_logits") and not name.endswith("_flip_logits")
+    }
+    return {
+        part: Predictions(
+            logits=arrays[f"{part}_logits"].astype(np.float32),
+            labels=arrays[f"{part}_labels"],
+            example_ids=arrays[f"{part}_ids"],
+            flip_logits=arrays[f"{part}_flip_logits"].astype(np.float32)
+            if f"{part}_flip_logits" in arrays
+            else None,
+        )
+        for part in parts
+    }
 
 
 def write_result(folder: Path, result: Result) -> None:
@@ -149,10 +197,16 @@ def read_result(folder: Path) -> Result:
     value = read_json(folder / "result.json")
     history_path = folder / "history.jsonl"
     try:
-        history = tuple(json.loads(line) for line in history_path.read_text().splitlines()) if history_path.exists() else ()
+        history = (
+            tuple(json.loads(line) for line in history_path.read_text().splitlines())
+            if history_path.exists()
+            else ()
+        )
         return Result(**{**value, "cost": Cost(**value["cost"]), "history": history})
     except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(f"{folder / 'result.json'} is damaged ({error}); delete the folder and run the study again") from error
+        raise StoreError(
+            f"{folder / 'result.json'} is damaged ({error}); delete the folder and run the study again"
+        ) from error
 
 
 def is_finished(folder: Path) -> bool:
@@ -167,7 +221,13 @@ def finished_trials(study_folder: Path) -> list[tuple[Path, Result]]:
 
     def order(item: tuple[Path, Result]) -> tuple:
         trial = item[1].trial
-        return (trial["arm"]["name"], trial["labels_per_class"] or 10**9, trial["phase"], trial["seed"], item[1].key)
+        return (
+            trial["arm"]["name"],
+            trial["labels_per_class"] or 10**9,
+            trial["phase"],
+            trial["seed"],
+            item[1].key,
+        )
 
     return sorted(found, key=order)
 
@@ -176,15 +236,26 @@ def results_row(result: Result) -> dict[str, Any]:
     """One row of results.csv."""
     trial, arm = result.trial, result.trial["arm"]
     row: dict[str, Any] = {
-        "study": result.study, "arm": arm["name"], "dataset": arm["dataset"], "model": arm["model"],
-        "weights": arm["weights"], "method": arm["method"], "recipe": arm["recipe_name"],
+        "study": result.study,
+        "arm": arm["name"],
+        "dataset": arm["dataset"],
+        "model": arm["model"],
+        "weights": arm["weights"],
+        "method": arm["method"],
+        "recipe": arm["recipe_name"],
         "labels_per_class": "all" if trial["labels_per_class"] is None else trial["labels_per_class"],
-        "seed": trial["seed"], "phase": trial["phase"], "precision": trial["precision"],
-        "train_images": result.train_images, "seconds": round(result.cost.total_seconds, 3),
-        "spent_seconds": round(result.cost.spent_seconds, 3), "examples": result.cost.examples,
-        "flops": result.cost.flops, "joules": result.cost.joules, "peak_memory_bytes": result.cost.peak_memory_bytes,
+        "seed": trial["seed"],
+        "phase": trial["phase"],
+        "precision": trial["precision"],
+        "train_images": result.train_images,
+        "seconds": round(result.cost.total_seconds, 3),
+        "spent_seconds": round(result.cost.spent_seconds, 3),
+        "examples": result.cost.examples,
+        "flops": result.cost.flops,
+        "joules": result.cost.joules,
+        "peak_memory_bytes": result.cost.peak_memory_bytes,
         "key": result.key,
-    }  # fmt: skip
+    }
     return {column: row.get(column, result.metrics.get(column)) for column in RESULT_COLUMNS}
 
 
@@ -216,7 +287,8 @@ def write_results_csv(study_folder: Path) -> Path:
 
 
 class _HeldLock(FileLock):
-    """A lock that is acquired before its `with`: FileLock would count that as a second hold and stay locked after it."""
+    """A lock that is acquired before its `with`: FileLock would count that as a second hold and stay locked
+    after it."""
 
     def __enter__(self) -> _HeldLock:
         return self
@@ -231,9 +303,13 @@ def lock(path: Path, what: str, wait_seconds: float = 0.0) -> FileLock:
         held = _HeldLock(path, timeout=wait_seconds)
         held.acquire()
     except Timeout as error:
-        raise BusyError(f"{what} is in use by another headstart process; wait for it to end, or choose another folder") from error
+        raise BusyError(
+            f"{what} is in use by another headstart process; wait for it to end, or choose another folder"
+        ) from error
     except OSError as error:
-        raise StoreError(f"cannot write {path.parent}: {error.strerror or error}; choose another folder") from error
+        raise StoreError(
+            f"cannot write {path.parent}: {error.strerror or error}; choose another folder"
+        ) from error
     return held
 
 
@@ -244,8 +320,10 @@ def require_space(folder: Path, needed_bytes: int, what: str) -> None:
         here = here.parent
     free = shutil.disk_usage(here).free
     if free < needed_bytes:
-        raise StoreError(f"{what} needs {needed_bytes / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free; "
-                         "free space or set HEADSTART_CACHE to another disk")
+        raise StoreError(
+            f"{what} needs {needed_bytes / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free; "
+            "free space or set HEADSTART_CACHE to another disk"
+        )
 
 
 def purge_unfinished(folder: Path, keep: Sequence[str] = ()) -> None:

@@ -24,8 +24,8 @@ class ImageSet:
     images: uint8 (N, H, W, 3), RGB; may be memory-mapped.
     labels: int64 (N,), each in [0, len(class_names)).
     fingerprint: SHA-256 (hex) of images, labels and class names: the identity of this set.
-    groups: int64 (N,): images of one group (near duplicates, pictures of one object) never stand on both sides of a split;
-        None: each image for itself.
+    groups: int64 (N,): images of one group (near duplicates, pictures of one object) never stand on both
+        sides of a split; None: each image for itself.
     """
 
     images: NDArray[np.uint8]
@@ -96,7 +96,9 @@ class Trial:
     arm: Arm
     labels_per_class: int | None  # None: all
     seed: int
-    phase: Phase = "select"  # select: trains on the training images less validation; refit: on all, nothing selected
+    phase: Phase = (
+        "select"  # select: trains on the training images less validation; refit: on all, nothing selected
+    )
     precision: str  # of the network's arithmetic: "bf16" or "fp32"
     feature_precision: str = "bf16"  # of frozen layers: "bf16", "fp32" or "int8"
 
@@ -105,8 +107,8 @@ class Trial:
 class Claim:
     """A sentence that a study can support or refute: arm `a` beats arm `b` on `metric` by more than `margin`.
 
-    gap_at: another label budget (or "all"): the claim is then that the difference a - b at labels_per_class beats the
-    difference a - b there."""
+    gap_at: another label budget (or "all"): the claim is then that the difference a - b at labels_per_class
+    beats the difference a - b there."""
 
     sentence: str
     a: str
@@ -120,7 +122,8 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """The trials of a study that differ in nothing but the seed. `arm` has the recipe of this label budget."""
+    """The trials of a study that differ in nothing but the seed. `arm` has the recipe of this label
+    budget."""
 
     arm: Arm
     labels_per_class: int | None
@@ -129,7 +132,8 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """The robustness step of a study: these arms (none named: all), this trial seed, so many fixed test images."""
+    """The robustness step of a study: these arms (none named: all), this trial seed, so many fixed test
+    images."""
 
     arms: tuple[str, ...] = ()
     images: int = 1000
@@ -138,7 +142,8 @@ class Robustness:
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftSet:
-    """Labelled images of the study's classes from elsewhere: a name for people, and the folder that holds them."""
+    """Labelled images of the study's classes from elsewhere: a name for people, and the folder that holds
+    them."""
 
     name: str
     path: str
@@ -148,8 +153,8 @@ class ShiftSet:
 class Proxy:
     """What makes a try at tuning cheaper than the trial it stands for; None: as the trial.
 
-    duration: of the recipe. images, validation_images: how many of each, at all labels only. folds: how many of the five are
-    read, at label budgets only."""
+    duration: of the recipe. images, validation_images: how many of each, at all labels only. folds: how many
+    of the five are read, at label budgets only."""
 
     duration: str | None = None
     images: int | None = None
@@ -162,7 +167,8 @@ class Proxy:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """The search for these arms' recipes at one label budget that a study's file asks for: so many tries for each."""
+    """The search for these arms' recipes at one label budget that a study's file asks for: so many tries for
+    each."""
 
     arms: tuple[str, ...]
     labels_per_class: int | None
@@ -174,12 +180,14 @@ class Search:
 class Study:
     """Arms x label budgets x seeds, read from a TOML file.
 
-    cells: which of them are run, where not every arm is at every budget with every seed and one recipe; empty: all.
+    cells: which of them are run, where not every arm is at every budget with every seed and one recipe;
+    empty: all.
     data_health: after the trials, look for copies and wrong labels in the dataset.
     looks: after the trials, read where the networks look on a few test images.
     notes: what a reader must know of the study's history; the report tells them with the threats to validity.
     chosen: the arm that is recommended, where one was chosen on validation images: the headline is about it.
-    searches: how `headstart tune` looks for its recipes. tuned: its cells have the recipes that were found so, where any were."""
+    searches: how `headstart tune` looks for its recipes. tuned: its cells have the recipes that were found
+    so, where any were."""
 
     name: str
     title: str
@@ -220,7 +228,8 @@ class Features:
 class Predictions:
     """What a trained model says about a set of images.
 
-    logits: float32 (N, C). flip_logits: float32 (N, C), mean of the image's and its mirror image's logits, or None.
+    logits: float32 (N, C). flip_logits: float32 (N, C), mean of the image's and its mirror image's logits, or
+    None.
     labels: int64 (N,). example_ids: int64 (N,), positions in the dataset's train or test set.
     """
 
@@ -234,11 +243,13 @@ class Predictions:
 class Cost:
     """What a trial cost.
 
-    seconds: wall seconds by phase, cold: "features" is what computing them took, even where this trial found them cached.
+    seconds: wall seconds by phase, cold: "features" is what computing them took, even where this trial found
+    them cached.
     spent_seconds: wall seconds that this trial itself took (cached parts excluded).
     examples: images passed through what learns, repeats counted. flops: floating-point operations, counted.
-    peak_memory_bytes: highest resident memory of the process during the trial. joules: cold, of all that the machine's
-    counters cover (environment "energy" names it) during the trial, other programs' work too; None where nothing measures it.
+    peak_memory_bytes: highest resident memory of the process during the trial. joules: cold, of all that the
+    machine's counters cover (environment "energy" names it) during the trial, other programs' work too; None
+    where nothing measures it.
     """
 
     seconds: Mapping[str, float]
@@ -256,13 +267,15 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A finished trial. `history` has a row an epoch (or a solver's pass): epoch, step, seconds, examples, flops and
-    whatever was measured (train_loss, train_accuracy, val_accuracy, val_nll, learning_rate)."""
+    """A finished trial. `history` has a row an epoch (or a solver's pass): epoch, step, seconds, examples,
+    flops and whatever was measured (train_loss, train_accuracy, val_accuracy, val_nll, learning_rate)."""
 
     key: str
     study: str
     trial: Mapping[str, Any]  # the fully resolved trial, as stored in trial.json
-    metrics: Mapping[str, float | None]  # train_accuracy, val_accuracy, test_accuracy, ... ; None where undefined
+    metrics: Mapping[
+        str, float | None
+    ]  # train_accuracy, val_accuracy, test_accuracy, ... ; None where undefined
     train_images: int
     history: tuple[Mapping[str, float], ...]
     cost: Cost

@@ -1,4 +1,5 @@
-"""The advice: what the ladder concludes, that it keeps its time and goes on, and that its expectation holds on other images."""
+"""The advice: what the ladder concludes, that it keeps its time and goes on, and that its expectation holds
+on other images."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from headstart.results.stats import wilson_interval
 
 @pytest.mark.slow
 def test_the_expected_accuracy_holds_on_5000_other_images(tmp_path: Path) -> None:
-    """10 x 300 CIFAR-10 training images as PNG; 10 x 500 other training images lie within the interval that advise states."""
+    """10 x 300 CIFAR-10 training images as PNG; 10 x 500 other training images lie within the interval that
+    advise states."""
     import headstart
     from headstart.advise.ladder import advise
     from headstart.data.as_folder import write_image_folder
@@ -36,35 +38,72 @@ def test_the_expected_accuracy_holds_on_5000_other_images(tmp_path: Path) -> Non
     labels = np.array([order[train.class_names[label]] for label in train.labels[others]])
     right = float((predictor.probabilities(np.array(train.images[others])).argmax(axis=1) == labels).mean())
     print(f"{found.sentence()}\non {len(others):,} others: {right:.4f}; {found.spent_seconds:.0f} s")
-    print("\n".join(f"{t.name} {t.pixels} px: validation {t.val_accuracy:.4f}, {t.seconds:.0f} s" for t in found.tries))
+    print(
+        "\n".join(
+            f"{t.name} {t.pixels} px: validation {t.val_accuracy:.4f}, {t.seconds:.0f} s" for t in found.tries
+        )
+    )
     assert len(others) == 5000
     assert found.interval[0] <= right <= found.interval[1]
     assert found.spent_seconds <= 60 * minutes + 30
 
 
 def _try(name: str, val_accuracy: float, key: str = "", balanced: float = 0.5) -> Try:
-    return Try(name=name, label=f"the {name}", family="scratch" if name == "cnn" else "pretrained", pixels=64,
-               val_accuracy=val_accuracy, val_balanced_accuracy=balanced, seconds=90.0, key=key)  # fmt: skip
+    return Try(
+        name=name,
+        label=f"the {name}",
+        family="scratch" if name == "cnn" else "pretrained",
+        pixels=64,
+        val_accuracy=val_accuracy,
+        val_balanced_accuracy=balanced,
+        seconds=90.0,
+        key=key,
+    )
 
 
 ADVICE = Advice(
-    chosen=_try("probe", 0.9), tries=(_try("probe", 0.9), _try("cnn", 0.7)), dropped=("a rung: no time was left",), accuracy=0.8,
-    interval=(0.75, 0.85), balanced_accuracy=0.7, macro_f1=0.71, imbalance=1.0,
-    classes=(ClassAccuracy(name="cat|dog", accuracy=0.5, interval=(0.2, 0.8), images=10),), test_images=200, val_images=100,
-    train_images=900, labels_per_class=90, doubling=Estimate(value=0.021, interval=(0.01, 0.03)), p_value=0.001, rivals_gap=0.2,
-    seconds_per_photo=0.0125, spent_seconds=200.0, minutes=10.0, fixes=("two copies - remove one",), model="out/my model",
-    interrupted=False, balanced=False,
-)  # fmt: skip
+    chosen=_try("probe", 0.9),
+    tries=(_try("probe", 0.9), _try("cnn", 0.7)),
+    dropped=("a rung: no time was left",),
+    accuracy=0.8,
+    interval=(0.75, 0.85),
+    balanced_accuracy=0.7,
+    macro_f1=0.71,
+    imbalance=1.0,
+    classes=(ClassAccuracy(name="cat|dog", accuracy=0.5, interval=(0.2, 0.8), images=10),),
+    test_images=200,
+    val_images=100,
+    train_images=900,
+    labels_per_class=90,
+    doubling=Estimate(value=0.021, interval=(0.01, 0.03)),
+    p_value=0.001,
+    rivals_gap=0.2,
+    seconds_per_photo=0.0125,
+    spent_seconds=200.0,
+    minutes=10.0,
+    fixes=("two copies - remove one",),
+    model="out/my model",
+    interrupted=False,
+    balanced=False,
+)
 
 
 def test_the_answer_is_a_sentence_with_its_interval_and_ends_with_the_next_command() -> None:
     lines = ADVICE.lines()
-    assert lines[0] == ("Use the probe (input 64 px): expect 80.0 % of new photos right (75.0 % to 85.0 %, from 200 held-out "
-                        "photos).")  # fmt: skip
-    assert lines[1].startswith("Sure of the way: 20.0 points ahead of a network trained from scratch on 100 photos")
+    assert lines[0] == (
+        "Use the probe (input 64 px): expect 80.0 % of new photos right (75.0 % to 85.0 %, from 200 held-out "
+        "photos)."
+    )
+    assert lines[1].startswith(
+        "Sure of the way: 20.0 points ahead of a network trained from scratch on 100 photos"
+    )
     assert lines[2].startswith("Twice the labels (from 90 a class) would bring about 2.1 points (1.0 to 3.0)")
-    assert "1 min 30 s on this machine, everything that was tried 3 min 20 s; in use 12 ms a photo" in lines[3]
-    assert lines[4].startswith("The saved model learned from 900 photos; the 100 kept for choosing and the 200 held out are not")
+    assert (
+        "1 min 30 s on this machine, everything that was tried 3 min 20 s; in use 12 ms a photo" in lines[3]
+    )
+    assert lines[4].startswith(
+        "The saved model learned from 900 photos; the 100 kept for choosing and the 200 held out are not"
+    )
     assert "The CNN from scratch worked at 64 px and reached 70.0 %" in "\n".join(lines)
     assert lines[-1] == "Next: headstart predict 'out/my model' PHOTOS"
 
@@ -89,23 +128,35 @@ def test_class_weights_let_each_class_weigh_alike() -> None:
     # three classes present: each weighs 6 / 3 = 2 in all
     np.testing.assert_allclose(class_weights(labels, 4), [2 / 3, 2, 0, 1])
     present = class_weights(np.array([0, 0, 1, 2, 2, 2]), 3)
-    np.testing.assert_allclose(present, compute_class_weight("balanced", classes=np.arange(3), y=[0, 0, 1, 2, 2, 2]))
+    np.testing.assert_allclose(
+        present, compute_class_weight("balanced", classes=np.arange(3), y=[0, 0, 1, 2, 2, 2])
+    )
 
 
-@pytest.mark.parametrize(("method", "changes"), [
-    ("linear_probe", {}),
-    ("scratch", {"duration": "4 steps", "batch_size": 16, "widths": [8, 16, 16], "flip": "none"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("linear_probe", {}),
+        ("scratch", {"duration": "4 steps", "batch_size": 16, "widths": [8, 16, 16], "flip": "none"}),
+    ],
+)
 def test_a_balanced_recipe_turns_answers_towards_the_rare_class(method: str, changes: dict) -> None:
     import headstart
 
     train = headstart.load_dataset("cifar10").train
-    rows = np.concatenate([np.flatnonzero(train.labels == label)[:count] for label, count in ((3, 60), (5, 6))])
+    rows = np.concatenate(
+        [np.flatnonzero(train.labels == label)[:count] for label, count in ((3, 60), (5, 6))]
+    )
     images, labels = np.array(train.images[rows]), train.labels[rows]
     others = np.array(train.images[np.flatnonzero(train.labels == 5)[100:160]])
     options = {"precision": "fp32", "input_pixels": 32}
-    plain, even = (headstart.TransferClassifier(method, recipe_changes=changes | {"balance": balance}, **options)
-                   .fit(images, labels).predict_proba(others)[:, 1].mean() for balance in (False, True))  # fmt: skip
+    plain, even = (
+        headstart.TransferClassifier(method, recipe_changes=changes | {"balance": balance}, **options)
+        .fit(images, labels)
+        .predict_proba(others)[:, 1]
+        .mean()
+        for balance in (False, True)
+    )
     assert even > plain + 0.05
 
 
@@ -115,9 +166,18 @@ def test_a_recipe_that_is_not_balanced_keeps_its_trials() -> None:
     from headstart.studies.trial import resolve
     from headstart.types import Trial
 
-    stored = [resolve(Trial(arm=Rung(name="cnn", label="", method="scratch", pixels=32, balance=balance).arm("cifar10"),
-                            labels_per_class=None, seed=0, precision="fp32"), load_dataset("cifar10"))["arm"]["recipe"]
-              for balance in (False, True)]  # fmt: skip
+    stored = [
+        resolve(
+            Trial(
+                arm=Rung(name="cnn", label="", method="scratch", pixels=32, balance=balance).arm("cifar10"),
+                labels_per_class=None,
+                seed=0,
+                precision="fp32",
+            ),
+            load_dataset("cifar10"),
+        )["arm"]["recipe"]
+        for balance in (False, True)
+    ]
     assert "balance" not in stored[0] and stored[1]["balance"] is True
 
 
@@ -154,7 +214,9 @@ def test_the_expectation_is_that_of_the_chosen_models_held_out_images(advised: P
     written = json.loads((advised / "advice.json").read_text())
     dataset = load_dataset(advised / "images.toml")
     predictor = load_predictor(advised / "model")
-    right = int((predictor.probabilities(np.array(dataset.test.images)).argmax(axis=1) == dataset.test.labels).sum())
+    right = int(
+        (predictor.probabilities(np.array(dataset.test.images)).argmax(axis=1) == dataset.test.labels).sum()
+    )
     assert written["test_images"] == len(dataset.test) == 24
     assert written["accuracy"] == right / 24
     assert tuple(written["interval"]) == pytest.approx(wilson_interval(right, 24))
@@ -164,11 +226,16 @@ def test_the_expectation_is_that_of_the_chosen_models_held_out_images(advised: P
 
 def test_the_advice_says_what_the_saved_model_learned_from(advised: Path) -> None:
     written = json.loads((advised / "advice.json").read_text())
-    (chosen,) = [result for _, result in store.finished_trials(advised) if result.key == written["chosen"]["key"]]
+    (chosen,) = [
+        result for _, result in store.finished_trials(advised) if result.key == written["chosen"]["key"]
+    ]
     val = store.read_predictions(advised / chosen.key)["val"]
     assert chosen.train_images + len(val.labels) + 24 == 120
-    assert (f"The saved model learned from {chosen.train_images} photos; the {len(val.labels)} kept for choosing and the 24 held "
-            "out are not in it") in (advised / "advice.md").read_text()  # fmt: skip
+    assert (
+        f"The saved model learned from {chosen.train_images} photos; the {len(val.labels)} kept for choosing "
+        "and the 24 held "
+        "out are not in it"
+    ) in (advised / "advice.md").read_text()
 
 
 def test_the_report_beside_the_advice_recommends_the_same_way(advised: Path) -> None:
@@ -178,7 +245,9 @@ def test_the_report_beside_the_advice_recommends_the_same_way(advised: Path) -> 
     sentence = verdict(advised)
     assert f"{chosen['chosen']['label']} is the one to use: chosen on validation images" in sentence
     assert f"{100 * chosen['accuracy']:.1f} % test accuracy" in sentence
-    assert sentence.split(" is the one")[0] in html.unescape((advised / "report.html").read_text()).replace("\u2060", "")
+    assert sentence.split(" is the one")[0] in html.unescape((advised / "report.html").read_text()).replace(
+        "\u2060", ""
+    )
 
 
 def test_the_same_command_goes_on_and_trains_nothing_twice(advised: Path, photos: Path, monkeypatch) -> None:
@@ -206,7 +275,9 @@ def test_an_interruption_keeps_what_there_is(photos: Path, tmp_path: Path, monke
     found = module.advise(photos, minutes=10, out=tmp_path / "out")
     assert found.interrupted and [each.name for each in found.tries] == ["knn", "probe"]
     assert (tmp_path / "out" / "model" / "model.safetensors").exists()
-    assert [rung["name"] for rung in store.read_json(tmp_path / "out" / "plan.json")["rungs"]][-1] == "cnn-short"
+    assert [rung["name"] for rung in store.read_json(tmp_path / "out" / "plan.json")["rungs"]][
+        -1
+    ] == "cnn-short"
 
 
 def test_minutes_must_be_positive(headstart, photos: Path) -> None:

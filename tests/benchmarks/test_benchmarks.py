@@ -26,7 +26,8 @@ def measurement(images, seconds, bf16=200.0, fp32=100.0):
 
 
 def test_a_ratio_pairs_runs_of_the_same_round():
-    # the machine halves its speed after the first round: 2, 2, 2 in each round, though the medians are 20 and 5
+    # the machine halves its speed after the first round: 2, 2, 2 in each round, though the medians are 20 and
+    # 5
     assert summary.paired_ratio([40.0, 20.0, 10.0], [20.0, 10.0, 5.0]) == 2.0
 
 
@@ -36,7 +37,11 @@ def test_a_ratio_of_unequal_numbers_of_runs_is_refused():
 
 
 def test_a_throughput_row_takes_medians_and_the_share_of_the_products_of_the_same_round():
-    runs = [measurement(100, 1.0, bf16=200.0), measurement(100, 2.0, bf16=50.0), measurement(100, 4.0, bf16=100.0)]
+    runs = [
+        measurement(100, 1.0, bf16=200.0),
+        measurement(100, 2.0, bf16=50.0),
+        measurement(100, 4.0, bf16=100.0),
+    ]
     ours = [measurement(300, 1.0), measurement(300, 2.0), measurement(300, 3.0)]
     row = summary.throughput_row("peer", "fp32", runs, flops_per_image=1e9, ours=ours)
     assert row["images_per_second"] == 50.0  # of 100, 50, 25
@@ -59,9 +64,16 @@ def test_the_cost_an_image_is_set_against_the_largest_number_of_images():
     assert [row["images_per_second"] for row in rows] == [5.0, 10.0]
 
 
-@pytest.mark.parametrize(("value", "at_least", "verdict"), [
-    (1.8, True, "met"), (1.79, True, "missed"), (1.8, False, "met"), (1.81, False, "missed"), (None, True, "n/a"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "at_least", "verdict"),
+    [
+        (1.8, True, "met"),
+        (1.79, True, "missed"),
+        (1.8, False, "met"),
+        (1.81, False, "missed"),
+        (None, True, "n/a"),
+    ],
+)
 def test_a_target_is_met_at_its_limit(value, at_least, verdict):
     assert summary.Target(sentence="x", value=value, limit=1.8, at_least=at_least).verdict == verdict
 
@@ -80,7 +92,10 @@ def test_contenders_run_in_what_the_processor_multiplies_in_hardware(native, pre
 
 def test_a_target_reads_as_a_line():
     assert summary.Target(sentence="ours", value=2.0, limit=1.8).line() == "   met  ours: 2 (target >= 1.8)"
-    assert summary.Target(sentence="MiB", value=None, limit=200.0, at_least=False).line() == "   n/a  MiB: n/a (target <= 200)"
+    assert (
+        summary.Target(sentence="MiB", value=None, limit=200.0, at_least=False).line()
+        == "   n/a  MiB: n/a (target <= 200)"
+    )
 
 
 def test_a_table_is_aligned_markdown_with_missing_values_and_notes():
@@ -96,17 +111,34 @@ def test_a_table_is_aligned_markdown_with_missing_values_and_notes():
 
 def test_a_result_file_holds_rows_targets_and_raw_runs_and_never_replaces_another(tmp_path):
     target = summary.Target(sentence="ours", value=2.0, limit=1.8)
-    content = {"rows": [{"name": "ours"}], "targets": [target], "raw": {"ours": {"runs": [1]}}, "environment": {"cores": 2},
-               "text": "a table"}  # fmt: skip
+    content = {
+        "rows": [{"name": "ours"}],
+        "targets": [target],
+        "raw": {"ours": {"runs": [1]}},
+        "environment": {"cores": 2},
+        "text": "a table",
+    }
     first = summary.write_result(tmp_path, "train", "2026-01-02", **content)
     second = summary.write_result(tmp_path, "train", "2026-01-02", **content)
     assert (first.name, second.name) == ("2026-01-02-train.json", "2026-01-02-train-2.json")
     assert json.loads(first.read_text()) == {
-        "what": "train", "date": "2026-01-02", "environment": {"cores": 2}, "rows": [{"name": "ours"}], "text": "a table",
-        "targets": [{"sentence": "ours", "value": 2.0, "limit": 1.8, "at_least": True, "judged": True,
-                     "verdict": "met"}],
+        "what": "train",
+        "date": "2026-01-02",
+        "environment": {"cores": 2},
+        "rows": [{"name": "ours"}],
+        "text": "a table",
+        "targets": [
+            {
+                "sentence": "ours",
+                "value": 2.0,
+                "limit": 1.8,
+                "at_least": True,
+                "judged": True,
+                "verdict": "met",
+            }
+        ],
         "raw": {"ours": {"runs": [1]}},
-    }  # fmt: skip
+    }
 
 
 def test_moments_are_of_the_given_rows_and_a_constant_feature_has_deviation_one():
@@ -140,13 +172,23 @@ def worker_folder(tmp_path, monkeypatch):
 
 
 def test_contenders_take_turns_and_noise_on_standard_output_is_no_reply(worker_folder, tmp_path):
-    worker_folder("good", "def prepare(config):\n    print('noise')\n    step = config['step']\n    return "
-                          "lambda: (print('more'), {'images': step, 'seconds': 2.0})[1], {'version': '1'}")
+    worker_folder(
+        "good",
+        "def prepare(config):\n    print('noise')\n    step = config['step']\n    return "
+        "lambda: (print('more'), {'images': step, 'seconds': 2.0})[1], {'version': '1'}",
+    )
     order = []
-    contenders = [rounds.Contender(name=name, precision="fp32", worker="good", config={"step": step})
-                  for name, step in (("a", 4), ("b", 6))]
-    found = rounds.run_rounds(contenders, 2, {"ours": Path(sys.executable)}, tmp_path / "logs",
-                              after_run=lambda contender, run: order.append(contender.name))
+    contenders = [
+        rounds.Contender(name=name, precision="fp32", worker="good", config={"step": step})
+        for name, step in (("a", 4), ("b", 6))
+    ]
+    found = rounds.run_rounds(
+        contenders,
+        2,
+        {"ours": Path(sys.executable)},
+        tmp_path / "logs",
+        after_run=lambda contender, run: order.append(contender.name),
+    )
     assert order == ["a", "b", "a", "b"]
     assert found["a, fp32"].runs == [{"images": 4, "seconds": 2.0}] * 2
     assert (found["b, fp32"].about, found["b, fp32"].problem) == ({"version": "1"}, None)
@@ -154,9 +196,13 @@ def test_contenders_take_turns_and_noise_on_standard_output_is_no_reply(worker_f
 
 def test_a_worker_that_cannot_or_fails_keeps_its_reason_and_the_others_go_on(worker_folder, tmp_path):
     worker_folder("cannot", "def prepare(config):\n    raise Unavailable('no bf16 here')")
-    worker_folder("fails", "def prepare(config):\n    def run():\n        raise ValueError('boom')\n    return run, {}")
+    worker_folder(
+        "fails", "def prepare(config):\n    def run():\n        raise ValueError('boom')\n    return run, {}"
+    )
     worker_folder("good", "def prepare(config):\n    return lambda: {'images': 1, 'seconds': 1.0}, {}")
-    contenders = [rounds.Contender(name=name, precision="bf16", worker=name) for name in ("cannot", "fails", "good")]
+    contenders = [
+        rounds.Contender(name=name, precision="bf16", worker=name) for name in ("cannot", "fails", "good")
+    ]
     found = rounds.run_rounds(contenders, 1, {"ours": Path(sys.executable)}, tmp_path / "logs")
     assert found["cannot, bf16"].problem == "n/a: no bf16 here"
     assert found["fails, bf16"].problem == "failed: ValueError: boom"
@@ -165,7 +211,9 @@ def test_a_worker_that_cannot_or_fails_keeps_its_reason_and_the_others_go_on(wor
 
 def test_every_contender_names_a_worker_that_is_there():
     text = (BENCHMARKS / "sections.py").read_text()
-    named = set(re.findall(r'"((?:ours|torch|keras|fastai|sklearn)_(?:train|features|head|tutorial|memory))"', text))
+    named = set(
+        re.findall(r'"((?:ours|torch|keras|fastai|sklearn)_(?:train|features|head|tutorial|memory))"', text)
+    )
     there = {path.stem for path in (BENCHMARKS / "workers").glob("*.py")}
     assert named and named <= there
 
@@ -177,7 +225,11 @@ def test_an_unknown_section_is_refused_with_the_choices(capsys):
 
 
 def test_the_peers_are_pinned_without_any_cuda_package():
-    lines = [line for line in (BENCHMARKS / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line
+        for line in (BENCHMARKS / "requirements.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+]+", line) for line in lines)
     assert "torch==2.13.0+cpu" in lines
     assert not [line for line in lines if re.search("nvidia|cuda|triton", line, re.IGNORECASE)]
@@ -194,26 +246,62 @@ def test_the_newest_result_of_a_section_is_the_last_of_its_day(tmp_path):
     for name in names:
         (tmp_path / f"{name}.json").write_text("{}")
     assert {section: name for section, (name, _) in update_benchmarks.newest(tmp_path).items()} == {
-        "train": "2026-01-02-train-10.json", "int8": "2025-12-31-int8.json"}
+        "train": "2026-01-02-train-10.json",
+        "int8": "2025-12-31-int8.json",
+    }
 
 
 @pytest.mark.slow
 def test_the_cached_cut_learns_the_same_from_less_work(tmp_path):
     out = tmp_path / "cut.json"
-    subprocess.run([sys.executable, BENCHMARKS / "cached_cut.py", "--pixels", "64", "--images", "20", "--rounds", "1",
-                    "--out", out], check=True, capture_output=True, timeout=600)  # fmt: skip
+    subprocess.run(
+        [
+            sys.executable,
+            BENCHMARKS / "cached_cut.py",
+            "--pixels",
+            "64",
+            "--images",
+            "20",
+            "--rounds",
+            "1",
+            "--out",
+            out,
+        ],
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
     rows = json.loads(out.read_text())["rows"]
-    assert [(row["trained_from"], row["cut"]) for row in rows] == [("layer4", "layer3.5"), ("layer4.1", "layer4.0")]
+    assert [(row["trained_from"], row["cut"]) for row in rows] == [
+        ("layer4", "layer3.5"),
+        ("layer4.1", "layer4.0"),
+    ]
     assert all(row["loss_difference"] < 1e-4 for row in rows)
-    # 64 px: 4 x 4 positions of 1,024 channels, then 2 x 2 of 2,048; two sides of 50,000 images in two bytes each
+    # 64 px: 4 x 4 positions of 1,024 channels, then 2 x 2 of 2,048; two sides of 50,000 images in two bytes
+    # each
     assert [row["disk_bytes"] for row in rows] == [3_276_800_000, 1_638_400_000]
 
 
 @pytest.mark.slow
 def test_a_stem_that_does_not_shrink_costs_what_the_large_input_does(tmp_path):
     out = tmp_path / "low.json"
-    subprocess.run([sys.executable, BENCHMARKS / "low_resolution.py", "--budgets", "5", "--seeds", "1", "--validation-images",
-                    "100", "--out", out], check=True, capture_output=True, timeout=600)  # fmt: skip
+    subprocess.run(
+        [
+            sys.executable,
+            BENCHMARKS / "low_resolution.py",
+            "--budgets",
+            "5",
+            "--seeds",
+            "1",
+            "--validation-images",
+            "100",
+            "--out",
+            out,
+        ],
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
     rows = {(row["model"], row["pixels"]): row for row in json.loads(out.read_text())["rows"]}
     work = {way: row["flops_per_image"] for way, row in rows.items()}
     assert 15 < work["resnet50", 128] / work["resnet50", 32] < 17

@@ -41,24 +41,41 @@ def test_doctor_on_an_empty_cache_names_the_command_that_mends_it(headstart, tmp
     assert "to mend dataset cifar10: headstart data fetch cifar10" in done.stdout
 
 
-@pytest.mark.parametrize(("arguments", "code", "message"), [
-    (("study", "cifar10-quik"), 2, "unknown study 'cifar10-quik' (did you mean 'cifar10-quick'?)"),
-    (("study", "missing.toml"), 2, "study file missing.toml is not there"),
-    (("study", "--seeds", "0"), 2, "--seeds must be at least 1, got 0"),
-    (("study", "--seeds", "two"), 2, "Invalid value for '--seeds'"),
-    (("study", "--set", "arms.cnn.model"), 2, "is not KEY=VALUE"),
-    (("study", "--set", "arms.cnn.model=resnet51"), 2, "unknown model 'resnet51' (did you mean 'resnet50'?)"),
-    (("study", "--set", "arms.cnn.method=frozen"), 2, "unknown method 'frozen'"),
-    (("study", "--set", "arms.probe.weights=https://example.org/resnet50.pth"), 2, "cannot be verified: its file name"),
-    (("study", "--set", "arms.probe.weights=https://me:key@example.org/r-0123abcd.pth"), 2, "has a user name or a query"),
-    (("study", "--feature-precision", "int9"), 2, "'int9'"),
-    (("study", "--feature-precision", "int8", "--set", "feature_precision=fp32"), 2, "differ; give one"),
-    (("study", "--out", "/dev/null/here"), 6, "choose another folder with --out"),
-    (("data", "fetch", "cifar11"), 2, "unknown dataset 'cifar11' (did you mean 'cifar10'?)"),
-    (("report", "nowhere"), 6, "nowhere"),
-    (("stduy",), 2, "stduy"),
-])  # fmt: skip
-def test_a_mistake_is_one_line_and_its_exit_code(headstart, arguments: tuple[str, ...], code: int, message: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("study", "cifar10-quik"), 2, "unknown study 'cifar10-quik' (did you mean 'cifar10-quick'?)"),
+        (("study", "missing.toml"), 2, "study file missing.toml is not there"),
+        (("study", "--seeds", "0"), 2, "--seeds must be at least 1, got 0"),
+        (("study", "--seeds", "two"), 2, "Invalid value for '--seeds'"),
+        (("study", "--set", "arms.cnn.model"), 2, "is not KEY=VALUE"),
+        (
+            ("study", "--set", "arms.cnn.model=resnet51"),
+            2,
+            "unknown model 'resnet51' (did you mean 'resnet50'?)",
+        ),
+        (("study", "--set", "arms.cnn.method=frozen"), 2, "unknown method 'frozen'"),
+        (
+            ("study", "--set", "arms.probe.weights=https://example.org/resnet50.pth"),
+            2,
+            "cannot be verified: its file name",
+        ),
+        (
+            ("study", "--set", "arms.probe.weights=https://me:key@example.org/r-0123abcd.pth"),
+            2,
+            "has a user name or a query",
+        ),
+        (("study", "--feature-precision", "int9"), 2, "'int9'"),
+        (("study", "--feature-precision", "int8", "--set", "feature_precision=fp32"), 2, "differ; give one"),
+        (("study", "--out", "/dev/null/here"), 6, "choose another folder with --out"),
+        (("data", "fetch", "cifar11"), 2, "unknown dataset 'cifar11' (did you mean 'cifar10'?)"),
+        (("report", "nowhere"), 6, "nowhere"),
+        (("stduy",), 2, "stduy"),
+    ],
+)
+def test_a_mistake_is_one_line_and_its_exit_code(
+    headstart, arguments: tuple[str, ...], code: int, message: str
+) -> None:
     done = headstart(*arguments)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
@@ -75,7 +92,9 @@ def test_a_folder_in_use_is_busy(headstart, tmp_path: Path) -> None:
 def test_no_npm_and_no_network_says_what_to_do(headstart, tmp_path: Path) -> None:
     python_only = tmp_path / "bin"
     python_only.mkdir()
-    done = headstart("data", "fetch", "cifar10", HEADSTART_CACHE=str(tmp_path / "cache"), PATH=str(python_only))
+    done = headstart(
+        "data", "fetch", "cifar10", HEADSTART_CACHE=str(tmp_path / "cache"), PATH=str(python_only)
+    )
     assert done.returncode == 4
     assert "npm" in done.stderr.splitlines()[-1]
     assert not list((tmp_path / "cache").rglob("*.npy"))
@@ -102,7 +121,9 @@ def test_a_full_disk_is_one_line(headstart, tmp_path: Path) -> None:
         os.system(f"umount {small}")
 
 
-def test_failed_trials_give_their_own_exit_code_and_keep_the_others(headstart, photos: Path, tmp_path: Path) -> None:
+def test_failed_trials_give_their_own_exit_code_and_keep_the_others(
+    headstart, photos: Path, tmp_path: Path
+) -> None:
     (tmp_path / "two.toml").write_text(f"""name = "two"
 dataset = "{photos}"
 [[arms]]
@@ -132,7 +153,9 @@ method = "scratch"
 recipe_changes = {{ duration = "100000 epochs", batch_size = 8, widths = [8, 8, 8] }}
 """)
     command = [sys.executable, "-m", "headstart.cli", "study", "long.toml", "--out", "out"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         deadline = time.monotonic() + 60
         while not list((tmp_path / "out").glob("*/checkpoint.safetensors")):
             assert process.poll() is None and time.monotonic() < deadline

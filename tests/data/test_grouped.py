@@ -1,4 +1,5 @@
-"""Held-out images: what belongs together stays together, every class keeps training images, names do not matter."""
+"""Held-out images: what belongs together stays together, every class keeps training images, names do not
+matter."""
 
 from __future__ import annotations
 
@@ -21,10 +22,18 @@ def labelled_units(draw):
     classes = draw(st.integers(1, 6))
     count = draw(st.integers(classes, 60))
     units = draw(st.integers(1, count))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))  # drawing each number through Hypothesis takes ten times as long
-    weights = rng.dirichlet(np.full(units, draw(st.sampled_from([0.1, 1.0, 100.0]))))  # from one huge unit to equal ones
+    rng = np.random.default_rng(
+        draw(st.integers(0, 2**32 - 1))
+    )  # drawing each number through Hypothesis takes ten times as long
+    weights = rng.dirichlet(
+        np.full(units, draw(st.sampled_from([0.1, 1.0, 100.0])))
+    )  # from one huge unit to equal ones
     labels = rng.permutation(np.concatenate([np.arange(classes), rng.integers(0, classes, count - classes)]))
-    return labels, rng.choice(units, count, p=weights), [f"{number:08x}" for number in rng.permutation(10**4)[:count]]
+    return (
+        labels,
+        rng.choice(units, count, p=weights),
+        [f"{number:08x}" for number in rng.permutation(10**4)[:count]],
+    )
 
 
 @settings(max_examples=1000, deadline=None)
@@ -45,7 +54,11 @@ def test_the_order_of_the_images_does_not_matter(case, random):
     random.shuffle(order)
     renamed = {unit: number for number, unit in enumerate(dict.fromkeys(units[order].tolist()))}
     held = hold_out(labels, units, digests)
-    shuffled = hold_out(labels[order], np.array([renamed[unit] for unit in units[order].tolist()]), [digests[i] for i in order])
+    shuffled = hold_out(
+        labels[order],
+        np.array([renamed[unit] for unit in units[order].tolist()]),
+        [digests[i] for i in order],
+    )
     assert np.array_equal(held[order], shuffled)
 
 
@@ -80,7 +93,11 @@ def test_folds_spread_each_class_evenly():
     labels = np.repeat([0, 1, 2], [50, 33, 4])
     numbers = fold_numbers(labels, np.arange(87), 5)
     counts = np.array([np.bincount(numbers[labels == label], minlength=5) for label in range(3)])
-    assert counts[0].tolist() == [10] * 5 and sorted(counts[1]) == [6, 6, 7, 7, 7] and sorted(counts[2]) == [0, 1, 1, 1, 1]
+    assert (
+        counts[0].tolist() == [10] * 5
+        and sorted(counts[1]) == [6, 6, 7, 7, 7]
+        and sorted(counts[2]) == [0, 1, 1, 1, 1]
+    )
 
 
 def test_a_class_of_one_unit_is_for_training():
@@ -91,7 +108,14 @@ def test_a_class_of_one_unit_is_for_training():
 def test_copies_near_copies_and_groups_are_one_unit():
     small = np.array(load_dataset("cifar10").train.images[:6])
     small[3] = np.clip(small[0].astype(int) + 4, 0, 255)
-    assert units_of(small, ["a", "b", "c", "d", "b", "f"], [None, None, "x", None, None, "x"]).tolist() == [0, 1, 2, 0, 1, 2]
+    assert units_of(small, ["a", "b", "c", "d", "b", "f"], [None, None, "x", None, None, "x"]).tolist() == [
+        0,
+        1,
+        2,
+        0,
+        1,
+        2,
+    ]
     assert units_of(small, list("abcdef"), [None] * 6, near=False).tolist() == [0, 1, 2, 3, 4, 5]
 
 
@@ -124,7 +148,10 @@ def test_pictures_of_one_object_never_stand_on_both_sides(objects, options):
     things = np.array([source.entries[place].name.rsplit("thing", 1)[1][:2] for place in division.places])
     test = division.parts == "test"
     assert not set(things[test]) & set(things[~test])
-    assert np.bincount(division.labels[test]).tolist() == [10, 10]  # two objects of five: nearest below a fifth of 60
+    assert np.bincount(division.labels[test]).tolist() == [
+        10,
+        10,
+    ]  # two objects of five: nearest below a fifth of 60
 
 
 def test_without_groups_they_do(objects):
@@ -160,11 +187,15 @@ def test_bad_files_stop_from_five_percent_on(tmp_path, monkeypatch):
     (home / "cat" / "bad.png").write_bytes(b"")
     one = decode_source(find_entries(home), 8)  # 1 of 39: 2.6 %
     require_mostly_good(one)
-    with pytest.raises(DataError, match=r"1 of 39 files in .* none may be bad \(--strict\): cat/bad.png: the file is empty"):
+    with pytest.raises(
+        DataError, match=r"1 of 39 files in .* none may be bad \(--strict\): cat/bad.png: the file is empty"
+    ):
         require_mostly_good(one, "refuse")
     (home / "dog" / "bad.png").write_bytes(b"no")
     two = decode_source(find_entries(home), 8)  # 2 of 40: 5 %, which is not below 5 %
-    with pytest.raises(DataError, match=r"2 of 40 .*at most 5 % are left out: cat/bad.png: .*; dog/bad.png: text") as error:
+    with pytest.raises(
+        DataError, match=r"2 of 40 .*at most 5 % are left out: cat/bad.png: .*; dog/bad.png: text"
+    ) as error:
         require_mostly_good(two)
     assert error.value.exit_code == 3
     require_mostly_good(two, "skip")

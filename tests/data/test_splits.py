@@ -1,4 +1,5 @@
-"""Splits never overlap, keep every class's share, nest over budgets and depend only on what they say they depend on."""
+"""Splits never overlap, keep every class's share, nest over budgets and depend only on what they say they
+depend on."""
 
 import hashlib
 import itertools
@@ -199,7 +200,9 @@ def test_five_labels_a_class_give_five_folds_of_one_each():
 
 def test_more_folds_than_labels_is_refused():
     ids = label_subset(LABELS, np.arange(100), "fingerprint", 0, 3)
-    with pytest.raises(ConfigError, match="5 folds asked for, but class 0 has 3 images; use 3 folds or fewer"):
+    with pytest.raises(
+        ConfigError, match="5 folds asked for, but class 0 has 3 images; use 3 folds or fewer"
+    ):
         stratified_folds(LABELS, ids, 5, "fingerprint", 0)
 
 

@@ -22,14 +22,24 @@ def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
     path = folder / "toytextures-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("toytextures/a.txt", "alpha")
-        archive.writestr("toytextures-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: toytextures\nVersion: 1.0\n")
-        archive.writestr("toytextures-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            "toytextures-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: toytextures\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            "toytextures-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         archive.writestr("toytextures-1.0.dist-info/RECORD", "")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    return Wheel(name="toytextures", version="1.0", file_name=path.name, size_bytes=1000,
-                 integrity="sha256:" + hashlib.sha256(path.read_bytes()).hexdigest())
+    return Wheel(
+        name="toytextures",
+        version="1.0",
+        file_name=path.name,
+        size_bytes=1000,
+        integrity="sha256:" + hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
 
 
 def left_in(folder: Path) -> list[str]:
@@ -45,7 +55,9 @@ def test_a_wheel_is_fetched_once_verified_and_kept(offered: Wheel, tmp_path: Pat
 
 
 def test_another_file_than_the_expected_one_is_not_used(offered: Wheel, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"delivered [\d,]+ bytes whose SHA-256 is not the expected") as caught:
+    with pytest.raises(
+        DownloadError, match=r"delivered [\d,]+ bytes whose SHA-256 is not the expected"
+    ) as caught:
         fetch_wheel(replace(offered, integrity="sha256:" + "0" * 64))
     assert "\n" not in str(caught.value)
     assert left_in(tmp_path) == []
@@ -56,8 +68,12 @@ def test_without_a_source_one_line_says_what_to_put_where(offered: Wheel, tmp_pa
     with pytest.raises(DownloadError) as caught:
         fetch_wheel(offered)
     message = str(caught.value)
-    assert message.startswith("`pip download toytextures==1.0` failed (No matching distribution found for toytextures==1.0)")
-    assert message.endswith(f"put {offered.file_name} ({offered.integrity}) into {tmp_path / 'cache' / 'downloads'}")
+    assert message.startswith(
+        "`pip download toytextures==1.0` failed (No matching distribution found for toytextures==1.0)"
+    )
+    assert message.endswith(
+        f"put {offered.file_name} ({offered.integrity}) into {tmp_path / 'cache' / 'downloads'}"
+    )
     assert "\n" not in message and left_in(tmp_path) == []
 
 

@@ -35,8 +35,8 @@ from headstart.types import Dataset
 def planted() -> Dataset:
     """90 training and 30 test images of three classes, all different but for what is planted:
 
-    test 3 is train 10, byte for byte; test 7 is train 20, a little brighter; test 8 is train 21 mirrored; train 80 is train 30
-    under another label; test 12 and test 13 are one image."""
+    test 3 is train 10, byte for byte; test 7 is train 20, a little brighter; test 8 is train 21 mirrored;
+    train 80 is train 30 under another label; test 12 and test 13 are one image."""
     whole = transfer_trials.tiny_dataset(train=90, test=30)
     train, test = whole.train.images.copy(), whole.test.images.copy()
     train_labels, test_labels = whole.train.labels.copy(), whole.test.labels.copy()
@@ -47,7 +47,9 @@ def planted() -> Dataset:
     train[80], train_labels[80] = train[30], (train_labels[30] + 1) % 3
     test[13], test_labels[13] = test[12], test_labels[12]
     names = whole.train.class_names
-    return dataset("tiny", "Tiny", "CIFAR-10", image_set(train, train_labels, names), image_set(test, test_labels, names))
+    return dataset(
+        "tiny", "Tiny", "CIFAR-10", image_set(train, train_labels, names), image_set(test, test_labels, names)
+    )
 
 
 RANDOM_NETWORK = ((-0.9, 0.97),)  # whose features say little: here the aligned pictures decide
@@ -59,7 +61,9 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Health, Path, Ba
     pytest.importorskip("cleanlab")
     data = planted()
     folder = tmp_path_factory.mktemp("health")
-    backbone = Backbone(model="resnet18", weights=transfer_trials.random_weights(folder), input_pixels=32, precision="fp32")
+    backbone = Backbone(
+        model="resnet18", weights=transfer_trials.random_weights(folder), input_pixels=32, precision="fp32"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(examination, "ALIKE", RANDOM_NETWORK)
@@ -67,7 +71,9 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Health, Path, Ba
 
 
 def ways(health: Health) -> dict[tuple[int, int], int]:
-    return {(int(a), int(b)): int(by) for (a, b), by in zip(health.pairs.places, health.pairs.by, strict=True)}
+    return {
+        (int(a), int(b)): int(by) for (a, b), by in zip(health.pairs.places, health.pairs.by, strict=True)
+    }
 
 
 def test_planted_copies_are_found_and_by_which_way(examined: tuple) -> None:
@@ -120,10 +126,24 @@ def test_what_is_shown_has_its_pixels(examined: tuple) -> None:
 
 
 def test_a_study_uses_the_backbone_of_its_own_probe() -> None:
-    arm = {"name": "a", "model": "resnet50", "weights": "imagenet-keras", "input_pixels": 128, "method": "knn"}
-    study = {"feature_precision": "fp32", "arms": [dict(arm, method="scratch", weights="none"), arm,
-                                                   dict(arm, method="linear_probe", input_pixels=96)]}  # fmt: skip
-    assert backbone_of(study) == Backbone(model="resnet50", weights="imagenet-keras", input_pixels=96, precision="fp32")
+    arm = {
+        "name": "a",
+        "model": "resnet50",
+        "weights": "imagenet-keras",
+        "input_pixels": 128,
+        "method": "knn",
+    }
+    study = {
+        "feature_precision": "fp32",
+        "arms": [
+            dict(arm, method="scratch", weights="none"),
+            arm,
+            dict(arm, method="linear_probe", input_pixels=96),
+        ],
+    }
+    assert backbone_of(study) == Backbone(
+        model="resnet50", weights="imagenet-keras", input_pixels=96, precision="fp32"
+    )
     assert backbone_of({"arms": study["arms"][:1]}).input_pixels == 96
 
 
@@ -150,21 +170,42 @@ def made_up(fingerprint: str = "9f" * 32) -> Health:
     """Of 100 training and 40 test images: tests 0, 5 and 6 are in train; train 1, 2 and 3 are one image."""
     places = np.array([[1, 2], [2, 3], [4, 100], [5, 105], [6, 105], [7, 106], [110, 111]])
     labels = np.array([[0, 0], [0, 1], [2, 2], [3, 3], [3, 3], [4, 5], [6, 6]])
-    by = np.array([EXACT | PERCEPTUAL, PERCEPTUAL, EXACT, FEATURES, FEATURES, PERCEPTUAL | FEATURES, FEATURES], np.uint8)
+    by = np.array(
+        [EXACT | PERCEPTUAL, PERCEPTUAL, EXACT, FEATURES, FEATURES, PERCEPTUAL | FEATURES, FEATURES], np.uint8
+    )
     similarity = np.array([1, 0.97, 1, 0.91, 0.95, 0.99, 0.93], np.float32)
     distance = np.array([0, 4, 0, 30, 20, 3, 25], np.uint8)
     pairs = Pairs(places=places, labels=labels, by=by, distance=distance, similarity=similarity)
-    suspects = Suspects(ids=np.array([9, 3]), given=np.array([0, 1]), suggested=np.array([2, 0]),
-                        given_probability=np.array([0.01, 0.02], np.float32),
-                        suggested_probability=np.array([0.98, 0.9], np.float32))  # fmt: skip
-    settings = {"features": {"model": "resnet50", "weights": "imagenet-keras", "input_pixels": 96}, "max_distance": 10,
-                "min_correlation": 0.95, "alike": [[0.9, 0.65], [0.85, 0.85]], "labels": {"folds": 5}}  # fmt: skip
-    described = {"name": "cifar10", "title": "CIFAR-10", "fingerprint": fingerprint, "train_images": 100, "test_images": 40,
-                 "class_names": [f"c{i}" for i in range(10)]}  # fmt: skip
+    suspects = Suspects(
+        ids=np.array([9, 3]),
+        given=np.array([0, 1]),
+        suggested=np.array([2, 0]),
+        given_probability=np.array([0.01, 0.02], np.float32),
+        suggested_probability=np.array([0.98, 0.9], np.float32),
+    )
+    settings = {
+        "features": {"model": "resnet50", "weights": "imagenet-keras", "input_pixels": 96},
+        "max_distance": 10,
+        "min_correlation": 0.95,
+        "alike": [[0.9, 0.65], [0.85, 0.85]],
+        "labels": {"folds": 5},
+    }
+    described = {
+        "name": "cifar10",
+        "title": "CIFAR-10",
+        "fingerprint": fingerprint,
+        "train_images": 100,
+        "test_images": 40,
+        "class_names": [f"c{i}" for i in range(10)],
+    }
     health = Health(dataset=described, settings=settings, pairs=pairs, suspects=suspects, seconds=1.0)
     rng = np.random.default_rng(0)
-    return dataclasses.replace(health, pictures={int(place): rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
-                                                 for place in shown_places(health)})  # fmt: skip
+    return dataclasses.replace(
+        health,
+        pictures={
+            int(place): rng.integers(0, 256, (32, 32, 3)).astype(np.uint8) for place in shown_places(health)
+        },
+    )
 
 
 def test_pairs_are_counted_by_hand() -> None:
@@ -184,9 +225,13 @@ def test_pairs_are_counted_by_hand() -> None:
 def test_the_edge_shows_the_least_alike_of_each_way() -> None:
     """20 pairs across, ever less alike; the even ones found by hashes too."""
     count = 20
-    pairs = Pairs(places=np.stack([np.arange(count), 100 + np.arange(count)], axis=1), labels=np.zeros((count, 2), np.int64),
-                  by=np.where(np.arange(count) % 2 == 0, PERCEPTUAL | FEATURES, FEATURES).astype(np.uint8),
-                  distance=np.zeros(count, np.uint8), similarity=np.linspace(0.99, 0.86, count, dtype=np.float32))  # fmt: skip
+    pairs = Pairs(
+        places=np.stack([np.arange(count), 100 + np.arange(count)], axis=1),
+        labels=np.zeros((count, 2), np.int64),
+        by=np.where(np.arange(count) % 2 == 0, PERCEPTUAL | FEATURES, FEATURES).astype(np.uint8),
+        distance=np.zeros(count, np.uint8),
+        similarity=np.linspace(0.99, 0.86, count, dtype=np.float32),
+    )
     shown = shown_pairs(dataclasses.replace(made_up(), pairs=pairs))
     assert shown["surest"].tolist() == list(range(12))
     assert shown["edge"].tolist() == [18, 16, 14, 12, 19, 17, 15, 13]
@@ -208,8 +253,13 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_record_without_labels_and_pairs_is_one_too(tmp_path: Path) -> None:
-    empty = Pairs(places=np.zeros((0, 2), np.int64), labels=np.zeros((0, 2), np.int64), by=np.zeros(0, np.uint8),
-                  distance=np.zeros(0, np.uint8), similarity=np.zeros(0, np.float32))  # fmt: skip
+    empty = Pairs(
+        places=np.zeros((0, 2), np.int64),
+        labels=np.zeros((0, 2), np.int64),
+        by=np.zeros(0, np.uint8),
+        distance=np.zeros(0, np.uint8),
+        similarity=np.zeros(0, np.float32),
+    )
     write_health(tmp_path, dataclasses.replace(made_up(), pairs=empty, suspects=None, pictures={}))
     read = read_health(tmp_path)
     assert read is not None and read.suspects is None and len(read.pairs) == 0
@@ -224,7 +274,9 @@ def test_the_report_reads_every_arm_again_without_the_copies(tmp_path: Path) -> 
     html = report.write_report(folder).read_text()
     rows = []
     for arm in ("cnn", "probe"):
-        trials = [path for path, result in store.finished_trials(folder) if result.trial["arm"]["name"] == arm]
+        trials = [
+            path for path, result in store.finished_trials(folder) if result.trial["arm"]["name"] == arm
+        ]
         trials = trials[:1] if arm == "probe" else trials  # at all labels every seed of a probe is the same
         shares = []
         for path in trials:
@@ -251,7 +303,9 @@ def test_a_study_of_other_data_is_refused(tmp_path: Path) -> None:
     assert require_same_data(tmp_path, planted()) is None
 
 
-def test_a_study_with_the_key_examines_its_data_and_extracts_nothing_twice(headstart, photos: Path, tmp_path: Path) -> None:
+def test_a_study_with_the_key_examines_its_data_and_extracts_nothing_twice(
+    headstart, photos: Path, tmp_path: Path
+) -> None:
     load_dataset("cifar10")
     cache = tmp_path / "cache"
     weights = transfer_trials.random_weights(tmp_path)
@@ -271,7 +325,9 @@ recipe_changes = {{ l2_values = [0.1] }}
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "health.json").is_file()
     assert 'id="health"' in (tmp_path / "out" / "report.html").read_text()
-    assert len(list(cache.glob("features/*/meta.json"))) == 3  # training, test, mirrored test: the probe's own
+    assert (
+        len(list(cache.glob("features/*/meta.json"))) == 3
+    )  # training, test, mirrored test: the probe's own
     again = headstart("data", "health", str(photos), "--out", "out", HEADSTART_CACHE=str(cache))
     assert again.returncode == 0, again.stderr
     assert "across train and test" in again.stdout and "report.html" in again.stdout

@@ -51,7 +51,9 @@ def test_copies_of_a_picture_do_not_vouch_for_its_wrong_label(digits):
 
 def test_each_image_is_judged_by_a_fit_without_it(digits):
     values, _ = digits
-    labels = np.random.default_rng(1).integers(0, 10, len(values))  # nothing to learn: only a leak would be right
+    labels = np.random.default_rng(1).integers(
+        0, 10, len(values)
+    )  # nothing to learn: only a leak would be right
     folds = fold_numbers(labels, np.arange(len(labels)))
     shares = cross_validated_probabilities(values, labels, folds, num_classes=10, l2_values=[0.01])
     assert shares.shape == (1797, 10) and shares.dtype == np.float32
@@ -68,7 +70,9 @@ def test_probabilities_are_scikit_learns(digits):
         mean, deviation = values[fit].mean(axis=0), np.maximum(values[fit].std(axis=0), 1e-6)
         deviation[values[fit].std(axis=0) == 0] = 1
         expected = LogisticRegression(C=1 / (0.01 * fit.sum()), max_iter=2000, tol=1e-8)
-        theirs = expected.fit((values[fit] - mean) / deviation, labels[fit]).predict_proba((values[~fit] - mean) / deviation)
+        theirs = expected.fit((values[fit] - mean) / deviation, labels[fit]).predict_proba(
+            (values[~fit] - mean) / deviation
+        )
         assert np.abs(shares[~fit] - theirs).mean() < 2e-3
 
 
@@ -86,9 +90,10 @@ def test_one_class_alone_has_no_suspects():
     assert len(suspected_label_errors([1, 1, 1], np.full((3, 2), 0.5))) == 0
 
 
-@pytest.mark.parametrize(("shares", "message"), [
-    (np.ones((2, 3)), "3 labels and probabilities of shape"), (np.full((3, 3), np.nan), "not finite"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [(np.ones((2, 3)), "3 labels and probabilities of shape"), (np.full((3, 3), np.nan), "not finite")],
+)
 def test_probabilities_that_make_no_sense_are_refused(shares, message):
     with pytest.raises(DataError, match=message):
         suspected_label_errors([0, 1, 2], shares)

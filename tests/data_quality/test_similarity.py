@@ -12,14 +12,20 @@ def reference(rows: np.ndarray, least: float) -> dict[tuple[int, int], float]:
     """The same in float64, all pairs at once."""
     centred = rows.astype(np.float64) - rows.astype(np.float64).mean(axis=0)
     table = centred @ centred.T / np.outer(*[np.linalg.norm(centred, axis=1)] * 2)
-    return {(i, j): float(table[i, j]) for i, j in zip(*np.triu_indices(len(rows), 1), strict=True) if table[i, j] >= least}
+    return {
+        (i, j): float(table[i, j])
+        for i, j in zip(*np.triu_indices(len(rows), 1), strict=True)
+        if table[i, j] >= least
+    }
 
 
 @pytest.mark.parametrize("width", [3, 300, 600])
 def test_all_pairs_above_the_threshold_are_found_and_no_other(width: int) -> None:
     rng = np.random.default_rng(0)
     rows = np.abs(rng.normal(size=(900, width)) + 2 * rng.normal(size=width)).astype(np.float16)
-    rows[700:900] = rows[0:200] + rng.normal(0, np.linspace(0.01, 1, 200)[:, None], (200, width))  # near to farther copies
+    rows[700:900] = rows[0:200] + rng.normal(
+        0, np.linspace(0.01, 1, 200)[:, None], (200, width)
+    )  # near to farther copies
     expected = reference(rows, 0.6)
     assert len(expected) >= 100
     pairs, similarity = similar_pairs(FeatureRows([rows[:500], rows[500:]]), 0.6)
@@ -57,8 +63,16 @@ def test_a_shifted_mirrored_brighter_picture_is_found_and_another_is_not() -> No
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 200, (2, 12, 12, 3)).repeat(4, axis=1).repeat(4, axis=2)
     picture, other = coarse[0], coarse[1]
-    small = np.stack([picture[8:40, 8:40], picture[11:43, 5:37], picture[8:40, 8:40][:, ::-1], picture[8:40, 8:40] // 2 + 40,
-                      other[8:40, 8:40], np.full((32, 32, 3), 7)]).astype(np.uint8)  # fmt: skip
+    small = np.stack(
+        [
+            picture[8:40, 8:40],
+            picture[11:43, 5:37],
+            picture[8:40, 8:40][:, ::-1],
+            picture[8:40, 8:40] // 2 + 40,
+            other[8:40, 8:40],
+            np.full((32, 32, 3), 7),
+        ]
+    ).astype(np.uint8)
     pairs = np.array([[0, 1], [0, 2], [0, 3], [1, 2], [0, 4], [0, 5]])
     found = aligned_correlation(small, pairs)
     assert found[0] == pytest.approx(1, abs=1e-6) and found[1] == pytest.approx(1, abs=1e-6)

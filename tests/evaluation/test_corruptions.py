@@ -1,4 +1,5 @@
-"""Each corruption against what its description says, worked out in another way; all of them seeded, shaped and dosed."""
+"""Each corruption against what its description says, worked out in another way; all of them seeded, shaped
+and dosed."""
 
 from __future__ import annotations
 
@@ -35,8 +36,22 @@ def photos() -> np.ndarray:
 
 def test_there_are_fifteen_in_the_papers_order_and_families() -> None:
     assert list(CORRUPTIONS) == [
-        "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
-        "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression"]  # fmt: skip
+        "gaussian_noise",
+        "shot_noise",
+        "impulse_noise",
+        "defocus_blur",
+        "glass_blur",
+        "motion_blur",
+        "zoom_blur",
+        "snow",
+        "frost",
+        "fog",
+        "brightness",
+        "contrast",
+        "elastic_transform",
+        "pixelate",
+        "jpeg_compression",
+    ]
     families = [each.family for each in CORRUPTIONS.values()]
     assert families == ["noise"] * 3 + ["blur"] * 4 + ["weather"] * 4 + ["digital"] * 4
     assert all(len(each.constants) == 5 for each in CORRUPTIONS.values())
@@ -52,7 +67,9 @@ def test_shape_and_type_stay_pixels_change_and_the_seed_decides_which(name: str,
         assert (first != before).any(axis=(1, 2, 3)).all() or (name, severity) == ("glass_blur", 1), severity
     assert (photos[:6] == before).all()  # what was given stays
     seedless = {"defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression"}
-    assert (corrupt(photos[:6], name, 5, rng(5)) == corrupt(photos[:6], name, 5, rng(6))).all() == (name in seedless)
+    assert (corrupt(photos[:6], name, 5, rng(5)) == corrupt(photos[:6], name, 5, rng(6))).all() == (
+        name in seedless
+    )
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -64,8 +81,11 @@ def test_images_need_not_be_square_or_small(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - {"glass_blur", "elastic_transform", "frost"}))
 def test_severity_takes_images_further_from_what_they_were(name: str, photos: np.ndarray) -> None:
-    """Glass blur, elastic and frost trade one constant for another between severities: nearer in grey levels, harder to see."""
-    far = [np.abs(corrupt(photos, name, severity, rng()).astype(int) - photos).mean() for severity in SEVERITIES]
+    """Glass blur, elastic and frost trade one constant for another between severities: nearer in grey levels,
+    harder to see."""
+    far = [
+        np.abs(corrupt(photos, name, severity, rng()).astype(int) - photos).mean() for severity in SEVERITIES
+    ]
     assert far == sorted(far) and far[0] > 0.3, far
 
 
@@ -81,7 +101,9 @@ def test_what_is_unknown_is_named() -> None:
 # ---------------------------------------------------------------- noise
 
 
-@pytest.mark.parametrize(("severity", "deviation"), list(zip(SEVERITIES, (0.04, 0.06, 0.08, 0.09, 0.10), strict=True)))
+@pytest.mark.parametrize(
+    ("severity", "deviation"), list(zip(SEVERITIES, (0.04, 0.06, 0.08, 0.09, 0.10), strict=True))
+)
 def test_gaussian_noise_has_its_standard_deviation(severity: int, deviation: float) -> None:
     noisy = corrupt(grey(128), "gaussian_noise", severity, rng()) / 255
     assert noisy.std() == pytest.approx(deviation, rel=0.01)
@@ -91,10 +113,14 @@ def test_gaussian_noise_has_its_standard_deviation(severity: int, deviation: flo
 @pytest.mark.parametrize(("severity", "photons"), list(zip(SEVERITIES, (500, 250, 100, 75, 50), strict=True)))
 def test_shot_noise_has_the_variance_of_counted_photons(severity: int, photons: float) -> None:
     noisy = corrupt(grey(102), "shot_noise", severity, rng()) / 255
-    assert noisy.var() == pytest.approx(0.4 / photons, rel=0.05)  # Poisson: variance of a share is share / photons
+    assert noisy.var() == pytest.approx(
+        0.4 / photons, rel=0.05
+    )  # Poisson: variance of a share is share / photons
 
 
-@pytest.mark.parametrize(("severity", "amount"), list(zip(SEVERITIES, (0.01, 0.02, 0.03, 0.05, 0.07), strict=True)))
+@pytest.mark.parametrize(
+    ("severity", "amount"), list(zip(SEVERITIES, (0.01, 0.02, 0.03, 0.05, 0.07), strict=True))
+)
 def test_impulse_noise_hits_its_share_of_values_half_of_them_white(severity: int, amount: float) -> None:
     noisy = corrupt(grey(100, 100), "impulse_noise", severity, rng())
     hit = noisy != 100
@@ -127,19 +153,27 @@ def test_glass_blur_copies_neighbours_from_the_bottom_right_on() -> None:
         up, left = moves.integers(-1, 1, (2, 1, 7, 7))
         for row in range(8, 1, -1):  # the very order of the published loop
             for column in range(8, 1, -1):
-                expected[row, column] = expected[row + up[0, row - 2, column - 2], column + left[0, row - 2, column - 2]].copy()
+                expected[row, column] = expected[
+                    row + up[0, row - 2, column - 2], column + left[0, row - 2, column - 2]
+                ].copy()
     assert (shuffled[0] == expected).all()
 
 
-@pytest.mark.parametrize(("degrees", "direction"), [(0.0, (0, -1)), (90.0, (-1, 0)), (180.0, (0, 1)), (-45.0, None)])
-def test_motion_blur_trails_half_a_gaussian_along_its_line(degrees: float, direction: tuple[int, int] | None) -> None:
+@pytest.mark.parametrize(
+    ("degrees", "direction"), [(0.0, (0, -1)), (90.0, (-1, 0)), (180.0, (0, 1)), (-45.0, None)]
+)
+def test_motion_blur_trails_half_a_gaussian_along_its_line(
+    degrees: float, direction: tuple[int, int] | None
+) -> None:
     point = np.zeros((1, 33, 33, 1), np.float32)
     point[0, 16, 16] = 1
     blurred = pixels.blur_along_lines(point, 6, 2.0, np.array([degrees]))[0, :, :, 0]
-    weights = np.exp(-np.arange(13) ** 2 / 8)
+    weights = np.exp(-(np.arange(13) ** 2) / 8)
     weights /= weights.sum()
     assert blurred.sum() == pytest.approx(1, abs=1e-5)
-    if direction is None:  # the pixel that looks up and to the right finds the point, so the trail goes down and left
+    if (
+        direction is None
+    ):  # the pixel that looks up and to the right finds the point, so the trail goes down and left
         assert blurred[17, 15] > 0 and blurred[15, 17] == blurred[17, 17] == 0
         return
     trail = [blurred[16 + direction[0] * k, 16 + direction[1] * k] for k in range(13)]
@@ -161,12 +195,16 @@ def test_zoom_is_scipys_cut_to_the_middle(factor: float, side: int) -> None:
     zoomed = ndimage.zoom(image[first : first + part, first : first + part], factor, order=1)
     trim = (len(zoomed) - side) // 2
     matrix = pixels.zoom_matrix(side, factor)
-    assert matrix @ image @ matrix.T == pytest.approx(zoomed[trim : trim + side, trim : trim + side], abs=1e-5)
+    assert matrix @ image @ matrix.T == pytest.approx(
+        zoomed[trim : trim + side, trim : trim + side], abs=1e-5
+    )
 
 
 def test_zoom_blur_keeps_the_middle_sharper_than_the_rim(photos: np.ndarray) -> None:
     change = np.abs(corrupt(photos, "zoom_blur", 5, rng()).astype(int) - photos).mean(axis=(0, 3))
-    rim = np.concatenate([change[:4].ravel(), change[-4:].ravel(), change[:, :4].ravel(), change[:, -4:].ravel()])
+    rim = np.concatenate(
+        [change[:4].ravel(), change[-4:].ravel(), change[:, :4].ravel(), change[:, -4:].ravel()]
+    )
     assert change[14:18, 14:18].mean() < 0.7 * rim.mean()
 
 
@@ -187,7 +225,10 @@ def test_snow_falls_and_the_same_flakes_turned_upside_down() -> None:
 
 def test_frost_is_a_piece_of_one_of_five_textures(photos: np.ndarray) -> None:
     pieces = weather.frost(photos[:12], (0.0, 1.0), rng())
-    windows = [sliding_window_view(texture, (32, 32, 3)).reshape(-1, 32, 32, 3) for texture in weather.frost_textures()]
+    windows = [
+        sliding_window_view(texture, (32, 32, 3)).reshape(-1, 32, 32, 3)
+        for texture in weather.frost_textures()
+    ]
     found = []
     for piece in pieces:
         near = [each[(each[:, 0, 0] == piece[0, 0]).all(axis=1)] for each in windows]
@@ -199,11 +240,18 @@ def test_frost_is_a_piece_of_one_of_five_textures(photos: np.ndarray) -> None:
 
 def test_frost_textures_are_sampled_at_a_fifth() -> None:
     assert [texture.shape for texture in weather.frost_textures()] == [
-        (120, 180, 3), (63, 112, 3), (63, 112, 3), (70, 105, 3), (99, 132, 3)]  # fmt: skip
+        (120, 180, 3),
+        (63, 112, 3),
+        (63, 112, 3),
+        (70, 105, 3),
+        (99, 132, 3),
+    ]
 
 
 def test_fog_lightens_by_a_plasma_and_dims_what_is_behind() -> None:
-    foggy = corrupt(grey(255), "fog", 4, rng()).astype(int)  # (1 + veil) / 2 of white, the veil between 0 and 1
+    foggy = corrupt(grey(255), "fog", 4, rng()).astype(
+        int
+    )  # (1 + veil) / 2 of white, the veil between 0 and 1
     assert (foggy.min(axis=(1, 2, 3)) == 127).all() and (foggy.max(axis=(1, 2, 3)) == 255).all()
     assert (foggy[..., 0] == foggy[..., 2]).all()
 
@@ -217,7 +265,9 @@ def test_plasma_is_smoother_the_faster_its_roughness_decays_and_wraps_around() -
     assert seam == pytest.approx(beside, rel=0.2)
 
 
-@pytest.mark.parametrize(("severity", "added"), list(zip(SEVERITIES, (0.05, 0.1, 0.15, 0.2, 0.3), strict=True)))
+@pytest.mark.parametrize(
+    ("severity", "added"), list(zip(SEVERITIES, (0.05, 0.1, 0.15, 0.2, 0.3), strict=True))
+)
 def test_brightness_raises_the_value_of_hsv(severity: int, added: float, photos: np.ndarray) -> None:
     few = photos[:1, ::4, ::4].copy()
     few[0, 0, 0], few[0, 0, 1] = (0, 0, 0), (255, 10, 0)
@@ -231,8 +281,12 @@ def test_brightness_raises_the_value_of_hsv(severity: int, added: float, photos:
 # ---------------------------------------------------------------- digital
 
 
-@pytest.mark.parametrize(("severity", "kept"), list(zip(SEVERITIES, (0.75, 0.5, 0.4, 0.3, 0.15), strict=True)))
-def test_contrast_keeps_channel_means_and_its_share_of_the_deviation(severity: int, kept: float, photos: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("severity", "kept"), list(zip(SEVERITIES, (0.75, 0.5, 0.4, 0.3, 0.15), strict=True))
+)
+def test_contrast_keeps_channel_means_and_its_share_of_the_deviation(
+    severity: int, kept: float, photos: np.ndarray
+) -> None:
     flat = corrupt(photos, "contrast", severity, rng()).astype(float)
     assert flat.mean(axis=(1, 2)) == pytest.approx(photos.mean(axis=(1, 2)) - 0.5, abs=0.6)
     ratio = flat.std(axis=(1, 2)) / photos.std(axis=(1, 2))

@@ -1,4 +1,5 @@
-"""Where networks look: the step on a small study that is really trained, and the report's section from what it stored."""
+"""Where networks look: the step on a small study that is really trained, and the report's section from what
+it stored."""
 
 from __future__ import annotations
 
@@ -74,7 +75,9 @@ def test_the_first_seeds_network_is_read_on_one_image_a_class(done: Path) -> Non
     assert look.evidence.shape[0] == 10 and look.probabilities.shape == (10, 10)
     assert look.evidence.min() >= 0 and look.evidence.max() == 1
     own = store.read_predictions(done / look.key)["test"]
-    assert (look.answers == own.logits[found.ids].argmax(axis=1)).mean() >= 0.8  # float32 against the precision of the trial
+    assert (
+        look.answers == own.logits[found.ids].argmax(axis=1)
+    ).mean() >= 0.8  # float32 against the precision of the trial
 
 
 def test_the_evidence_is_that_of_explain_for_the_networks_own_answer(done: Path) -> None:
@@ -90,7 +93,9 @@ def test_a_finished_step_computes_nothing(study: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(gradcam, "load_predictor", None)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (study / "looks").glob("*.npz")}
     assert len(before) == 2 and run_looks(study, 1) == 1
-    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (study / "looks").glob("*.npz")} == before
+    assert {
+        path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (study / "looks").glob("*.npz")
+    } == before
 
 
 def test_the_step_writes_the_same_bytes_again(study: Path) -> None:
@@ -108,7 +113,9 @@ def test_another_seed_reads_other_images_and_replaces_what_was_shown(study: Path
     assert [each.key for each in second.networks] != [each.key for each in first.networks]
 
 
-def test_a_trial_without_weights_is_left_out_in_a_line(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_trial_without_weights_is_left_out_in_a_line(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (study / the_reading(study).stem / "model.safetensors").unlink()
     assert run_looks(study, 1) == 1  # read before
     shutil.rmtree(study / "looks")
@@ -133,27 +140,39 @@ def test_a_model_that_is_no_network_is_left_out_and_the_others_are_read(
     assert run_looks(folder) == 5
     found = read_looks(folder)
     assert found is not None and found.labels.tolist() == [0, 1, 2]
-    assert re.search(r"where networks look: .* is left out: a kNN model answers by comparing", capsys.readouterr().err)
+    assert re.search(
+        r"where networks look: .* is left out: a kNN model answers by comparing", capsys.readouterr().err
+    )
     part = section(report.write_report(folder).read_text())
     assert part.count("<image ") == 3 * 6 and "One trained network an arm, of trial seed 0" in part
 
 
 def test_a_model_that_is_not_the_trials_is_refused(study: Path) -> None:
     reading = the_reading(study)
-    other = next(path.parent for path in study.glob("*/model.safetensors") if path.parent.name != reading.stem)
+    other = next(
+        path.parent for path in study.glob("*/model.safetensors") if path.parent.name != reading.stem
+    )
     shutil.copy(other / "model.safetensors", study / reading.stem / "model.safetensors")
     shutil.rmtree(study / "looks")
-    with pytest.raises(StoreError, match=r"predicts otherwise than the trial's stored logits on \d+ of 10 clean images"):
+    with pytest.raises(
+        StoreError, match=r"predicts otherwise than the trial's stored logits on \d+ of 10 clean images"
+    ):
         run_looks(study, 1)
 
 
 def test_of_many_classes_twelve_are_shown() -> None:
     labels = np.repeat(np.arange(30), 3)
-    images = ImageSet(images=np.zeros((90, 2, 2, 3), np.uint8), labels=labels, class_names=tuple(map(str, range(30))),
-                      fingerprint="0")  # fmt: skip
+    images = ImageSet(
+        images=np.zeros((90, 2, 2, 3), np.uint8),
+        labels=labels,
+        class_names=tuple(map(str, range(30))),
+        fingerprint="0",
+    )
     shown = labels[looks_ids(images, 0)]
     assert len(shown) == 12 and (np.diff(shown) > 0).all()
-    assert (looks_ids(images, 0) == looks_ids(images, 0)).all() and (looks_ids(images, 1) != looks_ids(images, 0)).any()
+    assert (looks_ids(images, 0) == looks_ids(images, 0)).all() and (
+        looks_ids(images, 1) != looks_ids(images, 0)
+    ).any()
 
 
 def test_the_report_shows_the_pictures_and_the_answers(done: Path) -> None:
@@ -172,11 +191,17 @@ def test_the_report_shows_the_pictures_and_the_answers(done: Path) -> None:
 def test_the_published_study_keeps_the_section_without_weights_or_torch(done: Path, tmp_path: Path) -> None:
     publish(done, tmp_path / "published")
     assert not list((tmp_path / "published").rglob("model.safetensors"))
-    code = ("import sys; from pathlib import Path; from headstart.report import write_report\n"
-            "write_report(Path(sys.argv[1])); print('torch' in sys.modules)")  # fmt: skip
-    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path / "published")], capture_output=True, text=True, check=True)
+    code = (
+        "import sys; from pathlib import Path; from headstart.report import write_report\n"
+        "write_report(Path(sys.argv[1])); print('torch' in sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "published")], capture_output=True, text=True, check=True
+    )
     assert ran.stdout.strip() == "False"
-    assert section((tmp_path / "published" / "report.html").read_text()) == section(report.write_report(done).read_text())
+    assert section((tmp_path / "published" / "report.html").read_text()) == section(
+        report.write_report(done).read_text()
+    )
     adopt_readings(tmp_path / "published", tmp_path / "adopted")
     reading = the_reading(tmp_path / "adopted")
     assert (read_arrays(reading)["evidence"] == read_arrays(the_reading(done))["evidence"]).all()
@@ -202,8 +227,17 @@ def test_the_figure_has_a_picture_an_arm_and_the_same_bytes_always(arms: int, pi
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (10, 80, 80, 3), dtype=np.uint8)
     styles = plots.arm_styles({str(k): f"Network {k}" for k in range(arms)})
-    columns = [plots.EvidenceColumn(style=style, evidence=rng.random((10, 3, 3)), answers=["a very long class name"] * 10,
-                                    probabilities=[0.5] * 10, right=[True] * 9 + [False])
-               for style in styles.values()]  # fmt: skip
-    first, again = (plots.svg_text(plots.evidence_grid(images, ["dog"] * 10, columns), "fig", "d") for _ in range(2))
+    columns = [
+        plots.EvidenceColumn(
+            style=style,
+            evidence=rng.random((10, 3, 3)),
+            answers=["a very long class name"] * 10,
+            probabilities=[0.5] * 10,
+            right=[True] * 9 + [False],
+        )
+        for style in styles.values()
+    ]
+    first, again = (
+        plots.svg_text(plots.evidence_grid(images, ["dog"] * 10, columns), "fig", "d") for _ in range(2)
+    )
     assert first == again and first.count("<image ") == pictures and first.count("✗") == arms

@@ -17,7 +17,9 @@ from headstart.evaluation.records import Corrupted, Shifted
 from headstart.types import Cost, Predictions, Result
 
 
-def reading(clean: np.ndarray, right: np.ndarray, arm: str = "cnn", ids: np.ndarray | None = None) -> Corrupted:
+def reading(
+    clean: np.ndarray, right: np.ndarray, arm: str = "cnn", ids: np.ndarray | None = None
+) -> Corrupted:
     """Two-class predictions that are right where told. clean: bool (N,); right: bool (15, 5, N)."""
     labels = np.arange(len(clean)) % 2
     ids = np.arange(len(clean)) if ids is None else ids
@@ -26,10 +28,13 @@ def reading(clean: np.ndarray, right: np.ndarray, arm: str = "cnn", ids: np.ndar
         return np.eye(2, dtype=np.float32)[np.where(correct, labels, 1 - labels)]
 
     return Corrupted(
-        key=arm * 2, arm=arm, settings={"images": len(clean), "seed": 0}, seconds={},
+        key=arm * 2,
+        arm=arm,
+        settings={"images": len(clean), "seed": 0},
+        seconds={},
         clean=Predictions(logits=logits(clean), labels=labels, example_ids=ids),
         logits={name: logits(right[k]) for k, name in enumerate(CORRUPTIONS)},
-    )  # fmt: skip
+    )
 
 
 def random_reading(images: int = 400, level: float = 0.7, seed: int = 0, arm: str = "cnn") -> Corrupted:
@@ -48,8 +53,12 @@ def test_accuracies_are_means_over_their_cells() -> None:
     clean = np.arange(10) < 8
     found = records.robust_accuracy(reading(clean, right))
     assert found.clean.value == pytest.approx(0.8)
-    assert [found.by_corruption[name].value for name in list(CORRUPTIONS)[:4]] == pytest.approx([1.0, 0.4, 0.1, 0.0])
-    assert [each.value for each in found.by_severity] == pytest.approx([2.5 / 15, 2 / 15, 1 / 15, 1 / 15, 1 / 15])
+    assert [found.by_corruption[name].value for name in list(CORRUPTIONS)[:4]] == pytest.approx(
+        [1.0, 0.4, 0.1, 0.0]
+    )
+    assert [each.value for each in found.by_severity] == pytest.approx(
+        [2.5 / 15, 2 / 15, 1 / 15, 1 / 15, 1 / 15]
+    )
     assert found.mean.value == pytest.approx(1.5 / 15)
     assert found.drop.value == pytest.approx(0.8 - 0.1)
     assert found.relative_drop.value == pytest.approx(1 - 0.1 / 0.8)
@@ -63,8 +72,17 @@ def test_intervals_agree_with_scipys_bootstrap_over_images() -> None:
     found = records.robust_accuracy(given)
 
     def expected(statistic, *data):  # type: ignore[no-untyped-def]
-        return tuple(reference.bootstrap(data, statistic, paired=True, vectorized=False, n_resamples=4000, method="percentile",
-                                         rng=np.random.default_rng(5)).confidence_interval)  # fmt: skip
+        return tuple(
+            reference.bootstrap(
+                data,
+                statistic,
+                paired=True,
+                vectorized=False,
+                n_resamples=4000,
+                method="percentile",
+                rng=np.random.default_rng(5),
+            ).confidence_interval
+        )
 
     assert found.mean.interval == pytest.approx(expected(np.mean, per_image), abs=2e-3)
     drop = expected(lambda a, b: np.mean(a) - np.mean(b), clean, per_image)
@@ -90,7 +108,9 @@ def test_two_arms_are_compared_image_by_image() -> None:
     assert found.value == pytest.approx(differences.mean())
     assert found.interval == pytest.approx((differences.mean() - half, differences.mean() + half), abs=1e-3)
     separate = records.robust_accuracy(a).mean.interval
-    assert found.interval[1] - found.interval[0] < 0.6 * (separate[1] - separate[0])  # pairing takes the images' spread out
+    assert found.interval[1] - found.interval[0] < 0.6 * (
+        separate[1] - separate[0]
+    )  # pairing takes the images' spread out
 
 
 def test_the_same_reading_gives_the_same_numbers() -> None:
@@ -98,34 +118,60 @@ def test_the_same_reading_gives_the_same_numbers() -> None:
 
 
 def test_different_images_are_refused() -> None:
-    one, other = (reading(np.ones(4, bool), np.ones((15, 5, 4), bool), ids=np.arange(4) + shift) for shift in (0, 1))
+    one, other = (
+        reading(np.ones(4, bool), np.ones((15, 5, 4), bool), ids=np.arange(4) + shift) for shift in (0, 1)
+    )
     with pytest.raises(DataError, match="not of the same test set"):
         records.mean_difference(one, other)
 
 
 def test_a_drop_is_between_two_samples_of_images() -> None:
     # 56 of 70 against 48 of 80: Newcombe (1998), table II, method 10
-    given = Shifted(set_name="x", key="k", arm="cnn", images=80, classes=10, right=48, test_right=56, test_images=70)
+    given = Shifted(
+        set_name="x", key="k", arm="cnn", images=80, classes=10, right=48, test_right=56, test_images=70
+    )
     assert given.drop.value == pytest.approx(0.2)
     assert given.drop.interval == pytest.approx((0.0524, 0.3339), abs=6e-5)
     assert given.accuracy.value == pytest.approx(0.6)
 
 
-def _trial(folder: Path, arm: str, seed: int, method: str = "scratch", budget: int | None = None) -> tuple[Path, Result]:
+def _trial(
+    folder: Path, arm: str, seed: int, method: str = "scratch", budget: int | None = None
+) -> tuple[Path, Result]:
     return folder / f"{arm}{seed}{budget}", Result(
-        key=f"{arm}{seed}{budget}", study="s", metrics={}, train_images=1, history=(),
-        trial={"arm": {"name": arm, "method": method}, "labels_per_class": budget, "seed": seed, "phase": "select"},
+        key=f"{arm}{seed}{budget}",
+        study="s",
+        metrics={},
+        train_images=1,
+        history=(),
+        trial={
+            "arm": {"name": arm, "method": method},
+            "labels_per_class": budget,
+            "seed": seed,
+            "phase": "select",
+        },
         cost=Cost(seconds={}, spent_seconds=0, examples=0, flops=0, peak_memory_bytes=0),
-    )  # fmt: skip
+    )
 
 
-def test_the_trial_of_the_seed_is_chosen_and_a_deterministic_arms_one_trial_stands_for_every_seed(tmp_path: Path) -> None:
-    trials = [_trial(tmp_path, "cnn", 0), _trial(tmp_path, "cnn", 2), _trial(tmp_path, "cnn", 2, budget=10),
-              _trial(tmp_path, "late", 1), _trial(tmp_path, "probe", 0, "linear_probe")]  # fmt: skip
+def test_the_trial_of_the_seed_is_chosen_and_a_deterministic_arms_one_trial_stands_for_every_seed(
+    tmp_path: Path,
+) -> None:
+    trials = [
+        _trial(tmp_path, "cnn", 0),
+        _trial(tmp_path, "cnn", 2),
+        _trial(tmp_path, "cnn", 2, budget=10),
+        _trial(tmp_path, "late", 1),
+        _trial(tmp_path, "probe", 0, "linear_probe"),
+    ]
 
     def keys(**options) -> dict[str, str]:  # type: ignore[no-untyped-def]
-        return {name: result.key for name, (_, result) in
-                records.chosen_trials(trials, "select", options.pop("arms", ()), **options).items()}  # fmt: skip
+        return {
+            name: result.key
+            for name, (_, result) in records.chosen_trials(
+                trials, "select", options.pop("arms", ()), **options
+            ).items()
+        }
 
     assert keys(seed=2) == {"cnn": "cnn2None", "probe": "probe0None"}
     assert keys() == {"cnn": "cnn0None", "late": "late1None", "probe": "probe0None"}
@@ -136,7 +182,10 @@ def test_a_damaged_reading_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "robustness"
     folder.mkdir()
     store.write_json(folder / "abc.json", {"key": "abc", "arm": "cnn", "settings": {}, "seconds": {}})
-    with pytest.raises(StoreError, match=r"abc\.npz lacks brightness, clean, .*; delete .*abc\.json and run `headstart robust"):
+    with pytest.raises(
+        StoreError,
+        match=r"abc\.npz lacks brightness, clean, .*; delete .*abc\.json and run `headstart robust",
+    ):
         records.read_corrupted(tmp_path)
     (folder / "abc.npz").write_bytes(b"no archive")
     with pytest.raises(StoreError, match=r"cannot read .*abc\.npz"):

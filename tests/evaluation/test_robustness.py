@@ -1,4 +1,5 @@
-"""The robustness step and shift sets on a small study that is really trained: logits, resuming, one line for each mistake."""
+"""The robustness step and shift sets on a small study that is really trained: logits, resuming, one line for
+each mistake."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label in (0, 3):
         (base / "elsewhere" / train.class_names[label]).mkdir(parents=True)
         for place in (train.labels == label).nonzero()[0][:6]:
-            Image.fromarray(train.images[place]).save(base / "elsewhere" / train.class_names[label] / f"{place}.png")
+            Image.fromarray(train.images[place]).save(
+                base / "elsewhere" / train.class_names[label] / f"{place}.png"
+            )
     (base / "small.toml").write_text(STUDY.format(elsewhere=base / "elsewhere"))
     return run_study(str(base / "small.toml"), base / "study")
 
@@ -94,12 +97,16 @@ def test_fewer_images_are_the_first_of_the_same_draw() -> None:
 
 
 def test_a_finished_step_is_not_run_again(study: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in study.rglob("*") if path.is_file() and path.name != "lock"}
+    before = {
+        path: path.stat().st_mtime_ns for path in study.rglob("*") if path.is_file() and path.name != "lock"
+    }
     assert run_robustness(study) == 1
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_an_interrupted_step_goes_on_and_ends_with_the_same_logits(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_step_goes_on_and_ends_with_the_same_logits(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = read_arrays(the_reading(study).with_suffix(".npz"))
     shutil.rmtree(study / "robustness")
     calls: list[str] = []
@@ -115,7 +122,9 @@ def test_an_interrupted_step_goes_on_and_ends_with_the_same_logits(study: Path, 
     with pytest.raises(KeyboardInterrupt):
         run_robustness(study)
     assert read_corrupted(study) == []  # nothing counts as done
-    monkeypatch.setattr(robustness, "corrupt", lambda images, name, *rest: calls.append(name) or corrupt(images, name, *rest))
+    monkeypatch.setattr(
+        robustness, "corrupt", lambda images, name, *rest: calls.append(name) or corrupt(images, name, *rest)
+    )
     calls.clear()
     run_robustness(study)
     assert not {"gaussian_noise", "shot_noise"} & set(calls) and len(calls) == 5 * 13
@@ -149,10 +158,14 @@ def test_mistakes_are_one_line(study: Path) -> None:
 
 def test_a_model_that_is_not_the_trials_is_refused(study: Path) -> None:
     reading = the_reading(study)
-    other = next(path.parent for path in study.glob("*/model.safetensors") if path.parent.name != reading.stem)
+    other = next(
+        path.parent for path in study.glob("*/model.safetensors") if path.parent.name != reading.stem
+    )
     shutil.copy(other / "model.safetensors", study / reading.stem / "model.safetensors")
     shutil.rmtree(study / "robustness")
-    with pytest.raises(StoreError, match=r"predicts otherwise than the trial's stored logits on \d+ of 30 clean images"):
+    with pytest.raises(
+        StoreError, match=r"predicts otherwise than the trial's stored logits on \d+ of 30 clean images"
+    ):
         run_robustness(study)
 
 
@@ -175,7 +188,9 @@ def test_a_shift_set_is_read_by_the_lowest_seed(done: Path) -> None:
     assert reading.accuracy.value == pytest.approx(accuracy(logits["logits"], logits["labels"]))
 
 
-def test_shift_sets_are_added_to_a_finished_study_and_read_again_when_they_change(study: Path, tmp_path: Path) -> None:
+def test_shift_sets_are_added_to_a_finished_study_and_read_again_when_they_change(
+    study: Path, tmp_path: Path
+) -> None:
     train = load_dataset("cifar10").train
     home = tmp_path / "new"
     home.mkdir()

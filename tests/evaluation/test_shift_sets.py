@@ -16,7 +16,9 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint
 LABELS = np.array([2, 0, 1, 1, 2, 0, 0], np.int32)  # CIFAR-10.1's are int32
 
 
-def published(folder: Path, images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, version: str = "v6") -> Path:
+def published(
+    folder: Path, images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, version: str = "v6"
+) -> Path:
     np.save(folder / f"cifar10.1_{version}_data.npy", images)
     np.save(folder / f"cifar10.1_{version}_labels.npy", labels)
     return folder
@@ -34,26 +36,36 @@ def test_a_folder_finds_its_classes_by_name_in_any_case(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         Image.new("RGB", (48, 32), (value, 0, 0)).save(tmp_path / name / "one.png")
     found = load_shift_set(tmp_path, CLASSES, 32)
-    assert sorted(zip(found.labels.tolist(), found.images[:, 16, 16, 0].tolist(), strict=True)) == [(0, 90), (2, 40)]
+    assert sorted(zip(found.labels.tolist(), found.images[:, 16, 16, 0].tolist(), strict=True)) == [
+        (0, 90),
+        (2, 40),
+    ]
     assert found.images.shape == (2, 32, 32, 3)
 
 
-@pytest.mark.parametrize(("images", "labels", "message"), [
-    (IMAGES[:, :16], LABELS, r"data.npy holds uint8 \(7, 16, 32, 3\); expected uint8 \(N, 32, 32, 3\)"),
-    (IMAGES / 255, LABELS, r"data.npy holds float64"),
-    (IMAGES[:0], LABELS[:0], r"data.npy holds uint8 \(0, 32, 32, 3\)"),
-    (IMAGES, LABELS[:5], r"labels.npy holds int32 \(5,\); expected 7 whole numbers from 0 to 2"),
-    (IMAGES, LABELS + 1, "expected 7 whole numbers from 0 to 2, in the order of the study's classes"),
-    (IMAGES, LABELS * 0.5, "labels.npy holds float64"),
-])  # fmt: skip
-def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, images: np.ndarray, labels: np.ndarray, message: str) -> None:
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES[:, :16], LABELS, r"data.npy holds uint8 \(7, 16, 32, 3\); expected uint8 \(N, 32, 32, 3\)"),
+        (IMAGES / 255, LABELS, r"data.npy holds float64"),
+        (IMAGES[:0], LABELS[:0], r"data.npy holds uint8 \(0, 32, 32, 3\)"),
+        (IMAGES, LABELS[:5], r"labels.npy holds int32 \(5,\); expected 7 whole numbers from 0 to 2"),
+        (IMAGES, LABELS + 1, "expected 7 whole numbers from 0 to 2, in the order of the study's classes"),
+        (IMAGES, LABELS * 0.5, "labels.npy holds float64"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(
+    tmp_path: Path, images: np.ndarray, labels: np.ndarray, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         load_shift_set(published(tmp_path, images, labels), CLASSES, 32)
 
 
 def test_two_versions_in_one_folder_are_refused(tmp_path: Path) -> None:
     published(published(tmp_path), version="v4")
-    with pytest.raises(DataError, match=r"holds 2 files \*_data.npy \(cifar10.1_v4_data.npy, cifar10.1_v6_data.npy\)"):
+    with pytest.raises(
+        DataError, match=r"holds 2 files \*_data.npy \(cifar10.1_v4_data.npy, cifar10.1_v6_data.npy\)"
+    ):
         load_shift_set(tmp_path, CLASSES, 32)
 
 
@@ -66,7 +78,9 @@ def test_labels_that_are_missing_are_named(tmp_path: Path) -> None:
 def test_a_class_that_the_study_does_not_have_is_refused(tmp_path: Path) -> None:
     for name in ("bird", "lorry"):
         (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match=r"lorry is none of the study's classes \(airplane, automobile, bird\)"):
+    with pytest.raises(
+        DataError, match=r"lorry is none of the study's classes \(airplane, automobile, bird\)"
+    ):
         load_shift_set(tmp_path, CLASSES, 32)
 
 

@@ -1,4 +1,5 @@
-"""Nearest neighbours: against scikit-learn on the same features, the vote's formula by hand, the choice of k."""
+"""Nearest neighbours: against scikit-learn on the same features, the vote's formula by hand, the choice of
+k."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ def _bank(count: int = 700, k: int = 20) -> tuple[Neighbours, np.ndarray, np.nda
 def test_vote_shares_are_scikit_learns(k: int) -> None:
     bank, values, labels = _bank()
     queries = _features(600, 2)  # more than one chunk of queries
-    theirs = KNeighborsClassifier(k, metric="cosine", algorithm="brute").fit(values.astype(np.float64), labels)
+    theirs = KNeighborsClassifier(k, metric="cosine", algorithm="brute").fit(
+        values.astype(np.float64), labels
+    )
     shares = theirs.predict_proba(queries.astype(np.float64))
     want = np.log((k * shares + 0.25) / (k + 1))
     np.testing.assert_allclose(bank.logits(*bank.nearest(queries), k, PLAIN), want, rtol=1e-5)
@@ -54,17 +57,22 @@ def test_shares_by_hand() -> None:
     query = np.array([[5, 0]], np.float16)
     even = bank.logits(*bank.nearest(query), 2, PLAIN)
     np.testing.assert_allclose(even, np.log([[0.5, 0.5]]), rtol=1e-6)
-    # Weights e^(1/0.4) and e^(0.6/0.4): the nearer one has a share of 1 / (1 + 1/e); one smoothing vote of three.
+    # Weights e^(1/0.4) and e^(0.6/0.4): the nearer one has a share of 1 / (1 + 1/e); one smoothing vote of
+    # three.
     share = 1 / (1 + math.exp(-1))
     weighted = bank.logits(*bank.nearest(query), 2, KNNRecipe(k_values=(2,), temperature=0.4))
-    np.testing.assert_allclose(weighted, np.log([[(2 * share + 0.5) / 3, (2 * (1 - share) + 0.5) / 3]]), rtol=1e-5)
+    np.testing.assert_allclose(
+        weighted, np.log([[(2 * share + 0.5) / 3, (2 * (1 - share) + 0.5) / 3]]), rtol=1e-5
+    )
 
 
 def test_more_neighbours_than_images_means_all_of_them() -> None:
     values, labels = _features(6, 0), np.array([0, 0, 0, 1, 1, 2])
     bank = Neighbours(values, labels, np.arange(6), k=50, num_classes=3, device=CPU)
     logits = bank.logits(*bank.nearest(_features(2, 3)), 50, PLAIN)
-    np.testing.assert_allclose(logits, np.log([[(3 + 1 / 3) / 7, (2 + 1 / 3) / 7, (1 + 1 / 3) / 7]] * 2), rtol=1e-6)
+    np.testing.assert_allclose(
+        logits, np.log([[(3 + 1 / 3) / 7, (2 + 1 / 3) / 7, (1 + 1 / 3) / 7]] * 2), rtol=1e-6
+    )
 
 
 def test_work_is_counted_by_hand() -> None:

@@ -59,7 +59,9 @@ def test_no_label_outside_the_budget_is_ever_read(method: str, weights: str, tmp
     assert honest.selected == misled.selected
 
 
-def test_a_partial_trial_leaves_frozen_statistics_out_and_learned_ones_changed(weights: str, tmp_path: Path) -> None:
+def test_a_partial_trial_leaves_frozen_statistics_out_and_learned_ones_changed(
+    weights: str, tmp_path: Path
+) -> None:
     start = load_state_file(weights)
     state = METHODS["partial"].run(context_of("partial", tmp_path, weights=weights)).state
     assert all(name.startswith(("layer4.", "fc.")) for name in state)
@@ -109,12 +111,18 @@ _QUICK = 'recipe_changes = { duration = "2 steps", batch_size = 16 }'
 
 @pytest.fixture(scope="module")
 def ladder(photos: Path, weights: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    arms = [("random", "scratch", "none", 'recipe = "resnet-scratch"\n' + _QUICK),
-            ("straw", "scratch", "none", 'recipe = "finetune"\n' + _QUICK), ("knn", "knn", weights, ""),
-            ("knn-random", "knn", "none", ""), ("probe", "linear_probe", weights, ""),
-            ("probe-random", "linear_probe", "none", ""), ("partial", "partial", weights, _QUICK),
-            ("block", "partial", weights, _QUICK.replace("{ ", '{ trainable_from = "layer4.1", ')),
-            ("finetune", "finetune", weights, _QUICK), ("lp_ft", "lp_ft", weights, _QUICK)]  # fmt: skip
+    arms = [
+        ("random", "scratch", "none", 'recipe = "resnet-scratch"\n' + _QUICK),
+        ("straw", "scratch", "none", 'recipe = "finetune"\n' + _QUICK),
+        ("knn", "knn", weights, ""),
+        ("knn-random", "knn", "none", ""),
+        ("probe", "linear_probe", weights, ""),
+        ("probe-random", "linear_probe", "none", ""),
+        ("partial", "partial", weights, _QUICK),
+        ("block", "partial", weights, _QUICK.replace("{ ", '{ trainable_from = "layer4.1", ')),
+        ("finetune", "finetune", weights, _QUICK),
+        ("lp_ft", "lp_ft", weights, _QUICK),
+    ]
     folder = tmp_path_factory.mktemp("ladder")
     text = STUDY.format(folder=photos) + "".join(
         ARM.format(name=name, method=method, weights=start, more=more) for name, method, start, more in arms
@@ -124,7 +132,9 @@ def ladder(photos: Path, weights: str, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_every_rung_runs_in_a_study_at_a_budget_and_at_all_labels(ladder: Path) -> None:
-    found = {(r.trial["arm"]["name"], r.trial["labels_per_class"]): r for _, r in store.finished_trials(ladder)}
+    found = {
+        (r.trial["arm"]["name"], r.trial["labels_per_class"]): r for _, r in store.finished_trials(ladder)
+    }
     names = {name for name, _ in found}
     assert len(found) == 20 and {found[n, None].trial["arm"]["method"] for n in names} == set(METHODS)
     for (name, budget), result in found.items():
@@ -144,21 +154,30 @@ def test_stored_predictions_cover_every_test_image_and_both_views(ladder: Path) 
 def test_the_report_describes_every_rung_in_words(ladder: Path) -> None:
     from headstart.report.words import method_in_words
 
-    told = {r.trial["arm"]["name"]: " ".join(method_in_words(r.trial["arm"], {}, r.trial, r.selected))
-            for _, r in store.finished_trials(ladder) if r.trial["labels_per_class"] is None}  # fmt: skip
+    told = {
+        r.trial["arm"]["name"]: " ".join(method_in_words(r.trial["arm"], {}, r.trial, r.selected))
+        for _, r in store.finished_trials(ladder)
+        if r.trial["labels_per_class"] is None
+    }
     for name, phrase in {
-        "random": "started from random weights", "knn": "vote for their classes, nearer ones weighing more",
-        "knn-random": "random weights, as a control", "partial": "From “layer4” on it goes on learning",
-        "block": "From “layer4.1” on", "finetune": "Each stage learns at 0.7 times the rate of the one after it",
-        "lp_ft": "it becomes the head", "straw": "Each stage learns at 0.7 times",
-    }.items():  # fmt: skip
+        "random": "started from random weights",
+        "knn": "vote for their classes, nearer ones weighing more",
+        "knn-random": "random weights, as a control",
+        "partial": "From “layer4” on it goes on learning",
+        "block": "From “layer4.1” on",
+        "finetune": "Each stage learns at 0.7 times the rate of the one after it",
+        "lp_ft": "it becomes the head",
+        "straw": "Each stage learns at 0.7 times",
+    }.items():
         assert phrase in told[name], (name, told[name])
 
 
 def test_the_identity_of_a_random_backbone_names_model_and_seed(ladder: Path, photos: Path) -> None:
     study, _ = load_study(str(ladder.parent / "ladder.toml"))
     resolved = {t.arm.name: resolve(t, load_dataset(str(photos)))["weights_hash"] for t in trials_of(study)}
-    assert resolved["probe-random"] == resolved["knn-random"] == random_start_hash("resnet18", RANDOM_START_SEED)
+    assert (
+        resolved["probe-random"] == resolved["knn-random"] == random_start_hash("resnet18", RANDOM_START_SEED)
+    )
     assert resolved["random"] == "none"  # drawn from the trial's seed, which is in the key
     assert len({random_start_hash(model, seed) for model in ("resnet18", "resnet50") for seed in (0, 1)}) == 4
 
@@ -167,21 +186,66 @@ def test_two_models_with_torchvisions_weights_never_share_features() -> None:
     assert weights_hash("torchvision", "resnet18") != weights_hash("torchvision", "resnet34")
 
 
-@pytest.mark.parametrize(("arm", "message"), [
-    ({"method": "finetune", "weights": "none"}, 'needs pretrained weights, e.g. weights = "imagenet-keras"'),
-    ({"method": "scratch", "weights": "imagenet-keras", "model": "resnet50"}, "'scratch' starts from random weights"),
-    ({"method": "scratch", "weights": "none"}, r"recipe 'cnn-fast' is not for model 'resnet18'; set recipe = \"resnet-scratch\""),
-    ({"method": "knn", "weights": "none", "model": "cnn"}, "networks that come with weights: efficientnet-lite0, resnet101"),
-    ({"method": "partial", "weights": "imagenet-keras", "model": "resnet50", "more": "recipe_changes = { translate_pixels = 2 }"},
-     "'translate_pixels' must be 0"),
-    ({"method": "finetune", "weights": "imagenet-keras", "model": "resnet50", "more": 'recipe_changes = { optimizer = "muon" }'},
-     "optimizer 'muon' is for the custom CNN's recipes"),
-    ({"method": "finetune", "weights": "imagenet-keras", "model": "resnet50", "more": 'recipe_changes = { batchnorm = "off" }'},
-     r"unknown batchnorm 'off'.*choose from: frozen, train"),
-    ({"method": "finetune", "weights": "imagenet-keras", "model": "resnet50", "more": 'recipe = "partial"'},
-     "recipe 'partial' is not one of method 'finetune'"),
-])  # fmt: skip
-def test_an_arm_that_does_not_fit_together_is_refused(arm: dict[str, str], message: str, photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        (
+            {"method": "finetune", "weights": "none"},
+            'needs pretrained weights, e.g. weights = "imagenet-keras"',
+        ),
+        (
+            {"method": "scratch", "weights": "imagenet-keras", "model": "resnet50"},
+            "'scratch' starts from random weights",
+        ),
+        (
+            {"method": "scratch", "weights": "none"},
+            r"recipe 'cnn-fast' is not for model 'resnet18'; set recipe = \"resnet-scratch\"",
+        ),
+        (
+            {"method": "knn", "weights": "none", "model": "cnn"},
+            "networks that come with weights: efficientnet-lite0, resnet101",
+        ),
+        (
+            {
+                "method": "partial",
+                "weights": "imagenet-keras",
+                "model": "resnet50",
+                "more": "recipe_changes = { translate_pixels = 2 }",
+            },
+            "'translate_pixels' must be 0",
+        ),
+        (
+            {
+                "method": "finetune",
+                "weights": "imagenet-keras",
+                "model": "resnet50",
+                "more": 'recipe_changes = { optimizer = "muon" }',
+            },
+            "optimizer 'muon' is for the custom CNN's recipes",
+        ),
+        (
+            {
+                "method": "finetune",
+                "weights": "imagenet-keras",
+                "model": "resnet50",
+                "more": 'recipe_changes = { batchnorm = "off" }',
+            },
+            r"unknown batchnorm 'off'.*choose from: frozen, train",
+        ),
+        (
+            {
+                "method": "finetune",
+                "weights": "imagenet-keras",
+                "model": "resnet50",
+                "more": 'recipe = "partial"',
+            },
+            "recipe 'partial' is not one of method 'finetune'",
+        ),
+    ],
+)
+def test_an_arm_that_does_not_fit_together_is_refused(
+    arm: dict[str, str], message: str, photos: Path, tmp_path: Path
+) -> None:
     text = ARM.format(**({"name": "arm", "more": ""} | arm)).replace("resnet18", arm.get("model", "resnet18"))
     (tmp_path / "study.toml").write_text(STUDY.format(folder=photos) + text)
     with pytest.raises(ConfigError, match=message):
@@ -189,9 +253,13 @@ def test_an_arm_that_does_not_fit_together_is_refused(arm: dict[str, str], messa
 
 
 def test_a_stage_that_is_not_there_is_named_with_the_choices(weights: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'trainable_from': 'layer5' is no stage of this network; choose a stage or"):
+    with pytest.raises(
+        ConfigError, match="'trainable_from': 'layer5' is no stage of this network; choose a stage or"
+    ):
         METHODS["partial"].run(context_of("partial", tmp_path, weights=weights, trainable_from="layer5"))
-    with pytest.raises(ConfigError, match='nothing comes before \'stem\' to be frozen; use method "finetune"'):
+    with pytest.raises(
+        ConfigError, match="nothing comes before 'stem' to be frozen; use method \"finetune\""
+    ):
         METHODS["partial"].run(context_of("partial", tmp_path, weights=weights, trainable_from="stem"))
 
 

@@ -27,16 +27,24 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _few(count: int) -> ImageSet:
     train = load_dataset("cifar10").train
-    return ImageSet(images=train.images[:count], labels=train.labels[:count], class_names=train.class_names,
-                    fingerprint=f"first {count} of {train.fingerprint}")  # fmt: skip
+    return ImageSet(
+        images=train.images[:count],
+        labels=train.labels[:count],
+        class_names=train.class_names,
+        fingerprint=f"first {count} of {train.fingerprint}",
+    )
 
 
 FEW = _few(150)
 
 
-def _extract(images: ImageSet = FEW, *, pixels: int = 32, seed: int = 0, mirrored: bool = False) -> features.Extraction:
+def _extract(
+    images: ImageSet = FEW, *, pixels: int = 32, seed: int = 0, mirrored: bool = False
+) -> features.Extraction:
     model = load_model("resnet18", "none", seed=seed, image_pixels=pixels)
-    return features.extract(model, images, weights_hash=f"random {seed}", precision="fp32", device=CPU, mirrored=mirrored)
+    return features.extract(
+        model, images, weights_hash=f"random {seed}", precision="fp32", device=CPU, mirrored=mirrored
+    )
 
 
 def test_features_are_those_of_the_whole_network_in_eval_mode(cache: Path) -> None:
@@ -49,8 +57,12 @@ def test_features_are_those_of_the_whole_network_in_eval_mode(cache: Path) -> No
 
 
 def test_features_of_mirrored_images_are_those_of_the_mirrored_pixels(cache: Path) -> None:
-    turned = ImageSet(images=np.ascontiguousarray(FEW.images[:, :, ::-1]), labels=FEW.labels, class_names=FEW.class_names,
-                      fingerprint="turned")  # fmt: skip
+    turned = ImageSet(
+        images=np.ascontiguousarray(FEW.images[:, :, ::-1]),
+        labels=FEW.labels,
+        class_names=FEW.class_names,
+        fingerprint="turned",
+    )
     np.testing.assert_array_equal(_extract(mirrored=True).features.values, _extract(turned).features.values)
 
 
@@ -63,12 +75,19 @@ def test_the_second_time_nothing_is_computed(cache: Path) -> None:
 
 
 def test_weights_size_side_and_images_each_make_another_key(cache: Path) -> None:
-    keys = {_extract().features.key, _extract(seed=1).features.key, _extract(pixels=48).features.key,
-            _extract(mirrored=True).features.key, _extract(_few(149)).features.key}  # fmt: skip
+    keys = {
+        _extract().features.key,
+        _extract(seed=1).features.key,
+        _extract(pixels=48).features.key,
+        _extract(mirrored=True).features.key,
+        _extract(_few(149)).features.key,
+    }
     assert len(keys) == 5
 
 
-def test_an_interrupted_extraction_goes_on_where_it_stopped(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_extraction_goes_on_where_it_stopped(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = np.array(_extract().features.values)
     for path in (cache / "features").rglob("*"):
         if path.is_file():
@@ -93,7 +112,9 @@ def test_an_interrupted_extraction_goes_on_where_it_stopped(cache: Path, monkeyp
     assert not record.exists()
 
 
-def test_a_full_disk_is_said_before_anything_is_computed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_before_anything_is_computed(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import shutil
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
@@ -128,9 +149,13 @@ print(peak_memory_bytes() - before)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak cannot be read here")
 def test_memory_mapped_images_are_let_go_as_they_are_read(cache: Path) -> None:
     path = cache / "images.npy"
-    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(20_000, 96, 96, 3))  # 553 MB, a hole on disk
+    images = np.lib.format.open_memmap(
+        path, mode="w+", dtype=np.uint8, shape=(20_000, 96, 96, 3)
+    )  # 553 MB, a hole on disk
     del images
-    done = subprocess.run([sys.executable, "-c", _READ_ALL, str(path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _READ_ALL, str(path)], capture_output=True, text=True, check=True
+    )
     assert int(done.stdout) < 150e6  # two blocks of 1,024 images are 57 MB
 
 
@@ -140,12 +165,15 @@ def test_fused_or_not_bf16_features_are_near_float32s(cache: Path, monkeypatch: 
     want = features.extract(model, FEW, precision="fp32", **options).features.values.astype(np.float64)
     first = features.extract(model, FEW, precision="bf16", **options).features.values.astype(np.float64)
     monkeypatch.setattr(features, "fuse", lambda *_: None)
-    plain = features.extract(model, FEW, precision="bf16", weights_hash="again", device=CPU).features.values.astype(np.float64)
+    plain = features.extract(
+        model, FEW, precision="bf16", weights_hash="again", device=CPU
+    ).features.values.astype(np.float64)
     for found in (first, plain):
         assert np.linalg.norm(found - want) < 0.01 * np.linalg.norm(want)
 
 
 def test_operations_are_those_of_the_paper_for_every_image_and_precision(cache: Path) -> None:
-    # torchvision's 1,814,073,344 multiply-adds at 224 px less the head's 512,000, scaled to 32 px: (32 / 224)^2
+    # torchvision's 1,814,073,344 multiply-adds at 224 px less the head's 512,000, scaled to 32 px: (32 /
+    # 224)^2
     each = 2 * (1_814_073_344 - 512_000) * 32**2 // 224**2
     assert _extract().flops == 150 * each

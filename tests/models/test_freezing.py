@@ -19,8 +19,14 @@ from headstart.training.loop import train
 from headstart.types import Preprocessing
 
 CPU = torch.device("cpu")
-RECIPE = FineTuneRecipe(duration="3 epochs", batch_size=5, learning_rate=0.05, weight_decay=1e-3, stage_lr_decay=0.5,
-                        warmup_fraction=0.2)  # fmt: skip
+RECIPE = FineTuneRecipe(
+    duration="3 epochs",
+    batch_size=5,
+    learning_rate=0.05,
+    weight_decay=1e-3,
+    stage_lr_decay=0.5,
+    warmup_fraction=0.2,
+)
 PIXELS = Preprocessing(size_pixels=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
@@ -39,7 +45,9 @@ def _fresh() -> ResNet:
 
 
 def _batches() -> ImageBatches:
-    images = torch.randint(0, 255, (10, 16, 16, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images = torch.randint(
+        0, 255, (10, 16, 16, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     return ImageBatches(images, torch.arange(10) % 2, batch_size=5, seed=0, flip="random", translate_pixels=1)
 
 
@@ -53,8 +61,16 @@ def _train(model: ResNet, checkpoint: Path | None = None, stop_after: int = 99) 
             raise KeyboardInterrupt
         return {}
 
-    train(model, _batches(), RECIPE, prepare=lambda x: preprocess(x, PIXELS), device=CPU, precision="fp32",
-          checkpoint=checkpoint, evaluate=stop)  # fmt: skip
+    train(
+        model,
+        _batches(),
+        RECIPE,
+        prepare=lambda x: preprocess(x, PIXELS),
+        device=CPU,
+        precision="fp32",
+        checkpoint=checkpoint,
+        evaluate=stop,
+    )
 
 
 def _bits(model: ResNet) -> dict[str, Tensor]:
@@ -66,7 +82,9 @@ def _same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["fc", "layer4.1", "stem"])))
-def test_phases_stopped_and_resumed_end_in_the_bits_of_phases_never_stopped(order: tuple[str, ...], tmp_path: Path) -> None:
+def test_phases_stopped_and_resumed_end_in_the_bits_of_phases_never_stopped(
+    order: tuple[str, ...], tmp_path: Path
+) -> None:
     whole = _fresh()
     for stage in order:
         set_policy(whole, RECIPE, stage)
@@ -92,8 +110,12 @@ def test_phases_stopped_and_resumed_end_in_the_bits_of_phases_never_stopped(orde
 def test_what_was_frozen_and_unfrozen_before_leaves_no_trace(before: tuple[str, ...]) -> None:
     direct, roundabout = _fresh(), _fresh()
     for step in before:
-        {"freeze": roundabout.freeze, "unfreeze": lambda: roundabout.set_trainable("stem", keep_statistics=True),
-         "train": roundabout.train, "eval": roundabout.eval}[step]()  # fmt: skip
+        {
+            "freeze": roundabout.freeze,
+            "unfreeze": lambda: roundabout.set_trainable("stem", keep_statistics=True),
+            "train": roundabout.train,
+            "eval": roundabout.eval,
+        }[step]()
     for model in (direct, roundabout):
         set_policy(model, RECIPE, "layer4")
     images, labels = next(_batches().epoch(0))

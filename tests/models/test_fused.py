@@ -1,4 +1,5 @@
-"""The fused network: as near to float32 as the plain network of its precision, at every cut and batch size."""
+"""The fused network: as near to float32 as the plain network of its precision, at every cut and batch
+size."""
 
 from __future__ import annotations
 
@@ -12,8 +13,14 @@ from torch import Tensor, nn
 from headstart.models.fused import fuse, has_fused_operators
 from headstart.models.resnet import ResNet, fold_batchnorm
 
-DTYPES = [pytest.param(dtype, id=name, marks=pytest.mark.skipif(not has_fused_operators(dtype), reason=f"no {name} convolutions"))
-          for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))]  # fmt: skip
+DTYPES = [
+    pytest.param(
+        dtype,
+        id=name,
+        marks=pytest.mark.skipif(not has_fused_operators(dtype), reason=f"no {name} convolutions"),
+    )
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
+]
 NEAR = {torch.float32: 1e-5, torch.bfloat16: 0.01}
 # the strides sit on 3x3s, on the second and on the first convolution
 FORMS = [(18, {}), (50, {}), (50, KERAS_FORM), (18, {"small_stem": True})]
@@ -40,7 +47,9 @@ def distance(a: Tensor, b: Tensor) -> float:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("depth", "form"), FORMS)
-def test_features_are_as_near_to_float32_as_those_of_the_plain_network(depth: int, form: dict, dtype: torch.dtype) -> None:
+def test_features_are_as_near_to_float32_as_those_of_the_plain_network(
+    depth: int, form: dict, dtype: torch.dtype
+) -> None:
     model, x = network(depth, form), random_images(8)
     with torch.inference_mode():
         exact = model.forward_features(x)
@@ -74,6 +83,8 @@ def test_another_network_is_not_fused() -> None:
     assert fuse(nn.Sequential(nn.Conv2d(3, 4, 3))) is None
 
 
-def test_a_processor_without_these_convolutions_keeps_the_plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_processor_without_these_convolutions_keeps_the_plain_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert fuse(folded(network(18, {}), torch.float32)) is None

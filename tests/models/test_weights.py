@@ -1,4 +1,5 @@
-"""Weights: the conversion, the known answers of the real ones, files of others, and what is said about bad ones."""
+"""Weights: the conversion, the known answers of the real ones, files of others, and what is said about bad
+ones."""
 
 from __future__ import annotations
 
@@ -17,7 +18,13 @@ from torch import Tensor, nn
 
 from headstart import store
 from headstart.errors import ConfigError, DownloadError, WeightsError
-from headstart.models import KERAS_PREPROCESSING, TORCHVISION_PREPROCESSING, load_model, preprocess, preprocessing_of
+from headstart.models import (
+    KERAS_PREPROCESSING,
+    TORCHVISION_PREPROCESSING,
+    load_model,
+    preprocess,
+    preprocessing_of,
+)
 from headstart.models import weights as files
 from headstart.models.resnet import ResNet
 
@@ -101,7 +108,9 @@ def test_kernels_turn_from_hwio_to_oihw_and_shards_join_in_manifest_order() -> N
         ],
     }
     content = np.arange(11, dtype="<f4").tobytes()
-    state = files.convert_tfjs_resnet50([group], {"shard2": content[:10], "shard10": content[10:]}.__getitem__)
+    state = files.convert_tfjs_resnet50(
+        [group], {"shard2": content[:10], "shard10": content[10:]}.__getitem__
+    )
     assert state["conv1.weight"].tolist() == [[[[0.0, 2.0]]], [[[1.0, 3.0]]]]
     assert state["fc.weight"].tolist() == [[4.0, 7.0], [5.0, 8.0], [6.0, 9.0]]
     assert state["bn1.running_mean"].tolist() == [10.0]
@@ -109,7 +118,8 @@ def test_kernels_turn_from_hwio_to_oihw_and_shards_join_in_manifest_order() -> N
 
 
 @pytest.mark.parametrize(
-    ("values", "message"), [(3, "the shards end within fc1000/bias"), (5, "4 bytes of the shards are left over")]
+    ("values", "message"),
+    [(3, "the shards end within fc1000/bias"), (5, "4 bytes of the shards are left over")],
 )
 def test_shards_of_a_wrong_length_are_refused(values: int, message: str) -> None:
     group = {"paths": ["a"], "weights": [{"name": "fc1000/bias", "shape": [4], "dtype": "float32"}]}
@@ -117,21 +127,26 @@ def test_shards_of_a_wrong_length_are_refused(values: int, message: str) -> None
         files.convert_tfjs_resnet50([group], lambda name: bytes(4 * values))
 
 
-@pytest.mark.parametrize(("keras", "ours"), [
-    ("conv1/bias", "conv1.bias"),
-    ("bn_conv1/gamma", "bn1.weight"),
-    ("res2a_branch2a/kernel", "layer1.0.conv1.weight"),
-    ("res5c_branch2c/bias", "layer4.2.conv3.bias"),
-    ("bn4f_branch2b/moving_variance", "layer3.5.bn2.running_var"),
-    ("res3a_branch1/kernel", "layer2.0.downsample.0.weight"),
-    ("bn3a_branch1/beta", "layer2.0.downsample.1.bias"),
-    ("fc1000/kernel", "fc.weight"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("keras", "ours"),
+    [
+        ("conv1/bias", "conv1.bias"),
+        ("bn_conv1/gamma", "bn1.weight"),
+        ("res2a_branch2a/kernel", "layer1.0.conv1.weight"),
+        ("res5c_branch2c/bias", "layer4.2.conv3.bias"),
+        ("bn4f_branch2b/moving_variance", "layer3.5.bn2.running_var"),
+        ("res3a_branch1/kernel", "layer2.0.downsample.0.weight"),
+        ("bn3a_branch1/beta", "layer2.0.downsample.1.bias"),
+        ("fc1000/kernel", "fc.weight"),
+    ],
+)
 def test_keras_names_become_torchvisions(keras: str, ours: str) -> None:
     assert files.torchvision_name(keras) == ours
 
 
-@pytest.mark.parametrize("name", ["res6a_branch2a/kernel", "bn_conv1/kernel", "res2a_branch2a/gamma", "dense/kernel"])
+@pytest.mark.parametrize(
+    "name", ["res6a_branch2a/kernel", "bn_conv1/kernel", "res2a_branch2a/gamma", "dense/kernel"]
+)
 def test_a_foreign_keras_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is no"):
         files.torchvision_name(name)
@@ -148,7 +163,9 @@ def network() -> ResNet:
 
 def same_backbone(a: nn.Module, b: nn.Module) -> bool:
     return all(
-        torch.equal(value, b.state_dict()[name]) for name, value in a.state_dict().items() if not name.startswith("fc.")
+        torch.equal(value, b.state_dict()[name])
+        for name, value in a.state_dict().items()
+        if not name.startswith("fc.")
     )
 
 
@@ -160,7 +177,9 @@ def test_a_torchvision_state_dict_loads_with_its_head_and_preprocessing(
     if suffix == ".pth":
         torch.save(network.state_dict(), path)
     else:
-        safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
+        safetensors.torch.save_file(
+            {name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path
+        )
     loaded = load_model("resnet18", str(path))
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -177,7 +196,8 @@ def test_a_file_takes_a_new_head_where_classes_are_given(network: ResNet, tmp_pa
 
 def test_old_files_without_batch_counters_load(network: ResNet, tmp_path: Path) -> None:
     torch.save(
-        {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}, tmp_path / "w.pth"
+        {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")},
+        tmp_path / "w.pth",
     )
     loaded = load_model("resnet18", str(tmp_path / "w.pth"))
     assert same_backbone(loaded, network)
@@ -200,7 +220,9 @@ def test_a_file_of_ours_keeps_the_preprocessing_it_was_trained_with(tmp_path: Pa
         "mean": [1, 2, 3],
         "std": [1, 1, 1],
     }
-    content = safetensors.torch.save({"x": torch.zeros(1)}, {"headstart": json.dumps({"preprocessing": stored})})
+    content = safetensors.torch.save(
+        {"x": torch.zeros(1)}, {"headstart": json.dumps({"preprocessing": stored})}
+    )
     (tmp_path / "model.safetensors").write_bytes(content)
     found = preprocessing_of("resnet18", str(tmp_path / "model.safetensors"))
     assert (found.size_pixels, found.channel_order, found.mean) == (48, "bgr", (1, 2, 3))
@@ -233,17 +255,26 @@ def bad_file(kind: str, folder: Path, state: dict[str, Tensor]) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("kind", "message"), [
-    ("missing", r"w\.pth is not a file; give a \.safetensors or \.pth file, or one of: torchvision, none"),
-    ("truncated safetensors", r"w\.safetensors is no whole safetensors file"),
-    ("empty safetensors", r"w\.safetensors is no whole safetensors file"),
-    ("truncated torch", r"w\.pth (is no whole torch file|holds more than tensors, or is damaged)"),
-    ("pickled object", r"w\.pth holds more than tensors, or is damaged; save the state_dict\(\) alone"),
-    ("nested torch", r"w\.pth is no flat table of tensors by name; save the model's state_dict\(\) alone"),
-    ("other shape", r"layer1\.0\.conv2\.weight has shape \(64, 64, 1, 1\), expected \(64, 64, 3, 3\)$"),
-    ("tensor missing", r"layer3\.1\.bn2\.bias is missing, expected with shape \(256,\)$"),
-    ("tensor too many", r"layer5\.0\.conv1\.weight with shape \(2, 3\) has no place in this network$"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (
+            "missing",
+            r"w\.pth is not a file; give a \.safetensors or \.pth file, or one of: torchvision, none",
+        ),
+        ("truncated safetensors", r"w\.safetensors is no whole safetensors file"),
+        ("empty safetensors", r"w\.safetensors is no whole safetensors file"),
+        ("truncated torch", r"w\.pth (is no whole torch file|holds more than tensors, or is damaged)"),
+        ("pickled object", r"w\.pth holds more than tensors, or is damaged; save the state_dict\(\) alone"),
+        (
+            "nested torch",
+            r"w\.pth is no flat table of tensors by name; save the model's state_dict\(\) alone",
+        ),
+        ("other shape", r"layer1\.0\.conv2\.weight has shape \(64, 64, 1, 1\), expected \(64, 64, 3, 3\)$"),
+        ("tensor missing", r"layer3\.1\.bn2\.bias is missing, expected with shape \(256,\)$"),
+        ("tensor too many", r"layer5\.0\.conv1\.weight with shape \(2, 3\) has no place in this network$"),
+    ],
+)
 def test_a_bad_file_gets_one_line_that_says_what_is_wrong(
     network: ResNet, tmp_path: Path, capsys: pytest.CaptureFixture, kind: str, message: str
 ) -> None:
@@ -255,7 +286,9 @@ def test_a_bad_file_gets_one_line_that_says_what_is_wrong(
     assert "code in a weights file was run" not in capsys.readouterr().out
 
 
-def test_weights_of_another_depth_name_the_first_tensor_that_does_not_fit(network: ResNet, tmp_path: Path) -> None:
+def test_weights_of_another_depth_name_the_first_tensor_that_does_not_fit(
+    network: ResNet, tmp_path: Path
+) -> None:
     torch.save(network.state_dict(), tmp_path / "w.pth")
     with pytest.raises(
         WeightsError, match=r"layer1\.0\.conv1\.weight has shape \(64, 64, 3, 3\), expected \(64, 64, 1, 1\)"
@@ -263,10 +296,14 @@ def test_weights_of_another_depth_name_the_first_tensor_that_does_not_fit(networ
         load_model("resnet50", str(tmp_path / "w.pth"))
 
 
-def test_offline_torchvision_weights_name_what_to_give_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_torchvision_weights_name_what_to_give_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
     monkeypatch.setattr("headstart.data.download.is_reachable", lambda url: False)
-    with pytest.raises(DownloadError, match=r"f37072fd\.pth: its server cannot be reached.* --weights FILE$") as caught:
+    with pytest.raises(
+        DownloadError, match=r"f37072fd\.pth: its server cannot be reached.* --weights FILE$"
+    ) as caught:
         load_model("resnet18")
     assert "\n" not in str(caught.value)
 
@@ -274,7 +311,10 @@ def test_offline_torchvision_weights_name_what_to_give_instead(tmp_path: Path, m
 def test_a_small_stem_is_another_network_with_the_same_file(tmp_path: Path) -> None:
     torch.save(load_model("resnet50", "none").state_dict(), tmp_path / "w.pth")
     file, small = str(tmp_path / "w.pth"), "resnet50-small-stem"
-    assert (preprocessing_of("resnet50", file).size_pixels, preprocessing_of(small, file).size_pixels) == (224, 32)
+    assert (preprocessing_of("resnet50", file).size_pixels, preprocessing_of(small, file).size_pixels) == (
+        224,
+        32,
+    )
     for weights in (file, "imagenet-keras"):
         assert files.weights_hash(weights, small) != files.weights_hash(weights, "resnet50")
 
@@ -291,7 +331,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 def test_weights_load_from_a_url_and_stay_in_the_cache(
     served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     folder, address = served
     wanted = load_model("resnet18", "none", seed=3)
@@ -305,13 +345,16 @@ def test_weights_load_from_a_url_and_stay_in_the_cache(
     assert files.weights_hash(f"{address}/{name}", "resnet18")[:8] in name
 
 
-@pytest.mark.parametrize(("name", "said"), [
-    ("resnet18.pth", "its file name does not end in 8 or more digits of its SHA-256"),
-    ("resnet18-00000000.pth", "is not the expected sha256:00000000"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("resnet18.pth", "its file name does not end in 8 or more digits of its SHA-256"),
+        ("resnet18-00000000.pth", "is not the expected sha256:00000000"),
+    ],
+)
 def test_weights_from_a_url_are_verified(
     served: tuple[Path, str], name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     (served[0] / name).write_bytes(b"something else")
     with pytest.raises((WeightsError, DownloadError), match=said):
@@ -323,7 +366,9 @@ def test_weights_from_a_url_are_verified(
 
 def test_an_unknown_model_gets_the_nearest_name() -> None:
     with pytest.raises(
-        ConfigError, match=r"unknown model 'resnet5' \(did you mean 'resnet50'\?\); choose from: cnn, efficientnet-lite0, res"
+        ConfigError,
+        match=r"unknown model 'resnet5' \(did you mean 'resnet50'\?\); choose from: cnn, efficientnet-lite0, "
+        r"res",
     ):
         load_model("resnet5")
 
@@ -366,7 +411,9 @@ def test_the_identity_of_a_file_is_its_content(tmp_path: Path) -> None:
     )
 
 
-def test_the_identity_of_published_weights_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_identity_of_published_weights_needs_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "nothing"))
     names = ("none", "imagenet-keras", "torchvision", "torchvision-v2")
     assert len({files.weights_hash(name) for name in names}) == 4

@@ -27,7 +27,9 @@ def _luminance(color: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-@pytest.mark.parametrize(("colors", "ground"), [(plots.ARM_COLORS_LIGHT, "#fdfdfb"), (plots.ARM_COLORS_DARK, "#14161a")])
+@pytest.mark.parametrize(
+    ("colors", "ground"), [(plots.ARM_COLORS_LIGHT, "#fdfdfb"), (plots.ARM_COLORS_DARK, "#14161a")]
+)
 def test_text_in_an_arms_colour_has_a_contrast_of_at_least_4_5(colors: tuple[str, ...], ground: str) -> None:
     for color in colors:
         light, dark = sorted((_luminance(color), _luminance(ground)), reverse=True)
@@ -44,18 +46,35 @@ def test_an_arm_keeps_its_style_whatever_comes_after_it() -> None:
     assert plots.arm_styles({"a": "A"})["a"] == plots.arm_styles({"a": "A", "b": "B"})["a"]
 
 
-@pytest.mark.parametrize(("seconds", "shown"), [(0.84, "0.8 s"), (48.2, "48 s"), (119.4, "119 s"), (210, "3.5 min"),
-                                                (4320, "72.0 min"), (7200, "2.0 h")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.84, "0.8 s"),
+        (48.2, "48 s"),
+        (119.4, "119 s"),
+        (210, "3.5 min"),
+        (4320, "72.0 min"),
+        (7200, "2.0 h"),
+    ],
+)
 def test_durations_read_as_people_write_them(seconds: float, shown: str) -> None:
     assert plots.short_duration(seconds).replace("\u202f", " ") == shown
 
 
 @pytest.mark.parametrize(
     ("wanted", "expected"),
-    [([0.5, 0.5], [0.4, 0.6]), ([0.9, 0.1], [0.9, 0.1]), ([0.95, 0.97], [0.8, 1.0]), ([0.0, 0.05], [0.0, 0.2]), ([], []),
-     ([0.5, 0.6, 0.55], [0.35, 0.75, 0.55])],
-)  # fmt: skip
-def test_labels_move_apart_only_as_far_as_needed_and_stay_inside(wanted: list[float], expected: list[float]) -> None:
+    [
+        ([0.5, 0.5], [0.4, 0.6]),
+        ([0.9, 0.1], [0.9, 0.1]),
+        ([0.95, 0.97], [0.8, 1.0]),
+        ([0.0, 0.05], [0.0, 0.2]),
+        ([], []),
+        ([0.5, 0.6, 0.55], [0.35, 0.75, 0.55]),
+    ],
+)
+def test_labels_move_apart_only_as_far_as_needed_and_stay_inside(
+    wanted: list[float], expected: list[float]
+) -> None:
     assert plots.spread(wanted, 0.2, 0.0, 1.0) == pytest.approx(expected)
 
 
@@ -91,7 +110,9 @@ def test_svg_colours_follow_the_page() -> None:
 
 def test_ids_of_two_figures_on_a_page_never_meet() -> None:
     figure = plots.accuracy({"cnn": Estimate(value=0.9)}, STYLES, "Test accuracy")
-    first, second = (set(re.findall(r' id="([^"]+)"', plots.svg_text(figure, name, ""))) for name in ("one", "two"))
+    first, second = (
+        set(re.findall(r' id="([^"]+)"', plots.svg_text(figure, name, ""))) for name in ("one", "two")
+    )
     assert first and not first & second
     used = set(re.findall(r'href="#([^"]+)"', plots.svg_text(figure, "one", "")))
     assert used <= first
@@ -132,7 +153,10 @@ def figure_cells(figure: Figure) -> list[Rectangle]:
 def test_class_bars_begin_at_zero_and_end_at_the_value() -> None:
     values = {"cnn": [Estimate(value=0.9, interval=(0.85, 0.94))], "probe": [Estimate(value=0.4)]}
     figure = plots.by_class(["cat"], values, STYLES, "Recall")
-    assert [(bar.get_x(), round(bar.get_width(), 9)) for bar in figure_cells(figure)] == [(0, 90.0), (0, 40.0)]
+    assert [(bar.get_x(), round(bar.get_width(), 9)) for bar in figure_cells(figure)] == [
+        (0, 90.0),
+        (0, 40.0),
+    ]
     assert figure.axes[0].get_xlim()[0] == 0
     assert {"90", "40"} <= set(texts(figure))
 
@@ -140,14 +164,21 @@ def test_class_bars_begin_at_zero_and_end_at_the_value() -> None:
 def test_a_target_that_is_never_reached_says_so() -> None:
     figure = plots.time_to_accuracy([0.8, 0.9], {"cnn": [60.0, 240.0], "probe": [30.0, None]}, STYLES, "Time")
     shown = [text.replace("\u202f", " ") for text in texts(figure)]
-    assert shown == ["CNN from scratch, 60 s", "ResNet-50, linear probe, 30 s", "4.0 min", "ResNet-50, linear probe: never"]
+    assert shown == [
+        "CNN from scratch, 60 s",
+        "ResNet-50, linear probe, 30 s",
+        "4.0 min",
+        "ResNet-50, linear probe: never",
+    ]
 
 
 def test_learning_curves_leave_out_what_was_not_measured() -> None:
     nothing = np.full(3, np.nan)
     x = np.array([1.0, 2.0, 3.0])
-    curves = [Curve(arm="cnn", x=x, train=nothing, val=np.array([0.5, np.nan, 0.8])),
-              Curve(arm="probe", x=x, train=nothing, val=nothing)]
+    curves = [
+        Curve(arm="cnn", x=x, train=nothing, val=np.array([0.5, np.nan, 0.8])),
+        Curve(arm="probe", x=x, train=nothing, val=nothing),
+    ]
     axes = plots.learning_curves(curves, STYLES, "epoch", "Validation accuracy").axes[0]
     drawn = [line for line in axes.lines if line.get_transform() == axes.transData]
     assert [line.get_xydata().tolist() for line in drawn] == [[[1.0, 50.0], [3.0, 80.0]]]
@@ -157,9 +188,13 @@ def test_learning_curves_leave_out_what_was_not_measured() -> None:
 @pytest.mark.parametrize(("longest", "scale"), [(15.0, "linear"), (2000.0, "log")])
 def test_seconds_far_apart_stand_on_a_log_scale(longest: float, scale: str) -> None:
     nothing = np.full(3, np.nan)
-    curves = [Curve(arm=arm, x=np.array([0.1, 0.5, 1.0]) * end, train=nothing, val=np.array([0.5, 0.7, 0.8]))
-              for arm, end in (("cnn", 1.0), ("probe", longest))]  # fmt: skip
-    curves.append(Curve(arm="probe", x=np.array([5e3, 6e3, 7e3]), train=nothing, val=nothing))  # draws nothing
+    curves = [
+        Curve(arm=arm, x=np.array([0.1, 0.5, 1.0]) * end, train=nothing, val=np.array([0.5, 0.7, 0.8]))
+        for arm, end in (("cnn", 1.0), ("probe", longest))
+    ]
+    curves.append(
+        Curve(arm="probe", x=np.array([5e3, 6e3, 7e3]), train=nothing, val=nothing)
+    )  # draws nothing
     axes = plots.learning_curves(curves, STYLES, "seconds since the start", "Validation accuracy").axes[0]
     assert axes.get_xscale() == scale
     low, high = axes.get_xlim()
@@ -167,9 +202,13 @@ def test_seconds_far_apart_stand_on_a_log_scale(longest: float, scale: str) -> N
 
 
 def test_reliability_has_a_panel_an_arm_with_both_lines_and_their_intervals() -> None:
-    def line(confidence: list[float], accuracy: list[float], *, scaled: bool = False) -> plots.ReliabilityLine:
+    def line(
+        confidence: list[float], accuracy: list[float], *, scaled: bool = False
+    ) -> plots.ReliabilityLine:
         x, y = np.array(confidence), np.array(accuracy)
-        return plots.ReliabilityLine(confidence=x, accuracy=y, low=y - 0.1, high=y + 0.05, note="ECE 1 %", scaled=scaled)
+        return plots.ReliabilityLine(
+            confidence=x, accuracy=y, low=y - 0.1, high=y + 0.05, note="ECE 1 %", scaled=scaled
+        )
 
     lines = [line([0.6, 0.9], [0.7, 0.8]), line([0.5, 0.8], [0.7, 0.8], scaled=True)]
     panels = plots.reliability_panels([(style, lines) for style in STYLES.values()], "Accuracy").axes
@@ -177,7 +216,8 @@ def test_reliability_has_a_panel_an_arm_with_both_lines_and_their_intervals() ->
     drawn = [each.get_xydata().tolist() for each in panels[0].lines[1:]]  # the first is the diagonal
     assert drawn == [[[60.0, 70.0], [90.0, 80.0]], [[50.0, 70.0], [80.0, 80.0]]]
     assert np.array(panels[0].collections[0].get_segments()) == pytest.approx(  # type: ignore[attr-defined]
-        np.array([[[60, 60], [60, 75]], [[90, 70], [90, 85]]]))
+        np.array([[[60, 60], [60, 75]], [[90, 70], [90, 85]]])
+    )
     assert panels[0].get_xlim() == (50.0, 101.0)
 
 
@@ -185,10 +225,14 @@ def test_ten_reliability_panels_fit_on_a_page_and_keep_their_names() -> None:
     x = np.array([0.5, 0.9])
     line = plots.ReliabilityLine(confidence=x, accuracy=x, low=x - 0.1, high=x, note="ECE 1 %")
     labels = {f"arm{i}": "Random ResNet-50, recipe for training from scratch" for i in range(10)}
-    figure = plots.reliability_panels([(style, [line]) for style in plots.arm_styles(labels).values()], "Accuracy")
+    figure = plots.reliability_panels(
+        [(style, [line]) for style in plots.arm_styles(labels).values()], "Accuracy"
+    )
     assert [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes] == list(labels.values())
     width, height = figure.get_size_inches()
-    assert height / width < 2.2  # 58 % of a page's width then takes less than its height, with heading and caption
+    assert (
+        height / width < 2.2
+    )  # 58 % of a page's width then takes less than its height, with heading and caption
 
 
 def test_many_phases_break_into_lines_and_leave_the_bars_their_width() -> None:
@@ -220,12 +264,22 @@ FEW_STYLES = plots.arm_styles({"a": "A", "b": "B", "c": "C"})
 
 
 def test_a_front_is_filled_and_stepped_and_the_beaten_are_hollow() -> None:
-    points = {"a": (10.0, Estimate(value=0.7, interval=(0.68, 0.72))), "b": (100.0, Estimate(value=0.9)),
-              "c": (200.0, Estimate(value=0.8))}  # fmt: skip
+    points = {
+        "a": (10.0, Estimate(value=0.7, interval=(0.68, 0.72))),
+        "b": (100.0, Estimate(value=0.9)),
+        "c": (200.0, Estimate(value=0.8)),
+    }
     axes = plots.accuracy_against_cost(points, ["a", "b"], FEW_STYLES, "seconds", "Test accuracy").axes[0]
-    marks = {round(float(line.get_xdata()[0])): line for line in axes.lines if line.get_marker() not in ("None", "", None)
-             and line.get_transform() == axes.transData}  # fmt: skip
-    assert {x: line.get_markerfacecolor() == line.get_color() for x, line in marks.items()} == {10: True, 100: True, 200: False}
+    marks = {
+        round(float(line.get_xdata()[0])): line
+        for line in axes.lines
+        if line.get_marker() not in ("None", "", None) and line.get_transform() == axes.transData
+    }
+    assert {x: line.get_markerfacecolor() == line.get_color() for x, line in marks.items()} == {
+        10: True,
+        100: True,
+        200: False,
+    }
     (front,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
     assert front.get_ydata().tolist() == pytest.approx([70, 90, 90])
     assert axes.get_xscale() == "log" and axes.get_xlim()[0] < 10 and axes.get_xlim()[1] > 200
@@ -242,8 +296,15 @@ def test_a_fitted_curve_is_drawn_with_its_band_and_dotted_beyond_what_was_measur
     x = np.geomspace(10, 200, 30)
     fit = plots.Fit(x=x, y=1 - 1 / x, low=0.98 - 1 / x, high=np.minimum(1.02 - 1 / x, 1), measured_to=100.0)
     points = {"a": [(10.0, "10", Estimate(value=0.9)), (100.0, "100", Estimate(value=0.99))]}
-    axes = plots.accuracy_by_labels(points, FEW_STYLES, "Test accuracy", fits={"a": fit}, crossing=(50.0, (40.0, 60.0))).axes[0]
+    axes = plots.accuracy_by_labels(
+        points, FEW_STYLES, "Test accuracy", fits={"a": fit}, crossing=(50.0, (40.0, 60.0))
+    ).axes[0]
     assert len(axes.collections) == 1  # the band
-    inside, beyond = sorted((line for line in axes.lines if len(line.get_xdata()) > 2), key=lambda line: line.get_xdata()[0])
-    assert inside.get_xdata()[-1] <= 100 < beyond.get_xdata()[-1] and inside.get_xdata()[-1] == beyond.get_xdata()[0]
+    inside, beyond = sorted(
+        (line for line in axes.lines if len(line.get_xdata()) > 2), key=lambda line: line.get_xdata()[0]
+    )
+    assert (
+        inside.get_xdata()[-1] <= 100 < beyond.get_xdata()[-1]
+        and inside.get_xdata()[-1] == beyond.get_xdata()[0]
+    )
     assert any(np.allclose(line.get_xdata(), 50) for line in axes.lines)

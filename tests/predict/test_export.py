@@ -1,4 +1,5 @@
-"""Exported files: they answer as PyTorch does, take any number of images, say what they are, or do not appear."""
+"""Exported files: they answer as PyTorch does, take any number of images, say what they are, or do not
+appear."""
 
 from __future__ import annotations
 
@@ -38,13 +39,17 @@ def exported(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
 
     @cache
     def write(arm: str, format: str) -> Exported:
-        return export_model(load_predictor(models, arm=arm), format, tmp_path_factory.mktemp(format) / f"{arm}.model")
+        return export_model(
+            load_predictor(models, arm=arm), format, tmp_path_factory.mktemp(format) / f"{arm}.model"
+        )
 
     return write
 
 
 def _in_pytorch(predictor, images: np.ndarray) -> np.ndarray:
-    return metrics.probabilities(predict_logits(predictor.network(), images, device=torch.device("cpu"), precision="fp32"))
+    return metrics.probabilities(
+        predict_logits(predictor.network(), images, device=torch.device("cpu"), precision="fp32")
+    )
 
 
 @pytest.mark.parametrize("format", ["onnx", "torchscript"])
@@ -67,7 +72,9 @@ def test_a_file_answers_as_pytorch_does_for_any_number_of_images(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", ["cnn", "probe"])
-def test_a_thousand_images_get_the_same_answer_from_onnx(arm: str, models: Path, cifar: np.ndarray, tmp_path: Path) -> None:
+def test_a_thousand_images_get_the_same_answer_from_onnx(
+    arm: str, models: Path, cifar: np.ndarray, tmp_path: Path
+) -> None:
     predictor = load_predictor(models, arm=arm)
     run = open_onnx(str(export_model(predictor, "onnx", tmp_path / "it.onnx").path))
     images = np.asarray(cifar[20_000:21_000])
@@ -80,13 +87,19 @@ def test_a_thousand_images_get_the_same_answer_from_onnx(arm: str, models: Path,
 def test_a_thousand_images_of_ten_classes_get_the_probes_answer_from_onnx(
     cifar: np.ndarray, photos: Path, tmp_path: Path
 ) -> None:
-    """The published ResNet-50 at 96 px with a head for all ten classes: more near-ties than three classes leave."""
+    """The published ResNet-50 at 96 px with a head for all ten classes: more near-ties than three classes
+    leave."""
     labels = load_dataset("cifar10").train.labels
-    probe = TransferClassifier(input_pixels=96, precision="fp32", feature_precision="fp32").fit(cifar[:1000], labels[:1000])
+    probe = TransferClassifier(input_pixels=96, precision="fp32", feature_precision="fp32").fit(
+        cifar[:1000], labels[:1000]
+    )
     done = export_model(probe.predictor_, "onnx", tmp_path / "probe.onnx", images=photos)
     images = np.asarray(cifar[20_000:21_000])
     run = open_onnx(str(done.path))
-    found, want = np.concatenate([run(part) for part in np.split(images, 10)]), _in_pytorch(probe.predictor_, images)
+    found, want = (
+        np.concatenate([run(part) for part in np.split(images, 10)]),
+        _in_pytorch(probe.predictor_, images),
+    )
     right = float((found.argmax(1) == labels[20_000:21_000]).mean())
     print(f"largest difference of a probability {np.abs(found - want).max():.2g}; {right:.3f} right")
     np.testing.assert_allclose(found, want, rtol=0, atol=1e-4)
@@ -94,24 +107,36 @@ def test_a_thousand_images_of_ten_classes_get_the_probes_answer_from_onnx(
     assert right > 0.7  # a head that has learned
 
 
-@pytest.mark.parametrize(("interpolation", "size", "order"),
-                         [("bicubic", 96, "bgr"), ("bilinear", 64, "rgb"), ("bicubic", 20, "rgb")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("interpolation", "size", "order"),
+    [("bicubic", 96, "bgr"), ("bilinear", 64, "rgb"), ("bicubic", 20, "rgb")],
+)
 def test_resizing_inside_gives_the_bits_of_the_resizing_outside(
     interpolation: str, size: int, order: str, cifar: np.ndarray, tmp_path: Path
 ) -> None:
     class Inputs(torch.nn.Module):
-        preprocessing = Preprocessing(size_pixels=size, interpolation=interpolation, channel_order=order, scale=1.0,
-                                      mean=(3.0, 5.0, 7.0), std=(1.0, 1.0, 1.0))  # fmt: skip
+        preprocessing = Preprocessing(
+            size_pixels=size,
+            interpolation=interpolation,
+            channel_order=order,
+            scale=1.0,
+            mean=(3.0, 5.0, 7.0),
+            std=(1.0, 1.0, 1.0),
+        )
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return preprocess(images, self.preprocessing, by_products=True) * 1.0
 
     content = export._build_onnx(Inputs(), torch.zeros(2, 32, 32, 3, dtype=torch.uint8), {"labels": "none"})
     images = np.asarray(cifar[:50])
-    np.testing.assert_array_equal(open_onnx(content)(images), preprocess(images, Inputs.preprocessing).numpy())
+    np.testing.assert_array_equal(
+        open_onnx(content)(images), preprocess(images, Inputs.preprocessing).numpy()
+    )
 
 
-def test_the_onnx_file_says_its_labels_its_licence_and_its_input(exported: Callable[[str, str], Exported]) -> None:
+def test_the_onnx_file_says_its_labels_its_licence_and_its_input(
+    exported: Callable[[str, str], Exported],
+) -> None:
     done = exported("probe", "onnx")
     model = onnx.load(done.path)
     told = {entry.key: entry.value for entry in model.metadata_props}
@@ -146,7 +171,13 @@ def test_the_cards_own_lines_of_code_run(
     folder = done.path.parent
     assert done.card == folder / "cnn.md"
     card = done.card.read_text()
-    for words in ("Custom CNN", "`airplane`, `dog`, `truck`", "uint8 (N, 32, 32, 3)", "Accuracy on test images", "Licence:"):
+    for words in (
+        "Custom CNN",
+        "`airplane`, `dog`, `truck`",
+        "uint8 (N, 32, 32, 3)",
+        "Accuracy on test images",
+        "Licence:",
+    ):
         assert words in card
     shutil.copy(photos / "truck" / "001.png", folder / "photo.jpg")
     (code,) = re.findall(r"```python\n(.*?)```", card, re.S)
@@ -161,7 +192,8 @@ def test_the_cards_own_lines_of_code_run(
 def test_a_file_that_would_answer_otherwise_does_not_appear(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The graph is built from a network that was changed after the reference had been fixed: as a faulty exporter would."""
+    """The graph is built from a network that was changed after the reference had been fixed: as a faulty
+    exporter would."""
     honest = export._build_onnx
 
     def faulty(model, example, description):
@@ -173,7 +205,9 @@ def test_a_file_that_would_answer_otherwise_does_not_appear(
         return content
 
     monkeypatch.setitem(export._FORMATS, "onnx", (faulty, open_onnx, ".onnx"))
-    with pytest.raises(StoreError, match=r"differ from PyTorch's by up to 0\.\d+, more than 0\.0001.*not written"):
+    with pytest.raises(
+        StoreError, match=r"differ from PyTorch's by up to 0\.\d+, more than 0\.0001.*not written"
+    ):
         export_model(load_predictor(models, arm="cnn"), "onnx", tmp_path / "it.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -193,9 +227,13 @@ def test_the_images_to_check_on(models: Path, photos: Path, tmp_path: Path) -> N
         check_images(replace(moved, folder=tmp_path / "alone"))
 
 
-def test_without_the_extra_it_is_one_line(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_it_is_one_line(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(ConfigError, match=r"needs onnxscript, which is not installed: pip install 'headstart\[export\]'"):
+    with pytest.raises(
+        ConfigError, match=r"needs onnxscript, which is not installed: pip install 'headstart\[export\]'"
+    ):
         export_model(load_predictor(models, arm="cnn"), "onnx", tmp_path / "it.onnx")
     with pytest.raises(ConfigError, match="a kNN model answers by comparing"):
         export_model(load_predictor(models, arm="knn"), "torchscript", tmp_path / "it.pt")

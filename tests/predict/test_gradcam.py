@@ -1,4 +1,5 @@
-"""Grad-CAM: the paper's formula, on the CNN and on a probe's backbone with its head, and the picture that shows it."""
+"""Grad-CAM: the paper's formula, on the CNN and on a probe's backbone with its head, and the picture that
+shows it."""
 
 from __future__ import annotations
 
@@ -26,13 +27,16 @@ def picture(photos: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("arm", ["cnn", "probe", "partial", "finetune"])
 def test_the_evidence_is_the_papers_formula(arm: str, models: Path, picture: np.ndarray) -> None:
-    """Weights are the gradient of the class's logit, averaged over positions; their sum over channels, cut at zero."""
+    """Weights are the gradient of the class's logit, averaged over positions; their sum over channels, cut at
+    zero."""
     predictor = load_predictor(models, arm=arm)
     for label, name in enumerate(predictor.class_names):
         explanation = explain_pixels(predictor, picture, name)
         network = predictor.network()
         kept: list[torch.Tensor] = []
-        handle = last_block(network).register_forward_hook(lambda module, given, out, kept=kept: kept.append(out))
+        handle = last_block(network).register_forward_hook(
+            lambda module, given, out, kept=kept: kept.append(out)
+        )
         logits = network(preprocess(picture[None], preprocessing_carried_by(network)).requires_grad_())
         handle.remove()
         (gradient,) = torch.autograd.grad(logits[0, label], kept[0])
@@ -62,24 +66,33 @@ def test_smoothing_keeps_the_range_and_the_strongest_place() -> None:
 
 def test_the_png_shows_the_picture_the_evidence_and_the_classes(models: Path, tmp_path: Path) -> None:
     colours = np.zeros((80, 120, 3), np.uint8)
-    colours[:, 20:60], colours[:, 60:100] = (200, 30, 30), (30, 30, 200)  # its middle square: left red, right blue
+    colours[:, 20:60], colours[:, 60:100] = (
+        (200, 30, 30),
+        (30, 30, 200),
+    )  # its middle square: left red, right blue
     Image.fromarray(colours).save(tmp_path / "two.png")
     write_explanation(load_predictor(models, arm="cnn"), tmp_path / "two.png", tmp_path / "out.png", "truck")
     shown = np.asarray(Image.open(tmp_path / "out.png").convert("RGB")).astype(int)
     height, width = shown.shape[:2]
     assert width > 2.4 * height
     middle = shown[height // 2]
-    red, blue = (np.flatnonzero((np.abs(middle - colour) < 12).all(1)) for colour in ((200, 30, 30), (30, 30, 200)))
+    red, blue = (
+        np.flatnonzero((np.abs(middle - colour) < 12).all(1)) for colour in ((200, 30, 30), (30, 30, 200))
+    )
     assert len(red) > 200 and len(blue) > 200 and red.max() < blue.min() < width / 3 + 40
 
 
 def test_an_unknown_class_a_knn_model_and_no_captum_are_one_line_each(
     models: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match=r"unknown class 'truk' .did you mean 'truck'.*airplane, dog, truck"):
+    with pytest.raises(
+        ConfigError, match=r"unknown class 'truk' .did you mean 'truck'.*airplane, dog, truck"
+    ):
         explain_pixels(load_predictor(models, arm="cnn"), picture, "truk")
     with pytest.raises(ConfigError, match="a kNN model answers by comparing"):
         explain_pixels(load_predictor(models, arm="knn"), picture)
     monkeypatch.setitem(sys.modules, "captum.attr", None)
-    with pytest.raises(ConfigError, match=r"needs? captum, which is not installed: pip install 'headstart\[explain\]'"):
+    with pytest.raises(
+        ConfigError, match=r"needs? captum, which is not installed: pip install 'headstart\[explain\]'"
+    ):
         explain_pixels(load_predictor(models, arm="cnn"), picture)

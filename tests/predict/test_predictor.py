@@ -22,7 +22,14 @@ from headstart.predict.predictor import Predictor, load_predictor
 from headstart.predict.saved import find_model, read_model
 from headstart.results.metrics import probabilities
 
-ARMS = {"cnn": "scratch", "probe": "linear_probe", "knn": "knn", "partial": "partial", "finetune": "finetune", "lp_ft": "lp_ft"}
+ARMS = {
+    "cnn": "scratch",
+    "probe": "linear_probe",
+    "knn": "knn",
+    "partial": "partial",
+    "finetune": "finetune",
+    "lp_ft": "lp_ft",
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,9 @@ def test_a_saved_model_gives_the_bits_that_its_evaluation_stored(
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_in_float32_any_batch_size_gives_the_same_probabilities(arm: str, models: Path, images: np.ndarray) -> None:
+def test_in_float32_any_batch_size_gives_the_same_probabilities(
+    arm: str, models: Path, images: np.ndarray
+) -> None:
     predictor = load_predictor(models, arm=arm)
     whole = predictor.probabilities(images)
     for batch in (1, 7, 24, 500):
@@ -74,7 +83,10 @@ def test_the_differentiable_network_is_the_same_model(arm: str, models: Path, im
 
 
 def test_the_precision_can_be_another_than_the_stored_one(bf16_models: Path, images: np.ndarray) -> None:
-    stored, exact = load_predictor(bf16_models, arm="cnn"), load_predictor(bf16_models, arm="cnn", precision="fp32")
+    stored, exact = (
+        load_predictor(bf16_models, arm="cnn"),
+        load_predictor(bf16_models, arm="cnn", precision="fp32"),
+    )
     assert (stored.precision, exact.precision) == ("bf16", "fp32")
     difference = np.abs(stored.probabilities(images) - exact.probabilities(images)).max()
     assert 0 < difference < 0.05
@@ -84,15 +96,23 @@ def test_no_image_gives_no_row(models: Path) -> None:
     assert load_predictor(models, arm="cnn").probabilities(np.zeros((0, 32, 32, 3), np.uint8)).shape == (0, 3)
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((2, 31, 32, 3), np.uint8), np.zeros((2, 32, 32, 3), np.float32),
-                                   np.zeros((32, 32, 3), np.uint8)])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((2, 31, 32, 3), np.uint8),
+        np.zeros((2, 32, 32, 3), np.float32),
+        np.zeros((32, 32, 3), np.uint8),
+    ],
+)
 def test_images_of_another_form_are_refused(wrong: np.ndarray, models: Path) -> None:
     with pytest.raises(DataError, match=r"this model takes uint8 \(N, 32, 32, 3\)"):
         load_predictor(models, arm="cnn").logits(wrong)
 
 
 def test_a_study_of_several_models_asks_which(models: Path) -> None:
-    with pytest.raises(ConfigError, match=r"holds 6 models: cnn \(test accuracy 0\.\d{3}\), .*choose one with --arm"):
+    with pytest.raises(
+        ConfigError, match=r"holds 6 models: cnn \(test accuracy 0\.\d{3}\), .*choose one with --arm"
+    ):
         find_model(models)
     with pytest.raises(ConfigError, match=r"unknown arm 'prob' .did you mean 'probe'"):
         find_model(models, "prob")
@@ -131,8 +151,11 @@ def test_a_saved_copy_needs_no_study_and_no_cached_features(
     np.testing.assert_array_equal(load_predictor(folder).logits(images), want)
 
 
-def test_a_run_folder_of_an_older_headstart_is_read_with_its_study(models: Path, images: np.ndarray, tmp_path: Path) -> None:
-    """Before, the metadata lacked the images' size, the precision and the dataset: trial.json and study.json have them."""
+def test_a_run_folder_of_an_older_headstart_is_read_with_its_study(
+    models: Path, images: np.ndarray, tmp_path: Path
+) -> None:
+    """Before, the metadata lacked the images' size, the precision and the dataset: trial.json and study.json
+    have them."""
     source = find_model(models, "probe")
     old = tmp_path / "study" / source.name
     shutil.copytree(source, old)
@@ -163,8 +186,10 @@ def test_a_knn_model_computes_its_features_again_or_says_what_it_misses(
     assert list((tmp_path / "empty" / "features").glob("*/values.f16"))
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "emptier"))
     saved = read_model(find_model(models, "knn"))
-    for dataset, message in (({"name": str(tmp_path / "gone")}, "are not to be had"),
-                             (dict(saved.dataset) | {"fingerprint": "other"}, "does not hold the same ones any more")):
+    for dataset, message in (
+        ({"name": str(tmp_path / "gone")}, "are not to be had"),
+        (dict(saved.dataset) | {"fingerprint": "other"}, "does not hold the same ones any more"),
+    ):
         from dataclasses import replace
 
         predictor = Predictor(replace(saved, dataset=dataset), saved.read_state())
@@ -179,7 +204,9 @@ def test_changed_or_missing_backbones_are_refused(models: Path, images: np.ndarr
     changed = replace(saved, weights_hash="0" * 64)
     with pytest.raises(WeightsError, match="holds other weights than those that this model was trained on"):
         Predictor(changed, saved.read_state()).logits(images)
-    gone = replace(saved, architecture=dict(saved.architecture) | {"weights": str(tmp_path / "gone.safetensors")})
+    gone = replace(
+        saved, architecture=dict(saved.architecture) | {"weights": str(tmp_path / "gone.safetensors")}
+    )
     with pytest.raises(HeadstartError, match=r"gone\.safetensors"):
         Predictor(gone, saved.read_state()).logits(images)
 

@@ -1,4 +1,5 @@
-"""The documentation: it builds without a warning and without the network, its links resolve, its examples and commands run."""
+"""The documentation: it builds without a warning and without the network, its links resolve, its examples and
+commands run."""
 
 from __future__ import annotations
 
@@ -23,8 +24,11 @@ PAGES = [path for path in sorted((ROOT / "docs").rglob("*.md")) if "results" not
 
 def blocks(language: str) -> list[tuple[str, str]]:
     """Every fenced block of a language in the pages, with the page's name."""
-    found = [(path.stem, block) for path in PAGES
-             for block in re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.S)]  # fmt: skip
+    found = [
+        (path.stem, block)
+        for path in PAGES
+        for block in re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.S)
+    ]
     assert found, f"no {language} block in docs/"
     return found
 
@@ -47,7 +51,13 @@ class _Page(HTMLParser):
         self.anchors |= {given[name] for name in ("id", "name") if name in given}
         if tag in ("script", "img", "iframe", "source", "video", "audio") and "src" in given:
             self.loads.append(given["src"])
-        if tag == "link" and given.get("rel") in ("stylesheet", "icon", "preconnect", "preload", "dns-prefetch"):
+        if tag == "link" and given.get("rel") in (
+            "stylesheet",
+            "icon",
+            "preconnect",
+            "preload",
+            "dns-prefetch",
+        ):
             self.loads.append(given["href"])
         if tag == "a" and "href" in given:
             self.links.append(given["href"])
@@ -58,17 +68,32 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     pytest.importorskip("mkdocs")
     # A proxy that answers nothing: a build that asks the network for anything fails.
-    nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
-    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)], cwd=ROOT,
-                          env=os.environ | nowhere | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    nowhere = {
+        name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | nowhere | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 def test_every_page_of_the_navigation_is_built(site: Path) -> None:
-    for page in ("index", "tour", "concepts", "how-to/own-images", "reference/cli", "reference/api", "decisions/index",
-                 "negative-results"):  # fmt: skip
+    for page in (
+        "index",
+        "tour",
+        "concepts",
+        "how-to/own-images",
+        "reference/cli",
+        "reference/api",
+        "decisions/index",
+        "negative-results",
+    ):
         assert (site / f"{page}.html").is_file()
 
 
@@ -77,11 +102,17 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
         loads = _Page(path.read_text(encoding="utf-8")).loads
         assert [url for url in loads if re.match(r"(https?:)?//", url)] == [], path.name
     for style in site.rglob("*.css"):
-        assert re.findall(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", style.read_text(encoding="utf-8")) == [], style.name
+        assert (
+            re.findall(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", style.read_text(encoding="utf-8")) == []
+        ), style.name
 
 
 def test_every_internal_link_of_the_site_resolves(site: Path) -> None:
-    pages = {path: _Page(path.read_text(encoding="utf-8")) for path in site.rglob("*.html") if path.name != "404.html"}
+    pages = {
+        path: _Page(path.read_text(encoding="utf-8"))
+        for path in site.rglob("*.html")
+        if path.name != "404.html"
+    }
     broken, checked = [], 0
     for path, page in pages.items():
         for link in page.links:
@@ -108,10 +139,16 @@ def test_the_reference_has_every_command_and_option(site: Path) -> None:
         sys.path.pop(0)
     page = (site / "reference" / "cli.html").read_text(encoding="utf-8")
     found = commands(typer.main.get_command(app), ("headstart",))
-    assert {" ".join(words) for words, _ in found} >= {"headstart study", "headstart data fetch", "headstart report"}
+    assert {" ".join(words) for words, _ in found} >= {
+        "headstart study",
+        "headstart data fetch",
+        "headstart report",
+    }
     for words, command in found:
         assert f">{' '.join(words)}<" in page
-        for option in (name for parameter in command.params for name in parameter.opts if name.startswith("--")):
+        for option in (
+            name for parameter in command.params for name in parameter.opts if name.startswith("--")
+        ):
             assert option in page, f"{' '.join(words)} {option}"
 
 
@@ -123,7 +160,11 @@ def test_every_whole_study_file_is_one(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "images.toml").write_text(description_of_images(), encoding="utf-8")
-    whole = [(page, block) for page, block in blocks("toml") if re.search(r"^name = ", block, flags=re.M) and "dataset" in block]
+    whole = [
+        (page, block)
+        for page, block in blocks("toml")
+        if re.search(r"^name = ", block, flags=re.M) and "dataset" in block
+    ]
     assert len(whole) >= 2
     for page, block in whole:
         (tmp_path / f"{page}.toml").write_text(block, encoding="utf-8")
@@ -133,7 +174,9 @@ def test_every_whole_study_file_is_one(tmp_path: Path, monkeypatch: pytest.Monke
 
 def description_of_images() -> str:
     """The images.toml that the how-to shows."""
-    (text,) = [block for page, block in blocks("toml") if page == "own-images" and block.startswith("path = ")]
+    (text,) = [
+        block for page, block in blocks("toml") if page == "own-images" and block.startswith("path = ")
+    ]
     return text
 
 
@@ -146,7 +189,12 @@ def test_the_shown_description_of_images_gives_their_size_and_groups(
     monkeypatch.chdir(tmp_path)
     for picture in photos.rglob("*.png"):  # four pictures of each thing
         number = int(picture.stem)
-        target = tmp_path / "photos" / picture.parent.name / f"{picture.parent.name[0]}{number // 4}_{number % 4}.png"
+        target = (
+            tmp_path
+            / "photos"
+            / picture.parent.name
+            / f"{picture.parent.name[0]}{number // 4}_{number % 4}.png"
+        )
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, target)
     (tmp_path / "images.toml").write_text(description_of_images(), encoding="utf-8")
@@ -155,7 +203,9 @@ def test_the_shown_description_of_images_gives_their_size_and_groups(
     data = load_dataset(load_study("mine.toml")[0].dataset)
     assert data.train.images.shape[1:] == data.test.images.shape[1:] == (128, 128, 3)
     assert data.train.groups is not None
-    assert (np.unique(data.train.groups, return_counts=True)[1] == 4).all()  # whole things, none of them with a part in test
+    assert (
+        np.unique(data.train.groups, return_counts=True)[1] == 4
+    ).all()  # whole things, none of them with a part in test
 
 
 def test_every_part_of_a_study_file_is_toml() -> None:
@@ -178,7 +228,11 @@ def test_every_command_named_in_a_sentence_is_one_that_the_command_line_takes() 
 
     from headstart.cli.app import app
 
-    shown = [command for path in PAGES for command in re.findall(r"`headstart ([a-z][^`\n]*)`", path.read_text(encoding="utf-8"))]
+    shown = [
+        command
+        for path in PAGES
+        for command in re.findall(r"`headstart ([a-z][^`\n]*)`", path.read_text(encoding="utf-8"))
+    ]
     assert len(shown) >= 3
     for text in shown:
         command, words = typer.main.get_command(app), text.split()
@@ -214,14 +268,18 @@ def test_every_public_function_is_documented_with_an_example() -> None:
 
 @pytest.fixture(scope="module")
 def study_folder(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with mine.toml: the how-to's study on a few pictures, with the quick study's claims, and a short training."""
+    """A folder with mine.toml: the how-to's study on a few pictures, with the quick study's claims, and a
+    short training."""
     home = tmp_path_factory.mktemp("examples")
     claims = (ROOT / "src/headstart/studies/cifar10-quick.toml").read_text(encoding="utf-8")
     (text,) = [block for page, block in blocks("toml") if page == "own-images" and "[[arms]]" in block]
     (home / "images.toml").write_text(f'path = "{photos}"\nimage_pixels = 32\n', encoding="utf-8")
-    for shown, small in (('"images.toml"', f'"{home / "images.toml"}"'), ("input_pixels = 128", "input_pixels = 32"),
-                         ("input_pixels = 64", "input_pixels = 32"),
-                         ('"30 epochs", batch_size = 50', '"2 steps", batch_size = 16')):  # fmt: skip
+    for shown, small in (
+        ('"images.toml"', f'"{home / "images.toml"}"'),
+        ("input_pixels = 128", "input_pixels = 32"),
+        ("input_pixels = 64", "input_pixels = 32"),
+        ('"30 epochs", batch_size = 50', '"2 steps", batch_size = 16'),
+    ):
         assert shown in text
         text = text.replace(shown, small)
     text = text[: text.index("[[claims]]")] + claims[claims.index("[[claims]]") :]
@@ -229,7 +287,9 @@ def study_folder(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return home
 
 
-def test_the_examples_of_the_public_functions_run(study_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_the_public_functions_run(
+    study_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import headstart
 
     monkeypatch.chdir(study_folder)

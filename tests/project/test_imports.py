@@ -12,11 +12,28 @@ SOURCE = Path(__file__).parents[2] / "src" / "headstart"
 
 # The floors stand in pyproject.toml, as import-linter's contracts.
 TORCH_FREE = (
-    "types", "errors", "store", "report", "report.notebook", "plots", "data.duplicates", "data.folders",
-    "results.metrics", "results.stats", "results.headline", "results.trials", "results.label_curves", "results.claims",
-    "results.published", "results.efficiency", "results.api", "evaluation.corruptions", "evaluation.records",
-    "runtime.cores", "runtime.energy",
-)  # fmt: skip
+    "types",
+    "errors",
+    "store",
+    "report",
+    "report.notebook",
+    "plots",
+    "data.duplicates",
+    "data.folders",
+    "results.metrics",
+    "results.stats",
+    "results.headline",
+    "results.trials",
+    "results.label_curves",
+    "results.claims",
+    "results.published",
+    "results.efficiency",
+    "results.api",
+    "evaluation.corruptions",
+    "evaluation.records",
+    "runtime.cores",
+    "runtime.energy",
+)
 
 
 def _modules() -> list[Path]:
@@ -36,7 +53,9 @@ def test_reporting_never_imports_torch(name: str) -> None:
 
 
 def test_the_cores_are_counted_in_one_place() -> None:
-    assert [path.name for path in _modules() if "sched_getaffinity" in path.read_text(encoding="utf-8")] == ["cores.py"]
+    assert [path.name for path in _modules() if "sched_getaffinity" in path.read_text(encoding="utf-8")] == [
+        "cores.py"
+    ]
 
 
 def test_no_cuda_package_is_installed() -> None:

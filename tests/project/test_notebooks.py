@@ -1,4 +1,5 @@
-"""The notebooks: each .ipynb holds its .py, its outputs come from a run without errors, and the fast mode runs top to bottom."""
+"""The notebooks: each .ipynb holds its .py, its outputs come from a run without errors, and the fast mode
+runs top to bottom."""
 
 from __future__ import annotations
 
@@ -40,7 +41,11 @@ def test_the_kept_outputs_come_from_a_whole_run_without_errors(name: str) -> Non
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert [output for output in outputs(notebook) if output.output_type == "error"] == []
-    assert [output.text for output in outputs(notebook) if output.get("name") == "stderr" and "Warning" in output.text] == []
+    assert [
+        output.text
+        for output in outputs(notebook)
+        if output.get("name") == "stderr" and "Warning" in output.text
+    ] == []
     assert any({"image/png", "image/svg+xml"} & set(output.get("data", {})) for output in outputs(notebook))
 
 
@@ -50,18 +55,36 @@ def test_the_kept_outputs_show_no_paths_of_a_machine(name: str) -> None:
 
 
 def test_a_path_of_a_machine_is_found_in_any_kind_of_output() -> None:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[
-        nbformat.v4.new_output("stream", text="read /home/me/photos\nruns/mine and https://example.org/home/x are fine"),
-        nbformat.v4.new_output("display_data", data={"text/html": "<b>/tmp/run 1</b>", "image/png": "/tmp/not/text"}),
-    ])])  # fmt: skip
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell(
+                "1",
+                outputs=[
+                    nbformat.v4.new_output(
+                        "stream",
+                        text="read /home/me/photos\nruns/mine and https://example.org/home/x are fine",
+                    ),
+                    nbformat.v4.new_output(
+                        "display_data", data={"text/html": "<b>/tmp/run 1</b>", "image/png": "/tmp/not/text"}
+                    ),
+                ],
+            )
+        ]
+    )
     assert run_notebooks.machine_paths(notebook) == ["/home/me/photos", "/tmp/run"]
 
 
-@pytest.mark.parametrize(("name", "arms", "budgets"), [
-    ("02_cnn_from_scratch", ["cnn"], []), ("03_transfer_resnet", ["knn", "probe", "partial", "finetune", "lp-ft"], ["all"]),
-    ("04_comparison", [], []),
-])  # fmt: skip
-def test_the_committed_numbers_are_those_of_the_published_study(name: str, arms: list[str], budgets: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "arms", "budgets"),
+    [
+        ("02_cnn_from_scratch", ["cnn"], []),
+        ("03_transfer_resnet", ["knn", "probe", "partial", "finetune", "lp-ft"], ["all"]),
+        ("04_comparison", [], []),
+    ],
+)
+def test_the_committed_numbers_are_those_of_the_published_study(
+    name: str, arms: list[str], budgets: list[str]
+) -> None:
     from headstart import load_summary
 
     found = outputs(executed(name))
@@ -69,8 +92,10 @@ def test_the_committed_numbers_are_those_of_the_published_study(name: str, arms:
         assert "report/trials" in "".join(output.get("text", "") for output in found)
     text = "".join(output.get("data", {}).get("text/plain", "") for output in found)
     summary = load_summary(ROOT / "report" / "trials")
-    told = summary[summary["arm"].isin(arms or set(summary["arm"]))
-                   & summary["labels_per_class"].isin(budgets or set(summary["labels_per_class"]))]  # fmt: skip
+    told = summary[
+        summary["arm"].isin(arms or set(summary["arm"]))
+        & summary["labels_per_class"].isin(budgets or set(summary["labels_per_class"]))
+    ]
     assert len(told)
     for accuracy in told["test_accuracy"]:
         assert str(np.round(accuracy, 4)) in text  # as pandas rounds a half
@@ -81,4 +106,8 @@ def test_the_committed_numbers_are_those_of_the_published_study(name: str, arms:
 def test_the_fast_mode_runs_from_top_to_bottom(name: str) -> None:
     notebook = run_notebooks.execute(name, fast=True)  # raises where a cell fails
     assert run_notebooks.machine_paths(notebook) == []
-    assert [output.text for output in outputs(notebook) if output.get("name") == "stderr" and "Warning" in output.text] == []
+    assert [
+        output.text
+        for output in outputs(notebook)
+        if output.get("name") == "stderr" and "Warning" in output.text
+    ] == []

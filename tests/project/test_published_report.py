@@ -27,7 +27,9 @@ def test_a_report_in_the_repository_is_made_from_its_trials(folder: str) -> None
     assert differences(ROOT / folder) == []
 
 
-@pytest.mark.parametrize("folder", ["docs/results/cifar10-quick", *(f"{folder}/trials" for folder in FOLDERS)])
+@pytest.mark.parametrize(
+    "folder", ["docs/results/cifar10-quick", *(f"{folder}/trials" for folder in FOLDERS)]
+)
 def test_the_readme_says_what_the_published_trials_give(folder: str) -> None:
     text = (ROOT / "README.md").read_text()
     assert update_readme.with_section(text, ROOT / folder) == text

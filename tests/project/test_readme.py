@@ -14,9 +14,16 @@ from tests.conftest import run_headstart
 
 ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# A shown study takes minutes; here it runs on a small folder of images with a short training, by its own options.
-SHORT = ("--set", "arms.cnn.recipe.duration='2 steps'", "--set", "arms.cnn.recipe.batch_size=16", "--set",
-         "arms.probe.input_pixels=32")  # fmt: skip
+# A shown study takes minutes; here it runs on a small folder of images with a short training, by its own
+# options.
+SHORT = (
+    "--set",
+    "arms.cnn.recipe.duration='2 steps'",
+    "--set",
+    "arms.cnn.recipe.batch_size=16",
+    "--set",
+    "arms.probe.input_pixels=32",
+)
 
 
 def _shown_commands(tool: str) -> list[str]:
@@ -33,7 +40,8 @@ STUDY, ADVISE = "headstart study cifar10-quick", "headstart advise photos --minu
 
 
 def _run_shown(command: str, folder: Path, photos: Path) -> None:
-    """Runs a shown command in a folder, with a small folder of images and a short training in place of long ones."""
+    """Runs a shown command in a folder, with a small folder of images and a short training in place of long
+    ones."""
     words = shlex.split(command)[1:]
     (folder / "photos").symlink_to(photos)
     (folder / "mine.toml").write_text(_shown_study().replace('dataset = "cifar10"', f'dataset = "{photos}"'))
@@ -41,7 +49,9 @@ def _run_shown(command: str, folder: Path, photos: Path) -> None:
         words += [*SHORT, "--set", f"dataset={photos}", *(() if "--seeds" in words else ("--seeds", "1"))]
     if words[0] == "advise":
         words[words.index("--minutes") + 1] = "0.2"
-    words = [str(word) for given in words for word in (sorted(folder.glob(given)) if "*" in given else [given])]
+    words = [
+        str(word) for given in words for word in (sorted(folder.glob(given)) if "*" in given else [given])
+    ]
     done = run_headstart(*words, cwd=folder)
     assert done.returncode == 0, done.stderr
 
@@ -60,7 +70,9 @@ def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
 
 
 @pytest.mark.parametrize("command", _shown_commands("headstart"))
-def test_every_shown_command_runs(command: str, made: Callable[[str], Path], photos: Path, tmp_path: Path) -> None:
+def test_every_shown_command_runs(
+    command: str, made: Callable[[str], Path], photos: Path, tmp_path: Path
+) -> None:
     if command in (STUDY, ADVISE):
         made(command)
         return
@@ -89,7 +101,11 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
 
     section = (ROOT / "README.md").read_text().split("## Exit codes")[1].split("\n## ")[0]
     table = dict(re.findall(r"^\| (\d+) \| (.*?) \|", section, flags=re.M))
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.HeadstartError)]
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.HeadstartError)
+    ]
     codes = {str(kind.exit_code) for kind in kinds if kind is not errors.HeadstartError}
     assert set(table) == codes | {"0", "130"}
 

@@ -1,4 +1,5 @@
-"""The published report: everything from the published trials alone, the same again, the same numbers in every form."""
+"""The published report: everything from the published trials alone, the same again, the same numbers in every
+form."""
 
 from __future__ import annotations
 
@@ -24,9 +25,29 @@ from headstart.report.outline import parse
 from headstart.results.published import LIMIT_BYTES, packed, publish
 
 COMMITTED = Path(__file__).parents[2] / "report"
-SECTIONS = ["answer", "data", "methods", "fairness", "results", "comparison", "learning", "time", "costs", "labels", "ladder",
-            "controls", "generalization", "gap", "mistakes", "confidence", "images", "claims",
-            "threats", "cost", "reproduce"]  # fmt: skip
+SECTIONS = [
+    "answer",
+    "data",
+    "methods",
+    "fairness",
+    "results",
+    "comparison",
+    "learning",
+    "time",
+    "costs",
+    "labels",
+    "ladder",
+    "controls",
+    "generalization",
+    "gap",
+    "mistakes",
+    "confidence",
+    "images",
+    "claims",
+    "threats",
+    "cost",
+    "reproduce",
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +57,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_synthetic_study(folder, arms=arms, seeds=2, labels_per_class=(10, None), test_images=200)
     (folder / "notes.json").write_text('{"note": "kept"}\n')
     (folder / "robustness").mkdir()
-    np.savez(folder / "robustness" / "sheet.npz", mark=np.array("text"), logits=np.arange(6, dtype=np.float16).reshape(2, 3))
+    np.savez(
+        folder / "robustness" / "sheet.npz",
+        mark=np.array("text"),
+        logits=np.arange(6, dtype=np.float16).reshape(2, 3),
+    )
     (folder / "lock").touch()
     return folder
 
@@ -60,8 +85,11 @@ def words_of(text: str) -> str:
 
 def test_what_the_report_needs_is_published_and_nothing_else(study: Path, published: Path) -> None:
     trials = published / "trials"
-    beside = sorted(path.relative_to(trials).as_posix() for path in trials.rglob("*")
-                    if path.is_file() and len(path.parent.name) != 64)
+    beside = sorted(
+        path.relative_to(trials).as_posix()
+        for path in trials.rglob("*")
+        if path.is_file() and len(path.parent.name) != 64
+    )
     assert beside == ["gallery.npz", "notes.json", "robustness/sheet.npz", "study.json", "study.toml"]
     keys = {result.key for _, result in store.finished_trials(study)}
     # at all labels a deterministic arm's second seed repeats its first: not published
@@ -92,14 +120,20 @@ def test_publishing_into_the_study_itself_is_refused(study: Path) -> None:
         publish(study, study / "report" / "trials")
 
 
-def test_a_study_too_large_for_a_repository_is_refused(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_too_large_for_a_repository_is_refused(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bundles, "LIMIT_BYTES", 10_000)
     with pytest.raises(StoreError, match=r"MB, more than the 0 MB that a repository should bear"):
         report.write_bundle(study, tmp_path / "report")
 
 
 def test_the_sections_follow_a_papers_order(page: str) -> None:
-    found = [node.attributes["id"] for node in parse(page).walk() if node.tag in ("section", "h2") and "id" in node.attributes]
+    found = [
+        node.attributes["id"]
+        for node in parse(page).walk()
+        if node.tag in ("section", "h2") and "id" in node.attributes
+    ]
     assert found == SECTIONS
 
 
@@ -109,7 +143,12 @@ def test_page_and_markdown_say_the_same(published: Path, page: str) -> None:
     root = parse(page)
     headings = [node.text for tag in ("h1", "h2") for node in root.all(tag)]
     assert headings and all(words_of(heading) in told for heading in headings)
-    numbers = [words_of(cell.text) for table in root.all("table") for cell in table.all("td", "num") if not cell.all("small")]
+    numbers = [
+        words_of(cell.text)
+        for table in root.all("table")
+        for cell in table.all("td", "num")
+        if not cell.all("small")
+    ]
     assert len(numbers) > 200
     assert [number for number in numbers if number not in told] == []
 
@@ -153,22 +192,34 @@ def test_results_and_findings_are_the_published_trials(published: Path) -> None:
 
 def test_the_page_shows_the_mean_of_the_results_table(published: Path, page: str) -> None:
     rows = csv.DictReader((published / "results.csv").read_text(encoding="utf-8").splitlines())
-    values = [float(row["test_accuracy"]) for row in rows if row["arm"] == "finetune" and row["labels_per_class"] == "all"]
+    values = [
+        float(row["test_accuracy"])
+        for row in rows
+        if row["arm"] == "finetune" and row["labels_per_class"] == "all"
+    ]
     assert len(values) == 2
     assert f">{100 * sum(values) / 2:.2f}\u202f%<" in page
 
 
-def test_everything_is_made_again_from_the_trials_alone_and_what_was_changed_is_noticed(published: Path, tmp_path: Path) -> None:
+def test_everything_is_made_again_from_the_trials_alone_and_what_was_changed_is_noticed(
+    published: Path, tmp_path: Path
+) -> None:
     copy = shutil.copytree(published, tmp_path / "report")
     text = (copy / "README.md").read_text(encoding="utf-8")
     (copy / "README.md").write_text(text.replace("seeds", "seedz", 1), encoding="utf-8")
     (copy / "figures" / "fig-old.svg").write_text("<svg/>")
     (copy / "findings.json").unlink()
-    code = ("import sys; from pathlib import Path; from headstart.report import differences\n"
-            "print(*differences(Path(sys.argv[1])), 'torch' in sys.modules, sep='\\n')")
+    code = (
+        "import sys; from pathlib import Path; from headstart.report import differences\n"
+        "print(*differences(Path(sys.argv[1])), 'torch' in sys.modules, sep='\\n')"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(copy)], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["README.md is not what trials/ gives", "findings.json is missing",
-                                        "figures/fig-old.svg is of an earlier report", "False"]  # fmt: skip
+    assert done.stdout.splitlines() == [
+        "README.md is not what trials/ gives",
+        "findings.json is missing",
+        "figures/fig-old.svg is of an earlier report",
+        "False",
+    ]
 
 
 def test_setting_a_pdf_leaves_pillow_strict(published: Path) -> None:
@@ -180,7 +231,10 @@ def test_setting_a_pdf_leaves_pillow_strict(published: Path) -> None:
 
 def test_the_pdf_has_pages_headings_and_the_pages_numbers(published: Path, page: str) -> None:
     if shutil.which("pdftotext") is None or not (published / "report.pdf").exists():
-        pytest.skip("weasyprint or pdftotext is not installed; pip install 'headstart[report]', apt-get install poppler-utils")
+        pytest.skip(
+            "weasyprint or pdftotext is not installed; pip install 'headstart[report]', apt-get install "
+            "poppler-utils"
+        )
     told = words_of(bundles._pdf_text(published / "report.pdf"))
     for heading in parse(page).all("h2"):
         assert words_of(heading.text) in told
@@ -189,8 +243,11 @@ def test_the_pdf_has_pages_headings_and_the_pages_numbers(published: Path, page:
 
 def test_without_weasyprint_one_line_says_so_and_all_else_is_written(tmp_path: Path) -> None:
     study = write_synthetic_study(tmp_path / "study", arms=1, test_images=100, history=False, gallery=False)
-    code = ("import sys; sys.modules['weasyprint'] = None; sys.argv = ['headstart', 'report', sys.argv[1], '--to', sys.argv[2]]\n"
-            "from headstart.cli import main; main()")
+    code = (
+        "import sys; sys.modules['weasyprint'] = None; sys.argv = ['headstart', 'report', sys.argv[1], "
+        "'--to', sys.argv[2]]\n"
+        "from headstart.cli import main; main()"
+    )
     command = [sys.executable, "-c", code, str(study), str(tmp_path / "report")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(done.stderr.splitlines()) == 1
@@ -200,17 +257,24 @@ def test_without_weasyprint_one_line_says_so_and_all_else_is_written(tmp_path: P
 
 
 def test_markdown_of_a_small_page_is_what_it_should_be() -> None:
-    html = ("<body><nav>skipped</nav><h1>A *title*</h1><section><h2>Part one</h2><p>Some <b>bold</b> &lt;text&gt;</p>"
-            '<table><thead><tr><th>Arm</th><th class="num">n</th></tr></thead><tbody><tr><th>a|b</th>'
-            '<td class="num">3<small>1 to 5</small></td></tr></tbody></table><figure id="fig-x"><h3>Message</h3><svg></svg>'
-            "<figcaption>Caption.</figcaption></figure></section></body>")  # fmt: skip
+    html = (
+        "<body><nav>skipped</nav><h1>A *title*</h1><section><h2>Part one</h2><p>Some <b>bold</b> "
+        "&lt;text&gt;</p>"
+        '<table><thead><tr><th>Arm</th><th class="num">n</th></tr></thead><tbody><tr><th>a|b</th>'
+        '<td class="num">3<small>1 to 5</small></td></tr></tbody></table><figure '
+        'id="fig-x"><h3>Message</h3><svg></svg>'
+        "<figcaption>Caption.</figcaption></figure></section></body>"
+    )
     assert markdown(html, lambda _node, _name: None) == (
         "# A \\*title\\*\n\n## Part one\n\nSome **bold** &lt;text&gt;\n\n"
         "| Arm | n |\n| --- | --: |\n| a\\|b | 3<br><sub>1 to 5</sub> |\n\n"
-        "**Message**\n\n![Message](figures/fig-x.svg)\n\n<sub>Caption.</sub>\n")  # fmt: skip
+        "**Message**\n\n![Message](figures/fig-x.svg)\n\n<sub>Caption.</sub>\n"
+    )
 
 
-@pytest.mark.skipif(not (COMMITTED / "report.html").is_file(), reason="no published report in this repository yet")
+@pytest.mark.skipif(
+    not (COMMITTED / "report.html").is_file(), reason="no published report in this repository yet"
+)
 @pytest.mark.slow
 def test_the_committed_report_is_what_its_trials_give() -> None:
     assert report.differences(COMMITTED) == []
@@ -218,4 +282,7 @@ def test_the_committed_report_is_what_its_trials_give() -> None:
 
 @pytest.mark.skipif(not (COMMITTED / "trials").is_dir(), reason="no published report in this repository yet")
 def test_the_committed_trials_are_small_enough() -> None:
-    assert sum(path.stat().st_size for path in (COMMITTED / "trials").rglob("*") if path.is_file()) <= LIMIT_BYTES
+    assert (
+        sum(path.stat().st_size for path in (COMMITTED / "trials").rglob("*") if path.is_file())
+        <= LIMIT_BYTES
+    )

@@ -1,4 +1,5 @@
-"""The report's cost and label sections: fronts, equal costs and fitted curves, and silence where the data cannot say."""
+"""The report's cost and label sections: fronts, equal costs and fitted curves, and silence where the data
+cannot say."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def plain(html: str) -> str:
 @pytest.fixture(scope="module")
 def budgets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "budgets"
-    return write_synthetic_study(folder, seeds=4, labels_per_class=BUDGETS, test_images=1500, claims=False, gallery=False)
+    return write_synthetic_study(
+        folder, seeds=4, labels_per_class=BUDGETS, test_images=1500, claims=False, gallery=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +45,15 @@ def test_amortised_time_shares_features_between_all_trials_of_the_study(budgets:
     (whole,) = [r for r in trials if r.trial["labels_per_class"] is None]
     expected = whole.cost.total_seconds - whole.cost.seconds["features"] * (1 - 1 / 21)
     found = pareto.section(view)
-    assert [f.name for f in found.figures] == ["fig-pareto-seconds", "fig-pareto-amortised", "fig-pareto-flops"]
-    assert f"ResNet-50, linear probe {expected:.0f} s instead of {whole.cost.total_seconds / 60:.1f} min" in plain(page)
+    assert [f.name for f in found.figures] == [
+        "fig-pareto-seconds",
+        "fig-pareto-amortised",
+        "fig-pareto-flops",
+    ]
+    assert (
+        f"ResNet-50, linear probe {expected:.0f} s instead of {whole.cost.total_seconds / 60:.1f} min"
+        in plain(page)
+    )
 
 
 def test_the_work_of_a_trial_is_told_for_each_label_budget_with_its_number(budgets: Path, page: str) -> None:
@@ -60,29 +70,48 @@ def test_the_work_of_a_trial_is_told_for_each_label_budget_with_its_number(budge
 def test_times_of_different_machines_are_not_set_against_each_other(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path / "mixed", seeds=2, test_images=300, claims=False, gallery=False)
     (path, first), *_ = store.finished_trials(folder)
-    store.write_json(path / "result.json", store.read_json(path / "result.json") | {
-        "environment": {**first.environment, "precision": "bf16"}})  # fmt: skip
+    store.write_json(
+        path / "result.json",
+        store.read_json(path / "result.json") | {"environment": {**first.environment, "precision": "bf16"}},
+    )
     found = pareto.section(load_study(folder))
-    assert [figure.name for figure in found.figures] == ["fig-pareto-flops"] and not found.by_seconds and found.by_flops
+    assert (
+        [figure.name for figure in found.figures] == ["fig-pareto-flops"]
+        and not found.by_seconds
+        and found.by_flops
+    )
     text = plain(report.write_report(folder).read_text(encoding="utf-8"))
-    assert text.count("Not all arms ran on the same machine: times of different machines do not compare.") == 3
-    assert "ᵃ cpu: Example CPU @ 2.0 GHz, 2 threads, bf16; ᵇ cpu: Example CPU @ 2.0 GHz, 2 threads, fp32" in text
+    assert (
+        text.count("Not all arms ran on the same machine: times of different machines do not compare.") == 3
+    )
+    assert (
+        "ᵃ cpu: Example CPU @ 2.0 GHz, 2 threads, bf16; ᵇ cpu: Example CPU @ 2.0 GHz, 2 threads, fp32" in text
+    )
     assert "times as long as" not in text and "Times of different machines do not compare." in text
 
 
 def test_each_time_carries_the_letter_of_its_machine_and_none_is_the_best(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path / "mixed", test_images=300, claims=False, gallery=False)
     (path, first), (_, second) = store.finished_trials(folder)
-    store.write_json(path / "result.json", store.read_json(path / "result.json") | {
-        "environment": {**first.environment, "device": "another GPU"}})  # fmt: skip
+    store.write_json(
+        path / "result.json",
+        store.read_json(path / "result.json")
+        | {"environment": {**first.environment, "device": "another GPU"}},
+    )
     rows = {row.title: row for group in tables.comparison(load_study(folder)) for row in group.rows}
-    on = {result.trial["arm"]["name"]: letter for result, letter in ((first, "ᵃ"), (second, "ᵇ"))}  # "another GPU" before "cpu"
+    on = {
+        result.trial["arm"]["name"]: letter for result, letter in ((first, "ᵃ"), (second, "ᵇ"))
+    }  # "another GPU" before "cpu"
     for title in ("Time, cold", "Time spent"):
         assert [cell.text[-1] for cell in rows[title].cells] == [on["cnn"], on["probe"]]
-    assert not any(cell.best for title in ("Time, cold", "Time spent", "Peak memory") for cell in rows[title].cells)
+    assert not any(
+        cell.best for title in ("Time, cold", "Time spent", "Peak memory") for cell in rows[title].cells
+    )
     assert any(cell.best for cell in rows["Floating-point operations"].cells)
     spent = spending.spending(load_study(folder))
-    assert [row.cold[-1] for row in spent.rows[:2]] == [on["cnn"], on["probe"]] and spent.rows[2].cold.endswith("ᵃᵇ")
+    assert [row.cold[-1] for row in spent.rows[:2]] == [on["cnn"], on["probe"]] and spent.rows[
+        2
+    ].cold.endswith("ᵃᵇ")
     assert [machine[:3] for machine in spent.machines] == ["ᵃ a", "ᵇ c"]
 
 
@@ -95,11 +124,16 @@ def test_one_machine_needs_no_letters(budgets: Path, page: str) -> None:
 def test_nothing_shared_needs_no_second_figure(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path / "one", test_images=300, claims=False, gallery=False)
     found = pareto.section(load_study(folder))
-    assert [f.name for f in found.figures] == ["fig-pareto-seconds", "fig-pareto-flops"] and found.shared == ""
+    assert [f.name for f in found.figures] == [
+        "fig-pareto-seconds",
+        "fig-pareto-flops",
+    ] and found.shared == ""
 
 
 def test_a_beaten_arm_is_named(tmp_path: Path) -> None:
-    folder = write_synthetic_study(tmp_path / "four", arms=["cnn", "probe", "knn"], test_images=500, claims=False, gallery=False)
+    folder = write_synthetic_study(
+        tmp_path / "four", arms=["cnn", "probe", "knn"], test_images=500, claims=False, gallery=False
+    )
     found = pareto.section(load_study(folder))
     accuracy = {arm.name: arm.mean("test_accuracy") for arm in load_study(folder).arms}
     assert accuracy["knn"] < accuracy["probe"] < accuracy["cnn"]
@@ -111,7 +145,9 @@ def test_equal_cost_reads_the_last_evaluation_within_it(budgets: Path) -> None:
     view = load_study(budgets)
     rows = pareto.section(view).by_seconds
     probe = view.at("probe", None)[0][1]
-    assert [row.title for row in rows] == [words.duration(s) for s in (60, 120, probe.history[-1]["seconds"], 300)]
+    assert [row.title for row in rows] == [
+        words.duration(s) for s in (60, 120, probe.history[-1]["seconds"], 300)
+    ]
     assert rows[2].cells[1].text == rows[3].cells[1].text  # the probe's own end
     seconds = 300.0
     row = next(row for row in rows if row.title == words.duration(seconds))
@@ -120,15 +156,22 @@ def test_equal_cost_reads_the_last_evaluation_within_it(budgets: Path) -> None:
         values.append([r["val_accuracy"] for r in result.history if r["seconds"] <= seconds][-1])
     assert row.cells[0].text == words.share(float(np.mean(values)))
     assert probe.history[-1]["seconds"] < seconds
-    assert (row.cells[1].text, row.cells[1].note) == (words.share(probe.history[-1]["val_accuracy"]), "at its end")
+    assert (row.cells[1].text, row.cells[1].note) == (
+        words.share(probe.history[-1]["val_accuracy"]),
+        "at its end",
+    )
     assert rows[0].cells[1].text == "–" and rows[0].cells[1].note == "not yet"
 
 
 def test_energy_is_told_or_said_to_be_missing(budgets: Path, page: str, tmp_path: Path) -> None:
     assert "Energy this machine reports none n/a n/a" in plain(page)
-    folder = write_synthetic_study(tmp_path / "watts", test_images=200, claims=False, gallery=False, joules=True)
+    folder = write_synthetic_study(
+        tmp_path / "watts", test_images=200, claims=False, gallery=False, joules=True
+    )
     text = plain(report.write_report(folder).read_text())
-    told = r"Energy counted by package-0, dram; includes what other programs use meanwhile 20\.\d kJ 9\.8\d kJ"
+    told = (
+        r"Energy counted by package-0, dram; includes what other programs use meanwhile 20\.\d kJ 9\.8\d kJ"
+    )
     assert re.search(told, text.replace("&#39;", "'"))
 
 
@@ -137,20 +180,35 @@ def test_the_bill_counts_what_was_computed_beside_the_trials(tmp_path: Path) -> 
     assert spending.spending(load_study(folder)).steps == ()
     trials = [result for _, result in store.finished_trials(folder)]
     for result, seconds in zip(trials, ((10.0, 20.0), (15.0, 25.0)), strict=True):
-        store.write_json(folder / "robustness" / f"{result.key}.json", {
-            "key": result.key, "seconds": dict(zip(("corrupt", "predict"), seconds, strict=True))})  # fmt: skip
-    store.write_json(folder / "robustness" / "other.json", {"key": "of a trial that is gone", "seconds": {"predict": 1000.0}})
+        store.write_json(
+            folder / "robustness" / f"{result.key}.json",
+            {"key": result.key, "seconds": dict(zip(("corrupt", "predict"), seconds, strict=True))},
+        )
+    store.write_json(
+        folder / "robustness" / "other.json",
+        {"key": "of a trial that is gone", "seconds": {"predict": 1000.0}},
+    )
     tries = [{"number": 1, "seconds": 30.0}, {"number": 2, "seconds": 45.0}]
-    store.write_json(folder / "tuning" / "cnn-all" / "tuning.json", {"arm": "cnn", "labels_per_class": None, "tries": tries})
+    store.write_json(
+        folder / "tuning" / "cnn-all" / "tuning.json",
+        {"arm": "cnn", "labels_per_class": None, "tries": tries},
+    )
     spent = sum(result.cost.spent_seconds for result in trials)
     found = spending.spending(load_study(folder)).steps
     assert [(step.title, step.count, step.spent) for step in found] == [
-        ("Models read on corrupted images", "2", words.duration(70)), ("Tries of searches for recipes", "2", words.duration(75)),
-        ("With the trials", "", words.duration(spent + 145))]  # fmt: skip
-    store.write_json(folder / "shift" / "new" / f"{trials[0].key}.json", {"key": trials[0].key})  # as written before
+        ("Models read on corrupted images", "2", words.duration(70)),
+        ("Tries of searches for recipes", "2", words.duration(75)),
+        ("With the trials", "", words.duration(spent + 145)),
+    ]
+    store.write_json(
+        folder / "shift" / "new" / f"{trials[0].key}.json", {"key": trials[0].key}
+    )  # as written before
     found = spending.spending(load_study(folder)).steps
     assert [(step.count, step.spent) for step in found][1:] == [
-        ("1", "not recorded"), ("2", words.duration(75)), ("", f"at least {words.duration(spent + 145)}")]  # fmt: skip
+        ("1", "not recorded"),
+        ("2", words.duration(75)),
+        ("", f"at least {words.duration(spent + 145)}"),
+    ]
 
 
 def test_the_curves_say_what_the_library_says(budgets: Path, page: str) -> None:
@@ -166,14 +224,18 @@ def test_the_curves_say_what_the_library_says(budgets: Path, page: str) -> None:
         hidden = label_curves.check_hidden_budget(points[arm], np.random.default_rng(0))
         assert f"{100 * hidden.observed:.1f} %: {'inside' if hidden.inside else 'outside'}" in text
     met = label_curves.crossing(fits["probe"], fits["cnn"])
-    sentence = f"CNN from scratch overtakes ResNet-50, linear probe at about {float(f'{met.value:.3g}'):,.0f} labels a class"
+    sentence = (
+        f"CNN from scratch overtakes ResNet-50, linear probe at about {float(f'{met.value:.3g}'):,.0f} "
+        "labels a class"
+    )
     assert (sentence in text) == (met is not None)
     assert met is not None and 10 < met.value < 5000
 
 
 def test_few_budgets_are_said_to_be_too_few(tmp_path: Path) -> None:
-    folder = write_synthetic_study(tmp_path / "three", labels_per_class=(10, 100, None), test_images=300, claims=False,
-                                   gallery=False)  # fmt: skip
+    folder = write_synthetic_study(
+        tmp_path / "three", labels_per_class=(10, 100, None), test_images=300, claims=False, gallery=False
+    )
     text = plain(report.write_report(folder).read_text())
     assert "No curve is fitted: CNN from scratch (3 label budgets, a curve needs 4)" in text
 
@@ -186,14 +248,30 @@ def test_a_lead_at_the_only_common_budget_is_not_called_a_range(budgets: Path, t
             shutil.rmtree(path)
     view = load_study(folder)
     (figure,) = [each for each in compose(view).figures if each.name == "fig-labels"]
-    assert re.fullmatch(r"In front by labels a class: .* at [\d,]+, the only budget that arms share", figure.message)
+    assert re.fullmatch(
+        r"In front by labels a class: .* at [\d,]+, the only budget that arms share", figure.message
+    )
 
 
 def test_an_arm_with_one_budget_does_not_choose_the_budgets_that_are_compared(tmp_path: Path) -> None:
-    folder = write_synthetic_study(tmp_path / "once", arms=["cnn", "probe", "knn"], seeds=2, labels_per_class=(10, 100, None),
-                                   test_images=500, claims=False, gallery=False)  # fmt: skip
-    accuracy = {("cnn", 10): 0.3, ("probe", 10): 0.6, ("cnn", 100): 0.7, ("probe", 100): 0.65, ("cnn", None): 0.9,
-                ("probe", None): 0.8, ("knn", None): 0.5}  # fmt: skip
+    folder = write_synthetic_study(
+        tmp_path / "once",
+        arms=["cnn", "probe", "knn"],
+        seeds=2,
+        labels_per_class=(10, 100, None),
+        test_images=500,
+        claims=False,
+        gallery=False,
+    )
+    accuracy = {
+        ("cnn", 10): 0.3,
+        ("probe", 10): 0.6,
+        ("cnn", 100): 0.7,
+        ("probe", 100): 0.65,
+        ("cnn", None): 0.9,
+        ("probe", None): 0.8,
+        ("knn", None): 0.5,
+    }
     for path, result in store.finished_trials(folder):
         key = (result.trial["arm"]["name"], result.trial["labels_per_class"])
         if key not in accuracy:
@@ -218,17 +296,35 @@ def test_an_arm_with_one_budget_does_not_choose_the_budgets_that_are_compared(tm
 
 
 def test_arms_that_change_places_between_two_budgets_are_said_to(tmp_path: Path) -> None:
-    folder = write_synthetic_study(tmp_path / "turns", arms=["cnn", "probe"], seeds=2, labels_per_class=(10, 100, 300),
-                                   test_images=500, claims=False, gallery=False)  # fmt: skip
-    accuracy = {("cnn", 10): 0.3, ("probe", 10): 0.6, ("cnn", 100): 0.7, ("probe", 100): 0.75, ("cnn", 300): 0.9,
-                ("probe", 300): 0.8}  # fmt: skip
+    folder = write_synthetic_study(
+        tmp_path / "turns",
+        arms=["cnn", "probe"],
+        seeds=2,
+        labels_per_class=(10, 100, 300),
+        test_images=500,
+        claims=False,
+        gallery=False,
+    )
+    accuracy = {
+        ("cnn", 10): 0.3,
+        ("probe", 10): 0.6,
+        ("cnn", 100): 0.7,
+        ("probe", 100): 0.75,
+        ("cnn", 300): 0.9,
+        ("probe", 300): 0.8,
+    }
     for path, result in store.finished_trials(folder):
         value = store.read_json(path / "result.json")
-        value["metrics"]["test_accuracy"] = accuracy[result.trial["arm"]["name"], result.trial["labels_per_class"]]
+        value["metrics"]["test_accuracy"] = accuracy[
+            result.trial["arm"]["name"], result.trial["labels_per_class"]
+        ]
         store.write_json(path / "result.json", value)
     # at 100 neither is clearly ahead
-    told = ("CNN from scratch overtakes ResNet-50, linear probe between 10 labels a class (30.0 % against 60.0 %) and 300 (90.0 "
-            "% against 80.0 %).")  # fmt: skip
+    told = (
+        "CNN from scratch overtakes ResNet-50, linear probe between 10 labels a class (30.0 % against 60.0 "
+        "%) and 300 (90.0 "
+        "% against 80.0 %)."
+    )
     assert told in plain(report.write_report(folder).read_text()).replace("\u202f", " ").replace("\xa0", " ")
 
 
@@ -250,8 +346,9 @@ def test_a_curve_that_falls_is_left_out_and_named(budgets: Path, tmp_path: Path)
 
 
 def test_one_seed_has_curves_without_intervals(tmp_path: Path) -> None:
-    folder = write_synthetic_study(tmp_path / "one", seeds=1, labels_per_class=BUDGETS, test_images=1500, claims=False,
-                                   gallery=False)  # fmt: skip
+    folder = write_synthetic_study(
+        tmp_path / "one", seeds=1, labels_per_class=BUDGETS, test_images=1500, claims=False, gallery=False
+    )
     text = plain(report.write_report(folder).read_text())
     assert "one seed: no interval" in text and "one seed, so no band" in text
 
@@ -268,5 +365,7 @@ def test_a_curve_that_no_form_fits_says_nothing(budgets: Path, tmp_path: Path) -
             store.write_json(path / "result.json", value)
     view = load_study(folder)
     cnn, probe = labels.fit_all(view)
-    assert cnn.curve is None and cnn.reason.startswith("no form fits: the better one misses a left-out budget by ")
+    assert cnn.curve is None and cnn.reason.startswith(
+        "no form fits: the better one misses a left-out budget by "
+    )
     assert probe.curve is not None and labels.crossings([cnn, probe]) == []

@@ -17,12 +17,17 @@ from headstart.report.load import StudyView, load_study
 def view(tmp_path_factory: pytest.TempPathFactory) -> StudyView:
     folder = tmp_path_factory.mktemp("runs") / "ladder"
     arms = ("cnn", "finetune", "probe", "random", "partial")
-    return load_study(write_synthetic_study(folder, arms=arms, seeds=3, labels_per_class=(1, None), test_images=500))
+    return load_study(
+        write_synthetic_study(folder, arms=arms, seeds=3, labels_per_class=(1, None), test_images=500)
+    )
 
 
 def accuracies(view: StudyView, arm: str, budget: int | None) -> list[float]:
-    found = {r.trial["seed"]: r.metrics["test_accuracy"] for _, r in store.finished_trials(view.folder)
-             if r.trial["arm"]["name"] == arm and r.trial["labels_per_class"] == budget}  # fmt: skip
+    found = {
+        r.trial["seed"]: r.metrics["test_accuracy"]
+        for _, r in store.finished_trials(view.folder)
+        if r.trial["arm"]["name"] == arm and r.trial["labels_per_class"] == budget
+    }
     return [found[seed] or 0.0 for seed in sorted(found)]
 
 
@@ -47,7 +52,8 @@ def test_the_curves_title_is_of_all_seeds(view: StudyView) -> None:
     for _, result in store.finished_trials(view.folder):
         if result.trial["labels_per_class"] is None:
             ends.setdefault(result.trial["arm"]["label"], []).extend(
-                [row["val_accuracy"] for row in result.history if row.get("val_accuracy") is not None][-1:])
+                [row["val_accuracy"] for row in result.history if row.get("val_accuracy") is not None][-1:]
+            )
     means = {label: float(np.mean(values)) for label, values in ends.items() if values}
     best = max(means, key=lambda label: means[label])
     assert len(set(ends[best])) > 1  # else the first seed would do
@@ -57,7 +63,9 @@ def test_the_curves_title_is_of_all_seeds(view: StudyView) -> None:
 
 def test_a_step_is_the_mean_difference_of_the_same_seeds_with_its_t_interval(view: StudyView) -> None:
     difference = 100 * np.subtract(accuracies(view, "finetune", 1), accuracies(view, "partial", 1))
-    half = 4.302652729911275 * difference.std(ddof=1) / np.sqrt(3)  # t quantile 0.975 with 2 degrees of freedom
+    half = (
+        4.302652729911275 * difference.std(ddof=1) / np.sqrt(3)
+    )  # t quantile 0.975 with 2 degrees of freedom
     ends = (difference.mean() - half, difference.mean(), difference.mean() + half)
     low, mean, high = (f"{v:+.1f}".replace("-", "−") for v in ends)
     assert ladder.steps(view).rows[2].cells[0].note == f"{mean} ({low} to {high})"
@@ -72,7 +80,9 @@ def test_a_control_is_the_same_method_from_random_weights(view: StudyView) -> No
 
 
 def test_a_control_says_where_its_recipe_is_another_at_any_budget(tmp_path: Path) -> None:
-    folder = write_synthetic_study(tmp_path / "study", arms=("probe", "random"), labels_per_class=(1, None), test_images=200)
+    folder = write_synthetic_study(
+        tmp_path / "study", arms=("probe", "random"), labels_per_class=(1, None), test_images=200
+    )
     assert [row.apart for row in ladder.controls(load_study(folder)).rows] == [""]
     for budget, told in ((1, "recipes differ but with all labels"), (None, "recipes differ")):
         for path, result in store.finished_trials(folder):
@@ -101,7 +111,14 @@ def test_the_paragraph_names_the_best_of_both_starts_at_the_fewest_labels(view: 
 
 def test_spending_adds_up_over_arms_and_counts_every_trial(view: StudyView) -> None:
     found = spending.spending(view)
-    assert [row.trials for row in found.rows] == [6, 6, 4, 4, 6, 26]  # deterministic arms: one trial at all labels
+    assert [row.trials for row in found.rows] == [
+        6,
+        6,
+        4,
+        4,
+        6,
+        26,
+    ]  # deterministic arms: one trial at all labels
     assert found.rows[-1].arm is None
     assert found.machines == ("cpu: Example CPU @ 2.0 GHz, 2 threads, fp32 (26 trials)",)
 

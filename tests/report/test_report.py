@@ -47,7 +47,9 @@ class Page(HTMLParser):
         if values.get("id"):
             self.ids.append(values["id"] or "")
         self.links += [value or "" for name, value in attrs if name == "href"]
-        self.sources += [value or "" for name, value in attrs if name in ("src", "srcset", "data", "poster", "action")]
+        self.sources += [
+            value or "" for name, value in attrs if name in ("src", "srcset", "data", "poster", "action")
+        ]
         if re.fullmatch("h[1-6]", tag):
             self.headings.append(tag)
         if tag not in EMPTY:
@@ -122,11 +124,18 @@ def test_one_seed_has_no_interval_over_seeds(two_page: tuple[str, Page]) -> None
 
 
 def test_three_seeds_have_a_t_interval(three: Path, three_page: tuple[str, Page]) -> None:
-    values = [result.metrics["test_accuracy"] for _, result in store.finished_trials(three)
-              if result.trial["arm"]["name"] == "cnn" and result.trial["labels_per_class"] is None]
+    values = [
+        result.metrics["test_accuracy"]
+        for _, result in store.finished_trials(three)
+        if result.trial["arm"]["name"] == "cnn" and result.trial["labels_per_class"] is None
+    ]
     assert len(values) == 3
-    half = 4.302652729911275 * np.std(values, ddof=1) / np.sqrt(3)  # t quantile 0.975 with 2 degrees of freedom
-    assert f"{100 * (np.mean(values) - half):.2f} to {100 * (np.mean(values) + half):.2f}" in plain(three_page[1].text)
+    half = (
+        4.302652729911275 * np.std(values, ddof=1) / np.sqrt(3)
+    )  # t quantile 0.975 with 2 degrees of freedom
+    assert f"{100 * (np.mean(values) - half):.2f} to {100 * (np.mean(values) + half):.2f}" in plain(
+        three_page[1].text
+    )
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(two_page: tuple[str, Page]) -> None:
@@ -156,16 +165,22 @@ def test_ids_are_unique_and_headings_in_order(three_page: tuple[str, Page]) -> N
 
 def test_the_same_folder_gives_the_same_bytes(two: Path, two_page: tuple[str, Page], tmp_path: Path) -> None:
     copy = shutil.copytree(two, tmp_path / "two")
-    first, second = (hashlib.sha256(html.encode()).hexdigest() for html in (two_page[0], report.write_report(copy).read_text()))
+    first, second = (
+        hashlib.sha256(html.encode()).hexdigest()
+        for html in (two_page[0], report.write_report(copy).read_text())
+    )
     assert first == second
 
 
 def test_the_report_renders_without_torch_and_without_pyplot_and_the_same_in_another_process(
     two: Path, two_page: tuple[str, Page]
 ) -> None:
-    code = ("import sys; from pathlib import Path; from headstart.report import write_report, summary_table, verdict\n"
-            "folder = Path(sys.argv[1]); write_report(folder); summary_table(folder); verdict(folder)\n"
-            "print([name for name in ('torch', 'matplotlib.pyplot') if name in sys.modules])")
+    code = (
+        "import sys; from pathlib import Path; from headstart.report import write_report, summary_table, "
+        "verdict\n"
+        "folder = Path(sys.argv[1]); write_report(folder); summary_table(folder); verdict(folder)\n"
+        "print([name for name in ('torch', 'matplotlib.pyplot') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(two)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert (two / "report.html").read_text() == two_page[0]
@@ -173,11 +188,34 @@ def test_the_report_renders_without_torch_and_without_pyplot_and_the_same_in_ano
 
 def test_every_section_of_a_whole_study_is_there(three_page: tuple[str, Page]) -> None:
     page = three_page[1]
-    for section in ("answer", "comparison", "learning", "time", "costs", "labels", "mistakes", "confidence", "images", "claims",
-                    "methods", "fairness", "reproduce"):  # fmt: skip
+    for section in (
+        "answer",
+        "comparison",
+        "learning",
+        "time",
+        "costs",
+        "labels",
+        "mistakes",
+        "confidence",
+        "images",
+        "claims",
+        "methods",
+        "fairness",
+        "reproduce",
+    ):
         assert section in page.ids
-    for figure in ("accuracy", "cost", "curves-epochs", "curves-seconds", "time", "labels", "confusion-cnn", "confusion-probe",
-                   "classes", "reliability"):  # fmt: skip
+    for figure in (
+        "accuracy",
+        "cost",
+        "curves-epochs",
+        "curves-seconds",
+        "time",
+        "labels",
+        "confusion-cnn",
+        "confusion-probe",
+        "classes",
+        "reliability",
+    ):
         assert f"fig-{figure}" in page.ids
 
 
@@ -193,18 +231,28 @@ def test_claims_carry_the_verdicts_that_findings_decide(three: Path, three_page:
 
 def test_methods_are_told_in_words(two_page: tuple[str, Page]) -> None:
     text = plain(two_page[1].text)
-    assert "Its three blocks of two 3×3 convolutions, max-pooling, batch normalisation and ReLU have 64, 256 and 256 c" in text
+    assert (
+        "Its three blocks of two 3×3 convolutions, max-pooling, batch normalisation and ReLU have 64, 256 "
+        "and 256 c" in text
+    )
     assert "images are mirrored in every other epoch and shifted by up to 2 pixels in each direction" in text
     assert "The L2 penalty was chosen on the validation images among 7 values: 0.01." in text
     assert "paid by its makers and not counted" in text
 
 
-def test_the_gallery_shows_both_directions_with_truth_answers_and_confidence(two: Path, two_page: tuple[str, Page]) -> None:
+def test_the_gallery_shows_both_directions_with_truth_answers_and_confidence(
+    two: Path, two_page: tuple[str, Page]
+) -> None:
     html, page = two_page
     assert {"cnn-not-probe", "probe-not-cnn", "sure-cnn", "sure-probe"} <= set(page.ids)
-    with np.load(trial_of(two, "cnn") / "predictions.npz") as a, np.load(trial_of(two, "probe") / "predictions.npz") as b:
+    with (
+        np.load(trial_of(two, "cnn") / "predictions.npz") as a,
+        np.load(trial_of(two, "probe") / "predictions.npz") as b,
+    ):
         labels = a["test_labels"]
-        only_cnn = int(((a["test_logits"].argmax(1) == labels) & (b["test_logits"].argmax(1) != labels)).sum())
+        only_cnn = int(
+            ((a["test_logits"].argmax(1) == labels) & (b["test_logits"].argmax(1) != labels)).sum()
+        )
     panel = html[html.index('id="cnn-not-probe"') : html.index('id="probe-not-cnn"')]
     assert f"{only_cnn} images" in panel
     assert panel.count("<img") == min(only_cnn, 12)
@@ -221,10 +269,15 @@ def test_a_study_without_gallery_says_that_pixels_are_missing(two: Path, tmp_pat
 
 @pytest.mark.parametrize(
     ("options", "figures"),
-    [({"arms": 1}, 10), ({"arms": 8}, 18), ({"classes": 100, "test_images": 500}, 11),
-     ({"phase": "refit", "history": False, "gallery": False}, 8), ({"phase": "refit"}, 10)],
+    [
+        ({"arms": 1}, 10),
+        ({"arms": 8}, 18),
+        ({"classes": 100, "test_images": 500}, 11),
+        ({"phase": "refit", "history": False, "gallery": False}, 8),
+        ({"phase": "refit"}, 10),
+    ],
     ids=["one arm", "eight arms", "100 classes", "refit without history", "refit with history"],
-)  # fmt: skip
+)
 def test_every_kind_of_study_renders(options: dict, figures: int, tmp_path: Path) -> None:
     html, page = read(write_synthetic_study(tmp_path / "study", **{"test_images": 200, **options}))
     assert html.count('class="plot"') == figures
@@ -264,10 +317,15 @@ def test_what_a_reader_must_know_stands_with_the_threats(two: Path, tmp_path: Pa
 def test_commands_to_reproduce_run_everything_and_what_was_published(two: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(two, tmp_path / "two")
     study = store.read_json(copy / "study.json")
-    store.write_json(copy / "study.json", study | {"command": "headstart study toys --published report/trials --minutes 0"})
+    store.write_json(
+        copy / "study.json", study | {"command": "headstart study toys --published report/trials --minutes 0"}
+    )
     html = report.write_report(copy).read_text()
     assert "Every trial anew" not in report.write_report(two).read_text()
-    assert "<code>headstart study toys\nheadstart study toys --published report/trials --minutes 0</code>" in html
+    assert (
+        "<code>headstart study toys\nheadstart study toys --published report/trials --minutes 0</code>"
+        in html
+    )
 
 
 def test_an_arms_label_is_the_one_that_the_study_has_now(two: Path, tmp_path: Path) -> None:
@@ -287,7 +345,9 @@ def test_a_trial_of_earlier_settings_is_left_out_and_counted(two: Path, tmp_path
     value["environment"]["started"] = "2020-01-01T00:00:00+00:00"
     value["key"] = "earlier"
     store.write_json(old / "result.json", value)
-    assert "1 more finished trial in this folder is left out: of earlier settings" in plain(read(copy)[1].text)
+    assert "1 more finished trial in this folder is left out: of earlier settings" in plain(
+        read(copy)[1].text
+    )
 
 
 def test_trials_on_different_test_sets_are_refused(two: Path, tmp_path: Path) -> None:
@@ -296,7 +356,9 @@ def test_trials_on_different_test_sets_are_refused(two: Path, tmp_path: Path) ->
     value = json.loads(path.read_text())
     value["trial"]["dataset_fingerprint"] = "00" * 32
     store.write_json(path, value)
-    with pytest.raises(DataError, match="tested on different data sets; give each data set a folder of its own"):
+    with pytest.raises(
+        DataError, match="tested on different data sets; give each data set a folder of its own"
+    ):
         report.write_report(copy)
 
 
@@ -304,7 +366,9 @@ def test_a_study_without_a_finished_trial_says_what_to_do(tmp_path: Path) -> Non
     folder = write_synthetic_study(tmp_path / "study", test_images=300)
     for path, _ in store.finished_trials(folder):
         shutil.rmtree(path)
-    with pytest.raises(StoreError, match=r"no finished trial in .*; finish the study first: headstart study study"):
+    with pytest.raises(
+        StoreError, match=r"no finished trial in .*; finish the study first: headstart study study"
+    ):
         report.write_report(folder)
 
 
@@ -325,50 +389,87 @@ def test_the_terminal_table_fits_eighty_columns_and_holds_the_numbers(two: Path)
 
 
 def test_the_verdict_is_the_headline(two: Path) -> None:
-    assert report.verdict(two) == headline.headline(store.read_json(two / "study.json"), store.finished_trials(two))
+    assert report.verdict(two) == headline.headline(
+        store.read_json(two / "study.json"), store.finished_trials(two)
+    )
 
 
 @pytest.mark.parametrize(
     ("shown", "expected"),
-    [(words.interval((-0.0123, 0.0345)), "−1.2 to 3.5"), (words.interval((-0.0123, 0.0345), 2, signed=True), "−1.23 to +3.45"),
-     (words.energy(12_300), "12.3 kJ"), (words.energy(7.5), "7.5 J"), (words.flops(2e6), "2 MFLOP"),
-     (words.share(0.94127, 2), "94.13 %"), (words.share(None), "n/a"), (words.points(-0.0214), "−2.1 points"),
-     (words.points(-0.0001), "+0.0 points"), (words.interval((0.00471, 0.00538)), "0.47 to 0.54"),
-     (words.interval((-0.0001, 0.0002), signed=True), "−0.01 to +0.02"),
-     (words.flops(1.9e15), "1.9 PFLOP"), (words.flops(3.24e14), "324 TFLOP"), (words.memory(1395864371), "1.40 GB"),
-     (words.memory(0), "n/a"), (words.count(1_972_792), "1.97 million"), (words.count(45_000), "45,000"),
-     (words.listing(["a", "b", "c"]), "a, b and c"), (words.budget(10), "10 labels a class")],
-)  # fmt: skip
+    [
+        (words.interval((-0.0123, 0.0345)), "−1.2 to 3.5"),
+        (words.interval((-0.0123, 0.0345), 2, signed=True), "−1.23 to +3.45"),
+        (words.energy(12_300), "12.3 kJ"),
+        (words.energy(7.5), "7.5 J"),
+        (words.flops(2e6), "2 MFLOP"),
+        (words.share(0.94127, 2), "94.13 %"),
+        (words.share(None), "n/a"),
+        (words.points(-0.0214), "−2.1 points"),
+        (words.points(-0.0001), "+0.0 points"),
+        (words.interval((0.00471, 0.00538)), "0.47 to 0.54"),
+        (words.interval((-0.0001, 0.0002), signed=True), "−0.01 to +0.02"),
+        (words.flops(1.9e15), "1.9 PFLOP"),
+        (words.flops(3.24e14), "324 TFLOP"),
+        (words.memory(1395864371), "1.40 GB"),
+        (words.memory(0), "n/a"),
+        (words.count(1_972_792), "1.97 million"),
+        (words.count(45_000), "45,000"),
+        (words.listing(["a", "b", "c"]), "a, b and c"),
+        (words.budget(10), "10 labels a class"),
+    ],
+)
 def test_numbers_are_written_with_their_units(shown: str, expected: str) -> None:
     assert shown.replace("\u202f", " ") == expected
 
 
 def test_the_threats_say_whether_recipes_were_searched(tmp_path: Path) -> None:
-    folder = write_synthetic_study(tmp_path / "study", arms=["cnn", "finetune"], test_images=300, claims=False, gallery=False)
+    folder = write_synthetic_study(
+        tmp_path / "study", arms=["cnn", "finetune"], test_images=300, claims=False, gallery=False
+    )
     told = tuning.effort(load_study(folder))
-    assert told == ("No recipe of this study was searched: all were written before its first trial ran. The recipe of CNN from "
-                    "scratch was developed by hand on validation images; the recipe of ResNet-50, fine-tuned takes usual values "
-                    "as they are, which favours the former; a verdict holds for these recipes.")  # fmt: skip
+    assert told == (
+        "No recipe of this study was searched: all were written before its first trial ran. The recipe of "
+        "CNN from "
+        "scratch was developed by hand on validation images; the recipe of ResNet-50, fine-tuned takes usual "
+        "values "
+        "as they are, which favours the former; a verdict holds for these recipes."
+    )
     study = store.read_json(folder / "study.json")
     found = {"finetune": {"tries": 20, "labels_per_class": "all"}}  # chosen by a search
     store.write_json(folder / "study.json", study | {"recipes": found})
     told = tuning.effort(load_study(folder))
-    assert told == ("The recipe of ResNet-50, fine-tuned was searched, with up to 20 tries at a label budget, on validation "
-                    "images or folds inside it; the recipe of CNN from scratch was developed by hand on validation images: "
-                    "efforts differ; a verdict holds for these recipes.")  # fmt: skip
-    cells = [{"arm": "finetune", "labels_per_class": budget, "seeds": [0], "recipe_name": name}
-             for budget, name in ((1, "usual"), (10, "finetune"), (50, "usual"))]  # fmt: skip
+    assert told == (
+        "The recipe of ResNet-50, fine-tuned was searched, with up to 20 tries at a label budget, on "
+        "validation "
+        "images or folds inside it; the recipe of CNN from scratch was developed by hand on validation "
+        "images: "
+        "efforts differ; a verdict holds for these recipes."
+    )
+    cells = [
+        {"arm": "finetune", "labels_per_class": budget, "seeds": [0], "recipe_name": name}
+        for budget, name in ((1, "usual"), (10, "finetune"), (50, "usual"))
+    ]
     store.write_json(folder / "study.json", study | {"recipes": found, "cells": cells})
-    assert "recipe of ResNet-50, fine-tuned (with 10 labels a class alone) was searched" in tuning.effort(load_study(folder))
+    assert "recipe of ResNet-50, fine-tuned (with 10 labels a class alone) was searched" in tuning.effort(
+        load_study(folder)
+    )
 
 
 def test_the_threats_say_where_an_arm_takes_what_was_found_for_another(tmp_path: Path) -> None:
-    folder = write_synthetic_study(tmp_path / "study", arms=["cnn", "finetune"], test_images=300, claims=False, gallery=False)
+    folder = write_synthetic_study(
+        tmp_path / "study", arms=["cnn", "finetune"], test_images=300, claims=False, gallery=False
+    )
     study = store.read_json(folder / "study.json")
     found = {"tries": 20, "labels_per_class": "all", "study": study["name"], "arm": "cnn"}
-    cells = [{"arm": name, "labels_per_class": None, "seeds": [0], "recipe_name": "found"} for name in ("cnn", "finetune")]
+    cells = [
+        {"arm": name, "labels_per_class": None, "seeds": [0], "recipe_name": "found"}
+        for name in ("cnn", "finetune")
+    ]
     store.write_json(folder / "study.json", study | {"recipes": {"found": found}, "cells": cells})
     assert tuning.effort(load_study(folder)) == (
-        "The recipe of CNN from scratch was searched, with up to 20 tries at a label budget, on validation images or folds "
-        "inside it; ResNet-50, fine-tuned takes what was found for CNN from scratch; a verdict holds for these "
-        "recipes.")  # fmt: skip
+        "The recipe of CNN from scratch was searched, with up to 20 tries at a label budget, on validation "
+        "images or folds "
+        "inside it; ResNet-50, fine-tuned takes what was found for CNN from scratch; a verdict holds for "
+        "these "
+        "recipes."
+    )

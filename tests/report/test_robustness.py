@@ -31,13 +31,23 @@ def write_readings(study: Path, images: int = 200, arms: tuple[str, ...] = ("cnn
         arrays = {"ids": ids, "labels": test.labels[ids], "clean": clean}
         for k, name in enumerate(CORRUPTIONS):
             noise = [0.3 * s * (1 + k % 4) * (1 + number) for s in range(1, 6)]
-            arrays[name] = np.stack([clean + rng.normal(0, level, clean.shape) for level in noise]).astype("f4")
+            arrays[name] = np.stack([clean + rng.normal(0, level, clean.shape) for level in noise]).astype(
+                "f4"
+            )
         write_arrays(study / "robustness" / f"{result.key}.npz", arrays)
-        store.write_json(study / "robustness" / f"{result.key}.json", {
-            "key": result.key, "arm": arm, "settings": {"images": images, "seed": 0}, "seconds": {"corrupt": 1.0, "predict": 2.0},
-        })  # fmt: skip
+        store.write_json(
+            study / "robustness" / f"{result.key}.json",
+            {
+                "key": result.key,
+                "arm": arm,
+                "settings": {"images": images, "seed": 0},
+                "seconds": {"corrupt": 1.0, "predict": 2.0},
+            },
+        )
     sheet = np.random.default_rng(0).integers(0, 256, (15, 5, 2, 32, 32, 3), dtype=np.uint8)
-    write_arrays(study / "robustness" / "sheet.npz", {"clean": sheet[0, 0], "corrupted": sheet, "ids": ids[:2]})
+    write_arrays(
+        study / "robustness" / "sheet.npz", {"clean": sheet[0, 0], "corrupted": sheet, "ids": ids[:2]}
+    )
 
 
 def write_shift(study: Path, name: str = "CIFAR-10.1") -> None:
@@ -46,9 +56,20 @@ def write_shift(study: Path, name: str = "CIFAR-10.1") -> None:
         test = store.read_predictions(folder)["test"]
         right = int((test.logits.argmax(1) == test.labels).sum())
         logits = test.logits[:100] + np.random.default_rng(1).normal(0, 2, (100, 10))
-        write_arrays(study / "shift" / name / f"{result.key}.npz", {"logits": logits, "labels": test.labels[:100]})
-        store.write_json(study / "shift" / name / f"{result.key}.json", {
-            "set": name, "key": result.key, "arm": arm, "fingerprint": "0", "test_right": right, "test_images": len(test.labels)})
+        write_arrays(
+            study / "shift" / name / f"{result.key}.npz", {"logits": logits, "labels": test.labels[:100]}
+        )
+        store.write_json(
+            study / "shift" / name / f"{result.key}.json",
+            {
+                "set": name,
+                "key": result.key,
+                "arm": arm,
+                "fingerprint": "0",
+                "test_right": right,
+                "test_images": len(test.labels),
+            },
+        )
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +115,21 @@ def test_arms_that_were_to_be_read_and_were_not_are_named(study: Path, html: str
 
 def test_the_bill_counts_the_readings(html: str) -> None:
     bill = text_of(html[html.index('aria-label="Cost beside the trials"') :]).replace("\u202f", " ")
-    assert "Models read on corrupted images 2 6.0 s Models read on shift sets 2 not recorded With the trials at least " in bill
+    assert (
+        "Models read on corrupted images 2 6.0 s Models read on shift sets 2 not recorded With the trials at "
+        "least " in bill
+    )
 
 
 def test_the_sheet_shows_every_corruption(html: str) -> None:
     sheet = html[html.index('class="sheet"') : html.index('id="shift"')]
     assert sheet.count("<img") == 15
-    assert re.findall(r'width="(\d+)" height="(\d+)"', sheet) == [("197", "65")] * 15  # 6 x 32 + 5, 2 x 32 + 1
-    assert [title for title in re.findall(r'class="truth">([^<]+)<', sheet)] == [each.title for each in CORRUPTIONS.values()]
+    assert (
+        re.findall(r'width="(\d+)" height="(\d+)"', sheet) == [("197", "65")] * 15
+    )  # 6 x 32 + 5, 2 x 32 + 1
+    assert [title for title in re.findall(r'class="truth">([^<]+)<', sheet)] == [
+        each.title for each in CORRUPTIONS.values()
+    ]
 
 
 def test_a_study_without_readings_has_no_such_sections(tmp_path: Path) -> None:
@@ -120,8 +148,10 @@ def test_readings_of_other_images_are_left_out_and_counted(study: Path, tmp_path
 
 
 def test_confusions_and_agreement_are_counted_from_the_logits(study: Path, html: str) -> None:
-    tests = {arm: store.read_predictions(items[0][0])["test"]
-             for arm, items in main_trials(store.finished_trials(study)).items()}  # fmt: skip
+    tests = {
+        arm: store.read_predictions(items[0][0])["test"]
+        for arm, items in main_trials(store.finished_trials(study)).items()
+    }
     text = text_of(html)
     cnn, probe = (tests[arm].logits.argmax(1) for arm in ("cnn", "probe"))
     both_wrong = ((cnn != tests["cnn"].labels) & (probe != tests["probe"].labels)).mean()
@@ -145,7 +175,10 @@ def test_of_many_arms_only_the_pairs_with_a_headline_arm_are_listed(tmp_path: Pa
     assert all({row.a.name, row.b.name} & best for row in found.rows)
     assert {arm.name for arm in found.about} == best
     text = text_of(report.write_report(folder).read_text())
-    assert f"Of the 28 pairs of arms, the 13 with {first.label} or {second.label}, which the answer compares" in text
+    assert (
+        f"Of the 28 pairs of arms, the 13 with {first.label} or {second.label}, which the answer compares"
+        in text
+    )
 
 
 def test_of_six_arms_every_pair_is_listed(tmp_path: Path) -> None:
@@ -162,8 +195,12 @@ def test_calibration_shows_both_temperatures(html: str) -> None:
 
 
 def test_reporting_them_needs_no_torch(study: Path, html: str) -> None:
-    code = ("import sys; from pathlib import Path; from headstart.report import write_report\n"
-            "write_report(Path(sys.argv[1])); print('torch' in sys.modules)")  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code, str(study)], capture_output=True, text=True, check=True)
+    code = (
+        "import sys; from pathlib import Path; from headstart.report import write_report\n"
+        "write_report(Path(sys.argv[1])); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(study)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "False"
     assert (study / "report.html").read_text() == html

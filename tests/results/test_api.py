@@ -22,7 +22,9 @@ from headstart.types import ImageSet
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """cnn and finetune, three seeds each."""
-    return write_synthetic_study(tmp_path_factory.mktemp("runs") / "made-up", arms=["cnn", "finetune"], seeds=3, test_images=400)
+    return write_synthetic_study(
+        tmp_path_factory.mktemp("runs") / "made-up", arms=["cnn", "finetune"], seeds=3, test_images=400
+    )
 
 
 def test_the_effect_and_interval_are_those_of_a_paired_t_test(study: Path) -> None:
@@ -60,18 +62,27 @@ def test_one_seed_is_no_verdict_and_no_interval(tmp_path: Path) -> None:
 
 
 def test_arms_must_be_named_where_there_are_not_two(tmp_path: Path, study: Path) -> None:
-    folder = write_synthetic_study(tmp_path / "three", arms=3, seeds=1, test_images=100, history=False, gallery=False)
-    with pytest.raises(ConfigError, match=r"this study has 3 arms; name the two to compare: cnn, probe, probe-64"):
+    folder = write_synthetic_study(
+        tmp_path / "three", arms=3, seeds=1, test_images=100, history=False, gallery=False
+    )
+    with pytest.raises(
+        ConfigError, match=r"this study has 3 arms; name the two to compare: cnn, probe, probe-64"
+    ):
         headstart.compare(folder)
-    with pytest.raises(ConfigError, match=r"unknown arm 'fine-tune' \(did you mean 'finetune'\?\); choose from: cnn, finetune"):
+    with pytest.raises(
+        ConfigError,
+        match=r"unknown arm 'fine-tune' \(did you mean 'finetune'\?\); choose from: cnn, finetune",
+    ):
         headstart.compare(study, "cnn", "fine-tune")
 
 
 def test_claims_are_those_of_the_study_file(study: Path) -> None:
     frame = headstart.judge_claims(study).frame()
-    assert list(frame["claim"]) == ["CNN from scratch is more accurate than ResNet-50, fine-tuned",
-                                    "ResNet-50, fine-tuned is at least ten points better",
-                                    "ResNet-50, fine-tuned is better calibrated"]  # fmt: skip
+    assert list(frame["claim"]) == [
+        "CNN from scratch is more accurate than ResNet-50, fine-tuned",
+        "ResNet-50, fine-tuned is at least ten points better",
+        "ResNet-50, fine-tuned is better calibrated",
+    ]
     assert set(frame["verdict"]) <= {"supported", "refuted", "inconclusive"}
 
 
@@ -80,13 +91,19 @@ def test_a_summary_has_a_row_an_arm(study: Path) -> None:
     assert summary[["arm", "n"]].to_dict("list") == {"arm": ["cnn", "finetune"], "n": [3, 3]}
 
 
-def test_a_finished_study_is_found_from_below(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_study_is_found_from_below(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "clone"
-    write_synthetic_study(home / "docs" / "results" / "quick", arms=2, test_images=50, history=False, gallery=False)
+    write_synthetic_study(
+        home / "docs" / "results" / "quick", arms=2, test_images=50, history=False, gallery=False
+    )
     (home / "notebooks").mkdir()
     monkeypatch.chdir(home / "notebooks")
     assert headstart.find_study("full", "quick") == Path("../docs/results/quick")
-    with pytest.raises(StoreError, match=r"no finished trial of full or big at or above notebooks; run: headstart study full"):
+    with pytest.raises(
+        StoreError, match=r"no finished trial of full or big at or above notebooks; run: headstart study full"
+    ):
         headstart.find_study("full", "big")
     with pytest.raises(StoreError, match="holds no finished trial"):
         headstart.load_summary(home / "notebooks")
@@ -101,8 +118,19 @@ def test_a_newer_place_wins_over_the_kept_results(tmp_path: Path, monkeypatch: p
 
 def test_every_figure_of_the_report_is_there_on_white(study: Path) -> None:
     figures = headstart.load_figures(study)
-    assert {"accuracy", "curves-epochs", "curves-seconds", "time", "cost", "classes", "reliability", "confusion-cnn",
-            "confusion-finetune", "pareto-flops", "pareto-seconds"} == set(figures)  # fmt: skip
+    assert {
+        "accuracy",
+        "curves-epochs",
+        "curves-seconds",
+        "time",
+        "cost",
+        "classes",
+        "reliability",
+        "confusion-cnn",
+        "confusion-finetune",
+        "pareto-flops",
+        "pareto-seconds",
+    } == set(figures)
     for figure in figures.values():
         assert figure.message and figure.caption
         assert figure.svg.index("<svg") < figure.svg.index('fill="#ffffff"') < 3000
@@ -122,7 +150,11 @@ def test_a_grid_shows_pixels_as_they_are() -> None:
     with Image.open(io.BytesIO(headstart.show(plots.image_grid(images, columns=3)).png)) as picture:
         pixels = np.asarray(picture.convert("RGB"))
     middle = pixels.shape[0] // 2
-    assert [tuple(map(int, pixels[middle, int(960 * (k + 0.5) / 3)])) for k in range(3)] == [(0, 0, 0), (255, 0, 0), (0, 0, 0)]
+    assert [tuple(map(int, pixels[middle, int(960 * (k + 0.5) / 3)])) for k in range(3)] == [
+        (0, 0, 0),
+        (255, 0, 0),
+        (0, 0, 0),
+    ]
 
 
 def test_filters_are_brought_to_their_own_range() -> None:
@@ -155,12 +187,16 @@ def test_lines_end_in_their_name_and_value() -> None:
 @pytest.fixture
 def pictures() -> ImageSet:
     images = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3)).astype(np.uint8)
-    return ImageSet(images=images, labels=np.array([1, 0, 1, 0, 1, 0]), class_names=("cat", "dog"), fingerprint="x")
+    return ImageSet(
+        images=images, labels=np.array([1, 0, 1, 0, 1, 0]), class_names=("cat", "dog"), fingerprint="x"
+    )
 
 
 def test_a_folder_holds_the_first_images_of_each_class(pictures: ImageSet, tmp_path: Path) -> None:
     folder = headstart.write_image_folder(pictures, tmp_path / "photos", per_class=2)
-    written = {str(path.relative_to(folder)): np.asarray(Image.open(path)) for path in sorted(folder.rglob("*.png"))}
+    written = {
+        str(path.relative_to(folder)): np.asarray(Image.open(path)) for path in sorted(folder.rglob("*.png"))
+    }
     assert list(written) == ["cat/000000.png", "cat/000001.png", "dog/000000.png", "dog/000001.png"]
     for name, place in zip(written, (1, 3, 0, 2), strict=True):
         np.testing.assert_array_equal(written[name], pictures.images[place])

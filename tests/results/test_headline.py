@@ -31,24 +31,66 @@ class Study:
     def __init__(self, folder):
         self.folder, self.trials = folder, []
 
-    def add(self, arm, accuracy, seed=0, *, budget=None, phase="select", method="scratch", seconds=60.0, flops=10,
-            history=(), fingerprint="f" * 64, logits=None, labels=LABELS, started="2025-01-01", processor="one",
-            precision="bf16", weights="none", **metrics):
+    def add(
+        self,
+        arm,
+        accuracy,
+        seed=0,
+        *,
+        budget=None,
+        phase="select",
+        method="scratch",
+        seconds=60.0,
+        flops=10,
+        history=(),
+        fingerprint="f" * 64,
+        logits=None,
+        labels=LABELS,
+        started="2025-01-01",
+        processor="one",
+        precision="bf16",
+        weights="none",
+        **metrics,
+    ):
         key = f"{arm}-{budget}-{phase}-{seed}-{started}"
         folder = self.folder / key
         folder.mkdir()
         if logits is not None:
             test = Predictions(logits=logits, labels=labels, example_ids=np.arange(len(labels)))
             store.write_predictions(folder / "predictions.npz", {"test": test})
-        self.trials.append((folder, Result(
-            key=key, study="s", metrics={"test_accuracy": accuracy, **metrics},
-            trial={"arm": {"name": arm, "label": f"The {arm}", "dataset": "toy", "method": method, "weights": weights},
-                   "labels_per_class": budget, "seed": seed, "phase": phase, "dataset_fingerprint": fingerprint},
-            train_images=45_000 if budget is None else 2 * budget, history=tuple(history),
-            cost=Cost(seconds={"train": seconds}, spent_seconds=seconds / 2, examples=5, flops=flops,
-                      peak_memory_bytes=7),
-            environment={"started": started, "processor": processor, "precision": precision},
-        )))  # fmt: skip
+        self.trials.append(
+            (
+                folder,
+                Result(
+                    key=key,
+                    study="s",
+                    metrics={"test_accuracy": accuracy, **metrics},
+                    trial={
+                        "arm": {
+                            "name": arm,
+                            "label": f"The {arm}",
+                            "dataset": "toy",
+                            "method": method,
+                            "weights": weights,
+                        },
+                        "labels_per_class": budget,
+                        "seed": seed,
+                        "phase": phase,
+                        "dataset_fingerprint": fingerprint,
+                    },
+                    train_images=45_000 if budget is None else 2 * budget,
+                    history=tuple(history),
+                    cost=Cost(
+                        seconds={"train": seconds},
+                        spent_seconds=seconds / 2,
+                        examples=5,
+                        flops=flops,
+                        peak_memory_bytes=7,
+                    ),
+                    environment={"started": started, "processor": processor, "precision": precision},
+                ),
+            )
+        )
         return self
 
 
@@ -58,7 +100,9 @@ def study(tmp_path):
 
 
 def claim(metric="test_accuracy", direction="higher", margin=0.0, a="cnn", b="probe", budget=None):
-    return Claim(sentence="", a=a, b=b, metric=metric, direction=direction, margin=margin, labels_per_class=budget)
+    return Claim(
+        sentence="", a=a, b=b, metric=metric, direction=direction, margin=margin, labels_per_class=budget
+    )
 
 
 def decide_one(study, given):
@@ -90,11 +134,16 @@ def test_one_claim_is_decided_by_the_paired_t_interval(three_seeds):
     assert "interval at 95 % (Holm, 1 claim)" in found.note
 
 
-@pytest.mark.parametrize(("direction", "margin", "expected"), [
-    # the interval is 0.0290 to 0.0577
-    ("higher", 0.028, "supported"), ("higher", 0.05, "inconclusive"), ("higher", 0.06, "refuted"),
-    ("lower", 0.0, "refuted"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("direction", "margin", "expected"),
+    [
+        # the interval is 0.0290 to 0.0577
+        ("higher", 0.028, "supported"),
+        ("higher", 0.05, "inconclusive"),
+        ("higher", 0.06, "refuted"),
+        ("lower", 0.0, "refuted"),
+    ],
+)
 def test_verdict_compares_the_interval_with_the_margin(three_seeds, direction, margin, expected):
     found = decide_one(three_seeds, claim(direction=direction, margin=margin))
     assert found.verdict == expected
@@ -158,7 +207,8 @@ def test_budgets_are_not_mixed(three_seeds):
 
 def test_a_gap_at_few_labels_is_compared_with_the_gap_at_all(study):
     for seed, (few_cnn, few_probe, all_cnn, all_probe) in enumerate(
-            [(0.30, 0.70, 0.93, 0.90), (0.32, 0.70, 0.94, 0.90), (0.31, 0.72, 0.93, 0.91)]):  # fmt: skip
+        [(0.30, 0.70, 0.93, 0.90), (0.32, 0.70, 0.94, 0.90), (0.31, 0.72, 0.93, 0.91)]
+    ):
         for arm, few, whole in (("cnn", few_cnn, all_cnn), ("probe", few_probe, all_probe)):
             study.add(arm, few, seed, budget=10)
             study.add(arm, whole, seed)
@@ -186,7 +236,10 @@ def test_a_deterministic_arm_pairs_its_one_trial_with_every_seed(study):
     expected = reference.t.interval(0.95, 2, loc=0.04, scale=reference.sem(A))
     assert found.n == 3
     assert found.interval == pytest.approx(expected)
-    assert "probe is deterministic at all labels: its one trial is paired with each seed of the other" in found.note
+    assert (
+        "probe is deterministic at all labels: its one trial is paired with each seed of the other"
+        in found.note
+    )
 
 
 def test_copies_of_a_deterministic_trial_are_no_seeds(study):
@@ -210,7 +263,9 @@ def test_of_two_trials_with_one_seed_the_newer_counts(three_seeds):
 
 def test_different_datasets_are_refused(study):
     study.add("cnn", 0.9).add("probe", 0.8, fingerprint="e" * 64)
-    with pytest.raises(DataError, match=r"on different images \(dataset fingerprints eeeeeeeeeeee, ffffffffffff"):
+    with pytest.raises(
+        DataError, match=r"on different images \(dataset fingerprints eeeeeeeeeeee, ffffffffffff"
+    ):
         decide_one(study, claim())
 
 
@@ -230,15 +285,22 @@ def test_a_damaged_predictions_file_is_named(study):
 
 def test_seconds_of_different_machines_do_not_compare(study):
     for seed in range(3):
-        study.add("cnn", 0.9, seed, seconds=60 + seed, processor="one").add("probe", 0.8, seed, processor="two")
+        study.add("cnn", 0.9, seed, seconds=60 + seed, processor="one").add(
+            "probe", 0.8, seed, processor="two"
+        )
     found = decide_one(study, claim("seconds", "lower"))
-    assert (found.verdict, found.note) == ("n/a", "measured on different machines, so their seconds do not compare")
+    assert (found.verdict, found.note) == (
+        "n/a",
+        "measured on different machines, so their seconds do not compare",
+    )
     assert decide_one(study, claim("test_accuracy")).verdict != "n/a"
 
 
 def test_seconds_in_different_precisions_do_not_compare(study):
     for seed in range(3):
-        study.add("cnn", 0.9, seed, seconds=60 + seed, precision="bf16").add("probe", 0.8, seed, precision="fp32")
+        study.add("cnn", 0.9, seed, seconds=60 + seed, precision="bf16").add(
+            "probe", 0.8, seed, precision="fp32"
+        )
     assert decide_one(study, claim("seconds", "lower")).note.startswith("measured on different machines")
 
 
@@ -259,8 +321,10 @@ def test_a_metric_that_a_trial_lacks_is_not_applicable(study):
 
 
 def history(*accuracies, seconds=10.0, start=0.0):
-    return [{"epoch": k, "seconds": start + seconds * k, "flops": 100 * k, "val_accuracy": accuracy}
-            for k, accuracy in enumerate(accuracies, 1)]
+    return [
+        {"epoch": k, "seconds": start + seconds * k, "flops": 100 * k, "val_accuracy": accuracy}
+        for k, accuracy in enumerate(accuracies, 1)
+    ]
 
 
 def test_time_to_accuracy_is_a_metric(study):
@@ -268,7 +332,8 @@ def test_time_to_accuracy_is_a_metric(study):
         study.add("cnn", 0.9, seed, history=history(0.5, 0.86, 0.9, seconds=10 + seed))
         study.add("probe", 0.9, seed, history=history(0.7, 0.8, 0.9, seconds=10 - seed))
     seconds, epochs = headline.decide(
-        [claim("seconds_to_accuracy@0.85", "lower"), claim("epochs_to_accuracy@0.85", "lower")], study.trials)
+        [claim("seconds_to_accuracy@0.85", "lower"), claim("epochs_to_accuracy@0.85", "lower")], study.trials
+    )
     assert seconds.effect == pytest.approx((20 + 22 + 24 - 30 - 27 - 24) / 3)
     assert epochs.effect == -1.0
     assert epochs.interval is not None  # one epoch is rounded, so the same at each seed is still some spread
@@ -283,12 +348,16 @@ def test_a_target_never_reached_counts_as_a_lower_bound(study):
     assert supported.verdict == "supported"  # even the end of the probe's run is later
     assert "some trials of probe never reached the target" in supported.note
     # The probe might have needed any time, so that cnn is at least 1,000 s faster is not refuted,
-    assert decide_one(study, claim("seconds_to_accuracy@0.85", "lower", margin=1000)).verdict == "inconclusive"
+    assert (
+        decide_one(study, claim("seconds_to_accuracy@0.85", "lower", margin=1000)).verdict == "inconclusive"
+    )
     # nor that the probe takes longer than by 1,000 s,
     swapped = claim("seconds_to_accuracy@0.85", "higher", margin=1000, a="probe", b="cnn")
     assert decide_one(study, swapped).verdict == "inconclusive"
     # while "the probe is faster" is.
-    assert decide_one(study, claim("seconds_to_accuracy@0.85", "lower", a="probe", b="cnn")).verdict == "refuted"
+    assert (
+        decide_one(study, claim("seconds_to_accuracy@0.85", "lower", a="probe", b="cnn")).verdict == "refuted"
+    )
 
 
 def test_a_target_that_neither_reaches_is_not_applicable(study):
@@ -298,18 +367,26 @@ def test_a_target_that_neither_reaches_is_not_applicable(study):
     assert (found.verdict, found.effect) == ("n/a", None)
 
 
-@pytest.mark.parametrize(("metric", "message"), [
-    ("test_acuracy", r"unknown metric 'test_acuracy' \(did you mean 'test_accuracy'\?\)"),
-    ("seconds_to_accuracy", "needs a target accuracy above 0 and up to 1, as in 'seconds_to_accuracy@0.85'"),
-    ("epochs_to_accuracy@85", "needs a target accuracy above 0 and up to 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("test_acuracy", r"unknown metric 'test_acuracy' \(did you mean 'test_accuracy'\?\)"),
+        (
+            "seconds_to_accuracy",
+            "needs a target accuracy above 0 and up to 1, as in 'seconds_to_accuracy@0.85'",
+        ),
+        ("epochs_to_accuracy@85", "needs a target accuracy above 0 and up to 1"),
+    ],
+)
 def test_unknown_metrics_are_refused(three_seeds, metric, message):
     with pytest.raises(ConfigError, match=message):
         decide_one(three_seeds, claim(metric))
 
 
 def test_inconclusive_says_what_these_seeds_could_have_found(study):
-    for seed, difference in enumerate((0.01, -0.01, 0.0)):  # standard deviation 0.01; 3.264 of them at 3 seeds
+    for seed, difference in enumerate(
+        (0.01, -0.01, 0.0)
+    ):  # standard deviation 0.01; 3.264 of them at 3 seeds
         study.add("cnn", 0.9 + difference, seed).add("probe", 0.9, seed)
     found = decide_one(study, claim())
     assert found.verdict == "inconclusive"
@@ -334,7 +411,11 @@ def test_time_to_accuracy_is_the_first_row_that_reaches_it():
 
 
 def test_rows_without_validation_reach_nothing():
-    rows = [{"epoch": 1, "seconds": 1.0}, {"epoch": 2, "val_accuracy": None}, {"epoch": 3, "val_accuracy": 0.9}]
+    rows = [
+        {"epoch": 1, "seconds": 1.0},
+        {"epoch": 2, "val_accuracy": None},
+        {"epoch": 3, "val_accuracy": 0.9},
+    ]
     assert headline.time_to_accuracy(rows, 0.9) == {"seconds": None, "epochs": 3, "flops": None}
 
 
@@ -360,8 +441,11 @@ def test_pareto_front_is_what_nothing_beats():
 def predictions(probabilities, labels, ids=None):
     """Two-class predictions from the probability of class 1."""
     p = np.asarray(probabilities)
-    return Predictions(logits=np.log(np.stack([1 - p, p], axis=1)).astype(np.float32), labels=np.asarray(labels),
-                       example_ids=np.arange(len(p)) if ids is None else np.asarray(ids))
+    return Predictions(
+        logits=np.log(np.stack([1 - p, p], axis=1)).astype(np.float32),
+        labels=np.asarray(labels),
+        example_ids=np.arange(len(p)) if ids is None else np.asarray(ids),
+    )
 
 
 FIRST = predictions([0.9, 0.8, 0.6, 0.4, 0.3, 0.99], [1, 1, 1, 1, 1, 0], ids=[10, 11, 12, 13, 14, 15])
@@ -397,10 +481,17 @@ def test_wrong_for_all_are_the_hardest_that_nobody_gets_right():
 
 
 def test_agreement_counts_images():
-    # they say 1 1 1 0 and 1 1 0 0, the labels are 0 1 1 1; by chance they would agree on 3/4 * 2/4 + 1/4 * 2/4 = 1/2
+    # they say 1 1 1 0 and 1 1 0 0, the labels are 0 1 1 1; by chance they would agree on 3/4 * 2/4 + 1/4 *
+    # 2/4 = 1/2
     first, second = (predictions(p, [0, 1, 1, 1]) for p in ([0.9, 0.9, 0.9, 0.1], [0.9, 0.9, 0.1, 0.1]))
-    expected = {"same_prediction": 3 / 4, "both_right": 1 / 4, "both_wrong": 2 / 4, "only_a": 1 / 4, "only_b": 0.0,
-                "kappa": (3 / 4 - 1 / 2) / (1 - 1 / 2)}
+    expected = {
+        "same_prediction": 3 / 4,
+        "both_right": 1 / 4,
+        "both_wrong": 2 / 4,
+        "only_a": 1 / 4,
+        "only_b": 0.0,
+        "kappa": (3 / 4 - 1 / 2) / (1 - 1 / 2),
+    }
     assert headline.agreement(first, second) == pytest.approx(expected)
 
 
@@ -427,7 +518,10 @@ def test_gallery_holds_what_every_arm_gets_wrong_at_every_seed(study):
     logits = logits_of(98) * (np.log(strong / (1 - strong)) / math.log(9))[:, None].astype(np.float32)
     other = logits_of(99)
     study.add("cnn", 0.98, logits=logits).add("cnn", 0.99, 1, logits=other)
-    assert headline.gallery_ids(study.trials, per_kind=1).tolist() == [98, 99]  # 98: surest; 99: wrong at both seeds
+    assert headline.gallery_ids(study.trials, per_kind=1).tolist() == [
+        98,
+        99,
+    ]  # 98: surest; 99: wrong at both seeds
 
 
 def test_gallery_shows_all_labels_and_the_lowest_seed(study):
@@ -472,7 +566,11 @@ def test_table_has_a_row_for_each_arm_budget_and_phase(study):
     study.add("cnn", 0.9).add("cnn", 0.95, phase="refit").add("cnn", 0.4, budget=10).add("probe", 0.8)
     table = headline.comparison_table(study.trials)
     assert table[["arm", "labels_per_class", "phase"]].to_numpy().tolist() == [
-        ["cnn", "all", "select"], ["cnn", "all", "refit"], ["cnn", 10, "select"], ["probe", "all", "select"]]
+        ["cnn", "all", "select"],
+        ["cnn", "all", "refit"],
+        ["cnn", 10, "select"],
+        ["probe", "all", "select"],
+    ]
 
 
 def test_intervals_of_accuracies_end_at_one(study):
@@ -484,39 +582,55 @@ STUDY = {"dataset": {"title": "Toys", "test_images": 100}, "phase": "select"}
 
 
 def test_headline_of_one_seed_says_that_it_has_no_interval(study):
-    study.add("probe", 0.5, logits=logits_of(50), seconds=294).add("cnn", 0.9, logits=logits_of(90), seconds=366)
+    study.add("probe", 0.5, logits=logits_of(50), seconds=294).add(
+        "cnn", 0.9, logits=logits_of(90), seconds=366
+    )
     assert headline.headline(STUDY, study.trials) == (
-        "On Toys with all 45,000 training labels, The cnn reached 90.0 % test accuracy, 40.0 points (one seed, so no interval "
-        "over seeds) above The probe (50.0 %); the first took 6.1 minutes, the second 4.9.")
+        "On Toys with all 45,000 training labels, The cnn reached 90.0 % test accuracy, 40.0 points (one "
+        "seed, so no interval "
+        "over seeds) above The probe (50.0 %); the first took 6.1 minutes, the second 4.9."
+    )
 
 
 def test_headline_computes_the_winner(study):
     study.add("cnn", 0.5, logits=logits_of(50)).add("probe", 0.9, logits=logits_of(90), seconds=7300)
     text = headline.headline(STUDY, study.trials)
-    assert ("The probe reached 90.0 % test accuracy, 40.0 points (one seed, so no interval over seeds) above The cnn "
-            "(50.0 %)") in text  # fmt: skip
+    assert (
+        "The probe reached 90.0 % test accuracy, 40.0 points (one seed, so no interval over seeds) above The "
+        "cnn "
+        "(50.0 %)"
+    ) in text
     assert text.endswith("; the first took 2.0 hours, the second 60 seconds.")
 
 
 def test_headline_says_when_one_seed_cannot_tell(study):
     study.add("cnn", 0.9, logits=logits_of(90)).add("probe", 0.93, logits=logits_of(93))
     text = headline.headline(STUDY, study.trials)  # 0 against 3: p = 2 / 8
-    assert ("The probe (93.0 % test accuracy) and The cnn (90.0 %) cannot be told apart (exact McNemar p = 0.25 on 100 test "
-            "images; one seed, so no interval over seeds); the first took 60 seconds") in text
+    assert (
+        "The probe (93.0 % test accuracy) and The cnn (90.0 %) cannot be told apart (exact McNemar p = 0.25 "
+        "on 100 test "
+        "images; one seed, so no interval over seeds); the first took 60 seconds"
+    ) in text
 
 
 def test_headline_of_several_seeds_carries_the_interval(three_seeds):
     text = headline.headline(STUDY, three_seeds.trials)
-    assert ("The cnn reached 92.0 % test accuracy, 4.3 points (95 % interval over 3 seeds 2.9 to 5.8) above The probe "
-            "(87.7 %)") in text
+    assert (
+        "The cnn reached 92.0 % test accuracy, 4.3 points (95 % interval over 3 seeds 2.9 to 5.8) above The "
+        "probe "
+        "(87.7 %)"
+    ) in text
 
 
 def test_headline_of_several_seeds_can_be_a_tie(study):
     for seed, accuracy in enumerate((0.90, 0.92, 0.88)):
         study.add("cnn", accuracy, seed).add("probe", 0.899, seed)
     text = headline.headline(STUDY, study.trials)
-    assert ("The cnn (90.0 % test accuracy) and The probe (89.9 %) cannot be told apart (95 % interval of the difference over 3 "
-            "seeds −4.9 to 5.1 points)") in text  # fmt: skip
+    assert (
+        "The cnn (90.0 % test accuracy) and The probe (89.9 %) cannot be told apart (95 % interval of the "
+        "difference over 3 "
+        "seeds −4.9 to 5.1 points)"
+    ) in text
 
 
 def test_headline_names_the_arms_behind_the_first_two(study):
@@ -532,12 +646,17 @@ def test_headline_leaves_many_other_arms_to_the_table(study):
 
 
 def test_headline_sets_the_winner_against_the_best_of_the_other_start(study):
-    study.add("tuned", 0.9, logits=logits_of(90), weights="w").add("probe", 0.85, logits=logits_of(85), weights="w")
+    study.add("tuned", 0.9, logits=logits_of(90), weights="w").add(
+        "probe", 0.85, logits=logits_of(85), weights="w"
+    )
     study.add("cnn", 0.7, logits=logits_of(70))
     assert headline.headline_pair(STUDY, study.trials) == ("tuned", "cnn")
     text = headline.headline(STUDY, study.trials)
-    assert ("The tuned reached 90.0 % test accuracy, 20.0 points (one seed, so no interval over seeds) above the best from "
-            "random weights, The cnn (70.0 %); ") in text  # fmt: skip
+    assert (
+        "The tuned reached 90.0 % test accuracy, 20.0 points (one seed, so no interval over seeds) above the "
+        "best from "
+        "random weights, The cnn (70.0 %); "
+    ) in text
     assert text.endswith("; the others: The probe 85.0 %.")
 
 
@@ -548,19 +667,28 @@ def test_a_narrow_interval_is_told_with_two_digits(study):
 
 
 def test_headline_of_a_chosen_arm_is_about_it_whatever_the_test_images_say(study):
-    study.add("cnn", 0.9, logits=logits_of(90)).add("probe", 0.93, logits=logits_of(93)).add("knn", 0.5, logits=logits_of(50))
+    study.add("cnn", 0.9, logits=logits_of(90)).add("probe", 0.93, logits=logits_of(93)).add(
+        "knn", 0.5, logits=logits_of(50)
+    )
     assert headline.headline(STUDY | {"chosen": "cnn"}, study.trials) == (
-        "On Toys with all 45,000 training labels, The cnn is the one to use: chosen on validation images, it reached 90.0 % test "
-        "accuracy in 60 seconds; one seed, so no interval over seeds. On the test images alone The probe (93.0 %) did better; "
-        "they take no part in the choice.")
-    assert headline.headline(STUDY | {"chosen": "probe"}, study.trials).endswith("; one seed, so no interval over seeds.")
+        "On Toys with all 45,000 training labels, The cnn is the one to use: chosen on validation images, it "
+        "reached 90.0 % test "
+        "accuracy in 60 seconds; one seed, so no interval over seeds. On the test images alone The probe "
+        "(93.0 %) did better; "
+        "they take no part in the choice."
+    )
+    assert headline.headline(STUDY | {"chosen": "probe"}, study.trials).endswith(
+        "; one seed, so no interval over seeds."
+    )
 
 
 def test_headline_of_one_arm_compares_nothing(study):
     study.add("cnn", 0.9, 0, budget=25)
     assert headline.headline(STUDY, study.trials) == (
-        "On Toys with 25 labels a class (50 training labels), The cnn reached 90.0 % test accuracy in 60 seconds; "
-        "one seed, so no interval over seeds.")
+        "On Toys with 25 labels a class (50 training labels), The cnn reached 90.0 % test accuracy in 60 "
+        "seconds; "
+        "one seed, so no interval over seeds."
+    )
 
 
 def test_headline_does_not_set_seconds_of_different_machines_against_each_other(study):

@@ -24,7 +24,9 @@ def exponential(n):
 
 def points_of(truth, seeds=5, spread=0.0, budgets=BUDGETS, noise=0):
     rng = np.random.default_rng(noise)
-    return {float(n): {seed: float(truth(n) + rng.normal(0, spread)) for seed in range(seeds)} for n in budgets}
+    return {
+        float(n): {seed: float(truth(n) + rng.normal(0, spread)) for seed in range(seeds)} for n in budgets
+    }
 
 
 def fit(truth, **options):
@@ -51,7 +53,9 @@ def test_a_noisy_fit_agrees_with_scipy():
     points = points_of(power, spread=0.01)
     found = label_curves.fit_curve(points, np.random.default_rng(0), draws=2)
     means = [np.mean(list(by_seed.values())) for by_seed in points.values()]
-    expected, _ = curve_fit(lambda n, a, b, c: a - b * n**-c, np.array(BUDGETS, float), means, p0=(0.9, 1.0, 0.6))
+    expected, _ = curve_fit(
+        lambda n, a, b, c: a - b * n**-c, np.array(BUDGETS, float), means, p0=(0.9, 1.0, 0.6)
+    )
     assert found.form == "power"
     assert (found.a, found.b, found.c) == pytest.approx(tuple(expected), rel=1e-4)
 
@@ -94,14 +98,18 @@ def test_one_seed_has_no_interval():
 def test_drawn_means_range_over_the_t_interval():
     # mean 0.7, standard deviation 0.1, three seeds: 0.7 -+ 4.302653 * 0.1 / sqrt(3)
     points = {float(n): {0: 0.6, 1: 0.7, 2: 0.8} for n in BUDGETS}
-    means = label_curves._draw_means(points, np.array(BUDGETS, float), np.full(8, 0.7), np.random.default_rng(0), 40_000)
+    means = label_curves._draw_means(
+        points, np.array(BUDGETS, float), np.full(8, 0.7), np.random.default_rng(0), 40_000
+    )
     low, high = np.quantile(means[:, 3], [0.025, 0.975])
     assert (low, high) == pytest.approx((0.7 - 0.24841, 0.7 + 0.24841), abs=0.01)
 
 
 def test_a_seed_moves_all_its_budgets_together():
     points = {float(n): {0: 0.6, 1: 0.7, 2: 0.8} for n in BUDGETS}
-    means = label_curves._draw_means(points, np.array(BUDGETS, float), np.full(8, 0.7), np.random.default_rng(0), 50)
+    means = label_curves._draw_means(
+        points, np.array(BUDGETS, float), np.full(8, 0.7), np.random.default_rng(0), 50
+    )
     assert np.ptp(means, axis=1).max() < 1e-12
     assert np.ptp(means[:, 0]) > 0.1
 
@@ -147,11 +155,14 @@ def test_labels_for_a_target_invert_the_curve():
     assert label_curves.labels_for(fit(exponential), 0.85).value == pytest.approx(575.646, rel=1e-3)
 
 
-@pytest.mark.parametrize("target", [
-    0.96,  # above the curve's limit
-    0.94,  # at 8,100 labels, more than 4 x 1,000
-    -0.3,  # at 0.5 labels, less than 5 / 4
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "target",
+    [
+        0.96,  # above the curve's limit
+        0.94,  # at 8,100 labels, more than 4 x 1,000
+        -0.3,  # at 0.5 labels, less than 5 / 4
+    ],
+)
 def test_targets_far_from_what_was_measured_have_no_answer(target):
     assert label_curves.labels_for(fit(power), target) is None
 
@@ -164,8 +175,12 @@ def test_a_target_whose_interval_leaves_the_range_has_no_answer():
 
 def test_gain_from_doubling_is_the_difference_along_the_curve():
     found = fit(power)
-    assert label_curves.gain_from_doubling(found).value == pytest.approx(0.9 * (1000**-0.5 - 2000**-0.5), rel=1e-3)
-    assert label_curves.gain_from_doubling(found, 100).value == pytest.approx(0.09 - 0.9 * 200**-0.5, rel=1e-3)
+    assert label_curves.gain_from_doubling(found).value == pytest.approx(
+        0.9 * (1000**-0.5 - 2000**-0.5), rel=1e-3
+    )
+    assert label_curves.gain_from_doubling(found, 100).value == pytest.approx(
+        0.09 - 0.9 * 200**-0.5, rel=1e-3
+    )
     assert label_curves.gain_from_doubling(found, 2100) is None
 
 
@@ -189,14 +204,20 @@ def test_curves_whose_order_is_noise_have_no_crossing():
 
 def test_predictions_stop_at_four_times_the_budgets():
     found, rng = fit(power), np.random.default_rng(0)
-    assert label_curves.predict_with_interval(found, 4000, rng).value == pytest.approx(0.95 - 0.9 * 4000**-0.5, abs=1e-5)
+    assert label_curves.predict_with_interval(found, 4000, rng).value == pytest.approx(
+        0.95 - 0.9 * 4000**-0.5, abs=1e-5
+    )
     assert label_curves.predict_with_interval(found, 4001, rng) is None
     assert label_curves.predict_with_interval(found, 1, rng) is None
 
 
 def test_the_hidden_budget_is_inside_its_interval():
-    inside = [label_curves.check_hidden_budget(points_of(power, seeds=3, spread=0.01, noise=noise),
-                                         np.random.default_rng(noise)).inside for noise in range(20)]
+    inside = [
+        label_curves.check_hidden_budget(
+            points_of(power, seeds=3, spread=0.01, noise=noise), np.random.default_rng(noise)
+        ).inside
+        for noise in range(20)
+    ]
     assert sum(inside) >= 17  # nominal 19 of 20
 
 
@@ -209,7 +230,12 @@ def test_a_hidden_budget_off_the_curve_is_outside():
 
 
 def test_a_hidden_budget_too_far_from_the_others_is_not_predicted():
-    assert label_curves.check_hidden_budget(points_of(power, budgets=(5, 10, 25, 50, 1000)), np.random.default_rng(0)) is None
+    assert (
+        label_curves.check_hidden_budget(
+            points_of(power, budgets=(5, 10, 25, 50, 1000)), np.random.default_rng(0)
+        )
+        is None
+    )
 
 
 # ---------------------------------------------------------------- from trials
@@ -217,12 +243,26 @@ def test_a_hidden_budget_too_far_from_the_others_is_not_predicted():
 
 def result_of(budget, seed, accuracy, train_images, arm="cnn"):
     return None, Result(
-        key=f"{arm}{budget}{seed}", study="s", metrics={"test_accuracy": accuracy}, train_images=train_images, history=(),
-        trial={"arm": {"name": arm, "method": "scratch"}, "labels_per_class": budget, "seed": seed, "phase": "select"},
-        cost=Cost(seconds={}, spent_seconds=0, examples=0, flops=0, peak_memory_bytes=0))
+        key=f"{arm}{budget}{seed}",
+        study="s",
+        metrics={"test_accuracy": accuracy},
+        train_images=train_images,
+        history=(),
+        trial={
+            "arm": {"name": arm, "method": "scratch"},
+            "labels_per_class": budget,
+            "seed": seed,
+            "phase": "select",
+        },
+        cost=Cost(seconds={}, spent_seconds=0, examples=0, flops=0, peak_memory_bytes=0),
+    )
 
 
 def test_points_count_all_labels_by_the_images_of_a_class():
-    trials = [result_of(10, 0, 0.5, 100), result_of(10, 1, 0.6, 100), result_of(None, 0, 0.9, 45_000),
-              result_of(10, 0, 0.1, 100, arm="other")]
+    trials = [
+        result_of(10, 0, 0.5, 100),
+        result_of(10, 1, 0.6, 100),
+        result_of(None, 0, 0.9, 45_000),
+        result_of(10, 0, 0.1, 100, arm="other"),
+    ]
     assert label_curves.points_from_trials(trials, "cnn") == {10.0: {0: 0.5, 1: 0.6}, 4500.0: {0: 0.9}}

@@ -16,7 +16,9 @@ def logits_of(*rows):
 
 
 def predictions(logits, labels, flip=None):
-    return Predictions(logits=logits, labels=np.asarray(labels), example_ids=np.arange(len(labels)), flip_logits=flip)
+    return Predictions(
+        logits=logits, labels=np.asarray(labels), example_ids=np.arange(len(labels)), flip_logits=flip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +33,22 @@ def ten_classes():
 # ---------------------------------------------------------------- accuracy
 
 
-@pytest.mark.parametrize(("logits", "labels", "expected"), [
-    (logits_of([2, 1], [0, 3], [1, 0]), [0, 1, 1], 2 / 3),
-    (logits_of([2, 1]), [1], 0.0),
-    (logits_of([5, 5, 5]), [0], 1.0),  # a tie goes to the first class,
-    (logits_of([5, 5, 5]), [1], 0.0),  # so to no other
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("logits", "labels", "expected"),
+    [
+        (logits_of([2, 1], [0, 3], [1, 0]), [0, 1, 1], 2 / 3),
+        (logits_of([2, 1]), [1], 0.0),
+        (logits_of([5, 5, 5]), [0], 1.0),  # a tie goes to the first class,
+        (logits_of([5, 5, 5]), [1], 0.0),  # so to no other
+    ],
+)
 def test_accuracy_counts_the_first_largest_logit(logits, labels, expected):
     assert metrics.accuracy(logits, np.array(labels)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("label", "k", "expected"), [(4, 2, 1.0), (0, 2, 1.0), (1, 2, 0.0), (1, 3, 1.0), (3, 4, 0.0)])
+@pytest.mark.parametrize(
+    ("label", "k", "expected"), [(4, 2, 1.0), (0, 2, 1.0), (1, 2, 0.0), (1, 3, 1.0), (3, 4, 0.0)]
+)
 def test_topk_ranks_by_logit_and_breaks_ties_by_class(label, k, expected):
     # order: class 4 (9), then 0, 1 and 2 (5, in class order), then 3
     assert metrics.topk_accuracy(logits_of([5, 5, 5, 1, 9]), np.array([label]), k=k) == expected
@@ -53,7 +60,9 @@ def test_top5_is_undefined_for_five_classes_or_fewer():
 
 def test_topk_agrees_with_scikit_learn(ten_classes):
     logits, labels = ten_classes
-    assert metrics.topk_accuracy(logits, labels) == pytest.approx(reference.top_k_accuracy_score(labels, logits, k=5))
+    assert metrics.topk_accuracy(logits, labels) == pytest.approx(
+        reference.top_k_accuracy_score(labels, logits, k=5)
+    )
 
 
 # ---------------------------------------------------------------- probabilities
@@ -91,7 +100,8 @@ def confident(*confidences):
 
 
 def test_equal_mass_bins_are_as_worked_out_by_hand():
-    # sorted into halves: (0.6, 0.7) with one right: |0.5 - 0.65|; (0.8, 0.9) with both right: |1 - 0.85|; mean 0.15
+    # sorted into halves: (0.6, 0.7) with one right: |0.5 - 0.65|; (0.8, 0.9) with both right: |1 - 0.85|;
+    # mean 0.15
     logits, labels = confident(0.9, 0.6, 0.8, 0.7), np.array([0, 1, 0, 0])
     table = metrics.reliability(logits, labels, bins=2)
     assert table["confidence"].tolist() == pytest.approx([0.65, 0.85])
@@ -122,7 +132,9 @@ def test_calibration_error_does_not_depend_on_the_order_of_equally_confident_ima
     shuffled = np.random.default_rng(0).permutation(30)
     # one bin: |2/3 - 0.8|
     assert metrics.expected_calibration_error(logits, labels) == pytest.approx(0.8 - 2 / 3, abs=1e-7)
-    assert metrics.expected_calibration_error(logits, labels[shuffled]) == pytest.approx(0.8 - 2 / 3, abs=1e-7)
+    assert metrics.expected_calibration_error(logits, labels[shuffled]) == pytest.approx(
+        0.8 - 2 / 3, abs=1e-7
+    )
 
 
 def test_saturated_probabilities_have_a_bin():
@@ -177,11 +189,21 @@ def test_class_names_must_fit():
 # ---------------------------------------------------------------- all of them
 
 
-@pytest.mark.parametrize("function", [
-    metrics.accuracy, metrics.topk_accuracy, metrics.negative_log_likelihood, metrics.brier_score, metrics.reliability,
-    metrics.expected_calibration_error, metrics.confusion_matrix, metrics.balanced_accuracy, metrics.macro_f1,
-    metrics.fit_temperature,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "function",
+    [
+        metrics.accuracy,
+        metrics.topk_accuracy,
+        metrics.negative_log_likelihood,
+        metrics.brier_score,
+        metrics.reliability,
+        metrics.expected_calibration_error,
+        metrics.confusion_matrix,
+        metrics.balanced_accuracy,
+        metrics.macro_f1,
+        metrics.fit_temperature,
+    ],
+)
 def test_logits_that_are_not_finite_are_refused(function):
     logits = np.zeros((3, 7), dtype=np.float32)
     logits[1, 2], logits[2, 0] = np.nan, np.inf
@@ -189,12 +211,15 @@ def test_logits_that_are_not_finite_are_refused(function):
         function(logits, np.array([0, 1, 2]))
 
 
-@pytest.mark.parametrize(("logits", "labels", "message"), [
-    (np.zeros((2, 3)), [0], r"logits \(2, 3\) and labels \(1,\) do not match"),
-    (np.zeros((0, 3)), [], "no images to evaluate"),
-    (np.zeros((2, 3)), [0, 3], "labels run from 0 to 3; expected 0 to 2"),
-    (np.zeros((2, 3)), [-1, 2], "labels run from -1 to 2; expected 0 to 2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (np.zeros((2, 3)), [0], r"logits \(2, 3\) and labels \(1,\) do not match"),
+        (np.zeros((0, 3)), [], "no images to evaluate"),
+        (np.zeros((2, 3)), [0, 3], "labels run from 0 to 3; expected 0 to 2"),
+        (np.zeros((2, 3)), [-1, 2], "labels run from -1 to 2; expected 0 to 2"),
+    ],
+)
 def test_inputs_that_do_not_match_are_refused(logits, labels, message):
     with pytest.raises(DataError, match=message):
         metrics.accuracy(logits, np.array(labels, dtype=np.int64))
@@ -222,8 +247,17 @@ def test_evaluate_takes_the_gap_from_train_and_the_temperature_from_val():
 def test_without_validation_and_training_parts_their_metrics_are_none():
     found = metrics.evaluate({"test": predictions(logits_of([1, 0]), [0])})
     undefined = {name for name, value in found.items() if value is None}
-    assert undefined == {"train_accuracy", "val_accuracy", "val_nll", "generalization_gap", "temperature",
-                         "test_nll_calibrated", "test_ece_calibrated", "test_flip_accuracy", "test_top5_accuracy"}
+    assert undefined == {
+        "train_accuracy",
+        "val_accuracy",
+        "val_nll",
+        "generalization_gap",
+        "temperature",
+        "test_nll_calibrated",
+        "test_ece_calibrated",
+        "test_flip_accuracy",
+        "test_top5_accuracy",
+    }
 
 
 def test_evaluate_needs_test_predictions():

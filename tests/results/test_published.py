@@ -33,7 +33,9 @@ def test_a_published_trial_counts_as_finished_and_is_not_run_again(tmp_path: Pat
     assert done.new == done.trials == 1 and 50_000 < done.size_bytes < 500_000
     again = publish(first, tmp_path / "trials")  # what is there stays
     assert (again.new, again.trials, again.size_bytes) == (0, 1, done.size_bytes)
-    assert (tmp_path / "trials" / store.finished_trials(first)[0][1].key / "predictions.npz").stat().st_size < 250_000
+    assert (
+        tmp_path / "trials" / store.finished_trials(first)[0][1].key / "predictions.npz"
+    ).stat().st_size < 250_000
     second = run_study(study, tmp_path / "second", published=tmp_path / "trials")
     (source, ran), (copy, adopted) = (store.finished_trials(folder)[0] for folder in (first, second))
     assert adopted == ran  # its starting time included: nothing ran
@@ -44,7 +46,9 @@ def test_a_published_trial_counts_as_finished_and_is_not_run_again(tmp_path: Pat
     np.testing.assert_array_equal(after.labels, before.labels)
 
 
-def test_a_trial_finished_in_another_machines_precision_counts_unless_the_study_names_one(tmp_path: Path) -> None:
+def test_a_trial_finished_in_another_machines_precision_counts_unless_the_study_names_one(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "small.toml").write_text(STUDY)
     study = str(tmp_path / "small.toml")
     native = load_study(study)[0]
@@ -66,7 +70,9 @@ def test_after_its_minutes_a_study_begins_no_trial_and_goes_on_another_time(tmp_
     study = str(tmp_path / "small.toml")
     publish(run_study(study, tmp_path / "first"), tmp_path / "trials")
     folder = run_study(study, tmp_path / "second", seeds=2, minutes=0, published=tmp_path / "trials")
-    assert [result.trial["seed"] for _, result in store.finished_trials(folder)] == [0]  # published: that costs no time
+    assert [result.trial["seed"] for _, result in store.finished_trials(folder)] == [
+        0
+    ]  # published: that costs no time
     assert "0 minutes are over: 1 of 2 trials are left; the same command goes on" in capsys.readouterr().err
     run_study(study, folder, seeds=2, minutes=10)
     assert [result.trial["seed"] for _, result in store.finished_trials(folder)] == [0, 1]

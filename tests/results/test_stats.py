@@ -29,8 +29,12 @@ def test_interval_is_undefined_for_one_seed():
 
 def test_equal_rounded_values_keep_the_width_of_their_rounding():
     # 3 -+ 4.302653 * (1 / sqrt(12)) / sqrt(3)
-    assert stats.t_interval([3, 3, 3], resolution=1.0) == pytest.approx((3 - 0.717109, 3 + 0.717109), abs=1e-6)
-    assert stats.t_interval([0.1 + 0.2, 0.3, 0.3]) == pytest.approx((0.3, 0.3), abs=1e-15)  # no step: no width
+    assert stats.t_interval([3, 3, 3], resolution=1.0) == pytest.approx(
+        (3 - 0.717109, 3 + 0.717109), abs=1e-6
+    )
+    assert stats.t_interval([0.1 + 0.2, 0.3, 0.3]) == pytest.approx(
+        (0.3, 0.3), abs=1e-15
+    )  # no step: no width
 
 
 def test_wilson_interval_is_as_in_the_formula():
@@ -51,9 +55,14 @@ def test_wilson_interval_refuses_what_is_no_proportion(right, images):
         stats.wilson_interval(right, images)
 
 
-@pytest.mark.parametrize(("a", "b", "expected"), [
-    ((56, 70), (48, 80), (0.0524, 0.3339)), ((9, 10), (3, 10), (0.1705, 0.8090)), ((5, 56), (0, 29), (-0.0381, 0.1926)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ((56, 70), (48, 80), (0.0524, 0.3339)),
+        ((9, 10), (3, 10), (0.1705, 0.8090)),
+        ((5, 56), (0, 29), (-0.0381, 0.1926)),
+    ],
+)
 def test_interval_of_a_difference_is_the_published_one(a, b, expected):
     # Newcombe (1998), table II, method 10
     assert stats.difference_interval(*a, *b) == pytest.approx(expected, abs=6e-5)
@@ -144,17 +153,20 @@ def test_interval_at_the_holm_level_and_adjusted_p_never_disagree():
     assert decisions == {True, False}
 
 
-@pytest.mark.parametrize(("interval", "margin", "direction", "expected"), [
-    ((0.01, 0.03), 0.0, "higher", "supported"),
-    ((0.01, 0.03), 0.02, "higher", "inconclusive"),
-    ((0.01, 0.03), 0.05, "higher", "refuted"),
-    ((-0.03, -0.01), 0.0, "higher", "refuted"),
-    ((0.02, 0.03), 0.02, "higher", "inconclusive"),  # the margin itself is not beyond it
-    ((-0.03, -0.01), 0.0, "lower", "supported"),
-    ((-0.03, -0.01), 0.02, "lower", "inconclusive"),
-    ((-0.03, -0.01), 0.05, "lower", "refuted"),
-    ((0.01, 0.03), 0.0, "lower", "refuted"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("interval", "margin", "direction", "expected"),
+    [
+        ((0.01, 0.03), 0.0, "higher", "supported"),
+        ((0.01, 0.03), 0.02, "higher", "inconclusive"),
+        ((0.01, 0.03), 0.05, "higher", "refuted"),
+        ((-0.03, -0.01), 0.0, "higher", "refuted"),
+        ((0.02, 0.03), 0.02, "higher", "inconclusive"),  # the margin itself is not beyond it
+        ((-0.03, -0.01), 0.0, "lower", "supported"),
+        ((-0.03, -0.01), 0.02, "lower", "inconclusive"),
+        ((-0.03, -0.01), 0.05, "lower", "refuted"),
+        ((0.01, 0.03), 0.0, "lower", "refuted"),
+    ],
+)
 def test_verdict_needs_the_whole_interval(interval, margin, direction, expected):
     assert stats.verdict(interval, margin, direction) == expected
 
@@ -165,8 +177,9 @@ def test_verdict_needs_the_whole_interval(interval, margin, direction, expected)
 def test_bootstrap_agrees_with_scipy():
     values = np.random.default_rng(5).normal(0.9, 0.02, 50)
     found = stats.bootstrap_interval(values, np.random.default_rng(1), resamples=20_000)
-    expected = reference.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile",
-                                   rng=np.random.default_rng(2)).confidence_interval
+    expected = reference.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(2)
+    ).confidence_interval
     assert found == pytest.approx(tuple(expected), abs=2e-4)
 
 
@@ -188,7 +201,9 @@ def test_hierarchical_bootstrap_adds_the_spread_of_seeds_and_of_images():
 
 def test_same_generator_same_interval():
     values = np.random.default_rng(0).random((3, 50)) < 0.8
-    first, second = (stats.hierarchical_bootstrap(values, np.random.default_rng(7), resamples=50) for _ in range(2))
+    first, second = (
+        stats.hierarchical_bootstrap(values, np.random.default_rng(7), resamples=50) for _ in range(2)
+    )
     assert first == second
 
 
@@ -203,7 +218,9 @@ def test_detectable_difference_is_the_published_one():
 def test_detectable_difference_is_detected_in_four_of_five_simulated_studies(n):
     truth = stats.minimum_detectable_difference(1.0, n)
     draws = np.random.default_rng(n).normal(truth, 1.0, (40_000, n))
-    found = np.abs(draws.mean(axis=1)) / (draws.std(axis=1, ddof=1) / math.sqrt(n)) > reference.t.ppf(0.975, n - 1)
+    found = np.abs(draws.mean(axis=1)) / (draws.std(axis=1, ddof=1) / math.sqrt(n)) > reference.t.ppf(
+        0.975, n - 1
+    )
     assert found.mean() == pytest.approx(0.8, abs=0.01)
 
 
@@ -215,7 +232,8 @@ def test_percentage_points_are_hundredths():
 
 
 def simulated_accuracies(rng, studies, seeds, truth=0.92, spread=0.004, images=10_000):
-    """Test accuracies (studies, seeds): each seed's model has its own true accuracy, read on `images` images."""
+    """Test accuracies (studies, seeds): each seed's model has its own true accuracy, read on `images`
+    images."""
     return rng.binomial(images, np.clip(rng.normal(truth, spread, (studies, seeds)), 0, 1)) / images
 
 
@@ -240,8 +258,10 @@ def test_a_percentile_bootstrap_over_three_seeds_is_too_narrow():
 def test_identical_arms_rarely_get_a_winner(seeds):
     rng = np.random.default_rng(100 + seeds)
     a, b = simulated_accuracies(rng, 1000, seeds), simulated_accuracies(rng, 1000, seeds)
-    verdicts = [stats.verdict(stats.paired_difference(*pair, resolution=1e-4).interval, 0.0)
-                for pair in zip(a, b, strict=True)]
+    verdicts = [
+        stats.verdict(stats.paired_difference(*pair, resolution=1e-4).interval, 0.0)
+        for pair in zip(a, b, strict=True)
+    ]
     winners = sum(each != "inconclusive" for each in verdicts)
     assert 20 <= winners <= 64  # nominal 50; far fewer would mean that the rule never speaks
 
@@ -250,7 +270,9 @@ def test_a_family_of_identical_arms_rarely_gets_any_winner():
     rng = np.random.default_rng(9)
     families = 0
     for _ in range(1000):
-        p_values = [stats.paired_difference(a, b, resolution=1e-4).p_value
-                    for a, b in zip(simulated_accuracies(rng, 4, 5), simulated_accuracies(rng, 4, 5), strict=True)]
+        p_values = [
+            stats.paired_difference(a, b, resolution=1e-4).p_value
+            for a, b in zip(simulated_accuracies(rng, 4, 5), simulated_accuracies(rng, 4, 5), strict=True)
+        ]
         families += min(stats.holm(p_values)) <= 0.05
     assert families <= 64

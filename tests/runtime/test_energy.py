@@ -1,4 +1,5 @@
-"""Energy: a tree of files in powercap's form, a library with NVML's functions, and this machine's own counters if it has any."""
+"""Energy: a tree of files in powercap's form, a library with NVML's functions, and this machine's own
+counters if it has any."""
 
 from __future__ import annotations
 
@@ -31,7 +32,11 @@ def zone(root: Path, folder: str, name: str, energy: int | str, largest: int = 2
 def test_packages_and_memory_are_counted_once(tmp_path: Path) -> None:
     package = zone(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
     memory = zone(tmp_path, "intel-rapl:0:1", "dram", 500_000)
-    for folder, name in (("intel-rapl:0:0", "core"), ("intel-rapl:1", "psys"), ("intel-rapl-mmio:0", "package-0")):
+    for folder, name in (
+        ("intel-rapl:0:0", "core"),
+        ("intel-rapl:1", "psys"),
+        ("intel-rapl-mmio:0", "package-0"),
+    ):
         zone(tmp_path, folder, name, 7)
     (tmp_path / "intel-rapl").mkdir()  # the control type itself
     found = rapl_counters(tmp_path)
@@ -66,7 +71,9 @@ def test_a_long_measurement_is_looked_at_meanwhile(tmp_path: Path) -> None:
             looked.set()
         return value
 
-    with Meter([Counter(what="package-0", read=read, joules=1e-6, round_at=10_000_000)], look_every_seconds=0.01) as meter:
+    with Meter(
+        [Counter(what="package-0", read=read, joules=1e-6, round_at=10_000_000)], look_every_seconds=0.01
+    ) as meter:
         energy.write_text("8000000")
         assert looked.wait(10)
         energy.write_text("3000000")
@@ -80,7 +87,9 @@ def test_without_counters_there_is_no_number(tmp_path: Path) -> None:
     assert rapl_counters(tmp_path / "nowhere") == []
 
 
-def test_a_counter_that_cannot_be_read_is_none_and_one_that_fails_later_spoils_the_number(tmp_path: Path) -> None:
+def test_a_counter_that_cannot_be_read_is_none_and_one_that_fails_later_spoils_the_number(
+    tmp_path: Path,
+) -> None:
     (zone(tmp_path, "intel-rapl:0", "package-0", 5)).unlink()  # as where only root may read it
     assert rapl_counters(tmp_path) == []
     energy = zone(tmp_path, "intel-rapl:1", "package-1", 5)
@@ -98,7 +107,8 @@ def test_a_count_that_falls_without_a_round_spoils_the_number() -> None:
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler; on Debian: apt-get install gcc")
 def test_nvml_is_called_with_its_own_types(tmp_path: Path) -> None:
-    """NVML's three functions with their C signatures, in a library of our own: no GPU is needed to check the call."""
+    """NVML's three functions with their C signatures, in a library of our own: no GPU is needed to check the
+    call."""
     source = tmp_path / "nvml.c"
     source.write_text("""
 #include <string.h>
@@ -139,7 +149,9 @@ def one_joule_a_look(*_: object) -> list[Counter]:
 def test_features_keep_what_they_took_and_bring_it_to_the_trial_that_finds_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = transfer_trials.context_of("linear_probe", tmp_path, weights=transfer_trials.random_weights(tmp_path))
+    context = transfer_trials.context_of(
+        "linear_probe", tmp_path, weights=transfer_trials.random_weights(tmp_path)
+    )
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("headstart.runtime.energy.counters", one_joule_a_look)
     made, found = training_features(context), training_features(context)
@@ -156,7 +168,9 @@ def test_carried_joules_are_unknown_once_a_part_is() -> None:
     assert watch.carried_joules is None
 
 
-def test_a_trial_stores_its_joules_and_what_they_cover(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_stores_its_joules_and_what_they_cover(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("headstart.runtime.energy.counters", one_joule_a_look)
     (tmp_path / "one.toml").write_text(f"""name = "one"
 dataset = "{photos}"

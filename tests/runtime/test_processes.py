@@ -1,4 +1,5 @@
-"""Trials side by side in processes of their own: the results of one process, their times told apart, errors and ends alike."""
+"""Trials side by side in processes of their own: the results of one process, their times told apart, errors
+and ends alike."""
 
 from __future__ import annotations
 
@@ -35,7 +36,10 @@ NO_NUMBER = ', optimizer = "sgd", learning_rate = 1e30, bias_learning_rate = 1e3
 
 
 def _file(folder: Path, photos: Path, *arms: str) -> str:
-    head = f'name = "small"\ndataset = "{photos}"\nseeds = [0, 1]\nprecision = "fp32"\nfeature_precision = "fp32"\n'
+    head = (
+        f'name = "small"\ndataset = "{photos}"\nseeds = [0, 1]\nprecision = "fp32"\nfeature_precision = '
+        '"fp32"\n'
+    )
     (folder / "small.toml").write_text(head + "".join(arms or [_cnn("cnn")]))
     return str(folder / "small.toml")
 
@@ -73,7 +77,9 @@ def test_two_processes_give_the_bits_of_one_and_say_so_in_the_environment(
     assert (folder / "results.csv").read_text().count("\n") == 3
     told = sorted(capfd.readouterr().err.splitlines())
     assert [line.split(":")[0] for line in told if line.startswith("trial")] == [
-        "trial 1 of 2 (cnn, all labels, seed 0)", "trial 2 of 2 (cnn, all labels, seed 1)"]  # fmt: skip
+        "trial 1 of 2 (cnn, all labels, seed 0)",
+        "trial 2 of 2 (cnn, all labels, seed 1)",
+    ]
     assert not [line for line in told if " steps in " in line]
 
 
@@ -83,10 +89,14 @@ def test_times_of_trials_side_by_side_compare_with_no_others(alone: Path) -> Non
     assert machine_of(beside) != machine_of(first) == machine_of(_results(alone)[1])
     assert not one_machine([first, beside])
     assert [line.split(", fp32", 1)[1] for line in machines([first, beside, beside])] == [
-        " (1 trial)", ", 2 trials side by side (2 trials)"]  # fmt: skip
+        " (1 trial)",
+        ", 2 trials side by side (2 trials)",
+    ]
 
 
-def test_what_is_finished_needs_no_other_process(alone: Path, photos: Path, tmp_path: Path, monkeypatch) -> None:
+def test_what_is_finished_needs_no_other_process(
+    alone: Path, photos: Path, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", None)
     folder = run_study(_file(tmp_path, photos), tmp_path / "runs", jobs=2, published=alone)
     assert [r.key for r in _results(folder)] == [r.key for r in _results(alone)]
@@ -94,7 +104,8 @@ def test_what_is_finished_needs_no_other_process(alone: Path, photos: Path, tmp_
 
 @pytest.fixture(scope="module")
 def mixed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Result], str]:
-    """Two arms on the same features, in a cache that has none yet, and one that fails: what is finished, and the error."""
+    """Two arms on the same features, in a cache that has none yet, and one that fails: what is finished, and
+    the error."""
     folder = tmp_path_factory.mktemp("mixed")
     small = f'model = "resnet18"\nweights = "{random_weights(folder)}"\ninput_pixels = 48\n'
     frozen = [f'[[arms]]\nname = "{name}"\nmethod = "{name}"\n{small}' for name in ("linear_probe", "knn")]
@@ -107,21 +118,26 @@ def mixed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[
 
 def test_a_trial_that_fails_is_named_and_the_others_are_kept(mixed: tuple[list[Result], str]) -> None:
     results, error = mixed
-    assert re.match(r"2 of 4 trials failed \(bad, all labels, seed [01]: the loss became .*; bad, all labels, seed", error)
+    assert re.match(
+        r"2 of 4 trials failed \(bad, all labels, seed [01]: the loss became .*; bad, all labels, seed", error
+    )
     assert [result.trial["arm"]["name"] for result in results] == ["knn", "linear_probe"]
 
 
 def test_features_that_two_want_are_computed_once(mixed: tuple[list[Result], str]) -> None:
     knn, probe = mixed[0]
     assert knn.cost.seconds["features"] == probe.cost.seconds["features"] > 0
-    # Each part of the features (training, test, mirrored test) was computed by one of the two and read by the other.
+    # Each part of the features (training, test, mirrored test) was computed by one of the two and read by the
+    # other.
     read = sum(result.cost.total_seconds - result.cost.spent_seconds for result in (knn, probe))
     assert read == pytest.approx(knn.cost.seconds["features"], abs=0.01)
 
 
 def test_a_process_that_is_gone_ends_the_study_with_a_clear_line() -> None:
     due: Any = [(1, 7), (2, 7), (3, 7)]
-    with pytest.raises(TrialsFailedError, match=r"a trial's process ended before its trial .* with fewer --jobs where memory"):
+    with pytest.raises(
+        TrialsFailedError, match=r"a trial's process ended before its trial .* with fewer --jobs where memory"
+    ):
         list(attempts(due, os._exit, 2, lambda trial: False))
 
 
@@ -136,16 +152,32 @@ def test_an_impossible_number_of_jobs_is_refused(tmp_path: Path) -> None:
         run_study("cifar10-quick", tmp_path, jobs=0)
 
 
-@pytest.mark.parametrize(("ended_by", "code"), [
-    (signal.SIGINT, 130), pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow)])  # fmt: skip
-def test_processes_end_with_the_one_that_began_them(photos: Path, tmp_path: Path, ended_by: signal.Signals, code: int) -> None:
+@pytest.mark.parametrize(
+    ("ended_by", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow)],
+)
+def test_processes_end_with_the_one_that_began_them(
+    photos: Path, tmp_path: Path, ended_by: signal.Signals, code: int
+) -> None:
     """The signal reaches the first process alone; no other is left to hold a trial's lock."""
     runs = tmp_path / "runs"
     process = subprocess.Popen(
-        [sys.executable, "-m", "headstart.cli", "study", _file(tmp_path, photos, _cnn("cnn", "5000 epochs")), "--jobs", "2",
-         "--out", str(runs)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "headstart.cli",
+            "study",
+            _file(tmp_path, photos, _cnn("cnn", "5000 epochs")),
+            "--jobs",
+            "2",
+            "--out",
+            str(runs),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     deadline = time.monotonic() + 120
     while len(begun := list(runs.glob("*/trial.json"))) < 2:
         assert process.poll() is None and time.monotonic() < deadline, "it ended before its trials"

@@ -50,15 +50,23 @@ def study(tmp_path: Path) -> str:
 def test_a_plan_names_what_is_missing_and_trains_nothing(study: str, tmp_path: Path) -> None:
     plan = plan_study(study, tmp_path / "runs")
     found = {(row.arm, row.labels_per_class): (row.trials, row.finished, row.measured) for row in plan.rows}
-    assert found == {("cnn", 2): (2, 0, False), ("cnn", 20): (2, 0, False), ("probe", 2): (2, 0, False),
-                     ("probe", 20): (2, 0, False), ("partial", 20): (2, 0, False)}  # fmt: skip
+    assert found == {
+        ("cnn", 2): (2, 0, False),
+        ("cnn", 20): (2, 0, False),
+        ("probe", 2): (2, 0, False),
+        ("probe", 20): (2, 0, False),
+        ("partial", 20): (2, 0, False),
+    }
     assert all(row.seconds > 0 for row in plan.rows)
     assert not (tmp_path / "runs").exists()
     pooled, cut = plan.features
     assert pooled.missing_bytes == (50_000 + 2 * 10_000) * 512 * 2
-    # at 32 px layer4's input is 2 x 2 x 256 (layer3's output); both views of two seeds' 200 images and of the test images
+    # at 32 px layer4's input is 2 x 2 x 256 (layer3's output); both views of two seeds' 200 images and of the
+    # test images
     assert cut.missing_bytes == 2 * (2 * 200 + 10_000) * 2 * 2 * 256 * 2
-    assert plan.seconds_left == pytest.approx(sum(2 * row.seconds for row in plan.rows) + pooled.seconds + cut.seconds)
+    assert plan.seconds_left == pytest.approx(
+        sum(2 * row.seconds for row in plan.rows) + pooled.seconds + cut.seconds
+    )
     assert plan.searches == (provenance_of("cifar10-partial-all")["seconds"],)
     assert "recipes: 1 searched before" in str(plan_tables(plan)[-2])
 
@@ -81,14 +89,19 @@ def test_what_comes_after_the_trials_is_timed(study: str, tmp_path: Path) -> Non
     assert pooled.missing_bytes == (50_000 + 2 * 10_000) * 512 * 2
     trials = sum(2 * row.seconds for row in plan.rows) + pooled.seconds + cut.seconds
     assert plan.seconds_left == pytest.approx(trials + corrupted.seconds + health.seconds)
-    assert "after the trials: corrupted images " in plan_tables(plan)[-3] and ", data health " in plan_tables(plan)[-3]
+    assert (
+        "after the trials: corrupted images " in plan_tables(plan)[-3]
+        and ", data health " in plan_tables(plan)[-3]
+    )
 
 
-def test_every_arm_passes_each_image_and_its_75_corrupted_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_arm_passes_each_image_and_its_75_corrupted_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(planning._Timings, "forward", lambda timings, trial: 0.01)
     monkeypatch.setattr(planning._Timings, "corrupting", lambda timings: 0.5)
     monkeypatch.setattr(planning._Timings, "features", lambda timings, trial, cut: 0.002)
-    text = STUDY.split("[[arms]]\nname = \"probe\"")[0].format()
+    text = STUDY.split('[[arms]]\nname = "probe"')[0].format()
     (tmp_path / "small.toml").write_text(f"data_health = true\n{text}{AFTER}")
     plan = plan_study(str(tmp_path / "small.toml"), tmp_path / "runs")
     assert plan.after[0].seconds == pytest.approx(5 * (76 * 0.01 + 0.5))
@@ -99,32 +112,45 @@ def test_every_arm_passes_each_image_and_its_75_corrupted_copies(tmp_path: Path,
 
 
 def test_what_was_read_already_is_not_left(photos: Path, tmp_path: Path) -> None:
-    text = STUDY.split("[[arms]]\nname = \"partial\"")[0].replace('"cifar10"', f'"{photos}"').replace("[2, 20]", '["all"]')
+    text = (
+        STUDY.split('[[arms]]\nname = "partial"')[0]
+        .replace('"cifar10"', f'"{photos}"')
+        .replace("[2, 20]", '["all"]')
+    )
     text = text.replace("batch_size = 50", "batch_size = 16").format(weights=random_weights(tmp_path))
     (tmp_path / "small.toml").write_text(f"data_health = true\n{text}{AFTER}")
     study = str(tmp_path / "small.toml")
     folder = run_study(study, tmp_path / "runs", seeds=1)
     assert [(step.what, step.seconds) for step in plan_study(study, folder, seeds=1).after] == [
-        ("corrupted images", 0), ("data health", 0)]  # fmt: skip
+        ("corrupted images", 0),
+        ("data health", 0),
+    ]
     left = plan_study(study, folder, seeds=1, changes={"robustness.images": "6"}).after
     assert left[0].seconds > 0 and left[1].seconds == 0
 
 
 def test_finished_trials_are_not_left_and_tell_how_long_the_others_take(tmp_path: Path) -> None:
-    text = STUDY.split("[[arms]]\nname = \"probe\"")[0].format()
+    text = STUDY.split('[[arms]]\nname = "probe"')[0].format()
     (tmp_path / "small.toml").write_text(text)
     study = str(tmp_path / "small.toml")
     folder = run_study(study, tmp_path / "runs", seeds=1)
     rows = {row.labels_per_class: row for row in plan_study(study, folder).rows}
-    spent = {result.trial["labels_per_class"]: sum(result.cost.seconds.values()) for _, result in store.finished_trials(folder)}
+    spent = {
+        result.trial["labels_per_class"]: sum(result.cost.seconds.values())
+        for _, result in store.finished_trials(folder)
+    }
     for budget, row in rows.items():
         assert (row.trials, row.finished, row.measured) == (2, 1, True)
         assert row.seconds_left == pytest.approx(spent[budget])
 
 
 @pytest.mark.parametrize("elsewhere", [{"processor": "another"}, {"device": "NVIDIA H200"}, {"jobs": 8}])
-def test_seconds_of_another_machine_say_nothing_of_this_one(elsewhere: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "small.toml").write_text(STUDY.split("[[arms]]\nname = \"probe\"")[0].format().replace("[2, 20]", "[2]"))
+def test_seconds_of_another_machine_say_nothing_of_this_one(
+    elsewhere: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "small.toml").write_text(
+        STUDY.split('[[arms]]\nname = "probe"')[0].format().replace("[2, 20]", "[2]")
+    )
     study = str(tmp_path / "small.toml")
     folder = run_study(study, tmp_path / "runs", seeds=1)
     ((run, _),) = store.finished_trials(folder)

@@ -67,14 +67,17 @@ def test_training_validation_and_test_images_never_overlap(tmp_path: Path) -> No
 
 
 def test_a_killed_study_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    """A real process is killed with SIGKILL after its first checkpoint; the same command then ends as if never stopped."""
+    """A real process is killed with SIGKILL after its first checkpoint; the same command then ends as if
+    never stopped."""
     (tmp_path / "small.toml").write_text(STUDY)
     command = [sys.executable, "-m", "headstart.cli", "study", str(tmp_path / "small.toml"), "--out"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     subprocess.run([*command, str(whole)], check=True, capture_output=True, env=environment, timeout=300)
 
-    process = subprocess.Popen([*command, str(cut)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(
+        [*command, str(cut)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
     deadline = time.monotonic() + 120
     while not list(cut.glob("*/checkpoint.safetensors")):
         assert process.poll() is None and time.monotonic() < deadline, "it ended before it could be killed"
@@ -84,7 +87,9 @@ def test_a_killed_study_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert process.returncode == -signal.SIGKILL
     assert not list(cut.glob("*/result.json"))
 
-    again = subprocess.run([*command, str(cut)], check=True, capture_output=True, text=True, env=environment, timeout=300)
+    again = subprocess.run(
+        [*command, str(cut)], check=True, capture_output=True, text=True, env=environment, timeout=300
+    )
     assert "resuming after epoch" in again.stderr
     (a, first), (b, second) = store.finished_trials(whole)[0], store.finished_trials(cut)[0]
     assert first.key == second.key
@@ -125,9 +130,26 @@ def test_results_have_a_row_a_trial_with_the_promised_columns(photo_study: Path)
 
     table = headstart.load_results(photo_study)
     promised = {
-        "study", "arm", "dataset", "model", "weights", "method", "labels_per_class", "seed", "train_images", "train_accuracy",
-        "val_accuracy", "test_accuracy", "test_nll", "test_ece", "seconds", "examples", "flops", "peak_memory_bytes", "key",
-    }  # fmt: skip
+        "study",
+        "arm",
+        "dataset",
+        "model",
+        "weights",
+        "method",
+        "labels_per_class",
+        "seed",
+        "train_images",
+        "train_accuracy",
+        "val_accuracy",
+        "test_accuracy",
+        "test_nll",
+        "test_ece",
+        "seconds",
+        "examples",
+        "flops",
+        "peak_memory_bytes",
+        "key",
+    }
     assert promised <= set(table.columns)
     # The probe on all labels is the same for every seed: it is run once.
     assert sorted(zip(table["arm"], table["seed"], strict=True)) == [("cnn", 0), ("cnn", 1), ("probe", 0)]
@@ -149,7 +171,9 @@ def test_stored_accuracy_is_that_of_the_stored_logits(photo_study: Path) -> None
 
 
 def test_the_probe_says_which_l2_validation_chose(photo_study: Path) -> None:
-    (probe,) = [result for _, result in store.finished_trials(photo_study) if result.trial["arm"]["name"] == "probe"]
+    (probe,) = [
+        result for _, result in store.finished_trials(photo_study) if result.trial["arm"]["name"] == "probe"
+    ]
     scores = probe.selected["validation_accuracy_by_l2"]
     assert scores[f"{probe.selected['l2']:g}"] == max(scores.values())
     assert probe.cost.seconds["features"] > 0

@@ -1,4 +1,5 @@
-"""A folder of real CIFAR-10 images with everything in it that goes wrong in real folders, each planted on purpose."""
+"""A folder of real CIFAR-10 images with everything in it that goes wrong in real folders, each planted on
+purpose."""
 
 from __future__ import annotations
 
@@ -19,16 +20,25 @@ from headstart.data import load_dataset
 # Unicode class names; "Vögel" is written in one Unicode form below train and in another below test.
 CLASS_NAMES = ("airplane", "automobile", "Vögel", "cat", "deer", "dog", "frog", "horse", "船", "truck")
 _TEST_SHARE = 0.2
-_TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE",
-           8: "ROTATE_270"}  # fmt: skip  # how upright pixels are stored under each EXIF orientation
+_TURNED = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_90",
+    7: "TRANSVERSE",
+    8: "ROTATE_270",
+}  # how upright pixels are stored under each EXIF orientation
 
 
 @dataclass(kw_only=True)
 class Planted:
     """Where everything is; names are paths below `root` with "/" between.
 
-    exact, near: (name in train, name of its copy in test). mislabelled: name -> true class. bad: name -> a word of the reason.
-    handled: name -> (pixels uint8 (H, W, 3) that must come out, grey levels that the mean may differ by). ignored: files."""
+    exact, near: (name in train, name of its copy in test). mislabelled: name -> true class. bad: name -> a
+    word of the reason.
+    handled: name -> (pixels uint8 (H, W, 3) that must come out, grey levels that the mean may differ by).
+    ignored: files."""
 
     root: Path
     files: int = 0
@@ -42,7 +52,8 @@ class Planted:
 
 
 def plant(root: Path, *, images: int = 300, copies: int = 20, mislabelled: int = 15) -> Planted:
-    """Writes train/ and test/ with `images` real images a class and all that is planted; CIFAR-10 training images, fixed draw."""
+    """Writes train/ and test/ with `images` real images a class and all that is planted; CIFAR-10 training
+    images, fixed draw."""
     train = load_dataset("cifar10").train
     rng = np.random.default_rng(7)
     planted = Planted(root=root)
@@ -78,11 +89,16 @@ def _plant_copies(planted: Planted, images: int, copies: int) -> None:
         for kind, found in (("exact", planted.exact), ("near", planted.near)):
             place = images - 1 - number - (copies if kind == "near" else 0)
             source = _class_folder(planted.root, "train", home) / f"{place:04d}.png"
-            target = _class_folder(planted.root, "test", home) / f"{kind}_copy_{number:02d}.{'png' if kind == 'exact' else 'jpg'}"
+            target = (
+                _class_folder(planted.root, "test", home)
+                / f"{kind}_copy_{number:02d}.{'png' if kind == 'exact' else 'jpg'}"
+            )
             if kind == "exact":
                 shutil.copyfile(source, target)
             else:
-                _save_again(Image.open(source).convert("RGB"), number).save(target, "JPEG", quality=(60, 75, 90, 80)[number % 4])
+                _save_again(Image.open(source).convert("RGB"), number).save(
+                    target, "JPEG", quality=(60, 75, 90, 80)[number % 4]
+                )
             found.append((_name(planted, source), _name(planted, target)))
 
 
@@ -145,9 +161,12 @@ def _plant_bad_files(planted: Planted) -> None:
     whole = io.BytesIO()
     Image.effect_noise((64, 64), 80).convert("RGB").save(whole, "JPEG")
     half = whole.getvalue()[: len(whole.getvalue()) // 2]
-    for name, content, word in (("empty.jpg", b"", "empty"), ("truncated.jpg", half, "truncated"),
-                                ("text.jpg", "Nächstes Mal ein Bild.\n".encode() * 40, "text"),
-                                ("bomb.png", bomb(30_000), "900,000,000 pixels")):  # fmt: skip
+    for name, content, word in (
+        ("empty.jpg", b"", "empty"),
+        ("truncated.jpg", half, "truncated"),
+        ("text.jpg", "Nächstes Mal ein Bild.\n".encode() * 40, "text"),
+        ("bomb.png", bomb(30_000), "900,000,000 pixels"),
+    ):
         (home / name).write_bytes(content)
         planted.bad[_name(planted, home / name)] = word
     Image.new("RGB", (1, 1)).save(home / "dot.png")
@@ -161,7 +180,9 @@ def bomb(side: int) -> bytes:
     packed = b"".join([packer.compress(row * 100) for _ in range(side // 100)] + [packer.flush()])
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
@@ -170,8 +191,10 @@ def bomb(side: int) -> bytes:
 def _plant_junk(planted: Planted) -> None:
     cats = _class_folder(planted.root, "train", "cat")
     (cats / ".ipynb_checkpoints").mkdir()
-    shutil.copyfile(cats / "0299.png" if (cats / "0299.png").exists() else next(cats.glob("*.png")),
-                    cats / ".ipynb_checkpoints" / "0299-checkpoint.png")  # fmt: skip
+    shutil.copyfile(
+        cats / "0299.png" if (cats / "0299.png").exists() else next(cats.glob("*.png")),
+        cats / ".ipynb_checkpoints" / "0299-checkpoint.png",
+    )
     (cats / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
     (planted.root / "train" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
     (planted.root / "__MACOSX" / "train").mkdir(parents=True)
@@ -179,5 +202,8 @@ def _plant_junk(planted: Planted) -> None:
     (cats / "notes.txt").write_text("to do")
     (cats / "loop").symlink_to(planted.root, target_is_directory=True)
     (cats / "self").symlink_to("self")
-    planted.ignored = {"hidden or junk": 4, "not pictures by their names": 2,
-                       "links back into a folder that is read already": 1}  # fmt: skip
+    planted.ignored = {
+        "hidden or junk": 4,
+        "not pictures by their names": 2,
+        "links back into a folder that is read already": 1,
+    }

@@ -1,5 +1,5 @@
-"""What the tests of the transfer methods share: a tiny dataset of real images, random ResNet-18 weights as a file, and
-trials of any method on them."""
+"""What the tests of the transfer methods share: a tiny dataset of real images, random ResNet-18 weights as a
+file, and trials of any method on them."""
 
 from __future__ import annotations
 
@@ -33,11 +33,18 @@ SHORT: dict[str, dict[str, Any]] = {  # what makes a recipe last two or three st
 def tiny_dataset(train: int = 60, test: int = 12, classes: int = 3) -> Dataset:
     """The first CIFAR-10 images of some classes, in turn."""
     whole = load_dataset("cifar10").train
-    places = np.stack([np.flatnonzero(whole.labels == label)[: (train + test) // classes] for label in range(classes)], 1).ravel()
+    places = np.stack(
+        [np.flatnonzero(whole.labels == label)[: (train + test) // classes] for label in range(classes)], 1
+    ).ravel()
     images, labels = np.ascontiguousarray(whole.images[places]), whole.labels[places].astype(np.int64)
     names = whole.class_names[:classes]
-    return dataset("tiny", "tiny", "CIFAR-10", image_set(images[:train], labels[:train], names),
-                   image_set(images[train:], labels[train:], names))  # fmt: skip
+    return dataset(
+        "tiny",
+        "tiny",
+        "CIFAR-10",
+        image_set(images[:train], labels[:train], names),
+        image_set(images[train:], labels[train:], names),
+    )
 
 
 def random_weights(folder: Path) -> str:
@@ -56,13 +63,32 @@ def random_weights(folder: Path) -> str:
 
 
 def context_of(
-    method: str, folder: Path, *, weights: str = "none", labels_per_class: int | None = 5, data: Dataset | None = None,
-    recipe: str = "", model: str = "resnet18", pixels: int = 32, **changes: Any,
-) -> Context:  # fmt: skip
+    method: str,
+    folder: Path,
+    *,
+    weights: str = "none",
+    labels_per_class: int | None = 5,
+    data: Dataset | None = None,
+    recipe: str = "",
+    model: str = "resnet18",
+    pixels: int = 32,
+    **changes: Any,
+) -> Context:
     """A trial of a method on the tiny dataset, in float32, with a short recipe."""
     name = recipe or {"scratch": "resnet-scratch"}.get(method, METHODS[method].default_recipe)
     value = dataclasses.replace(recipe_named(name), **(SHORT[method] | changes))
-    arm = Arm(name=method, label=method, dataset="tiny", model=model, weights=weights, method=method, recipe=value,
-              recipe_name=name, input_pixels=pixels)  # fmt: skip
-    trial = Trial(arm=arm, labels_per_class=labels_per_class, seed=0, precision="fp32", feature_precision="fp32")
+    arm = Arm(
+        name=method,
+        label=method,
+        dataset="tiny",
+        model=model,
+        weights=weights,
+        method=method,
+        recipe=value,
+        recipe_name=name,
+        input_pixels=pixels,
+    )
+    trial = Trial(
+        arm=arm, labels_per_class=labels_per_class, seed=0, precision="fp32", feature_precision="fp32"
+    )
     return make_context(trial, data or tiny_dataset(), f"of {weights}", folder, CPU)

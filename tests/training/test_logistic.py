@@ -24,7 +24,10 @@ def made_up(rows, columns, classes=10, seed=0, dtype=np.float16):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, rows)
     latent = rng.normal(size=(rows, 12)) + 0.9 * rng.normal(size=(classes, 12))[labels]
-    values = np.maximum(latent @ rng.normal(size=(12, columns)) / 3 + rng.normal(size=(rows, columns)) / 2, 0) ** 1.4
+    values = (
+        np.maximum(latent @ rng.normal(size=(12, columns)) / 3 + rng.normal(size=(rows, columns)) / 2, 0)
+        ** 1.4
+    )
     return values.astype(dtype), labels
 
 
@@ -58,7 +61,9 @@ def sklearn_optimum(values, labels, l2, sample_weight=None):
     return weight, model.intercept_ - weight @ mean
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(700, 40), (90, 300), (5000, 24)])  # N > D, N < D, N > 4 D (rows drawn)
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(700, 40), (90, 300), (5000, 24)]
+)  # N > D, N < D, N > 4 D (rows drawn)
 def test_the_optimum_is_scikit_learns(rows, columns):
     values, labels = made_up(rows, columns)
     for fit in fit_path(values, labels, num_classes=10, l2_values=PATH):
@@ -103,7 +108,10 @@ def test_memory_mapped_features_give_the_same_bits(tmp_path, mode):
     (fit,) = fit_path(values, labels, num_classes=10, l2_values=[0.01])
     (other,) = fit_path(mapped, labels, num_classes=10, l2_values=[0.01])
     assert fit.weight.tobytes() == other.weight.tobytes()
-    assert predict_logits(mapped, fit.weight, fit.bias).tobytes() == predict_logits(values, fit.weight, fit.bias).tobytes()
+    assert (
+        predict_logits(mapped, fit.weight, fit.bias).tobytes()
+        == predict_logits(values, fit.weight, fit.bias).tobytes()
+    )
 
 
 def test_changes_to_a_private_mapping_survive_being_read(tmp_path):
@@ -192,7 +200,9 @@ def test_standardisation_is_exact_far_from_zero():
     values = np.array([[1000.0, 1, 7], [1001.0, 1, 9], [1003.0, 1, 7], [9.0, 9, 9]], dtype=np.float32)
     mean, std = standardisation(values, ids=[2, 0, 1])
     np.testing.assert_allclose(mean, [1001.3333, 1, 7.6666667], rtol=1e-7)
-    np.testing.assert_allclose(std, [1.2472191, 1, 0.9428090], rtol=1e-6)  # sqrt(14/9), 1 instead of 0, sqrt(8/9)
+    np.testing.assert_allclose(
+        std, [1.2472191, 1, 0.9428090], rtol=1e-6
+    )  # sqrt(14/9), 1 instead of 0, sqrt(8/9)
 
 
 def test_sample_weights_are_scikit_learns():
@@ -200,7 +210,11 @@ def test_sample_weights_are_scikit_learns():
     weights = np.random.default_rng(2).integers(0, 4, 300).astype(float)
     (fit,) = fit_path(values, labels, num_classes=10, l2_values=[0.01], sample_weight=weights)
     theirs, _, _ = objective(
-        values, labels, *sklearn_optimum(values, labels, 0.01, sample_weight=weights), 0.01, sample_weight=weights
+        values,
+        labels,
+        *sklearn_optimum(values, labels, 0.01, sample_weight=weights),
+        0.01,
+        sample_weight=weights,
     )
     assert fit.loss == pytest.approx(theirs, rel=1e-6)
 
@@ -209,7 +223,11 @@ def test_history_falls_and_on_pass_can_read_the_weights_of_each_pass():
     values, labels = made_up(700, 20)
     seen = []
     (fit,) = fit_path(
-        values, labels, num_classes=10, l2_values=[0.001], on_pass=lambda l2, i, loss, raw: seen.append((l2, i, loss, raw()))
+        values,
+        labels,
+        num_classes=10,
+        l2_values=[0.001],
+        on_pass=lambda l2, i, loss, raw: seen.append((l2, i, loss, raw())),
     )
     losses = [loss for _, loss in fit.history]
     assert len(losses) > 3
@@ -240,7 +258,9 @@ def test_logits_are_the_product_in_the_order_of_the_ids():
 def test_the_first_row_that_is_not_finite_is_named(bad):
     values, labels = made_up(1200, 6)
     values[[1100, 900], 3] = bad
-    with pytest.raises(DataError, match=r"^the features of row 900 are not finite \(NaN or infinite\); extract them again$"):
+    with pytest.raises(
+        DataError, match=r"^the features of row 900 are not finite \(NaN or infinite\); extract them again$"
+    ):
         fit_path(values, labels, num_classes=10, l2_values=[1.0], ids=np.arange(400, 1200))
     fit_path(values, labels, num_classes=10, l2_values=[1.0], ids=np.arange(800))
 
@@ -254,11 +274,21 @@ def test_the_first_row_that_is_not_finite_is_named(bad):
         ({"ids": []}, DataError, "there are no rows to train on"),
         ({"ids": [3, 10]}, DataError, r"row ids must be in \[0, 10\); found 3 to 10"),
         ({"values": np.zeros(10)}, DataError, "features must be a matrix .* not 1-dimensional"),
-        ({"sample_weight": -np.ones(10)}, DataError, "sample weights must be finite, not negative and not all 0"),
+        (
+            {"sample_weight": -np.ones(10)},
+            DataError,
+            "sample weights must be finite, not negative and not all 0",
+        ),
     ],
 )
 def test_what_cannot_be_fitted_is_refused_in_one_line(change, error, message):
-    arguments = {"values": np.eye(10), "labels": np.zeros(10, int), "num_classes": 3, "l2_values": [1.0], **change}
+    arguments = {
+        "values": np.eye(10),
+        "labels": np.zeros(10, int),
+        "num_classes": 3,
+        "l2_values": [1.0],
+        **change,
+    }
     with pytest.raises(error, match=f"^{message}$"):
         fit_path(arguments.pop("values"), arguments.pop("labels"), **arguments)
 
@@ -299,7 +329,9 @@ def peaks_mebibytes(folder: Path, row_counts, columns, cache_bytes):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_does_not_grow_with_the_rows(tmp_path):
     few, many = peaks_mebibytes(tmp_path, [2_000, 80_000], 512, cache_bytes=0)
-    assert many - few < 50  # the file alone is 78 MiB, its rows as float32 156; a row's logits and labels 0.3 KiB
+    assert (
+        many - few < 50
+    )  # the file alone is 78 MiB, its rows as float32 156; a row's logits and labels 0.3 KiB
 
 
 @pytest.mark.slow

@@ -66,26 +66,48 @@ def _linear() -> nn.Module:
 
 
 def _train(recipe: TrainingRecipe, model: nn.Module | None = None, **more: Any) -> loop.Training:
-    return train(model or _linear(), Numbers(), recipe, prepare=lambda x: x, device=CPU, precision="fp32", **more)
+    return train(
+        model or _linear(), Numbers(), recipe, prepare=lambda x: x, device=CPU, precision="fp32", **more
+    )
 
 
-@pytest.mark.parametrize(("text", "steps"), [
-    ("2 epochs", 6), ("1 epoch", 3), ("2.5 epochs", 8), ("7 steps", 7), ("10 seconds", 20), ("0.5 PFLOP", 25),
-    ("0.02 PFLOP, at least 2 epochs", 6),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("2 epochs", 6),
+        ("1 epoch", 3),
+        ("2.5 epochs", 8),
+        ("7 steps", 7),
+        ("10 seconds", 20),
+        ("0.5 PFLOP", 25),
+        ("0.02 PFLOP, at least 2 epochs", 6),
+    ],
+)
 def test_durations_are_converted_to_steps(text: str, steps: int) -> None:
     assert resolve_steps(text, steps_per_epoch=3, seconds_per_step=lambda: 0.5, flops_per_step=2e13) == steps
 
 
-@pytest.mark.parametrize(("text", "steps"), [
-    ("2 epochs", 6), ("7 steps", 7), ("10 seconds", 12), ("0.5 PFLOP", 20), ("3 seconds", 1), ("0.05 PFLOP", 1),
-])  # fmt: skip
-def test_what_was_spent_before_training_is_taken_off_seconds_and_operations_alone(text: str, steps: int) -> None:
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("2 epochs", 6),
+        ("7 steps", 7),
+        ("10 seconds", 12),
+        ("0.5 PFLOP", 20),
+        ("3 seconds", 1),
+        ("0.05 PFLOP", 1),
+    ],
+)
+def test_what_was_spent_before_training_is_taken_off_seconds_and_operations_alone(
+    text: str, steps: int
+) -> None:
     spent = Spent(seconds=4.0, flops=10**14)
     assert resolve_steps(text, 3, lambda: 0.5, 2e13, spent) == steps
 
 
-@pytest.mark.parametrize("text", ["2", "epochs", "-1 epochs", "0 steps", "nan epochs", "3 fortnights", "", "3 epochs, at most"])
+@pytest.mark.parametrize(
+    "text", ["2", "epochs", "-1 epochs", "0 steps", "nan epochs", "3 fortnights", "", "3 epochs, at most"]
+)
 def test_a_duration_that_is_none_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match=r'is not like "2\.5 epochs"'):
         parse_duration(text)
@@ -99,7 +121,8 @@ def test_the_last_partial_batch_and_the_fractional_epoch_are_counted() -> None:
 
 
 def test_one_sgd_step_moves_as_worked_out_by_hand() -> None:
-    # One point x = (1, 0), label 0, zero weights: softmax is (1/2, 1/2), the gradient of the logits (-1/2, 1/2).
+    # One point x = (1, 0), label 0, zero weights: softmax is (1/2, 1/2), the gradient of the logits (-1/2,
+    # 1/2).
     class One:
         steps_per_epoch = 1
         batch_size = 2
@@ -115,11 +138,19 @@ def test_one_sgd_step_moves_as_worked_out_by_hand() -> None:
     torch.testing.assert_close(model.weight.detach(), torch.tensor([[0.1, 0.0], [-0.1, 0.0]]))
 
 
-@pytest.mark.parametrize("recipe", [
-    SGD,
-    TrainingRecipe(duration="7 epochs", batch_size=4, learning_rate=0.1, optimizer="adamw", weight_decay=0.1),
-    TrainingRecipe(duration="3.4 epochs", batch_size=4, learning_rate=0.1, ema_decay=0.5, warmup_fraction=0.3),
-], ids=["sgd", "adamw", "averaged"])  # fmt: skip
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        SGD,
+        TrainingRecipe(
+            duration="7 epochs", batch_size=4, learning_rate=0.1, optimizer="adamw", weight_decay=0.1
+        ),
+        TrainingRecipe(
+            duration="3.4 epochs", batch_size=4, learning_rate=0.1, ema_decay=0.5, warmup_fraction=0.3
+        ),
+    ],
+    ids=["sgd", "adamw", "averaged"],
+)
 def test_resuming_after_any_epoch_gives_the_same_bits(recipe: TrainingRecipe, tmp_path: Path) -> None:
     whole = _train(recipe).model.state_dict()
     for stop_after in itertools.count(1):
@@ -152,8 +183,15 @@ def test_a_loss_that_is_not_finite_stops_the_trial_and_keeps_the_checkpoint(tmp_
 
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(DivergedError, match=r"the loss became nan at step 5 of 9 \(learning rate 0\.0556\)"):
-        train(_linear(), Poisoned(), TrainingRecipe(duration="3 epochs", batch_size=4, learning_rate=0.1),
-              prepare=lambda x: x, device=CPU, precision="fp32", checkpoint=path)  # fmt: skip
+        train(
+            _linear(),
+            Poisoned(),
+            TrainingRecipe(duration="3 epochs", batch_size=4, learning_rate=0.1),
+            prepare=lambda x: x,
+            device=CPU,
+            precision="fp32",
+            checkpoint=path,
+        )
     assert path.exists()
 
 
@@ -171,8 +209,13 @@ def test_flops_of_a_linear_layer_are_counted_by_hand() -> None:
 
 def test_averaged_weights_follow_the_decay() -> None:
     recipe = TrainingRecipe(
-        duration="2 steps", batch_size=4, learning_rate=0.1, momentum=0.0, ema_decay=0.25, final_lr_fraction=1.0
-    )  # fmt: skip
+        duration="2 steps",
+        batch_size=4,
+        learning_rate=0.1,
+        momentum=0.0,
+        ema_decay=0.25,
+        final_lr_fraction=1.0,
+    )
     path: list[Tensor] = []
 
     class Watched(nn.Linear):
@@ -192,8 +235,15 @@ def test_the_cnn_learns_and_repeats_bit_for_bit() -> None:
     labels = torch.arange(40) % 2
     images = torch.randint(0, 60, (40, 16, 16, 3), generator=generator, dtype=torch.uint8)
     images[labels == 1] += 150
-    recipe = CNNRecipe(duration="6 epochs", batch_size=10, learning_rate=0.24, momentum=0.6, widths=(8, 8, 8), flip="alternating",
-                       translate_pixels=1)  # fmt: skip
+    recipe = CNNRecipe(
+        duration="6 epochs",
+        batch_size=10,
+        learning_rate=0.24,
+        momentum=0.6,
+        widths=(8, 8, 8),
+        flip="alternating",
+        translate_pixels=1,
+    )
 
     def once() -> loop.Training:
         with torch.random.fork_rng():
@@ -213,9 +263,12 @@ def test_the_cnn_learns_and_repeats_bit_for_bit() -> None:
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_duration_in_seconds_holds_where_the_machine_becomes_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One step is counted and four are timed, at 1 s each: 60 steps are planned. Six take 1 s, the others 5 s: after 9 steps,
-    21 s, there would be 16 more at their pace; after 12 steps, 36 s, 8 more; after 15 steps, 51 s, 2 more."""
+def test_a_duration_in_seconds_holds_where_the_machine_becomes_slower(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One step is counted and four are timed, at 1 s each: 60 steps are planned. Six take 1 s, the others 5
+    s: after 9 steps, 21 s, there would be 16 more at their pace; after 12 steps, 36 s, 8 more; after 15
+    steps, 51 s, 2 more."""
     clock = Clock(first=1.0, steps=5 + 6, later=5.0)
     monkeypatch.setattr(loop, "time", clock)
     recipe = dataclasses.replace(SGD, duration="60 seconds")
@@ -225,8 +278,11 @@ def test_a_duration_in_seconds_holds_where_the_machine_becomes_slower(monkeypatc
     assert rates == sorted(rates, reverse=True) and rates[-1] < 0.03
 
 
-def test_a_duration_in_seconds_is_used_up_where_the_machine_becomes_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps are timed at 5 s each: 12 are planned. They take 1 s each: after 3 steps there is time for 57 more."""
+def test_a_duration_in_seconds_is_used_up_where_the_machine_becomes_faster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Steps are timed at 5 s each: 12 are planned. They take 1 s each: after 3 steps there is time for 57
+    more."""
     clock = Clock(first=5.0, steps=5, later=1.0)
     monkeypatch.setattr(loop, "time", clock)
     recipe = dataclasses.replace(SGD, duration="60 seconds")
@@ -235,8 +291,11 @@ def test_a_duration_in_seconds_is_used_up_where_the_machine_becomes_faster(monke
     assert 0 < done.history[-1]["learning_rate"] < 0.03
 
 
-def test_what_recording_a_step_takes_counts_once_and_not_as_the_pace_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recording takes 20 s beforehand, a step 1 s: of 60 s, 40 steps are left, not fewer for a slow beginning."""
+def test_what_recording_a_step_takes_counts_once_and_not_as_the_pace_of_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Recording takes 20 s beforehand, a step 1 s: of 60 s, 40 steps are left, not fewer for a slow
+    beginning."""
     clock = Clock(first=1.0, steps=5, later=1.0)
 
     def recorded(model: nn.Module, *_: Any, **__: Any) -> nn.Module:

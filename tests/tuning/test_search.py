@@ -1,4 +1,5 @@
-"""Tuning: only validation is read, each arm gets its tries, an interrupted search goes on as if it had never stopped."""
+"""Tuning: only validation is read, each arm gets its tries, an interrupted search goes on as if it had never
+stopped."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory, photos: Path):
-    """The tiny dataset; features of these tests stay out of the user's cache (`photos` is made before the cache moves)."""
+    """The tiny dataset; features of these tests stay out of the user's cache (`photos` is made before the
+    cache moves)."""
     data = tiny_dataset()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -47,13 +49,31 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, photos: Path):
 
 def _study(*methods: str, weights: str, **changes: Any) -> Study:
     arms = tuple(
-        Arm(name=method, label=method, dataset="tiny", model="resnet18", weights="none" if method == "scratch" else weights,
-            method=method, recipe_name=name, input_pixels=32,
-            recipe=dataclasses.replace(recipe_named(name), **(SHORT[method] | _two_steps(name) | changes)))
-        for method in methods for name in ["resnet-scratch" if method == "scratch" else METHODS[method].default_recipe]
-    )  # fmt: skip
-    return Study(name="tiny", title="", question="", dataset="tiny", arms=arms, labels_per_class=(None,), seeds=(0,),
-                 precision="fp32", feature_precision="fp32")  # fmt: skip
+        Arm(
+            name=method,
+            label=method,
+            dataset="tiny",
+            model="resnet18",
+            weights="none" if method == "scratch" else weights,
+            method=method,
+            recipe_name=name,
+            input_pixels=32,
+            recipe=dataclasses.replace(recipe_named(name), **(SHORT[method] | _two_steps(name) | changes)),
+        )
+        for method in methods
+        for name in ["resnet-scratch" if method == "scratch" else METHODS[method].default_recipe]
+    )
+    return Study(
+        name="tiny",
+        title="",
+        question="",
+        dataset="tiny",
+        arms=arms,
+        labels_per_class=(None,),
+        seeds=(0,),
+        precision="fp32",
+        feature_precision="fp32",
+    )
 
 
 def _two_steps(name: str) -> dict[str, Any]:
@@ -65,22 +85,39 @@ def _tune(data: Dataset, study: Study, out: Path, **options: Any) -> list[list[d
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("headstart.tuning.search.load_dataset", lambda name: data)
         done = tune(study, out=out, **options)
-    return [[{name: value for name, value in row.items() if name != "seconds"} for row in found.tries] for found in done]
+    return [
+        [{name: value for name, value in row.items() if name != "seconds"} for row in found.tries]
+        for found in done
+    ]
 
 
 # --- what is read ---
 
 
-@pytest.mark.parametrize(("method", "labels"), [
-    ("scratch", None), ("linear_probe", None), ("knn", 6), ("finetune", None), ("partial", 6), ("lp_ft", 6),
-])  # fmt: skip
-def test_the_test_set_is_never_read(method: str, labels: int | None, tiny: Dataset, weights: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "labels"),
+    [("scratch", None), ("linear_probe", None), ("knn", 6), ("finetune", None), ("partial", 6), ("lp_ft", 6)],
+)
+def test_the_test_set_is_never_read(
+    method: str, labels: int | None, tiny: Dataset, weights: str, tmp_path: Path
+) -> None:
     test = tiny.test
-    poisoned = dataclasses.replace(tiny, test=dataclasses.replace(test, images=255 - test.images, labels=(test.labels + 1) % 3))
+    poisoned = dataclasses.replace(
+        tiny, test=dataclasses.replace(test, images=255 - test.images, labels=(test.labels + 1) % 3)
+    )
     absent = dataclasses.replace(tiny, test=None)  # type: ignore[arg-type]
     study = _study(method, weights=weights)
-    tries = [_tune(data, study, tmp_path / name, tries=1, labels_per_class=labels, proxy=Proxy(folds=1 if labels else None))
-             for name, data in (("poisoned", poisoned), ("absent", absent))]  # fmt: skip
+    tries = [
+        _tune(
+            data,
+            study,
+            tmp_path / name,
+            tries=1,
+            labels_per_class=labels,
+            proxy=Proxy(folds=1 if labels else None),
+        )
+        for name, data in (("poisoned", poisoned), ("absent", absent))
+    ]
     assert tries[0] == tries[1]
     assert all(0 <= row["accuracy"] <= 1 for row in tries[0][0])
 
@@ -90,25 +127,34 @@ def test_the_test_set_given_to_methods_is_empty(tiny: Dataset) -> None:
 
 
 @pytest.mark.parametrize("method", ["linear_probe", "knn", "finetune", "lp_ft"])
-def test_no_label_outside_the_budget_is_read(method: str, tiny: Dataset, weights: str, tmp_path: Path) -> None:
+def test_no_label_outside_the_budget_is_read(
+    method: str, tiny: Dataset, weights: str, tmp_path: Path
+) -> None:
     train = tiny.train
     inside, _ = validation_split(train.labels, train.fingerprint, validation_count(len(train)))
     budget = label_subset(train.labels, inside, train.fingerprint, 0, 5)
     wrong = (train.labels + 1) % 3
     wrong[budget] = train.labels[budget]
     poisoned = dataclasses.replace(tiny, train=dataclasses.replace(train, labels=wrong))
-    # The subset itself is drawn from the labels: hold it fixed, as it would be where the others are not known.
+    # The subset itself is drawn from the labels: hold it fixed, as it would be where the others are not
+    # known.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("headstart.studies.trial.label_subset", lambda *arguments: budget)
         study = _study(method, weights=weights)
-        honest, misled = (_tune(data, study, tmp_path / name, tries=1, labels_per_class=5, proxy=Proxy(folds=2))
-                          for name, data in (("honest", tiny), ("poisoned", poisoned)))  # fmt: skip
+        honest, misled = (
+            _tune(data, study, tmp_path / name, tries=1, labels_per_class=5, proxy=Proxy(folds=2))
+            for name, data in (("honest", tiny), ("poisoned", poisoned))
+        )
     assert honest == misled
-    assert {(row["train_images"], row["validation_images"]) for row in honest[0]} == {(12, 6)}  # folds of 15, the others fitted
+    assert {(row["train_images"], row["validation_images"]) for row in honest[0]} == {
+        (12, 6)
+    }  # folds of 15, the others fitted
 
 
 def test_below_five_labels_a_class_nothing_is_tuned(tiny: Dataset, weights: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"with 4 labels a class nothing is tuned: .*5 labels a class or more"):
+    with pytest.raises(
+        ConfigError, match=r"with 4 labels a class nothing is tuned: .*5 labels a class or more"
+    ):
         _tune(tiny, _study("linear_probe", weights=weights), tmp_path, tries=2, labels_per_class=4)
     assert not list(tmp_path.rglob("tuning.json"))
 
@@ -116,7 +162,9 @@ def test_below_five_labels_a_class_nothing_is_tuned(tiny: Dataset, weights: str,
 # --- tries ---
 
 
-def test_every_arm_gets_its_tries_and_the_first_is_its_own_recipe(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+def test_every_arm_gets_its_tries_and_the_first_is_its_own_recipe(
+    tiny: Dataset, weights: str, tmp_path: Path
+) -> None:
     study = _study("knn", "finetune", weights=weights)
     knn, finetune = _tune(tiny, study, tmp_path, tries=3)
     assert [row["number"] for row in knn] == [row["number"] for row in finetune] == [1, 2, 3]
@@ -126,10 +174,14 @@ def test_every_arm_gets_its_tries_and_the_first_is_its_own_recipe(tiny: Dataset,
     assert len({str(row["values"]) for row in finetune}) == 3
     with open(tmp_path / "tuning" / "finetune-all" / "tuning.csv") as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["learning_rate"]) for row in rows] == [row["values"]["learning_rate"] for row in finetune]
+    assert [float(row["learning_rate"]) for row in rows] == [
+        row["values"]["learning_rate"] for row in finetune
+    ]
 
 
-def test_a_search_that_was_interrupted_goes_on_as_if_it_had_never_stopped(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+def test_a_search_that_was_interrupted_goes_on_as_if_it_had_never_stopped(
+    tiny: Dataset, weights: str, tmp_path: Path
+) -> None:
     study = _study("knn", weights=weights)
     _tune(tiny, study, tmp_path / "stopped", tries=3)
     (tmp_path / "stopped" / "tuning" / "knn-all" / ".try-left").mkdir()  # what a killed try leaves behind
@@ -161,7 +213,9 @@ def test_ctrl_c_loses_only_the_try_that_runs(
 
 def test_tries_of_another_question_are_not_taken_over(tiny: Dataset, weights: str, tmp_path: Path) -> None:
     _tune(tiny, _study("knn", weights=weights), tmp_path, tries=1)
-    with pytest.raises(ConfigError, match="knn-all holds tries of another recipe, search space or proxy; give another --out"):
+    with pytest.raises(
+        ConfigError, match="knn-all holds tries of another recipe, search space or proxy; give another --out"
+    ):
         _tune(tiny, _study("knn", weights=weights, smoothing=0.5), tmp_path, tries=1)
 
 
@@ -176,14 +230,20 @@ def test_a_training_that_diverges_is_a_failed_try(tiny: Dataset, weights: str, t
 
 def test_the_best_try_is_the_most_accurate_then_the_surest_then_the_first() -> None:
     read = [(0.5, 1.0), (None, None), (0.7, 0.9), (0.7, 0.8), (0.7, 0.8)]
-    rows = [{"number": number, "accuracy": accuracy, "nll": nll} for number, (accuracy, nll) in enumerate(read, 1)]
+    rows = [
+        {"number": number, "accuracy": accuracy, "nll": nll} for number, (accuracy, nll) in enumerate(read, 1)
+    ]
     assert best_try(rows)["number"] == 4
     assert best_try(rows[1:2]) is None
 
 
 def test_a_small_space_is_compared_whole(tiny: Dataset, weights: str, tmp_path: Path) -> None:
     (tries,) = _tune(tiny, _study("linear_probe", weights=weights), tmp_path, tries=9, pixels=(32, 48, 64))
-    assert [row["values"] for row in tries] == [{"input_pixels": 32}, {"input_pixels": 48}, {"input_pixels": 64}]
+    assert [row["values"] for row in tries] == [
+        {"input_pixels": 32},
+        {"input_pixels": 48},
+        {"input_pixels": 64},
+    ]
     (alone,) = _tune(tiny, _study("linear_probe", weights=weights), tmp_path / "alone", tries=9)
     assert [row["values"] for row in alone] == [{}]  # its L2 is chosen by the method itself
 
@@ -200,17 +260,25 @@ def test_a_proxy_changes_the_tries_and_not_the_recipe(tiny: Dataset, weights: st
     assert provenance["proxy"] == {"duration": "1 epochs", "images": 12, "validation_images": 3}
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"tries": 0}, "--tries must be at least 1, got 0"),
-    ({"proxy": Proxy(duration="three epochs")}, "duration 'three epochs' is not like"),
-    ({"proxy": Proxy(images=1000)}, "1,000 images asked of 54; choose 3 to 54"),
-    ({"proxy": Proxy(folds=2)}, "--folds is for label budgets"),
-    ({"proxy": Proxy(folds=6), "labels_per_class": 5}, "--folds must lie between 1 and 5, got 6"),
-    ({"proxy": Proxy(images=9), "labels_per_class": 5}, "are for all labels; at a label budget use --folds"),
-    ({"pixels": (8,)}, "--pixels must lie between 16 and 1024, got 8"),
-    ({"arms": ["prob"]}, r"unknown arm of study tiny 'prob'"),
-])  # fmt: skip
-def test_a_mistake_is_named(options: dict[str, Any], message: str, tiny: Dataset, weights: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tries": 0}, "--tries must be at least 1, got 0"),
+        ({"proxy": Proxy(duration="three epochs")}, "duration 'three epochs' is not like"),
+        ({"proxy": Proxy(images=1000)}, "1,000 images asked of 54; choose 3 to 54"),
+        ({"proxy": Proxy(folds=2)}, "--folds is for label budgets"),
+        ({"proxy": Proxy(folds=6), "labels_per_class": 5}, "--folds must lie between 1 and 5, got 6"),
+        (
+            {"proxy": Proxy(images=9), "labels_per_class": 5},
+            "are for all labels; at a label budget use --folds",
+        ),
+        ({"pixels": (8,)}, "--pixels must lie between 16 and 1024, got 8"),
+        ({"arms": ["prob"]}, r"unknown arm of study tiny 'prob'"),
+    ],
+)
+def test_a_mistake_is_named(
+    options: dict[str, Any], message: str, tiny: Dataset, weights: str, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match=message):
         _tune(tiny, _study("linear_probe", weights=weights), tmp_path, **({"tries": 2} | options))
 
@@ -239,7 +307,9 @@ def test_a_grid_is_every_combination_and_a_range_has_none() -> None:
     assert grid((a, Range(name="r", low=0, high=1))) is None
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0.0123456, 0.0123), (1234.5, 1230.0), (0.0, 0.0), ("train", "train"), (3, 3)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.0123456, 0.0123), (1234.5, 1230.0), (0.0, 0.0), ("train", "train"), (3, 3)]
+)
 def test_a_drawn_number_has_three_digits(value: Any, expected: Any) -> None:
     assert rounded(value) == expected
 
@@ -258,7 +328,9 @@ def test_the_sampler_comes_back_to_where_accuracy_was_high() -> None:
     space = (Range(name="learning_rate", low=1e-4, high=1.0, log=True),)
 
     def accuracy(rate: float) -> float | None:
-        return None if rate > 0.3 else 0.9 - 0.1 * abs(np.log10(rate / 0.01))  # best at 0.01, diverges above 0.3
+        return (
+            None if rate > 0.3 else 0.9 - 0.1 * abs(np.log10(rate / 0.01))
+        )  # best at 0.01, diverges above 0.3
 
     tries: list[dict[str, Any]] = []
     for _ in range(25):
@@ -271,7 +343,9 @@ def test_the_sampler_comes_back_to_where_accuracy_was_high() -> None:
 
 def test_a_space_is_told_in_plain_values() -> None:
     assert described((Range(name="r", low=0.1, high=1, log=True), Choice(name="c", values=(1, 2)))) == [
-        {"name": "r", "low": 0.1, "high": 1, "log": True}, {"name": "c", "values": [1, 2]}]  # fmt: skip
+        {"name": "r", "low": 0.1, "high": 1, "log": True},
+        {"name": "c", "values": [1, 2]},
+    ]
 
 
 # --- stored recipes ---
@@ -279,19 +353,31 @@ def test_a_space_is_told_in_plain_values() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_stored_recipe_reads_back_as_the_same(name: str, tmp_path: Path) -> None:
-    (tmp_path / "r.toml").write_text(recipe_toml("mine", RECIPES[name], {"tries": 3, "proxy": {"images": 5}, "arm": 'a "b"'}))
-    assert load_recipes(tmp_path / "r.toml") == {"mine": (RECIPES[name], {"tries": 3, "proxy": {"images": 5}, "arm": 'a "b"'})}
+    (tmp_path / "r.toml").write_text(
+        recipe_toml("mine", RECIPES[name], {"tries": 3, "proxy": {"images": 5}, "arm": 'a "b"'})
+    )
+    assert load_recipes(tmp_path / "r.toml") == {
+        "mine": (RECIPES[name], {"tries": 3, "proxy": {"images": 5}, "arm": 'a "b"'})
+    }
     assert recipe_named(str(tmp_path / "r.toml")) == RECIPES[name]
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (("l2_values", "l2_value"), r"recipe field 'l2_values' is missing; add it"),
-    (("tolerance", "tolerence"), r"unknown recipe field 'tolerence' \(did you mean 'tolerance'\?\)"),
-    (("ProbeRecipe", "ProbRecipe"), r"unknown type 'ProbRecipe' \(did you mean 'ProbeRecipe'\?\)"),
-    (("max_passes = 200", 'max_passes = "many"'), "recipe field 'max_passes' expects a whole number, got 'many'"),
-    (("max_passes = 200", "max_passes ="), "not valid TOML"),
-])  # fmt: skip
-def test_what_is_wrong_with_a_recipe_file_is_named(change: tuple[str, str], message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("l2_values", "l2_value"), r"recipe field 'l2_values' is missing; add it"),
+        (("tolerance", "tolerence"), r"unknown recipe field 'tolerence' \(did you mean 'tolerance'\?\)"),
+        (("ProbeRecipe", "ProbRecipe"), r"unknown type 'ProbRecipe' \(did you mean 'ProbeRecipe'\?\)"),
+        (
+            ("max_passes = 200", 'max_passes = "many"'),
+            "recipe field 'max_passes' expects a whole number, got 'many'",
+        ),
+        (("max_passes = 200", "max_passes ="), "not valid TOML"),
+    ],
+)
+def test_what_is_wrong_with_a_recipe_file_is_named(
+    change: tuple[str, str], message: str, tmp_path: Path
+) -> None:
     text = recipe_toml("mine", RECIPES["probe"], {})
     assert change[0] in text
     (tmp_path / "r.toml").write_text(text.replace(*change))
@@ -305,17 +391,23 @@ def test_what_is_wrong_with_a_recipe_file_is_named(change: tuple[str, str], mess
 def test_a_field_that_is_younger_than_its_file_has_its_types_default(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPES["cnn-fast"], momentum=0.7)
     text = recipe_toml("mine", recipe, {})
-    (tmp_path / "r.toml").write_text("".join(line for line in text.splitlines(True) if not line.startswith("momentum")))
+    (tmp_path / "r.toml").write_text(
+        "".join(line for line in text.splitlines(True) if not line.startswith("momentum"))
+    )
     assert recipe_named(str(tmp_path / "r.toml")) == dataclasses.replace(recipe, momentum=0.9)
 
 
-def test_an_arm_is_tuned_from_its_recipe_at_that_label_budget(tiny: Dataset, weights: str, tmp_path: Path) -> None:
+def test_an_arm_is_tuned_from_its_recipe_at_that_label_budget(
+    tiny: Dataset, weights: str, tmp_path: Path
+) -> None:
     study = _study("knn", weights=weights)
     (arm,) = study.arms
     own = dataclasses.replace(arm, recipe=dataclasses.replace(arm.recipe, temperature=0.2))
     cells = (Cell(arm=own, labels_per_class=5, seeds=(0,)), Cell(arm=arm, labels_per_class=None, seeds=(0,)))
     study = dataclasses.replace(study, cells=cells)
-    (few,), (every,) = (_tune(tiny, study, tmp_path, tries=1, labels_per_class=labels) for labels in (5, None))
+    (few,), (every,) = (
+        _tune(tiny, study, tmp_path, tries=1, labels_per_class=labels) for labels in (5, None)
+    )
     assert (few[0]["values"], every[0]["values"]) == ({"temperature": 0.2}, {"temperature": 0.07})
 
 
@@ -348,14 +440,28 @@ def test_the_command_line_tunes_a_study_names_the_recipe_and_the_report_shows_it
     options = ("--tries", "3", "--duration", "1 epochs", "--out", "out", "--pixels", "32")
     done = headstart("tune", "small.toml", *options)
     assert done.returncode == 0, done.stderr
-    assert "cnn: try 3 of 3, validation accuracy" in done.stderr and "probe: 1 try is all there is to compare" in done.stderr
+    assert (
+        "cnn: try 3 of 3, validation accuracy" in done.stderr
+        and "probe: 1 try is all there is to compare" in done.stderr
+    )
     lines = done.stdout.splitlines()
     assert len(lines) == 2
     best = best_try(store.read_json(tmp_path / "out" / "tuning" / "cnn-all" / "tuning.json")["tries"])
-    pixels = ", input_pixels = 32" if best["number"] != 1 else ""  # the first try is the arm's own recipe; which wins, bits say
-    assert lines[0].endswith(f'on validation; in its study: recipe = "out/tuning/cnn-all/recipe.toml"{pixels}')
-    text = (tmp_path / "small.toml").read_text().replace(
-        'recipe_changes = {', f'recipe = "{tmp_path}/out/tuning/cnn-all/recipe.toml"\nrecipe_changes = {{', 1)  # fmt: skip
+    pixels = (
+        ", input_pixels = 32" if best["number"] != 1 else ""
+    )  # the first try is the arm's own recipe; which wins, bits say
+    assert lines[0].endswith(
+        f'on validation; in its study: recipe = "out/tuning/cnn-all/recipe.toml"{pixels}'
+    )
+    text = (
+        (tmp_path / "small.toml")
+        .read_text()
+        .replace(
+            "recipe_changes = {",
+            f'recipe = "{tmp_path}/out/tuning/cnn-all/recipe.toml"\nrecipe_changes = {{',
+            1,
+        )
+    )
     (tmp_path / "tuned.toml").write_text(text)
     (cnn, _) = load_study(str(tmp_path / "tuned.toml"))[0].arms
     assert cnn.recipe.learning_rate == best["values"]["learning_rate"] and cnn.recipe.duration == "2 epochs"
@@ -363,12 +469,20 @@ def test_the_command_line_tunes_a_study_names_the_recipe_and_the_report_shows_it
     from headstart.report import write_report
 
     page = write_report(folder).read_text()
-    for phrase in ("How the recipes were tuned", 'id="fig-tuning-all"', "1 epochs", "learning rate from 0.03 to 0.5",
-                   "tuned: validation accuracy", "tuned: tries"):  # fmt: skip
+    for phrase in (
+        "How the recipes were tuned",
+        'id="fig-tuning-all"',
+        "1 epochs",
+        "learning rate from 0.03 to 0.5",
+        "tuned: validation accuracy",
+        "tuned: tries",
+    ):
         assert phrase in page, phrase
     assert store.read_json(folder / "study.json")["recipes"][cnn.recipe_name]["tries"] == 3
     assert "Found, and not used" not in page
-    store.write_json(folder / "study.json", store.read_json(folder / "study.json") | {"recipes": {}})  # as if it kept its own
+    store.write_json(
+        folder / "study.json", store.read_json(folder / "study.json") | {"recipes": {}}
+    )  # as if it kept its own
     search = folder / "tuning" / "cnn-all" / "tuning.json"
     tries = store.read_json(search)["tries"]
     store.write_json(search, store.read_json(search) | {"best": tries[1]["number"]})
@@ -380,7 +494,10 @@ def test_a_report_without_tuning_has_no_such_section(tmp_path: Path) -> None:
 
     from headstart.report import write_report
 
-    assert "How the recipes were tuned" not in write_report(write_synthetic_study(tmp_path / "s", test_images=200)).read_text()
+    assert (
+        "How the recipes were tuned"
+        not in write_report(write_synthetic_study(tmp_path / "s", test_images=200)).read_text()
+    )
 
 
 # --- searches that a study's file asks for ---
@@ -417,7 +534,9 @@ def _planned(photos: Path, folder: Path, more: str = "") -> str:
     return str(folder / "small.toml")
 
 
-def test_a_study_says_how_it_is_tuned_and_processes_side_by_side_find_the_same(photos: Path, tmp_path: Path) -> None:
+def test_a_study_says_how_it_is_tuned_and_processes_side_by_side_find_the_same(
+    photos: Path, tmp_path: Path
+) -> None:
     file, kept = _planned(photos, tmp_path), ("accuracy", "nll", "values", "number")
     runs = []
     for jobs in (1, 2):
@@ -427,8 +546,10 @@ def test_a_study_says_how_it_is_tuned_and_processes_side_by_side_find_the_same(p
             runs.append(tune(file, out=tmp_path / str(jobs), jobs=jobs))
         finally:
             torch.set_num_threads(threads)
-    one, two = ([(done.arm, len(done.tries), [[row[name] for name in kept] for row in done.tries]) for done in run]
-                for run in runs)  # fmt: skip
+    one, two = (
+        [(done.arm, len(done.tries), [[row[name] for name in kept] for row in done.tries]) for done in run]
+        for run in runs
+    )
     assert one == two
     assert [(arm, tries) for arm, tries, _ in one] == [("a", 2), ("b", 2), ("a", 3)]
     stored = store.read_json(tmp_path / "2" / "tuning" / "a-5" / "tuning.json")
@@ -445,18 +566,25 @@ def test_a_study_whose_recipes_are_tuned_takes_them_where_there_are_any(
     study, _ = load_study(file)
     recipes = {(cell.arm.name, cell.labels_per_class): cell.arm.recipe for cell in study.cells}
     assert recipes["a", None] == recipes["b", None] == found
-    assert recipes["a", 5].learning_rate == RECIPES["cnn-full"].learning_rate and recipes["a", 5].duration == "2 steps"
+    assert (
+        recipes["a", 5].learning_rate == RECIPES["cnn-full"].learning_rate
+        and recipes["a", 5].duration == "2 steps"
+    )
     but_one, _ = load_study(file, {"arms.b.tuned": "false"})
     assert {cell.arm.name for cell in but_one.cells if cell.arm.recipe == found} == {"a"}
     at_some, _ = load_study(file, {"arms.a.tuned": "[5]", "arms.b.tuned": '["all"]'})
-    assert [(cell.arm.name, cell.labels_per_class) for cell in at_some.cells if cell.arm.recipe == found] == [("b", None)]
+    assert [(cell.arm.name, cell.labels_per_class) for cell in at_some.cells if cell.arm.recipe == found] == [
+        ("b", None)
+    ]
     with pytest.raises(ConfigError, match=r"arm 'a', tuned: 50 is not among the label budgets \[5, 'all'\]"):
         load_study(file, {"arms.a.tuned": "[50]"})
     untuned, _ = load_study(file, {"tuned": "false"})
     assert {cell.arm.recipe.learning_rate for cell in untuned.cells} == {RECIPES["cnn-full"].learning_rate}
 
 
-def test_tuned_recipes_are_frozen_by_the_names_that_their_study_looks_for(photos: Path, tmp_path: Path) -> None:
+def test_tuned_recipes_are_frozen_by_the_names_that_their_study_looks_for(
+    photos: Path, tmp_path: Path
+) -> None:
     tune(_planned(photos, tmp_path), ["a"], out=tmp_path / "runs")
     root = Path(__file__).parents[2]
     frozen = tmp_path / "tools" / "freeze_recipes.py"
@@ -467,25 +595,39 @@ def test_tuned_recipes_are_frozen_by_the_names_that_their_study_looks_for(photos
     recipes = load_recipes(tmp_path / "src" / "headstart" / "recipes" / "tuned.toml")
     assert sorted(recipes) == ["small-a-5", "small-a-all"]
     recipe, provenance = recipes["small-a-all"]
-    assert recipe.duration == "2 steps" and provenance["proxy"] == {"duration": "1 steps"} and provenance["tries"] == 2
+    assert (
+        recipe.duration == "2 steps"
+        and provenance["proxy"] == {"duration": "1 steps"}
+        and provenance["tries"] == 2
+    )
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"arms": ["c"]}, "says nothing of tuning c; give --tries, or add a .*tuning.* table"),
-    ({"proxy": Proxy(folds=2)}, "say how many --tries too"),
-    ({"jobs": 0}, "jobs must be 1 or more, got 0"),
-])  # fmt: skip
-def test_a_mistake_in_planned_searches_is_named(options: dict[str, Any], message: str, photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"arms": ["c"]}, "says nothing of tuning c; give --tries, or add a .*tuning.* table"),
+        ({"proxy": Proxy(folds=2)}, "say how many --tries too"),
+        ({"jobs": 0}, "jobs must be 1 or more, got 0"),
+    ],
+)
+def test_a_mistake_in_planned_searches_is_named(
+    options: dict[str, Any], message: str, photos: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match=message):
         tune(_planned(photos, tmp_path), out=tmp_path / "runs", **options)
 
 
-@pytest.mark.parametrize(("wrong", "message"), [
-    ('arms = ["c"]\ntries = 2\n', r"\[\[tuning\]\]: unknown arm 'c'"),
-    ('arms = ["a"]\ntries = 2\nlabels_per_class = 7\n', "7 is not among the label budgets"),
-    ('arms = ["a"]\n', "key 'tuning.*tries' is missing"),
-])  # fmt: skip
-def test_a_planned_search_is_checked_as_its_file_is_read(wrong: str, message: str, photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ('arms = ["c"]\ntries = 2\n', r"\[\[tuning\]\]: unknown arm 'c'"),
+        ('arms = ["a"]\ntries = 2\nlabels_per_class = 7\n', "7 is not among the label budgets"),
+        ('arms = ["a"]\n', "key 'tuning.*tries' is missing"),
+    ],
+)
+def test_a_planned_search_is_checked_as_its_file_is_read(
+    wrong: str, message: str, photos: Path, tmp_path: Path
+) -> None:
     file = Path(_planned(photos, tmp_path))
     file.write_text(file.read_text() + "[[tuning]]\n" + wrong)
     with pytest.raises(ConfigError, match=message):

@@ -1,4 +1,5 @@
-"""What `headstart advise` concludes from finished trials: a value, its words for a terminal, Markdown, plain data."""
+"""What `headstart advise` concludes from finished trials: a value, its words for a terminal, Markdown, plain
+data."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ FAMILIES = {"scratch": "a network trained from scratch", "pretrained": "a pretra
 
 @dataclass(frozen=True, kw_only=True)
 class Try:
-    """One thing that was tried: accuracy on validation images (0..1), wall seconds of its training, features included."""
+    """One thing that was tried: accuracy on validation images (0..1), wall seconds of its training, features
+    included."""
 
     name: str
     label: str
@@ -48,10 +50,11 @@ class ClassAccuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """The answer. accuracy, interval: of the chosen model on `test_images` held-out photos (Wilson, 95 %); chosen on
-    `val_images` others. doubling: accuracy gained by twice the labels, from a learning curve up to `labels_per_class`; None where
-    the data cannot say. p_value: of "the best of the other family is as good" on the validation images; None where there is no
-    other. rivals_gap: validation accuracy of the chosen one minus that of the other family's best."""
+    """The answer. accuracy, interval: of the chosen model on `test_images` held-out photos (Wilson, 95 %);
+    chosen on `val_images` others. doubling: accuracy gained by twice the labels, from a learning curve up to
+    `labels_per_class`; None where the data cannot say. p_value: of "the best of the other family is as good"
+    on the validation images; None where there is no other. rivals_gap: validation accuracy of the chosen one
+    minus that of the other family's best."""
 
     chosen: Try
     tries: tuple[Try, ...]
@@ -80,11 +83,16 @@ class Advice:
     def sentence(self) -> str:
         """The recommendation in one sentence."""
         low, high = self.interval
-        text = (f"Use {self.chosen.label} (input {self.chosen.pixels} px): expect {_percent(self.accuracy)} of new photos right "
-                f"({_percent(low)} to {_percent(high)}, from {self.test_images:,} held-out photos)")  # fmt: skip
+        text = (
+            f"Use {self.chosen.label} (input {self.chosen.pixels} px): expect {_percent(self.accuracy)} of "
+            "new photos right "
+            f"({_percent(low)} to {_percent(high)}, from {self.test_images:,} held-out photos)"
+        )
         if self.imbalance >= IMBALANCE:
-            text += (f"; classes are uneven, and averaged over classes it is {_percent(self.balanced_accuracy)} "
-                     f"(macro F1 {self.macro_f1:.2f})")  # fmt: skip
+            text += (
+                f"; classes are uneven, and averaged over classes it is {_percent(self.balanced_accuracy)} "
+                f"(macro F1 {self.macro_f1:.2f})"
+            )
         return text + "."
 
     def command(self) -> str:
@@ -94,9 +102,13 @@ class Advice:
     def confidence(self) -> str:
         """How sure the choice is, in a sentence."""
         if self.p_value is None or self.rivals_gap is None:
-            return f"Only {FAMILIES[self.chosen.family]} was tried in the time given, so nothing is said about the other way."
+            return (
+                f"Only {FAMILIES[self.chosen.family]} was tried in the time given, so nothing is said about "
+                "the other way."
+            )
         other = FAMILIES["scratch" if self.chosen.family == "pretrained" else "pretrained"]
-        gap = f"{100 * self.rivals_gap:.1f} points ahead of {other} on {self.val_images:,} photos kept for choosing"
+        kept = f"{self.val_images:,} photos kept for choosing"
+        gap = f"{100 * self.rivals_gap:.1f} points ahead of {other} on {kept}"
         if self.p_value < SURE:
             return f"Sure of the way: {gap}, more than chance explains."
         return f"Not sure of the way: {gap}, which chance alone could do. More photos would tell."
@@ -104,33 +116,55 @@ class Advice:
     def labels(self) -> str:
         """What more labels would bring, in a sentence."""
         if self.doubling is None:
-            return "What more labels would bring cannot be said from so few, or accuracy does not grow steadily with labels."
+            return (
+                "What more labels would bring cannot be said from so few, or accuracy does not grow "
+                "steadily with labels."
+            )
         between = self.doubling.interval
         spread = f" ({100 * between[0]:.1f} to {100 * between[1]:.1f})" if between is not None else ""
-        return (f"Twice the labels (from {self.labels_per_class:,} a class) would bring about "
-                f"{100 * self.doubling.value:.1f} points{spread}, by the learning curve of a new head on the "
-                "pretrained network.")  # fmt: skip
+        return (
+            f"Twice the labels (from {self.labels_per_class:,} a class) would bring about "
+            f"{100 * self.doubling.value:.1f} points{spread}, by the learning curve of a new head on the "
+            "pretrained network."
+        )
 
     def cost(self) -> str:
         """What it costs, in a sentence."""
-        return (f"Training took {progress.clock(self.chosen.seconds)} on this machine, everything that was tried "
-                f"{progress.clock(self.spent_seconds)}; in use {1000 * self.seconds_per_photo:.0f} ms a photo.")  # fmt: skip
+        return (
+            f"Training took {progress.clock(self.chosen.seconds)} on this machine, everything that was tried "
+            f"{progress.clock(self.spent_seconds)}; in use {1000 * self.seconds_per_photo:.0f} ms a photo."
+        )
 
     def learned(self) -> str:
         """What the saved model learned from, and what not, in a sentence."""
-        return (f"The saved model learned from {self.train_images:,} photos; the {self.val_images:,} kept for choosing and the "
-                f"{self.test_images:,} held out are not in it, and the accuracy stated is that of this very model.")  # fmt: skip
+        return (
+            f"The saved model learned from {self.train_images:,} photos; the {self.val_images:,} kept for "
+            "choosing and the "
+            f"{self.test_images:,} held out are not in it, and the accuracy stated is that of this very "
+            "model."
+        )
 
     def lines(self) -> list[str]:
         """The answer for a terminal, the command last."""
         weak = sorted(self.classes, key=lambda each: each.accuracy)[:3]
-        found = [self.sentence(), self.confidence(), self.labels(), self.cost(), self.learned(),
-                 "Hardest classes: " + ", ".join(f"{c.name} {_percent(c.accuracy)} of {c.images}" for c in weak) + "."]
+        found = [
+            self.sentence(),
+            self.confidence(),
+            self.labels(),
+            self.cost(),
+            self.learned(),
+            "Hardest classes: "
+            + ", ".join(f"{c.name} {_percent(c.accuracy)} of {c.images}" for c in weak)
+            + ".",
+        ]
         scratch = [each for each in self.tries if each.family == "scratch"]
         if scratch and self.chosen.family != "scratch":
             best = max(scratch, key=lambda each: each.val_accuracy)
-            found.append(f"The CNN from scratch worked at {best.pixels} px and reached {_percent(best.val_accuracy)} on the "
-                         f"photos kept for choosing, against {_percent(self.chosen.val_accuracy)}.")  # fmt: skip
+            found.append(
+                f"The CNN from scratch worked at {best.pixels} px and reached {_percent(best.val_accuracy)} "
+                "on the "
+                f"photos kept for choosing, against {_percent(self.chosen.val_accuracy)}."
+            )
         found += [f"First in the data: {fix}" for fix in self.fixes]
         found += [f"Not tried: {why}" for why in self.dropped]
         if self.interrupted:
@@ -139,21 +173,57 @@ class Advice:
 
     def markdown(self) -> str:
         """The answer with its tables."""
-        rows = [_row(t.label, t.pixels, _percent(t.val_accuracy), _percent(t.val_balanced_accuracy), progress.clock(t.seconds))
-                for t in self.tries]  # fmt: skip
-        classes = [_row(c.name, _percent(c.accuracy), f"{_percent(c.interval[0])} to {_percent(c.interval[1])}", c.images)
-                   for c in self.classes]  # fmt: skip
-        return "\n".join([
-            "# Advice", "", *(f"{line}\n" for line in self.lines()[:-1]), "```sh", self.command(), "```", "",
-            "## What was tried", "", f"Accuracy on the {self.val_images:,} photos kept for choosing; no model learned from them.",
-            "",
-            "| what | input px | accuracy | over classes | time |", "|---|---|---|---|---|", *rows, "",
-            "## Class by class", "", f"The chosen model on {self.test_images:,} photos that neither learning nor choosing saw; "
-            "intervals are 95 %, each for its class alone.", "",
-            "| class | recognised | interval | photos |", "|---|---|---|---|", *classes, "",
-            f"Accuracy {_percent(self.accuracy)}, averaged over classes {_percent(self.balanced_accuracy)}, "
-            f"macro F1 {self.macro_f1:.3f}.", "",
-        ])  # fmt: skip
+        rows = [
+            _row(
+                t.label,
+                t.pixels,
+                _percent(t.val_accuracy),
+                _percent(t.val_balanced_accuracy),
+                progress.clock(t.seconds),
+            )
+            for t in self.tries
+        ]
+        classes = [
+            _row(
+                c.name,
+                _percent(c.accuracy),
+                f"{_percent(c.interval[0])} to {_percent(c.interval[1])}",
+                c.images,
+            )
+            for c in self.classes
+        ]
+        return "\n".join(
+            [
+                "# Advice",
+                "",
+                *(f"{line}\n" for line in self.lines()[:-1]),
+                "```sh",
+                self.command(),
+                "```",
+                "",
+                "## What was tried",
+                "",
+                f"Accuracy on the {self.val_images:,} photos kept for choosing; no model learned from them.",
+                "",
+                "| what | input px | accuracy | over classes | time |",
+                "|---|---|---|---|---|",
+                *rows,
+                "",
+                "## Class by class",
+                "",
+                f"The chosen model on {self.test_images:,} photos that neither learning nor choosing saw; "
+                "intervals are 95 %, each for its class alone.",
+                "",
+                "| class | recognised | interval | photos |",
+                "|---|---|---|---|",
+                *classes,
+                "",
+                f"Accuracy {_percent(self.accuracy)}, averaged over classes "
+                f"{_percent(self.balanced_accuracy)}, "
+                f"macro F1 {self.macro_f1:.3f}.",
+                "",
+            ]
+        )
 
     def json(self) -> dict[str, Any]:
         """The same for programs."""
@@ -161,8 +231,8 @@ class Advice:
 
 
 def choose(tries: list[Try], results: Mapping[str, Result], balanced: bool = False) -> Try:
-    """The best on validation images by accuracy, or by balanced accuracy, ties by the smaller loss. kNN is a yardstick, never
-    chosen while there is another, for it cannot be exported or explained."""
+    """The best on validation images by accuracy, or by balanced accuracy, ties by the smaller loss. kNN is a
+    yardstick, never chosen while there is another, for it cannot be exported or explained."""
     able = [each for each in tries if results[each.key].trial["arm"]["method"] != "knn"] or tries
 
     def rank(each: Try) -> tuple[float, float]:
@@ -186,10 +256,15 @@ def read_try(folder: Path, result: Result, pixels: int) -> Try:
     val = store.read_predictions(folder / result.key)["val"]
     arm = result.trial["arm"]
     return Try(
-        name=arm["name"], label=arm["label"], family="scratch" if arm["method"] == "scratch" else "pretrained", pixels=pixels,
-        val_accuracy=metrics.accuracy(val.logits, val.labels), key=result.key, seconds=result.cost.total_seconds,
+        name=arm["name"],
+        label=arm["label"],
+        family="scratch" if arm["method"] == "scratch" else "pretrained",
+        pixels=pixels,
+        val_accuracy=metrics.accuracy(val.logits, val.labels),
+        key=result.key,
+        seconds=result.cost.total_seconds,
         val_balanced_accuracy=metrics.balanced_accuracy(val.logits, val.labels),
-    )  # fmt: skip
+    )
 
 
 def class_accuracies(folder: Path, names: tuple[str, ...]) -> tuple[ClassAccuracy, ...]:
@@ -197,20 +272,31 @@ def class_accuracies(folder: Path, names: tuple[str, ...]) -> tuple[ClassAccurac
     test = store.read_predictions(folder)["test"]
     right = test.logits.argmax(axis=1) == test.labels
     return tuple(
-        ClassAccuracy(name=name, accuracy=float(right[own].mean()), images=int(own.sum()),
-                      interval=wilson_interval(int(right[own].sum()), int(own.sum())))
-        for label, name in enumerate(names) if (own := test.labels == label).any()
-    )  # fmt: skip
+        ClassAccuracy(
+            name=name,
+            accuracy=float(right[own].mean()),
+            images=int(own.sum()),
+            interval=wilson_interval(int(right[own].sum()), int(own.sum())),
+        )
+        for label, name in enumerate(names)
+        if (own := test.labels == label).any()
+    )
 
 
 def fixes_of(found: Inspection) -> tuple[str, ...]:
     """What to mend in the data first, the gravest first, a line each."""
     order = {"error": 0, "warning": 1}
-    lines = [f"{remark.message}{' - ' + remark.advice if remark.advice else ''}"
-             for remark in sorted(found.remarks, key=lambda r: order.get(r.severity, 2)) if remark.severity in order]  # fmt: skip
+    lines = [
+        f"{remark.message}{' - ' + remark.advice if remark.advice else ''}"
+        for remark in sorted(found.remarks, key=lambda r: order.get(r.severity, 2))
+        if remark.severity in order
+    ]
     if found.suspects:
-        lines.append(f"surest of the wrong labels: {found.suspects[0].name}, called {found.suspects[0].given}, looks like "
-                     f"{found.suspects[0].suggested}; check/check.html shows all")  # fmt: skip
+        lines.append(
+            f"surest of the wrong labels: {found.suspects[0].name}, called {found.suspects[0].given}, looks "
+            "like "
+            f"{found.suspects[0].suggested}; check/check.html shows all"
+        )
     return tuple(lines)
 
 

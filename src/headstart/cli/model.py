@@ -15,23 +15,31 @@ import typer
 from headstart.data.folders.divide import BadFiles
 from headstart.errors import ConfigError, DataError, StoppedError
 
-Model = Annotated[Path, typer.Argument(help="A finished trial's folder, a saved model's, or a study's folder with --arm.")]
+Model = Annotated[
+    Path, typer.Argument(help="A finished trial's folder, a saved model's, or a study's folder with --arm.")
+]
 ArmName = Annotated[str | None, typer.Option("--arm", help="Which arm of a study's folder.")]
 
 
 def predict(
     model: Model,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, or folders to be searched.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, or folders to be searched.")
+    ],
     arm: ArmName = None,
     top: Annotated[int, typer.Option(help="How many classes to print, the likeliest first.")] = 1,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line: path and predictions.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line: path and predictions.")
+    ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="CSV: path,class_1,probability_1,...")] = False,
-    batch_size: Annotated[int | None, typer.Option(help="Images at a time (default: as in the model's evaluation).")] = None,
-) -> None:  # fmt: skip
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images at a time (default: as in the model's evaluation).")
+    ] = None,
+) -> None:
     """Say what pictures show, by a trained model.
 
-    A picture's row is printed as soon as its batch is done. What cannot be read is named on standard error and the rest is done;
-    the exit code is then 3."""
+    A picture's row is printed as soon as its batch is done. What cannot be read is named on standard error
+    and the rest is done; the exit code is then 3."""
     if json and csv:
         raise ConfigError("--json and --csv are two formats; give one")
     if top < 1:
@@ -68,16 +76,24 @@ def predict(
     except KeyboardInterrupt:
         raise StoppedError(f"interrupted; the rows of {done:,} of {len(paths):,} files are printed") from None
     if failed:
-        raise DataError(f"{failed:,} of {len(paths):,} files could not be read (named above); the others are done")
+        raise DataError(
+            f"{failed:,} of {len(paths):,} files could not be read (named above); the others are done"
+        )
 
 
 def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]], None]:
-    """Prints one row; standard output is flushed at each, so that a program that reads along sees it at once."""
+    """Prints one row; standard output is flushed at each, so that a program that reads along sees it at
+    once."""
     from headstart.data.folders.find import printable
 
     table = csv.writer(sys.stdout, lineterminator="\n")
     if format == "csv":
-        table.writerow(["path", *(f"{what}_{place}" for place in range(1, count + 1) for what in ("class", "probability"))])
+        table.writerow(
+            [
+                "path",
+                *(f"{what}_{place}" for place in range(1, count + 1) for what in ("class", "probability")),
+            ]
+        )
 
     def write(path: Path, best: list[tuple[str, float]]) -> None:
         if format == "json":
@@ -85,10 +101,15 @@ def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]]
             row = {"path": printable(str(path)), "predictions": answers}
             print(json_format.dumps(row, ensure_ascii=False), flush=True)
         elif format == "csv":
-            table.writerow([printable(str(path)), *(cell for name, value in best for cell in (name, f"{value:.6f}"))])
+            table.writerow(
+                [printable(str(path)), *(cell for name, value in best for cell in (name, f"{value:.6f}"))]
+            )
             sys.stdout.flush()
         else:
-            print(f"{printable(str(path))}  {', '.join(f'{name} {100 * value:.1f} %' for name, value in best)}", flush=True)
+            print(
+                f"{printable(str(path))}  {', '.join(f'{name} {100 * value:.1f} %' for name, value in best)}",
+                flush=True,
+            )
 
     return write
 
@@ -97,12 +118,17 @@ def explain(
     model: Model,
     image: Annotated[Path, typer.Argument(help="A picture.")],
     arm: ArmName = None,
-    out: Annotated[Path | None, typer.Option(help="The PNG to write (default: IMAGE-explained.png here).")] = None,
-    class_: Annotated[str | None, typer.Option("--class", help="Evidence for this class (default: the likeliest).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The PNG to write (default: IMAGE-explained.png here).")
+    ] = None,
+    class_: Annotated[
+        str | None, typer.Option("--class", help="Evidence for this class (default: the likeliest).")
+    ] = None,
 ) -> None:
     """Show where in a picture a model found its answer (Grad-CAM).
 
-    Writes the picture, the evidence over it and the likeliest classes side by side. Needs the extra `explain`."""
+    Writes the picture, the evidence over it and the likeliest classes side by side. Needs the extra
+    `explain`."""
     from headstart.predict.gradcam import write_explanation
     from headstart.predict.predictor import load_predictor
 
@@ -110,54 +136,86 @@ def explain(
     predictor = load_predictor(model, arm=arm)
     explanation = write_explanation(predictor, image, path, class_)
     best = int(explanation.probabilities.argmax())
-    print(f"{predictor.class_names[best]} {100 * explanation.probabilities[best]:.1f} %, evidence for "
-          f"{predictor.class_names[explanation.target]}: {path}")  # fmt: skip
+    print(
+        f"{predictor.class_names[best]} {100 * explanation.probabilities[best]:.1f} %, evidence for "
+        f"{predictor.class_names[explanation.target]}: {path}"
+    )
 
 
 def export(
     model: Model,
     arm: ArmName = None,
     format: Annotated[str, typer.Option("--format", help="onnx or torchscript.")] = "onnx",
-    out: Annotated[Path | None, typer.Option(help="The file to write (default: model.onnx or model.pt in MODEL).")] = None,
-    images: Annotated[Path | None, typer.Option(help="Pictures to check the file on (default: the training images).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write (default: model.onnx or model.pt in MODEL).")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Pictures to check the file on (default: the training images).")
+    ] = None,
 ) -> None:
     """Write a model as one file for other programs, with its preprocessing inside.
 
-    It appears only if it answers as PyTorch does, on 100 real images; a model card stands beside it. Needs the extra `export`
-    for ONNX."""
+    It appears only if it answers as PyTorch does, on 100 real images; a model card stands beside it. Needs
+    the extra `export` for ONNX."""
     from headstart.predict.export import export_model
     from headstart.predict.predictor import load_predictor
 
     done = export_model(load_predictor(model, arm=arm), format, out, images)
-    print(f"checked on {done.images} {done.source}: probabilities differ from PyTorch's by at most {done.difference:.2g}; "
-          f"from the model as evaluated ({done.precision}) by {done.stored_difference:.2g}, same likeliest class on "
-          f"{done.same_answers} of {done.images}")  # fmt: skip
+    print(
+        f"checked on {done.images} {done.source}: probabilities differ from PyTorch's by at most "
+        f"{done.difference:.2g}; "
+        f"from the model as evaluated ({done.precision}) by {done.stored_difference:.2g}, same likeliest "
+        "class on "
+        f"{done.same_answers} of {done.images}"
+    )
     print(f"{format}: {done.path}\nmodel card: {done.card}")
 
 
 def advise(
-    path: Annotated[Path, typer.Argument(help="A folder with one sub-folder a class, train/val/test folders of such, or a CSV or "
-                                         "Parquet table with columns path and label.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder with one sub-folder a class, train/val/test folders of such, or a CSV or "
+            "Parquet table with columns path and label."
+        ),
+    ],
     minutes: Annotated[float, typer.Option(help="How long it may take.")] = 10.0,
     out: Annotated[Path | None, typer.Option(help="Where all of it goes (default: advice/NAME).")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the answer for programs.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail on any unreadable file, not from 5 % of them.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Never fail because of unreadable files.")] = False,
-    group_column: Annotated[str | None, typer.Option(help="A table's column: rows with the same value stay on one side.")] = None,
-    group_regex: Annotated[str | None, typer.Option(help="Searched for in each path: equal matches stay on one side.")] = None,
-    balance: Annotated[bool, typer.Option("--balance", help="Weigh each class alike, however many pictures it has.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail on any unreadable file, not from 5 % of them.")
+    ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Never fail because of unreadable files.")
+    ] = False,
+    group_column: Annotated[
+        str | None, typer.Option(help="A table's column: rows with the same value stay on one side.")
+    ] = None,
+    group_regex: Annotated[
+        str | None, typer.Option(help="Searched for in each path: equal matches stay on one side.")
+    ] = None,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Weigh each class alike, however many pictures it has.")
+    ] = False,
 ) -> None:
     """Find out what is best for your own images: train from scratch, or start from a pretrained network?
 
-    Checks the pictures, tries what fits into the time, and answers with the accuracy to expect, what more labels would bring and
-    a model to use. After Ctrl-C, or with more minutes, the same command goes on."""
+    Checks the pictures, tries what fits into the time, and answers with the accuracy to expect, what more
+    labels would bring and a model to use. After Ctrl-C, or with more minutes, the same command goes on."""
     from headstart.advise.ladder import advise as find_out
 
     if strict and skip_bad:
         raise ConfigError("--strict and --skip-bad contradict each other; give one of them")
     bad: BadFiles = "refuse" if strict else "skip" if skip_bad else "few"
-    done = find_out(path, minutes=minutes, out=out, group_column=group_column, group_regex=group_regex, bad_files=bad,
-                    balance=balance)  # fmt: skip
+    done = find_out(
+        path,
+        minutes=minutes,
+        out=out,
+        group_column=group_column,
+        group_regex=group_regex,
+        bad_files=bad,
+        balance=balance,
+    )
     if json:
         print(json_format.dumps(done.json(), indent=2, ensure_ascii=False))
     else:

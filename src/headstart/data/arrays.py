@@ -1,9 +1,10 @@
 """Decoded datasets in the cache: plain .npy arrays, loaded memory-mapped, and meta.json written last.
 
     <folder>/train_images.npy  uint8 (N, H, W, 3)    train_labels.npy  int64 (N,)    test_*.npy likewise
-    <folder>/meta.json         class names, source, fingerprints, and each file's size, time of change and SHA-256
-A file whose size is another is damaged; one whose time of change is another (a copied cache) is hashed once to find
-out.
+    <folder>/meta.json         class names, source, fingerprints, and each file's size, time of change and
+    SHA-256
+A file whose size is another is damaged; one whose time of change is another (a copied cache) is hashed once
+to find out.
 """
 
 from __future__ import annotations
@@ -23,16 +24,24 @@ from headstart.errors import DataError, StoreError
 from headstart.types import Dataset, ImageSet
 
 SCHEMA = 1  # of meta.json
-_ARRAYS = {"train_images": np.uint8, "train_labels": np.int64, "test_images": np.uint8, "test_labels": np.int64}
+_ARRAYS = {
+    "train_images": np.uint8,
+    "train_labels": np.int64,
+    "test_images": np.uint8,
+    "test_labels": np.int64,
+}
 
 
 def image_set(images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: Sequence[str]) -> ImageSet:
-    """An ImageSet with its fingerprint: SHA-256 of the images' bytes (C order), the labels' (int64) and the class
-    names.
+    """An ImageSet with its fingerprint: SHA-256 of the images' bytes (C order), the labels' (int64) and the
+    class names.
 
     images: uint8 (N, H, W, 3). labels: int64 (N,).
     """
-    assert images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] == 3, (images.dtype, images.shape)
+    assert images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] == 3, (
+        images.dtype,
+        images.shape,
+    )
     assert labels.dtype == np.int64 and labels.shape == images.shape[:1], (labels.dtype, labels.shape)
     names = tuple(class_names)
     fingerprint = hashlib.sha256(
@@ -61,9 +70,12 @@ def array_hash(array: NDArray) -> str:
 
 
 def write_dataset(folder: Path, value: Dataset) -> None:
-    """Stores a dataset; it counts as stored once meta.json is there. Raises: StoreError where it cannot be written."""
+    """Stores a dataset; it counts as stored once meta.json is there. Raises: StoreError where it cannot be
+    written."""
     store.require_space(
-        folder, value.train.images.nbytes + value.test.images.nbytes + 10_000_000, f"the decoded {value.title}"
+        folder,
+        value.train.images.nbytes + value.test.images.nbytes + 10_000_000,
+        f"the decoded {value.title}",
     )
     (folder / "meta.json").unlink(missing_ok=True)
     files = {}
@@ -129,7 +141,8 @@ def read_dataset(folder: Path) -> Dataset:
 
 
 def verify_dataset(folder: Path) -> Dataset:
-    """The stored dataset after recomputing every fingerprint from its bytes. Raises: DataError where one differs."""
+    """The stored dataset after recomputing every fingerprint from its bytes. Raises: DataError where one
+    differs."""
     stored = read_dataset(folder)
     for part, given in (("training", stored.train), ("test", stored.test)):
         if image_set(given.images, given.labels, given.class_names).fingerprint != given.fingerprint:
@@ -207,7 +220,8 @@ def _write_array(path: Path, array: NDArray) -> None:
         os.replace(part, path)
     except OSError as error:
         raise StoreError(
-            f"cannot write {path}: {error.strerror or error}; free space or set HEADSTART_CACHE to another folder"
+            f"cannot write {path}: {error.strerror or error}; free space or set HEADSTART_CACHE to another "
+            "folder"
         ) from error
     finally:
         part.unlink(missing_ok=True)

@@ -1,4 +1,5 @@
-"""Images of a dataset as a folder of PNG files, a sub-folder a class: for trying out what works on folders."""
+"""Images of a dataset as a folder of PNG files, a sub-folder a class: for trying out what works on
+folders."""
 
 from __future__ import annotations
 
@@ -11,17 +12,22 @@ from headstart.errors import ConfigError, StoreError, unknown_name
 from headstart.types import ImageSet
 
 
-def write_image_folder(images: ImageSet, folder: str | Path, *, classes: Sequence[str] = (), per_class: int) -> Path:
-    """Writes the first `per_class` images of each class (of those named; none named: all) and returns the folder.
+def write_image_folder(
+    images: ImageSet, folder: str | Path, *, classes: Sequence[str] = (), per_class: int
+) -> Path:
+    """Writes the first `per_class` images of each class (of those named; none named: all) and returns the
+    folder.
 
     Files that are there already stay, so a second call with the same arguments changes nothing.
 
     Examples:
-        >>> photos = headstart.write_image_folder(dataset.train, "pictures", classes=["cat", "ship"], per_class=3)
+        >>> classes = ["cat", "ship"]
+        >>> photos = headstart.write_image_folder(dataset.train, "pictures", classes=classes, per_class=3)
         >>> sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))[2:4]
         ['cat/000002.png', 'ship/000000.png']
 
-    Raises: ConfigError for a class that is not there or has fewer images; StoreError where the folder cannot be written."""
+    Raises: ConfigError for a class that is not there or has fewer images; StoreError where the folder cannot
+    be written."""
     from PIL import Image
 
     target = Path(folder)
@@ -33,12 +39,16 @@ def write_image_folder(images: ImageSet, folder: str | Path, *, classes: Sequenc
         for name in classes or names:
             places = np.flatnonzero(images.labels == names.index(name))
             if len(places) < per_class:
-                raise ConfigError(f"{per_class} images a class asked for, but {name!r} has {len(places)}; ask for fewer")
+                raise ConfigError(
+                    f"{per_class} images a class asked for, but {name!r} has {len(places)}; ask for fewer"
+                )
             (target / name).mkdir(parents=True, exist_ok=True)
             for number, place in enumerate(places[:per_class]):
                 path = target / name / f"{number:06d}.png"
                 if not path.exists():
                     Image.fromarray(np.asarray(images.images[place])).save(path)
     except OSError as error:
-        raise StoreError(f"cannot write {target}: {error.strerror or error}; choose another folder") from error
+        raise StoreError(
+            f"cannot write {target}: {error.strerror or error}; choose another folder"
+        ) from error
     return target

@@ -1,5 +1,5 @@
-"""Training batches: from images that live on the device as uint8 (augmentation is indexing, done there), or from stored
-activations of a frozen part of a network."""
+"""Training batches: from images that live on the device as uint8 (augmentation is indexing, done there), or
+from stored activations of a frozen part of a network."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from headstart.runtime.seeding import seed_for
 
 
 class Shuffle:
-    """In which order an epoch looks at `count` images, and which view of each: depends on (seed, epoch) alone.
+    """In which order an epoch looks at `count` images, and which view of each: depends on (seed, epoch)
+    alone.
 
     flip and translate_pixels: see recipes.TrainingRecipe."""
 
-    def __init__(self, count: int, *, batch_size: int, seed: int, flip: str = "none", translate_pixels: int = 0) -> None:
+    def __init__(
+        self, count: int, *, batch_size: int, seed: int, flip: str = "none", translate_pixels: int = 0
+    ) -> None:
         if count == 0:
             raise DataError("there is no training image; give at least one a class")
         self.count, self.batch_size = count, min(batch_size, count)
@@ -61,11 +64,22 @@ class ImageBatches(Shuffle):
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, *, batch_size: int, seed: int, flip: str = "none", translate_pixels: int = 0
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        batch_size: int,
+        seed: int,
+        flip: str = "none",
+        translate_pixels: int = 0,
     ) -> None:
-        super().__init__(len(images), batch_size=batch_size, seed=seed, flip=flip, translate_pixels=translate_pixels)
+        super().__init__(
+            len(images), batch_size=batch_size, seed=seed, flip=flip, translate_pixels=translate_pixels
+        )
         if translate_pixels >= min(images.shape[1:3]):
-            raise DataError(f"translate_pixels {translate_pixels} is not below the image size {tuple(images.shape[1:3])}")
+            raise DataError(
+                f"translate_pixels {translate_pixels} is not below the image size {tuple(images.shape[1:3])}"
+            )
         self.images, self.labels = images, labels
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -78,37 +92,57 @@ class ImageBatches(Shuffle):
 
 
 class ActivationBatches(Shuffle):
-    """Shuffled batches of stored activations: of each image the plain or the mirrored view, by the draws of ImageBatches.
+    """Shuffled batches of stored activations: of each image the plain or the mirrored view, by the draws of
+    ImageBatches.
 
-    plain, mirrored: float16 (M, ...), may be memory-mapped; read row by row, never whole. rows: int64 (N,), where the images
-    lie in both. labels: int64 (N,), on the device.
+    plain, mirrored: float16 (M, ...), may be memory-mapped; read row by row, never whole. rows: int64 (N,),
+    where the images lie in both. labels: int64 (N,), on the device.
     """
 
     def __init__(
-        self, plain: NDArray[np.float16], mirrored: NDArray[np.float16], labels: Tensor, *, rows: NDArray[np.int64],
-        batch_size: int, seed: int, flip: str = "none",
-    ) -> None:  # fmt: skip
+        self,
+        plain: NDArray[np.float16],
+        mirrored: NDArray[np.float16],
+        labels: Tensor,
+        *,
+        rows: NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        flip: str = "none",
+    ) -> None:
         super().__init__(len(rows), batch_size=batch_size, seed=seed, flip=flip)
-        assert plain.shape == mirrored.shape and len(labels) == len(rows), (plain.shape, mirrored.shape, labels.shape)
+        assert plain.shape == mirrored.shape and len(labels) == len(rows), (
+            plain.shape,
+            mirrored.shape,
+            labels.shape,
+        )
         self.plain, self.mirrored, self.labels, self.rows = plain, mirrored, labels, rows
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields (activations float16 (B, ...), labels int64 (B,)) once through the data, on the labels' device."""
+        """Yields (activations float16 (B, ...), labels int64 (B,)) once through the data, on the labels'
+        device."""
         order, _, mirrored = self.views(epoch)
         for part in self.parts():
             rows, turned = self.rows[order[part].numpy()], mirrored[part].numpy()
             batch = np.empty((len(rows), *self.plain.shape[1:]), np.float16)
             for source, chosen in ((self.plain, ~turned), (self.mirrored, turned)):
                 places = np.flatnonzero(chosen)
-                places = places[np.argsort(rows[places])]  # in the file's order: neighbours on disk are read together
+                places = places[
+                    np.argsort(rows[places])
+                ]  # in the file's order: neighbours on disk are read together
                 batch[places] = source[rows[places]]
-            yield torch.from_numpy(batch).to(self.labels.device), self.labels[order[part].to(self.labels.device)]
+            yield (
+                torch.from_numpy(batch).to(self.labels.device),
+                self.labels[order[part].to(self.labels.device)],
+            )
 
 
 def augment(images: Tensor, ids: Tensor, shifts: Tensor, mirrored: Tensor) -> Tensor:
-    """images[ids], each shifted by shifts[:, i] (down, right; reflected at the border), then mirrored where asked.
+    """images[ids], each shifted by shifts[:, i] (down, right; reflected at the border), then mirrored where
+    asked.
 
-    images: uint8 (N, H, W, 3). ids: int64 (B,). shifts: int64 (2, B). mirrored: bool (B,). Returns uint8 (B, H, W, 3)."""
+    images: uint8 (N, H, W, 3). ids: int64 (B,). shifts: int64 (2, B). mirrored: bool (B,). Returns uint8 (B,
+    H, W, 3)."""
     height, width = images.shape[1:3]
     rows = torch.arange(height, device=images.device)
     columns = torch.arange(width, device=images.device)

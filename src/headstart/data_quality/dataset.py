@@ -1,4 +1,5 @@
-"""Finding what is wrong with a dataset: copies within and across train and test, and labels that look wrong."""
+"""Finding what is wrong with a dataset: copies within and across train and test, and labels that look
+wrong."""
 
 from __future__ import annotations
 
@@ -35,11 +36,15 @@ from headstart.runtime import progress
 from headstart.types import Dataset, Features
 
 SCHEMA = 1  # raised when the same data would give other findings
-# (similarity of centred features, correlation of the aligned pictures) that a pair must reach, one of the two; chosen on sight of
-# CIFAR-10's pairs (ResNet-50 at 96 pixels), see docs/decisions/0011. Features alone take one frame for one picture, and below
-# 0.85 different horses on different meadows begin.
+# (similarity of centred features, correlation of the aligned pictures) that a pair must reach, one of the
+# two; chosen on sight of CIFAR-10's pairs (ResNet-50 at 96 pixels), see docs/decisions/0011. Features alone
+# take one frame for one picture, and below 0.85 different horses on different meadows begin.
 ALIKE = ((0.9, 0.65), (0.85, 0.85))
-_METHODS = ("linear_probe", "knn", "lp_ft")  # those that cache features of whole images, the first choice first
+_METHODS = (
+    "linear_probe",
+    "knn",
+    "lp_ft",
+)  # those that cache features of whole images, the first choice first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,19 +61,31 @@ def default_backbone() -> Backbone:
     """What is used where a study has no frozen features of its own."""
     from headstart.runtime.precision import default_device, resolve_feature_precision
 
-    return Backbone(model="resnet50", weights="imagenet-keras", input_pixels=96,
-                    precision=resolve_feature_precision("auto", default_device()))
+    return Backbone(
+        model="resnet50",
+        weights="imagenet-keras",
+        input_pixels=96,
+        precision=resolve_feature_precision("auto", default_device()),
+    )
 
 
 def backbone_of(study: Mapping[str, Any]) -> Backbone:
-    """The backbone whose features a study's own arms have cached, where there is one. study: as in study.json."""
+    """The backbone whose features a study's own arms have cached, where there is one. study: as in
+    study.json."""
     from headstart.runtime.precision import default_device, resolve_feature_precision
 
     for method in _METHODS:
         for arm in study["arms"]:
             if arm["method"] == method and arm["weights"] != "none":
-                precision = resolve_feature_precision(study.get("feature_precision", "auto"), default_device())
-                return Backbone(model=arm["model"], weights=arm["weights"], input_pixels=arm["input_pixels"], precision=precision)
+                precision = resolve_feature_precision(
+                    study.get("feature_precision", "auto"), default_device()
+                )
+                return Backbone(
+                    model=arm["model"],
+                    weights=arm["weights"],
+                    input_pixels=arm["input_pixels"],
+                    precision=precision,
+                )
     return default_backbone()
 
 
@@ -92,8 +109,8 @@ def known_health(folder: Path, dataset: Dataset, backbone: Backbone) -> Health |
 def examine(dataset: Dataset, backbone: Backbone) -> Health:
     """Pairs of images that show the same, and training labels that look wrong.
 
-    Where the backbone's weights are not to be had, hashes alone are compared and no label is checked; without cleanlab no
-    label is checked: `settings` says so."""
+    Where the backbone's weights are not to be had, hashes alone are compared and no label is checked; without
+    cleanlab no label is checked: `settings` says so."""
     started = time.perf_counter()
     settings = _settings(dataset, backbone)
     found = None
@@ -103,11 +120,26 @@ def examine(dataset: Dataset, backbone: Backbone) -> Health:
         progress.say(f"without features: {error}")
         settings = _settings(dataset, None)
     pairs = _pairs(dataset, found)
-    suspects = _suspects(found[0], pairs, len(dataset.train.class_names)) if found is not None and settings["labels"] else None
-    described = {"name": dataset.name, "title": dataset.title, "fingerprint": dataset.fingerprint,
-                 "class_names": list(dataset.train.class_names), "train_images": len(dataset.train),
-                 "test_images": len(dataset.test)}  # fmt: skip
-    health = Health(dataset=described, settings=settings, pairs=pairs, suspects=suspects, seconds=time.perf_counter() - started)
+    suspects = (
+        _suspects(found[0], pairs, len(dataset.train.class_names))
+        if found is not None and settings["labels"]
+        else None
+    )
+    described = {
+        "name": dataset.name,
+        "title": dataset.title,
+        "fingerprint": dataset.fingerprint,
+        "class_names": list(dataset.train.class_names),
+        "train_images": len(dataset.train),
+        "test_images": len(dataset.test),
+    }
+    health = Health(
+        dataset=described,
+        settings=settings,
+        pairs=pairs,
+        suspects=suspects,
+        seconds=time.perf_counter() - started,
+    )
     pictures = {int(place): np.array(_image(dataset, int(place))) for place in shown_places(health)}
     return dataclasses.replace(health, pictures=pictures)
 
@@ -115,14 +147,20 @@ def examine(dataset: Dataset, backbone: Backbone) -> Health:
 def _settings(dataset: Dataset, backbone: Backbone | None) -> dict[str, Any]:
     """All that the findings depend on, as it will be read back from JSON."""
     settings: dict[str, Any] = {
-        "schema": SCHEMA, "fingerprint": dataset.fingerprint, "max_distance": duplicates.MAX_DISTANCE,
-        "min_correlation": duplicates.MIN_CORRELATION, "features": None, "labels": None,
-    }  # fmt: skip
+        "schema": SCHEMA,
+        "fingerprint": dataset.fingerprint,
+        "max_distance": duplicates.MAX_DISTANCE,
+        "min_correlation": duplicates.MIN_CORRELATION,
+        "features": None,
+        "labels": None,
+    }
     if backbone is None:
         return settings
     from headstart.models.weights import weights_hash
 
-    settings["features"] = dataclasses.asdict(backbone) | {"weights_hash": weights_hash(backbone.weights, backbone.model)}
+    settings["features"] = dataclasses.asdict(backbone) | {
+        "weights_hash": weights_hash(backbone.weights, backbone.model)
+    }
     settings["alike"] = [list(least) for least in ALIKE]
     if checks_labels(dataset):
         settings["labels"] = {"folds": FOLDS, "l2_values": list(label_errors.L2_VALUES)}
@@ -144,11 +182,17 @@ def _features(dataset: Dataset, backbone: Backbone) -> tuple[Features, Features]
 
     model = load_model(backbone.model, backbone.weights, image_pixels=backbone.input_pixels)
     train, test = (
-        features.extract(model, part, weights_hash=weights_hash(backbone.weights, backbone.model), precision=backbone.precision,
-                         device=default_device(), calibration=dataset.train,
-                         what=f"{backbone.model} features of the {name} images")
+        features.extract(
+            model,
+            part,
+            weights_hash=weights_hash(backbone.weights, backbone.model),
+            precision=backbone.precision,
+            device=default_device(),
+            calibration=dataset.train,
+            what=f"{backbone.model} features of the {name} images",
+        )
         for part, name in ((dataset.train, "training"), (dataset.test, "test"))
-    )  # fmt: skip
+    )
     return train.features, test.features
 
 
@@ -158,7 +202,11 @@ def _pairs(dataset: Dataset, found: tuple[Features, Features] | None) -> Pairs:
     count = len(dataset.train) + len(dataset.test)
     progress.say("comparing images")
     digests = [hashlib.sha256(np.ascontiguousarray(image).data).digest() for part in parts for image in part]
-    exact = [pair for group in duplicates.exact_groups(digests) for pair in itertools.combinations(group.tolist(), 2)]
+    exact = [
+        pair
+        for group in duplicates.exact_groups(digests)
+        for pair in itertools.combinations(group.tolist(), 2)
+    ]
     hashes = np.concatenate([duplicates.perceptual_hashes(part) for part in parts])
     small = np.concatenate([duplicates.small_versions(part) for part in parts])
     near = duplicates.near_pairs(hashes)
@@ -167,14 +215,19 @@ def _pairs(dataset: Dataset, found: tuple[Features, Features] | None) -> Pairs:
     ways = [np.array(exact, np.int64).reshape(-1, 2), near, _alike(rows, small)]
     keys = [pairs[:, 0] * count + pairs[:, 1] for pairs in ways]
     every = np.unique(np.concatenate(keys))
-    by = sum(np.isin(every, key).astype(np.uint8) * bit for key, bit in zip(keys, (EXACT, PERCEPTUAL, FEATURES), strict=True))
+    by = sum(
+        np.isin(every, key).astype(np.uint8) * bit
+        for key, bit in zip(keys, (EXACT, PERCEPTUAL, FEATURES), strict=True)
+    )
     places = np.stack([every // count, every % count], axis=1).astype(np.int64)
     labels = np.concatenate([dataset.train.labels, dataset.test.labels])
     return Pairs(
-        places=places, labels=labels[places], by=np.asarray(by, np.uint8),
+        places=places,
+        labels=labels[places],
+        by=np.asarray(by, np.uint8),
         distance=np.bitwise_count(hashes[places[:, 0]] ^ hashes[places[:, 1]]).astype(np.uint8),
         similarity=np.full(len(places), np.nan, np.float32) if rows is None else rows.similarities(places),
-    )  # fmt: skip
+    )
 
 
 def _alike(rows: FeatureRows | None, small: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -183,7 +236,9 @@ def _alike(rows: FeatureRows | None, small: NDArray[np.uint8]) -> NDArray[np.int
         return np.zeros((0, 2), np.int64)
     places, similarity = similar_pairs(rows, min(least for least, _ in ALIKE))
     correlation = aligned_correlation(small, places)
-    return places[np.any([(similarity >= least) & (correlation >= pictures) for least, pictures in ALIKE], axis=0)]
+    return places[
+        np.any([(similarity >= least) & (correlation >= pictures) for least, pictures in ALIKE], axis=0)
+    ]
 
 
 def _suspects(train: Features, pairs: Pairs, num_classes: int) -> Suspects:
@@ -193,10 +248,12 @@ def _suspects(train: Features, pairs: Pairs, num_classes: int) -> Suspects:
     units = duplicates.components(inside, len(labels))
     found = label_errors.find_label_errors(train.values, labels, units, num_classes=num_classes)
     return Suspects(
-        ids=found.places, given=labels[found.places], suggested=found.suggested,
+        ids=found.places,
+        given=labels[found.places],
+        suggested=found.suggested,
         given_probability=found.given_probability.astype(np.float32),
         suggested_probability=found.suggested_probability.astype(np.float32),
-    )  # fmt: skip
+    )
 
 
 def _image(dataset: Dataset, place: int) -> NDArray[np.uint8]:
@@ -214,5 +271,8 @@ def require_same_data(folder: Path, dataset: Dataset) -> dict[str, Any] | None:
         return None
     study = store.read_json(folder / "study.json")
     if study["dataset"]["fingerprint"] != dataset.fingerprint:
-        raise DataError(f"{folder} holds a study of {study['dataset']['title']}, not of {dataset.title}; give another --out")
+        raise DataError(
+            f"{folder} holds a study of {study['dataset']['title']}, not of {dataset.title}; give another "
+            "--out"
+        )
     return study

@@ -32,18 +32,33 @@ _MARKS = {"error": ("✕", "bold red"), "warning": ("!", "yellow"), "note": ("·
 
 def render_page(found: Inspection, pictures: Pictures) -> str:
     """The page as HTML text: no network, no script; light and dark."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True,
-                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # fmt: skip
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
     environment.filters["count"] = lambda number: f"{number:,}"
-    groups = sorted(found.groups, key=lambda group: (not group.across_classes, not group.across_parts, group.kind))
+    groups = sorted(
+        found.groups, key=lambda group: (not group.across_classes, not group.across_parts, group.kind)
+    )
     suspects = found.suspects or ()
     return environment.get_template("check.html").render(
-        found=found, style=Markup((_TEMPLATES / "check.css").read_text(encoding="utf-8")), verdict=verdict(found),
-        sheets=_sheets(found, pictures), most=max((c.images for c in found.classes), default=1) or 1,
-        groups=[_shown_group(group, pictures) for group in groups[:_ROWS_SHOWN]], more_groups=len(groups) - _ROWS_SHOWN,
-        suspects=[{"suspect": s, "picture": _picture(pictures.images[s.place])} for s in suspects[:_ROWS_SHOWN]],
-        more_suspects=len(suspects) - _ROWS_SHOWN, bad=found.bad[:200], more_bad=len(found.bad) - 200,
-    )  # fmt: skip
+        found=found,
+        style=Markup((_TEMPLATES / "check.css").read_text(encoding="utf-8")),
+        verdict=verdict(found),
+        sheets=_sheets(found, pictures),
+        most=max((c.images for c in found.classes), default=1) or 1,
+        groups=[_shown_group(group, pictures) for group in groups[:_ROWS_SHOWN]],
+        more_groups=len(groups) - _ROWS_SHOWN,
+        suspects=[
+            {"suspect": s, "picture": _picture(pictures.images[s.place])} for s in suspects[:_ROWS_SHOWN]
+        ],
+        more_suspects=len(suspects) - _ROWS_SHOWN,
+        bad=found.bad[:200],
+        more_bad=len(found.bad) - 200,
+    )
 
 
 def verdict(found: Inspection) -> str:
@@ -60,13 +75,17 @@ def verdict(found: Inspection) -> str:
 def terminal(found: Inspection) -> Group:
     """The same for a terminal: classes, remarks with advice, and the first of each list."""
     title = f"{found.path}: {found.readable:,} of {found.files:,} files give a picture"
-    classes = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    classes = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold"
+    )
     classes.add_column("class")
     parts = [part for part in ("train", "val", "test") if found.parts[part]]
     for title in ("images", *parts, "unreadable"):
         classes.add_column(title, justify="right")
     for row in found.classes[:40]:
-        classes.add_row(row.name, f"{row.images:,}", *(f"{getattr(row, part):,}" for part in parts), f"{row.unreadable:,}")
+        classes.add_row(
+            row.name, f"{row.images:,}", *(f"{getattr(row, part):,}" for part in parts), f"{row.unreadable:,}"
+        )
     if len(found.classes) > 40:
         classes.add_row(f"and {len(found.classes) - 40:,} more")
     if not found.parts_given and parts:
@@ -78,10 +97,17 @@ def terminal(found: Inspection) -> Group:
         advice = f"\n    {remark.advice}" if remark.advice else ""
         lines.append(Text.assemble((f"{mark} ", style), remark.message, (advice, "dim")))
     lines += _listed("unreadable", [f"{name}: {reason}" for name, reason in found.bad])
-    lines += _listed("copies across splits or labels", [f"{g.kind}: {', '.join(g.names)}" for g in found.groups
-                                                        if g.across_parts or g.across_classes])  # fmt: skip
-    lines += _listed("suspected label errors", [f"{s.name}: {s.given}, looks like {s.suggested} "
-                     f"({100 * s.suggested_probability:.0f} %)" for s in found.suspects or ()])  # fmt: skip
+    lines += _listed(
+        "copies across splits or labels",
+        [f"{g.kind}: {', '.join(g.names)}" for g in found.groups if g.across_parts or g.across_classes],
+    )
+    lines += _listed(
+        "suspected label errors",
+        [
+            f"{s.name}: {s.given}, looks like {s.suggested} ({100 * s.suggested_probability:.0f} %)"
+            for s in found.suspects or ()
+        ],
+    )
     return Group(classes, *lines, Text(f"\n{verdict(found)}", "bold"))
 
 
@@ -89,7 +115,11 @@ def _listed(title: str, rows: Sequence[str]) -> list[Text]:
     if not rows:
         return []
     more = [Text(f"  and {len(rows) - _LINES_SHOWN:,} more", "dim")] if len(rows) > _LINES_SHOWN else []
-    return [Text(f"\n{title} ({len(rows):,})", "bold"), *(Text(f"  {row}") for row in rows[:_LINES_SHOWN]), *more]
+    return [
+        Text(f"\n{title} ({len(rows):,})", "bold"),
+        *(Text(f"  {row}") for row in rows[:_LINES_SHOWN]),
+        *more,
+    ]
 
 
 def _number(count: int, noun: str) -> str:
@@ -108,8 +138,15 @@ def _sheets(found: Inspection, pictures: Pictures) -> list[dict[str, Any]]:
         mine = by_class.get(row.name, [])
         spread = np.linspace(0, len(mine) - 1, min(tiles, len(mine))).round().astype(int)
         chosen = [mine[i] for i in np.unique(spread)]
-        sheets.append({"row": row, "shown": len(chosen), "picture": _sheet(pictures.images, chosen) if chosen else None,
-                       "columns": min(_COLUMNS, len(chosen)), "rows": -(-len(chosen) // _COLUMNS)})  # fmt: skip
+        sheets.append(
+            {
+                "row": row,
+                "shown": len(chosen),
+                "picture": _sheet(pictures.images, chosen) if chosen else None,
+                "columns": min(_COLUMNS, len(chosen)),
+                "rows": -(-len(chosen) // _COLUMNS),
+            }
+        )
     return sheets
 
 
@@ -117,7 +154,9 @@ def _sheet(images: NDArray[np.uint8], places: Sequence[int]) -> str:
     from PIL import Image
 
     columns = min(_COLUMNS, len(places))
-    sheet = Image.new("RGB", (columns * _TILE_PIXELS, -(-len(places) // _COLUMNS) * _TILE_PIXELS), (128, 128, 128))
+    sheet = Image.new(
+        "RGB", (columns * _TILE_PIXELS, -(-len(places) // _COLUMNS) * _TILE_PIXELS), (128, 128, 128)
+    )
     for number, place in enumerate(places):
         tile = Image.fromarray(images[place]).resize((_TILE_PIXELS, _TILE_PIXELS), Image.Resampling.BICUBIC)
         sheet.paste(tile, (number % _COLUMNS * _TILE_PIXELS, number // _COLUMNS * _TILE_PIXELS))
@@ -126,8 +165,10 @@ def _sheet(images: NDArray[np.uint8], places: Sequence[int]) -> str:
 
 def _shown_group(group: CopyGroup, pictures: Pictures) -> dict[str, Any]:
     rows = list(zip(group.names, group.classes, group.parts, group.places, strict=True))[:_COPIES_SHOWN]
-    members = [{"name": name, "label": label, "part": part, "picture": _picture(pictures.images[place])}
-               for name, label, part, place in rows]  # fmt: skip
+    members = [
+        {"name": name, "label": label, "part": part, "picture": _picture(pictures.images[place])}
+        for name, label, part, place in rows
+    ]
     return {"group": group, "members": members, "more": len(group.names) - _COPIES_SHOWN}
 
 

@@ -1,4 +1,5 @@
-"""What is known of a dataset's health: health.json (settings, counts) and health.npz (pairs, suspects, pixels to show).
+"""What is known of a dataset's health: health.json (settings, counts) and health.npz (pairs, suspects, pixels
+to show).
 
 Torch-free: a report reads it from the study's folder alone.
 """
@@ -27,10 +28,11 @@ WHERE: tuple[Where, ...] = ("across", "test", "train")
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Pairs of images that show the same: places int64 (P, 2), first < second, training images first, then the test images.
+    """Pairs of images that show the same: places int64 (P, 2), first < second, training images first, then
+    the test images.
 
-    labels: int64 (P, 2). by: uint8 (P,), bits EXACT, PERCEPTUAL and FEATURES. distance: uint8 (P,), differing bits of the two
-    64-bit hashes. similarity: float32 (P,), of their features; NaN without features."""
+    labels: int64 (P, 2). by: uint8 (P,), bits EXACT, PERCEPTUAL and FEATURES. distance: uint8 (P,), differing
+    bits of the two 64-bit hashes. similarity: float32 (P,), of their features; NaN without features."""
 
     places: NDArray[np.int64]
     labels: NDArray[np.int64]
@@ -44,8 +46,9 @@ class Pairs:
 
 @dataclass(frozen=True, kw_only=True)
 class Suspects:
-    """Training images whose label looks wrong, most suspicious first: ids int64 (M,), their given and suggested labels
-    int64 (M,), and the probability float32 (M,) that a probe which never saw the image gives to each of the two."""
+    """Training images whose label looks wrong, most suspicious first: ids int64 (M,), their given and
+    suggested labels int64 (M,), and the probability float32 (M,) that a probe which never saw the image gives
+    to each of the two."""
 
     ids: NDArray[np.int64]
     given: NDArray[np.int64]
@@ -59,7 +62,8 @@ class Suspects:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """dataset: name, title, fingerprint, class_names, train_images, test_images. settings: all that the findings depend on.
+    """dataset: name, title, fingerprint, class_names, train_images, test_images. settings: all that the
+    findings depend on.
     suspects: None where no labels were checked. pictures: place (as in Pairs) -> uint8 (H, W, 3)."""
 
     dataset: Mapping[str, Any]
@@ -76,7 +80,11 @@ class Health:
     def chosen(self, where: Where, by: int = EXACT | PERCEPTUAL | FEATURES) -> NDArray[np.bool_]:
         """bool (P,): pairs within train, within test or across both that one of these ways found."""
         of_test = self.pairs.places >= self.train_images
-        inside = {"train": ~of_test.any(axis=1), "test": of_test.all(axis=1), "across": of_test[:, 0] != of_test[:, 1]}
+        inside = {
+            "train": ~of_test.any(axis=1),
+            "test": of_test.all(axis=1),
+            "across": of_test[:, 0] != of_test[:, 1],
+        }
         return inside[where] & ((self.pairs.by & by) > 0)
 
     def affected_test_ids(self, by: int = EXACT | PERCEPTUAL | FEATURES) -> NDArray[np.int64]:
@@ -84,15 +92,20 @@ class Health:
         return np.unique(self.pairs.places[self.chosen("across", by), 1] - self.train_images)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """For across, test and train: pairs by each way, all of them, those with two labels, and surplus images (what would
-        go if of every group one were kept; across: test images that the training set has)."""
+        """For across, test and train: pairs by each way, all of them, those with two labels, and surplus
+        images (what would go if of every group one were kept; across: test images that the training set
+        has)."""
         answer: dict[str, dict[str, int]] = {}
         for where in WHERE:
             inside = self.chosen(where)
             two = int((self.pairs.labels[inside, 0] != self.pairs.labels[inside, 1]).sum())
-            surplus = len(self.affected_test_ids()) if where == "across" else _surplus(self.pairs.places[inside])
-            ways = {name: int(self.chosen(where, by).sum())
-                    for name, by in (("exact", EXACT), ("perceptual", PERCEPTUAL), ("features", FEATURES))}  # fmt: skip
+            surplus = (
+                len(self.affected_test_ids()) if where == "across" else _surplus(self.pairs.places[inside])
+            )
+            ways = {
+                name: int(self.chosen(where, by).sum())
+                for name, by in (("exact", EXACT), ("perceptual", PERCEPTUAL), ("features", FEATURES))
+            }
             answer[where] = ways | {"pairs": int(inside.sum()), "two_labels": two, "images": surplus}
         return answer
 
@@ -105,9 +118,13 @@ def _surplus(places: NDArray[np.int64]) -> int:
 
 def write_health(folder: Path, health: Health) -> None:
     """Writes health.npz, then health.json (which says that both are there). Raises: StoreError."""
-    arrays: dict[str, NDArray] = {f"pairs_{name}": getattr(health.pairs, name) for name in Pairs.__dataclass_fields__}
+    arrays: dict[str, NDArray] = {
+        f"pairs_{name}": getattr(health.pairs, name) for name in Pairs.__dataclass_fields__
+    }
     if health.suspects is not None:
-        arrays |= {f"suspects_{name}": getattr(health.suspects, name) for name in Suspects.__dataclass_fields__}
+        arrays |= {
+            f"suspects_{name}": getattr(health.suspects, name) for name in Suspects.__dataclass_fields__
+        }
     places = sorted(health.pictures)
     arrays["pictures_places"] = np.array(places, np.int64)
     if places:
@@ -115,15 +132,22 @@ def write_health(folder: Path, health: Health) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(folder / "health.npz", buffer.getvalue())
-    write_json(folder / "health.json", {
-        "dataset": health.dataset, "settings": health.settings, "seconds": round(health.seconds, 1), "counts": health.counts(),
-        "suspects": None if health.suspects is None else len(health.suspects),
-        "affected_test_ids": health.affected_test_ids().tolist(),
-    })  # fmt: skip
+    write_json(
+        folder / "health.json",
+        {
+            "dataset": health.dataset,
+            "settings": health.settings,
+            "seconds": round(health.seconds, 1),
+            "counts": health.counts(),
+            "suspects": None if health.suspects is None else len(health.suspects),
+            "affected_test_ids": health.affected_test_ids().tolist(),
+        },
+    )
 
 
 def read_health(folder: Path) -> Health | None:
-    """What a folder holds, None where its data was not examined. Raises: StoreError where the files are damaged."""
+    """What a folder holds, None where its data was not examined. Raises: StoreError where the files are
+    damaged."""
     if not (folder / "health.json").is_file():
         return None
     value, path = read_json(folder / "health.json"), folder / "health.npz"
@@ -133,12 +157,22 @@ def read_health(folder: Path) -> Health | None:
         pairs = Pairs(**{name: arrays[f"pairs_{name}"] for name in Pairs.__dataclass_fields__})
         suspects = None
         if value["suspects"] is not None:
-            suspects = Suspects(**{name: arrays[f"suspects_{name}"] for name in Suspects.__dataclass_fields__})
+            suspects = Suspects(
+                **{name: arrays[f"suspects_{name}"] for name in Suspects.__dataclass_fields__}
+            )
         pictures = dict(zip(arrays["pictures_places"].tolist(), arrays.get("pictures", ()), strict=True))
-        return Health(dataset=value["dataset"], settings=value["settings"], pairs=pairs, suspects=suspects,
-                      seconds=value["seconds"], pictures=pictures)
+        return Health(
+            dataset=value["dataset"],
+            settings=value["settings"],
+            pairs=pairs,
+            suspects=suspects,
+            seconds=value["seconds"],
+            pictures=pictures,
+        )
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise StoreError(f"cannot read {path}: {error}; delete it and health.json and examine the data again") from error
+        raise StoreError(
+            f"cannot read {path}: {error}; delete it and health.json and examine the data again"
+        ) from error
 
 
 # ---------------------------------------------------------------- what is shown
@@ -147,9 +181,9 @@ _PAIRS_SHOWN, _SUSPECTS_SHOWN = 12, 24
 
 
 def shown_pairs(health: Health) -> dict[str, NDArray[np.int64]]:
-    """Rows of health.pairs that galleries show, by gallery: "surest" and "edge" are the most and the least alike pairs across
-    train and test (the least alike that hashes found, then those that features alone did), "two_labels" the most alike ones,
-    anywhere, whose labels differ. Orders are total."""
+    """Rows of health.pairs that galleries show, by gallery: "surest" and "edge" are the most and the least
+    alike pairs across train and test (the least alike that hashes found, then those that features alone did),
+    "two_labels" the most alike ones, anywhere, whose labels differ. Orders are total."""
     pairs = health.pairs
     # Without features the hash decides; -1 to 0, below every similarity that counts.
     alike = np.where(np.isnan(pairs.similarity), -pairs.distance / 64.0, pairs.similarity)
@@ -160,9 +194,10 @@ def shown_pairs(health: Health) -> dict[str, NDArray[np.int64]]:
     rest = ranked[_PAIRS_SHOWN:][::-1]
     by_hash, alone = rest[(pairs.by[rest] & (EXACT | PERCEPTUAL)) > 0], rest[pairs.by[rest] == FEATURES]
     return {
-        "surest": ranked[:_PAIRS_SHOWN], "edge": np.concatenate([by_hash[: _PAIRS_SHOWN // 2], alone[: _PAIRS_SHOWN // 2]]),
+        "surest": ranked[:_PAIRS_SHOWN],
+        "edge": np.concatenate([by_hash[: _PAIRS_SHOWN // 2], alone[: _PAIRS_SHOWN // 2]]),
         "two_labels": first_alike[differ[first_alike]][:_PAIRS_SHOWN],
-    }  # fmt: skip
+    }
 
 
 def shown_places(health: Health) -> NDArray[np.int64]:

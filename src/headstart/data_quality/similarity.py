@@ -1,7 +1,7 @@
 """Which images a network sees as nearly the same: all pairs of feature rows above a cosine similarity.
 
-Every pair is decided by its similarity in full; a short version of each row, whose bound on the similarity is never too low,
-first rules out nearly all of them (60,000 rows of 2,048 numbers: 1.8 billion pairs).
+Every pair is decided by its similarity in full; a short version of each row, whose bound on the similarity is
+never too low, first rules out nearly all of them (60,000 rows of 2,048 numbers: 1.8 billion pairs).
 """
 
 from __future__ import annotations
@@ -21,13 +21,20 @@ _CHUNK = 2048  # rows read at once: 16 MB of 2,048 float32
 _TOP, _LEFT = 2048, 8192  # rows and columns of a tile of pairs: 64 MB
 
 
-def similar_pairs(reader: FeatureRows, min_similarity: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Pairs int64 (P, 2), first < second, sorted, and their similarities float32 (P,), all at least min_similarity."""
+def similar_pairs(
+    reader: FeatureRows, min_similarity: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Pairs int64 (P, 2), first < second, sorted, and their similarities float32 (P,), all at least
+    min_similarity."""
     if reader.count < 2:
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
     short = _short_rows(reader)
     found, values = [], []
-    tiles = [(top, left) for top in range(0, reader.count, _TOP) for left in range(top - top % _LEFT, reader.count, _LEFT)]
+    tiles = [
+        (top, left)
+        for top in range(0, reader.count, _TOP)
+        for left in range(top - top % _LEFT, reader.count, _LEFT)
+    ]
     with progress.track("comparing features", len(tiles), "tiles") as bar:
         for top, left in tiles:
             first, second = _close(short[top : top + _TOP], short[left : left + _LEFT], min_similarity)
@@ -42,14 +49,17 @@ def similar_pairs(reader: FeatureRows, min_similarity: float) -> tuple[NDArray[n
     return pairs[order], similarity[order]
 
 
-def _close(rows: NDArray[np.float32], columns: NDArray[np.float32], least: float) -> tuple[NDArray[np.int64], ...]:
+def _close(
+    rows: NDArray[np.float32], columns: NDArray[np.float32], least: float
+) -> tuple[NDArray[np.int64], ...]:
     """Where the bound on the similarity reaches `least`, in a tile of short rows."""
     # A little below: float32 sums may round the bound down.
     return np.nonzero(rows @ columns.T >= least - 1e-4)
 
 
 def estimated_seconds(count: int) -> float:
-    """What `similar_pairs` takes of so many rows on this machine: a tile of random rows is timed, and stands for all pairs."""
+    """What `similar_pairs` takes of so many rows on this machine: a tile of random rows is timed, and stands
+    for all pairs."""
     rng = np.random.default_rng(0)
     rows, columns = (rng.standard_normal((size, _SHORT)).astype(np.float32) for size in (_TOP, _LEFT))
     start = time.perf_counter()
@@ -60,8 +70,8 @@ def estimated_seconds(count: int) -> float:
 class FeatureRows:
     """Rows of several parts, float16 or float32 (N_i, D), may be memory-mapped, numbered through.
 
-    The similarity of two rows is the cosine between them less the mean of all rows, which is what every image has in common; a
-    row equal to the mean is like no other."""
+    The similarity of two rows is the cosine between them less the mean of all rows, which is what every image
+    has in common; a row equal to the mean is like no other."""
 
     def __init__(self, parts: Sequence[NDArray]) -> None:
         self.parts = list(parts)
@@ -69,7 +79,9 @@ class FeatureRows:
         self.count, self.width = int(self.starts[-1]), parts[0].shape[1]
         total = np.zeros(self.width)
         for start in range(0, self.count, _CHUNK):
-            total += self._read(np.arange(start, min(start + _CHUNK, self.count))).sum(axis=0, dtype=np.float64)
+            total += self._read(np.arange(start, min(start + _CHUNK, self.count))).sum(
+                axis=0, dtype=np.float64
+            )
         self.mean = (total / max(self.count, 1)).astype(np.float32)
 
     def _read(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -92,14 +104,17 @@ class FeatureRows:
         values = np.empty(len(pairs), np.float32)
         for start in range(0, len(pairs), _CHUNK):
             part = pairs[start : start + _CHUNK]
-            values[start : start + _CHUNK] = np.einsum("ij,ij->i", self.unit(part[:, 0]), self.unit(part[:, 1]))
+            values[start : start + _CHUNK] = np.einsum(
+                "ij,ij->i", self.unit(part[:, 0]), self.unit(part[:, 1])
+            )
         return values
 
 
 def _short_rows(reader: FeatureRows) -> NDArray[np.float32]:
     """Rows float32 (N, up to 256) whose inner products are never below the similarities of the whole rows.
 
-    A row is p on the axes and r off them; x . y = p_x . p_y + r_x . r_y, and the last is at most |r_x| |r_y|."""
+    A row is p on the axes and r off them; x . y = p_x . p_y + r_x . r_y, and the last is at most |r_x|
+    |r_y|."""
     axes = _axes(reader)
     short = np.empty((reader.count, axes.shape[1] + 1), np.float32)
     for start in range(0, reader.count, _CHUNK):
@@ -111,7 +126,8 @@ def _short_rows(reader: FeatureRows) -> NDArray[np.float32]:
 
 
 def _axes(reader: FeatureRows) -> NDArray[np.float32]:
-    """Orthonormal columns (D, up to 255) that hold most of the rows' length: principal axes of an even sample."""
+    """Orthonormal columns (D, up to 255) that hold most of the rows' length: principal axes of an even
+    sample."""
     sample = reader.unit(np.arange(0, reader.count, max(1, reader.count // _SAMPLE))).astype(np.float32)
     kept = min(_SHORT - 1, reader.width)
     _, axes = eigh(sample.T @ sample, subset_by_index=[reader.width - kept, reader.width - 1])
@@ -125,8 +141,9 @@ _SHIFT = 4  # pixels, in each direction
 def aligned_correlation(small: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
     """How well the centre of a pair's first picture is found in the second one: float32 (P,), in [-1, 1].
 
-    small: uint8 (N, 32, 32, 3). The largest correlation, over pixels and colours, of the first one's middle 24 x 24 pixels with
-    any 24 x 24 window of the second one, as it is or mirrored: brightness, contrast, mirroring and shifts do not count."""
+    small: uint8 (N, 32, 32, 3). The largest correlation, over pixels and colours, of the first one's middle
+    24 x 24 pixels with any 24 x 24 window of the second one, as it is or mirrored: brightness, contrast,
+    mirroring and shifts do not count."""
     best = np.full(len(pairs), -1, np.float32)
     middle = slice(_SHIFT, _SHIFT + _CENTRE)
     for start in range(0, len(pairs), _CHUNK):

@@ -1,4 +1,5 @@
-"""Where a study's networks look: Grad-CAM evidence for their own answers on a few fixed test images, the same for every arm.
+"""Where a study's networks look: Grad-CAM evidence for their own answers on a few fixed test images, the same
+for every arm.
 
 Needs the trained networks once; what is written renders without them. Finished readings stay.
 """
@@ -26,11 +27,13 @@ _MOST_IMAGES = 12
 
 
 def run_looks(study_folder: Path, seed: int = 0) -> int:
-    """Reads every arm that is missing, by its trial of this seed at the main label budget; returns how many now have a reading.
+    """Reads every arm that is missing, by its trial of this seed at the main label budget; returns how many
+    now have a reading.
 
-    Models that are no network (kNN), networks whose last block is not known, trials without weights, and everything where captum
-    is not installed, are left out, in a line each.
-    Raises: DataError where the study's images are no longer the ones it was run on; StoreError, WeightsError, BusyError."""
+    Models that are no network (kNN), networks whose last block is not known, trials without weights, and
+    everything where captum is not installed, are left out, in a line each.
+    Raises: DataError where the study's images are no longer the ones it was run on; StoreError, WeightsError,
+    BusyError."""
     study, trials = read_study(study_folder)
     chosen = chosen_trials(trials, study.get("phase"), (), seed)
     if not chosen:
@@ -43,13 +46,19 @@ def run_looks(study_folder: Path, seed: int = 0) -> int:
     with store.lock(folder / "lock", f"the folder {folder}"):
         read = {name for name, (_, result) in chosen.items() if _is_read(folder / f"{result.key}.npz", mark)}
         missing = {name: item for name, item in chosen.items() if name not in read}
-        bare = [name for name, (trial_folder, _) in missing.items() if not (trial_folder / "model.safetensors").is_file()]
+        bare = [
+            name
+            for name, (trial_folder, _) in missing.items()
+            if not (trial_folder / "model.safetensors").is_file()
+        ]
         if bare:
             told = "; ".join(labels.get(name, name) for name in bare)
             progress.say(f"where networks look: left out, for no model is kept with the trial: {told}")
         missing = {name: item for name, item in missing.items() if name not in bare}
         if missing and find_spec("captum") is None:
-            progress.say("where networks look: left out, for captum is not installed: pip install 'headstart[explain]'")
+            progress.say(
+                "where networks look: left out, for captum is not installed: pip install 'headstart[explain]'"
+            )
             return len(read)
         for name, (trial_folder, result) in missing.items():
             try:
@@ -65,8 +74,8 @@ def run_looks(study_folder: Path, seed: int = 0) -> int:
 
 
 def looks_ids(test: ImageSet, seed: int) -> NDArray[np.int64]:
-    """Positions of the images that are shown, one a class (of at most 12 classes), in the order of their classes: a draw that
-    depends on the test set and the seed alone."""
+    """Positions of the images that are shown, one a class (of at most 12 classes), in the order of their
+    classes: a draw that depends on the test set and the seed alone."""
     rng = np.random.default_rng(seed_for(seed, "looks images", test.fingerprint))
     order = rng.permutation(len(test))
     present, firsts = np.unique(test.labels[order], return_index=True)
@@ -75,7 +84,9 @@ def looks_ids(test: ImageSet, seed: int) -> NDArray[np.int64]:
 
 
 def _mark(dataset: Dataset, ids: NDArray[np.int64], seed: int) -> str:
-    return store.digest({"looks": _VERSION, "test_fingerprint": dataset.test.fingerprint, "ids": ids.tolist(), "seed": seed})
+    return store.digest(
+        {"looks": _VERSION, "test_fingerprint": dataset.test.fingerprint, "ids": ids.tolist(), "seed": seed}
+    )
 
 
 def _is_read(path: Path, mark: str) -> bool:
@@ -92,12 +103,23 @@ def _look(trial_folder: Path, images: NDArray[np.uint8], ids: NDArray[np.int64])
     found = [explain_pixels(predictor, pixels, network=network) for pixels in images]
     probabilities = np.stack([each.probabilities for each in found])
     check_reading(trial_folder, probabilities, ids)
-    return {"evidence": np.stack([each.evidence for each in found]).astype(np.float16),
-            "probabilities": probabilities.astype(np.float16), "targets": np.array([each.target for each in found])}  # fmt: skip
+    return {
+        "evidence": np.stack([each.evidence for each in found]).astype(np.float16),
+        "probabilities": probabilities.astype(np.float16),
+        "targets": np.array([each.target for each in found]),
+    }
 
 
 def _write_images(path: Path, test: ImageSet, ids: NDArray[np.int64], seed: int, mark: str) -> None:
     """The shown pixels, once for all arms."""
     if not _is_read(path, mark):
-        write_arrays(path, {"settings": np.array(mark), "ids": ids, "labels": test.labels[ids], "seed": np.array(seed),
-                            "images": np.asarray(test.images[ids])})  # fmt: skip
+        write_arrays(
+            path,
+            {
+                "settings": np.array(mark),
+                "ids": ids,
+                "labels": test.labels[ids],
+                "seed": np.array(seed),
+                "images": np.asarray(test.images[ids]),
+            },
+        )

@@ -1,13 +1,14 @@
-"""Predictions on corrupted images and on shift sets, and where networks look: their files in a study's folder, and what they come
-to.
+"""Predictions on corrupted images and on shift sets, and where networks look: their files in a study's
+folder, and what they come to.
 
-<study>/robustness/<trial key>.npz   logits of the fixed test images, clean and corrupted; grows corruption by corruption
-                   <trial key>.json  written last: which arm and seed, the settings, seconds
+<study>/robustness/<trial key>.npz   logits of the fixed test images, clean and corrupted; grows corruption by
+                   corruption <trial key>.json  written last: which arm and seed, the settings, seconds
                    sheet.npz         a few images under every corruption, to look at
 <study>/shift/<set>/<trial key>.npz  logits of the shift set's images
                     <trial key>.json written last
-<study>/looks/<trial key>.npz        Grad-CAM evidence for each network's own answer on a few fixed test images
-              images.npz             these images, their labels, and the settings that the readings must share
+<study>/looks/<trial key>.npz        Grad-CAM evidence for each network's own answer on a few fixed test
+              images images.npz             these images, their labels, and the settings that the readings
+              must share
 No torch: a report renders from these alone.
 """
 
@@ -45,7 +46,8 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Corrupted:
-    """One trained model on the fixed test images. logits: by corruption, float32 (5, N, C), mildest severity first."""
+    """One trained model on the fixed test images. logits: by corruption, float32 (5, N, C), mildest severity
+    first."""
 
     key: str
     arm: str
@@ -76,19 +78,25 @@ class Shifted:
     @property
     def accuracy(self) -> Measured:
         """On the shift set, with its Wilson interval."""
-        return Measured(value=self.right / self.images, interval=stats.wilson_interval(self.right, self.images))
+        return Measured(
+            value=self.right / self.images, interval=stats.wilson_interval(self.right, self.images)
+        )
 
     @property
     def drop(self) -> Measured:
-        """Test accuracy less the shift set's, with Newcombe's interval: two samples of images, one trained model."""
+        """Test accuracy less the shift set's, with Newcombe's interval: two samples of images, one trained
+        model."""
         value = self.test_right / self.test_images - self.right / self.images
-        return Measured(value=value, interval=stats.difference_interval(
-            self.test_right, self.test_images, self.right, self.images))  # fmt: skip
+        return Measured(
+            value=value,
+            interval=stats.difference_interval(self.test_right, self.test_images, self.right, self.images),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """Where one network looked. evidence: float16 (N, H, W) in 0..1 of its last block's positions, for the class `answers`.
+    """Where one network looked. evidence: float16 (N, H, W) in 0..1 of its last block's positions, for the
+    class `answers`.
 
     probabilities: float16 (N, C). answers: int64 (N,), the likeliest class of each image."""
 
@@ -112,13 +120,17 @@ class Looks:
 def chosen_trials(
     trials: Trials, phase: str | None, arms: Sequence[str], seed: int | None = None
 ) -> dict[str, tuple[Path, Result]]:
-    """For each arm (none named: all) the trial of this seed (None: the lowest) that the study's answer rests on; a
-    deterministic arm's one trial stands for every seed. Arms without such a trial are left out."""
+    """For each arm (none named: all) the trial of this seed (None: the lowest) that the study's answer rests
+    on; a deterministic arm's one trial stands for every seed. Arms without such a trial are left out."""
     found = {}
     for name, items in main_trials(trials, phase).items():
         if arms and name not in arms:
             continue
-        fitting = [item for item in items if seed is None or item[1].trial["seed"] == seed or is_deterministic(item[1])]
+        fitting = [
+            item
+            for item in items
+            if seed is None or item[1].trial["seed"] == seed or is_deterministic(item[1])
+        ]
         if fitting:
             found[name] = fitting[0]
     return found
@@ -143,31 +155,53 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
 
 
 def read_corrupted(study_folder: Path) -> list[Corrupted]:
-    """The finished readings of the robustness step, ordered by trial key. Raises: StoreError where one is damaged."""
+    """The finished readings of the robustness step, ordered by trial key. Raises: StoreError where one is
+    damaged."""
     found = []
     for path in sorted((study_folder / ROBUSTNESS).glob("*.json")):
         about, arrays = store.read_json(path), read_arrays(path.with_suffix(".npz"))
         if missing := {"clean", "labels", "ids", *CORRUPTIONS} - set(arrays):
-            raise StoreError(f"{path.with_suffix('.npz')} lacks {', '.join(sorted(missing))}; delete {path} and run "
-                             "`headstart robustness` again")  # fmt: skip
+            raise StoreError(
+                f"{path.with_suffix('.npz')} lacks {', '.join(sorted(missing))}; delete {path} and run "
+                "`headstart robustness` again"
+            )
         clean = Predictions(logits=arrays["clean"], labels=arrays["labels"], example_ids=arrays["ids"])
-        found.append(Corrupted(key=about["key"], arm=about["arm"], settings=about["settings"], seconds=about["seconds"],
-                               clean=clean, logits={name: arrays[name] for name in CORRUPTIONS}))  # fmt: skip
+        found.append(
+            Corrupted(
+                key=about["key"],
+                arm=about["arm"],
+                settings=about["settings"],
+                seconds=about["seconds"],
+                clean=clean,
+                logits={name: arrays[name] for name in CORRUPTIONS},
+            )
+        )
     return found
 
 
 def read_shifted(study_folder: Path) -> list[Shifted]:
-    """The finished readings of shift sets, ordered by set and trial key. Raises: StoreError where one is damaged."""
+    """The finished readings of shift sets, ordered by set and trial key. Raises: StoreError where one is
+    damaged."""
     found = []
     for path in sorted((study_folder / SHIFT).glob("*/*.json")):
         about, arrays = store.read_json(path), read_arrays(path.with_suffix(".npz"))
         if not {"logits", "labels"} <= set(arrays):
-            raise StoreError(f"{path.with_suffix('.npz')} is missing; delete {path} and run `headstart shift` again")
+            raise StoreError(
+                f"{path.with_suffix('.npz')} is missing; delete {path} and run `headstart shift` again"
+            )
         right = int((arrays["logits"].argmax(axis=1) == arrays["labels"]).sum())
-        found.append(Shifted(
-            set_name=about["set"], key=about["key"], arm=about["arm"], images=len(arrays["labels"]), right=right,
-            classes=len(np.unique(arrays["labels"])), test_right=about["test_right"], test_images=about["test_images"],
-        ))  # fmt: skip
+        found.append(
+            Shifted(
+                set_name=about["set"],
+                key=about["key"],
+                arm=about["arm"],
+                images=len(arrays["labels"]),
+                right=right,
+                classes=len(np.unique(arrays["labels"])),
+                test_right=about["test_right"],
+                test_images=about["test_images"],
+            )
+        )
     return found
 
 
@@ -183,18 +217,34 @@ def read_looks(study_folder: Path) -> Looks | None:
     for path in sorted(folder.glob("*.npz")):
         arrays = read_arrays(path)
         if "evidence" in arrays and str(arrays["settings"]) == str(shown["settings"]):
-            found.append(Look(key=path.stem, evidence=arrays["evidence"], probabilities=arrays["probabilities"],
-                              answers=arrays["targets"]))  # fmt: skip
-    return Looks(images=shown["images"], labels=shown["labels"], ids=shown["ids"], seed=int(shown["seed"]),
-                 networks=tuple(found)) if found else None  # fmt: skip
+            found.append(
+                Look(
+                    key=path.stem,
+                    evidence=arrays["evidence"],
+                    probabilities=arrays["probabilities"],
+                    answers=arrays["targets"],
+                )
+            )
+    return (
+        Looks(
+            images=shown["images"],
+            labels=shown["labels"],
+            ids=shown["ids"],
+            seed=int(shown["seed"]),
+            networks=tuple(found),
+        )
+        if found
+        else None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobustAccuracy:
     """What corrupted predictions come to; all intervals are 95 % over test images, for one trained model.
 
-    clean, mean: accuracy on the same images as they are, and over all 15 x 5. drop: clean less mean. relative_drop: drop
-    as a share of clean. by_corruption: mean over severities. by_severity: mean over corruptions, mildest first."""
+    clean, mean: accuracy on the same images as they are, and over all 15 x 5. drop: clean less mean.
+    relative_drop: drop as a share of clean. by_corruption: mean over severities. by_severity: mean over
+    corruptions, mildest first."""
 
     clean: Measured
     mean: Measured
@@ -205,8 +255,9 @@ class RobustAccuracy:
 
 
 def robust_accuracy(reading: Corrupted) -> RobustAccuracy:
-    """Accuracies under corruption with percentile bootstrap intervals: images are drawn, each with all its 75 corrupted
-    copies, for those stand and fall together. Source: Efron (1979); Hendrycks and Dietterich (2019), section 4."""
+    """Accuracies under corruption with percentile bootstrap intervals: images are drawn, each with all its 75
+    corrupted copies, for those stand and fall together. Source: Efron (1979); Hendrycks and Dietterich
+    (2019), section 4."""
     right = reading.right.astype(np.float64)
     clean = correct(reading.clean).astype(np.float64)
     columns = np.column_stack([clean, right.mean(axis=(0, 1)), *right.mean(axis=1), *right.mean(axis=0)])
@@ -220,12 +271,13 @@ def robust_accuracy(reading: Corrupted) -> RobustAccuracy:
     severities = range(2 + len(CORRUPTIONS), 2 + len(CORRUPTIONS) + len(SEVERITIES))
     first = max(values[0], 1e-12)
     return RobustAccuracy(
-        clean=estimate(values[0], draws[:, 0]), mean=estimate(values[1], draws[:, 1]),
+        clean=estimate(values[0], draws[:, 0]),
+        mean=estimate(values[1], draws[:, 1]),
         drop=estimate(values[0] - values[1], draws[:, 0] - draws[:, 1]),
         relative_drop=estimate(1 - values[1] / first, 1 - draws[:, 1] / np.maximum(draws[:, 0], 1e-12)),
         by_corruption={name: estimate(values[k], draws[:, k]) for name, k in places.items()},
         by_severity=tuple(estimate(values[k], draws[:, k]) for k in severities),
-    )  # fmt: skip
+    )
 
 
 def mean_difference(a: Corrupted, b: Corrupted) -> Measured:
@@ -239,6 +291,6 @@ def mean_difference(a: Corrupted, b: Corrupted) -> Measured:
 
 
 def _draws(images: int) -> NDArray[np.float64]:
-    """How often each image is drawn, as shares, (2000, N): the same for every arm, so that arms compare and nothing moves
-    from one rendering to the next."""
+    """How often each image is drawn, as shares, (2000, N): the same for every arm, so that arms compare and
+    nothing moves from one rendering to the next."""
     return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), _RESAMPLES) / images

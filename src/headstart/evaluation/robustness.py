@@ -1,6 +1,7 @@
 """The robustness step: a study's trained models on a fixed part of its test images under every corruption.
 
-Writes logits as a trial does, corruption by corruption, so that an interrupted step goes on; finished readings stay.
+Writes logits as a trial does, corruption by corruption, so that an interrupted step goes on; finished
+readings stay.
 """
 
 from __future__ import annotations
@@ -27,15 +28,17 @@ from headstart.runtime.seeding import seed_for
 from headstart.types import Dataset, Result, Robustness
 
 _SHEET_IMAGES = 2
-_MOST_MOVED = 0.01  # of clean predictions against the trial's own: batches of another size may move a few near ties
+_MOST_MOVED = (
+    0.01  # of clean predictions against the trial's own: batches of another size may move a few near ties
+)
 
 
 def run_robustness(study_folder: Path, wanted: Robustness | None = None) -> int:
     """Reads every wanted arm that is missing and returns how many arms now have a reading.
 
     wanted: None for what the study's file says, or all arms.
-    Raises: ConfigError for an unknown arm; DataError where the study's images are no longer the ones it was run on;
-    DownloadError where the frost textures cannot be fetched; StoreError; BusyError."""
+    Raises: ConfigError for an unknown arm; DataError where the study's images are no longer the ones it was
+    run on; DownloadError where the frost textures cannot be fetched; StoreError; BusyError."""
     study, trials = read_study(study_folder)
     wanted = wanted or wanted_robustness(study_folder)
     names = [arm["name"] for arm in study["arms"]]
@@ -47,8 +50,10 @@ def run_robustness(study_folder: Path, wanted: Robustness | None = None) -> int:
         if name not in chosen:
             progress.say(f"robustness: arm {name} has no finished trial of seed {wanted.seed}; left out")
     if not chosen:
-        raise StoreError(f"{study_folder} has no finished trial of seed {wanted.seed} to read; finish the study first, or "
-                         "choose another seed")  # fmt: skip
+        raise StoreError(
+            f"{study_folder} has no finished trial of seed {wanted.seed} to read; finish the study first, or "
+            "choose another seed"
+        )
     dataset = load_study_dataset(study)
     folder = study_folder / ROBUSTNESS
     with store.lock(folder / "lock", f"the folder {folder}"):
@@ -64,13 +69,16 @@ def run_robustness(study_folder: Path, wanted: Robustness | None = None) -> int:
 def wanted_robustness(
     study_folder: Path, arms: Sequence[str] | None = None, images: int | None = None, seed: int | None = None
 ) -> Robustness:
-    """What a study's file says, or all arms at seed 0, with what is given instead. Raises: StoreError without study.json."""
+    """What a study's file says, or all arms at seed 0, with what is given instead. Raises: StoreError without
+    study.json."""
     said = store.read_json(study_folder / "study.json").get("robustness") or {}
     value = Robustness(**(said | {"arms": tuple(said["arms"])})) if said else Robustness()
     return dataclasses.replace(
-        value, arms=value.arms if arms is None else tuple(name.strip() for name in arms),
-        images=value.images if images is None else images, seed=value.seed if seed is None else seed,
-    )  # fmt: skip
+        value,
+        arms=value.arms if arms is None else tuple(name.strip() for name in arms),
+        images=value.images if images is None else images,
+        seed=value.seed if seed is None else seed,
+    )
 
 
 def read_study(study_folder: Path) -> tuple[dict[str, Any], Trials]:
@@ -85,8 +93,11 @@ def load_study_dataset(study: dict[str, Any]) -> Dataset:
     """The images that a study was run on. Raises: DataError where they are others now; as load_dataset."""
     dataset = load_dataset(study["arms"][0]["dataset"])
     if dataset.fingerprint != study["dataset"]["fingerprint"]:
-        raise DataError(f"{dataset.title} has other images now (fingerprint {dataset.fingerprint[:12]}) than when this study was "
-                        f"run ({study['dataset']['fingerprint'][:12]}); restore them, or run the study anew")  # fmt: skip
+        raise DataError(
+            f"{dataset.title} has other images now (fingerprint {dataset.fingerprint[:12]}) than when this "
+            "study was "
+            f"run ({study['dataset']['fingerprint'][:12]}); restore them, or run the study anew"
+        )
     return dataset
 
 
@@ -102,8 +113,13 @@ def corruption_generator(seed: int, name: str, severity: int) -> np.random.Gener
 
 
 def _settings(dataset: Dataset, wanted: Robustness, ids: NDArray[np.int64]) -> dict[str, Any]:
-    return {"corruptions": corruptions.VERSION, "constants": {name: list(each.constants) for name, each in CORRUPTIONS.items()},
-            "test_fingerprint": dataset.test.fingerprint, "images": len(ids), "seed": wanted.seed}  # fmt: skip
+    return {
+        "corruptions": corruptions.VERSION,
+        "constants": {name: list(each.constants) for name, each in CORRUPTIONS.items()},
+        "test_fingerprint": dataset.test.fingerprint,
+        "images": len(ids),
+        "seed": wanted.seed,
+    }
 
 
 def has_reading(study_folder: Path, key: str, dataset: Dataset, wanted: Robustness) -> bool:
@@ -113,14 +129,23 @@ def has_reading(study_folder: Path, key: str, dataset: Dataset, wanted: Robustne
 
 
 def _is_read(about: Path, mark: str) -> bool:
-    return (about.is_file() and store.digest(store.read_json(about)["settings"]) == mark
-            and about.with_suffix(".npz").is_file())  # fmt: skip
+    return (
+        about.is_file()
+        and store.digest(store.read_json(about)["settings"]) == mark
+        and about.with_suffix(".npz").is_file()
+    )
 
 
 def _read_arm(
-    folder: Path, name: str, trial_folder: Path, result: Result, dataset: Dataset, ids: NDArray[np.int64],
-    settings: dict[str, Any], seed: int,
-) -> None:  # fmt: skip
+    folder: Path,
+    name: str,
+    trial_folder: Path,
+    result: Result,
+    dataset: Dataset,
+    ids: NDArray[np.int64],
+    settings: dict[str, Any],
+    seed: int,
+) -> None:
     about, path, mark = folder / f"{result.key}.json", folder / f"{result.key}.npz", store.digest(settings)
     if _is_read(about, mark):
         return
@@ -135,7 +160,9 @@ def _read_arm(
     todo = [each for each in CORRUPTIONS if each not in stored]
     model = load_predictor(trial_folder).logits
     label = result.trial["arm"].get("label") or name
-    with progress.track(f"{label}: corrupted images", len(todo) * len(SEVERITIES) * len(ids), "images") as bar:
+    with progress.track(
+        f"{label}: corrupted images", len(todo) * len(SEVERITIES) * len(ids), "images"
+    ) as bar:
         if "clean" not in stored:
             stored["clean"] = model(images)
             check_reading(trial_folder, stored["clean"], ids)
@@ -143,7 +170,9 @@ def _read_arm(
             parts = []
             for severity in SEVERITIES:
                 started = time.perf_counter()
-                corrupted = corrupt(images, corruption, severity, corruption_generator(seed, corruption, severity))
+                corrupted = corrupt(
+                    images, corruption, severity, corruption_generator(seed, corruption, severity)
+                )
                 between = time.perf_counter()
                 parts.append(model(corrupted))
                 stored["seconds"] = stored["seconds"] + [between - started, time.perf_counter() - between]
@@ -151,18 +180,30 @@ def _read_arm(
             stored[corruption] = np.stack(parts)
             write_arrays(path, stored)
     corrupting, predicting = (round(float(each), 3) for each in stored["seconds"])
-    store.write_json(about, {"key": result.key, "arm": name, "trial_seed": result.trial["seed"], "settings": settings,
-                             "seconds": {"corrupt": corrupting, "predict": predicting}})  # fmt: skip
+    store.write_json(
+        about,
+        {
+            "key": result.key,
+            "arm": name,
+            "trial_seed": result.trial["seed"],
+            "settings": settings,
+            "seconds": {"corrupt": corrupting, "predict": predicting},
+        },
+    )
 
 
 def check_reading(trial_folder: Path, logits: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
-    """Raises: StoreError where the saved model's clean predictions (logits or probabilities) are not the trial's own."""
+    """Raises: StoreError where the saved model's clean predictions (logits or probabilities) are not the
+    trial's own."""
     test = store.read_predictions(trial_folder)["test"]
     own = test.logits[np.searchsorted(test.example_ids, ids)].argmax(axis=1)
     moved = int((logits.argmax(axis=1) != own).sum())
     if moved > max(2, _MOST_MOVED * len(ids)):
-        raise StoreError(f"{trial_folder / 'model.safetensors'} predicts otherwise than the trial's stored logits on {moved} of "
-                         f"{len(ids)} clean images; delete {trial_folder} and run the study again")  # fmt: skip
+        raise StoreError(
+            f"{trial_folder / 'model.safetensors'} predicts otherwise than the trial's stored logits on "
+            f"{moved} of "
+            f"{len(ids)} clean images; delete {trial_folder} and run the study again"
+        )
 
 
 def _write_sheet(path: Path, dataset: Dataset, ids: NDArray[np.int64], seed: int, mark: str) -> None:
@@ -180,6 +221,9 @@ def _sheet(images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     """uint8 (15, 5, N, H, W, 3)."""
 
     def row(name: str) -> Sequence[NDArray[np.uint8]]:
-        return [corrupt(images, name, severity, corruption_generator(seed, f"sheet {name}", severity)) for severity in SEVERITIES]
+        return [
+            corrupt(images, name, severity, corruption_generator(seed, f"sheet {name}", severity))
+            for severity in SEVERITIES
+        ]
 
     return np.stack([np.stack(row(name)) for name in CORRUPTIONS])

@@ -20,9 +20,13 @@ from headstart.types import ShiftSet
 def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
     """Reads every arm's first seed on the set where that is missing; how many arms now have a reading of it.
 
-    Raises: ConfigError for a name that cannot name a folder; DataError as `load_shift_set`; StoreError; BusyError."""
+    Raises: ConfigError for a name that cannot name a folder; DataError as `load_shift_set`; StoreError;
+    BusyError."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", wanted.name):
-        raise ConfigError(f"shift set name {wanted.name!r} must be letters, digits, dots and dashes; give another with --name")
+        raise ConfigError(
+            f"shift set name {wanted.name!r} must be letters, digits, dots and dashes; give another with "
+            "--name"
+        )
     study, trials = read_study(study_folder)
     path = Path(wanted.path).expanduser()
     images = load_shift_set(path, study["dataset"]["class_names"], study["dataset"]["image_pixels"])
@@ -42,10 +46,21 @@ def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
             logits = load_predictor(trial_folder).logits(images.images)
             seconds = round(time.perf_counter() - started, 3)
             write_arrays(about.with_suffix(".npz"), {"logits": logits, "labels": images.labels})
-            store.write_json(about, {
-                "set": wanted.name, "key": result.key, "arm": name, "fingerprint": images.fingerprint,
-                "test_right": int(correct(test).sum()), "test_images": len(test.labels), "seconds": seconds,
-            })  # fmt: skip
-            progress.say(f"{result.trial['arm'].get('label') or name}: {(logits.argmax(1) == images.labels).mean():.4f} on "
-                         f"{wanted.name}, {correct(test).mean():.4f} on the test images")  # fmt: skip
+            store.write_json(
+                about,
+                {
+                    "set": wanted.name,
+                    "key": result.key,
+                    "arm": name,
+                    "fingerprint": images.fingerprint,
+                    "test_right": int(correct(test).sum()),
+                    "test_images": len(test.labels),
+                    "seconds": seconds,
+                },
+            )
+            progress.say(
+                f"{result.trial['arm'].get('label') or name}: "
+                f"{(logits.argmax(1) == images.labels).mean():.4f} on "
+                f"{wanted.name}, {correct(test).mean():.4f} on the test images"
+            )
     return len(chosen)

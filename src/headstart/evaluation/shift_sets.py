@@ -1,8 +1,8 @@
 """Shift sets: labelled test images of a study's classes from elsewhere, read from a folder on this machine.
 
-Two forms: CIFAR-10.1 as published (cifar10.1_v6_data.npy with cifar10.1_v6_labels.npy, or v4), and a folder with one
-sub-folder of images for each class. Source of the first: Recht, Roelofs, Schmidt and Shankar (2018), Do CIFAR-10 classifiers
-generalize to CIFAR-10?
+Two forms: CIFAR-10.1 as published (cifar10.1_v6_data.npy with cifar10.1_v6_labels.npy, or v4), and a folder
+with one sub-folder of images for each class. Source of the first: Recht, Roelofs, Schmidt and Shankar (2018),
+Do CIFAR-10 classifiers generalize to CIFAR-10?
 """
 
 from __future__ import annotations
@@ -22,17 +22,25 @@ from headstart.types import ImageSet
 
 
 def load_shift_set(folder: Path, class_names: Sequence[str], image_pixels: int) -> ImageSet:
-    """The images below `folder` with labels in the order of class_names; not every class needs to have images.
+    """The images below `folder` with labels in the order of class_names; not every class needs to have
+    images.
 
     image_pixels: what a folder's images are brought to, as the study's own were; arrays must have that size.
-    Raises: DataError where there is neither form, a class is none of class_names, or a file cannot be read."""
+    Raises: DataError where there is neither form, a class is none of class_names, or a file cannot be
+    read."""
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give one with cifar10.1_v6_data.npy and its labels, or a sub-folder of "
-                        "images for each class")  # fmt: skip
+        raise DataError(
+            f"{folder} is not a folder; give one with cifar10.1_v6_data.npy and its labels, or a sub-folder "
+            "of "
+            "images for each class"
+        )
     found = sorted(folder.glob("*_data.npy"))
     if len(found) > 1:
-        raise DataError(f"{folder} holds {len(found)} files *_data.npy ({', '.join(path.name for path in found)}); give each a "
-                        "folder of its own, with its labels")  # fmt: skip
+        raise DataError(
+            f"{folder} holds {len(found)} files *_data.npy ({', '.join(path.name for path in found)}); give "
+            "each a "
+            "folder of its own, with its labels"
+        )
     if found:
         images, labels = _read_arrays(found[0], len(class_names), image_pixels)
     else:
@@ -45,30 +53,54 @@ def _read_arrays(path: Path, classes: int, pixels: int) -> tuple[NDArray[np.uint
     try:
         images, labels = (np.load(each, allow_pickle=False) for each in (path, labels_path))
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} with {labels_path.name} cannot be read ({error}); fetch both files again") from error
+        raise DataError(
+            f"{path} with {labels_path.name} cannot be read ({error}); fetch both files again"
+        ) from error
     if images.dtype != np.uint8 or images.shape[1:] != (pixels, pixels, 3) or not len(images):
-        raise DataError(f"{path} holds {images.dtype} {images.shape}; expected uint8 (N, {pixels}, {pixels}, 3)")
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
-        raise DataError(f"{labels_path} holds {labels.dtype} {labels.shape}; expected {len(images)} whole numbers from 0 to "
-                        f"{classes - 1}, in the order of the study's classes")  # fmt: skip
+        raise DataError(
+            f"{path} holds {images.dtype} {images.shape}; expected uint8 (N, {pixels}, {pixels}, 3)"
+        )
+    if (
+        labels.shape != images.shape[:1]
+        or labels.dtype.kind not in "iu"
+        or labels.min() < 0
+        or labels.max() >= classes
+    ):
+        raise DataError(
+            f"{labels_path} holds {labels.dtype} {labels.shape}; expected {len(images)} whole numbers from 0 "
+            "to "
+            f"{classes - 1}, in the order of the study's classes"
+        )
     return images, labels.astype(np.int64)
 
 
-def _read_folders(folder: Path, class_names: Sequence[str], pixels: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _read_folders(
+    folder: Path, class_names: Sequence[str], pixels: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     places = {name.casefold(): label for label, name in enumerate(class_names)}
     homes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     unknown = [path.name for path in homes if path.name.casefold() not in places]
     if unknown:
-        raise DataError(f"{folder}: {', '.join(unknown[:5])} is none of the study's classes ({', '.join(class_names[:20])}); "
-                        "rename or remove it")  # fmt: skip
-    files = [(path, places[home.name.casefold()]) for home in homes for path in sorted(home.rglob("*"))
-             if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]  # fmt: skip
+        raise DataError(
+            f"{folder}: {', '.join(unknown[:5])} is none of the study's classes "
+            f"({', '.join(class_names[:20])}); "
+            "rename or remove it"
+        )
+    files = [
+        (path, places[home.name.casefold()])
+        for home in homes
+        for path in sorted(home.rglob("*"))
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+    ]
     others = sum(path.is_file() for home in homes for path in home.rglob("*")) - len(files)
     if others:
         say(f"{folder}: {others} files ignored that are no pictures by their names")
     if not files:
-        raise DataError(f"{folder} holds neither *_data.npy with its labels nor a sub-folder of images for any class of the "
-                        f"study ({', '.join(class_names[:20])})")  # fmt: skip
+        raise DataError(
+            f"{folder} holds neither *_data.npy with its labels nor a sub-folder of images for any class of "
+            "the "
+            f"study ({', '.join(class_names[:20])})"
+        )
     without = len(class_names) - len({label for _, label in files})
     if without:
         say(f"{folder}: no images of {without} of the {len(class_names)} classes")

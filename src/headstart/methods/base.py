@@ -20,9 +20,10 @@ from headstart.types import Dataset, Predictions, Trial
 class Context:
     """A trial with its data.
 
-    train_ids, val_ids: int64 positions in dataset.train, disjoint, sorted; val_ids is empty where nothing may be
-    selected on validation (label budgets, refits). sample_ids: the training images on which training accuracy is read.
-    dataset.test is empty where there is nothing to test: then nothing of it is read. folder: the run folder, for checkpoints.
+    train_ids, val_ids: int64 positions in dataset.train, disjoint, sorted; val_ids is empty where nothing may
+    be selected on validation (label budgets, refits). sample_ids: the training images on which training
+    accuracy is read. dataset.test is empty where there is nothing to test: then nothing of it is read.
+    folder: the run folder, for checkpoints.
     watch: phases of wall time are measured with it."""
 
     trial: Trial
@@ -46,13 +47,18 @@ class Context:
 
     @property
     def watches_validation(self) -> bool:
-        """Whether validation is read after every epoch, for curves; a try at tuning is read once, at its end."""
+        """Whether validation is read after every epoch, for curves; a try at tuning is read once, at its
+        end."""
         return len(self.val_ids) > 0 and self.reads_test
 
     @property
     def what(self) -> str:
         """The trial in a few words, for progress lines."""
-        budget = "all labels" if self.trial.labels_per_class is None else f"{self.trial.labels_per_class} labels a class"
+        budget = (
+            "all labels"
+            if self.trial.labels_per_class is None
+            else f"{self.trial.labels_per_class} labels a class"
+        )
         return f"{self.trial.arm.label}, {budget}, seed {self.trial.seed}"
 
 
@@ -60,8 +66,10 @@ class Context:
 class Outcome:
     """What a method learned and how it does.
 
-    predictions: by part, "train" (the sample), "val", "test"; each is absent where empty. state: tensors to keep;
-    architecture: what rebuilds the network around them. examples, flops: see types.Cost; flops include frozen layers."""
+    predictions: by part, "train" (the sample), "val", "test"; each is absent where empty. state: tensors to
+    keep;
+    architecture: what rebuilds the network around them. examples, flops: see types.Cost; flops include frozen
+    layers."""
 
     predictions: Mapping[str, Predictions]
     history: list[dict[str, float]]

@@ -12,25 +12,35 @@ from headstart.types import Features, ImageSet
 
 
 def load_features(
-    images: ImageSet, *, model: str = "resnet50", weights: str = "default", input_pixels: int | None = None,
+    images: ImageSet,
+    *,
+    model: str = "resnet50",
+    weights: str = "default",
+    input_pixels: int | None = None,
     ids: NDArray[np.int64] | None = None,
-) -> Features:  # fmt: skip
-    """Pooled features of the images by a frozen pretrained network, from the cache or computed now (then resumable).
+) -> Features:
+    """Pooled features of the images by a frozen pretrained network, from the cache or computed now (then
+    resumable).
 
-    The same as a study's probe uses: same precision, same cache. input_pixels: the side that images are resized to, None: what
-    the weights were trained at. ids: int64, sorted, the images wanted; None: all.
+    The same as a study's probe uses: same precision, same cache. input_pixels: the side that images are
+    resized to, None: what the weights were trained at. ids: int64, sorted, the images wanted; None: all.
 
     Examples:
         >>> found = headstart.load_features(dataset.train, input_pixels=32, ids=np.arange(3))
         >>> found.values.shape, found.values.dtype.name, found.labels.tolist()
         ((3, 2048), 'float16', [6, 9, 9])
 
-    Raises: ConfigError for an unknown model; WeightsError, DownloadError for weights that are not to be had; StoreError where the
-    disk is full."""
+    Raises: ConfigError for an unknown model; WeightsError, DownloadError for weights that are not to be had;
+    StoreError where the disk is full."""
     weights = resolve_weights(model, weights)
     device = default_device()
     network = load_model(model, weights, image_pixels=input_pixels, seed=RANDOM_START_SEED)
     return features.extract(
-        network, images, weights_hash=start_hash(weights, model), precision=resolve_feature_precision("auto", device),
-        device=device, ids=ids, what=f"{model} features",
-    ).features  # fmt: skip
+        network,
+        images,
+        weights_hash=start_hash(weights, model),
+        precision=resolve_feature_precision("auto", device),
+        device=device,
+        ids=ids,
+        what=f"{model} features",
+    ).features

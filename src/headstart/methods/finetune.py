@@ -1,4 +1,5 @@
-"""All layers of a pretrained network go on learning, earlier stages more slowly, under a new head that begins at zero."""
+"""All layers of a pretrained network go on learning, earlier stages more slowly, under a new head that begins
+at zero."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from headstart.recipes import TransferRecipe
 
 
 def run(context: Context) -> Outcome:
-    """Fine-tunes the arm's network on the trial's images and reads it on train sample, validation and test."""
+    """Fine-tunes the arm's network on the trial's images and reads it on train sample, validation and
+    test."""
     recipe = context.trial.arm.recipe
     assert isinstance(recipe, TransferRecipe)
     with context.watch.phase("prepare"):

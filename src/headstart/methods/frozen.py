@@ -1,4 +1,5 @@
-"""A frozen backbone's features of the trial's images, and reading a classifier on them: shared by kNN, probe and LP-FT."""
+"""A frozen backbone's features of the trial's images, and reading a classifier on them: shared by kNN, probe
+and LP-FT."""
 
 from __future__ import annotations
 
@@ -18,13 +19,15 @@ RANDOM_START_SEED = 0  # of an untrained backbone: one for all trials, so that i
 
 
 def start_hash(weights: str, model: str) -> str:
-    """What identifies the weights of a frozen network: those named, or where there are none the random ones it keeps."""
+    """What identifies the weights of a frozen network: those named, or where there are none the random ones
+    it keeps."""
     return random_start_hash(model, RANDOM_START_SEED) if weights == "none" else weights_hash(weights, model)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenFeatures:
-    """Pooled features of the training images, the test images and the mirrored test images (None where no test is read)."""
+    """Pooled features of the training images, the test images and the mirrored test images (None where no
+    test is read)."""
 
     train: Extraction
     test: Extraction | None
@@ -55,8 +58,11 @@ def training_features(context: Context) -> Extraction:
 
 def frozen_features(context: Context) -> FrozenFeatures:
     """All parts that are read; their cold seconds are put down as the trial's phase "features"."""
-    found = FrozenFeatures(train=_extract(context, "training"), test=_extract(context, "test") if context.reads_test else None,
-                           mirrored=_extract(context, "test", mirrored=True) if context.reads_test else None)  # fmt: skip
+    found = FrozenFeatures(
+        train=_extract(context, "training"),
+        test=_extract(context, "test") if context.reads_test else None,
+        mirrored=_extract(context, "test", mirrored=True) if context.reads_test else None,
+    )
     context.watch.carry("features", found.seconds)
     context.watch.carry_joules(part.joules for part in found.parts if part.was_cached)
     return found
@@ -66,25 +72,39 @@ def _extract(context: Context, part: str, mirrored: bool = False) -> Extraction:
     arm, data = context.trial.arm, context.dataset
     model = load_model(arm.model, arm.weights, seed=RANDOM_START_SEED, image_pixels=arm.input_pixels)
     return features.extract(
-        model, data.train if part == "training" else data.test, weights_hash=context.weights_hash, mirrored=mirrored,
-        precision=context.trial.feature_precision, device=context.device, calibration=data.train,
+        model,
+        data.train if part == "training" else data.test,
+        weights_hash=context.weights_hash,
+        mirrored=mirrored,
+        precision=context.trial.feature_precision,
+        device=context.device,
+        calibration=data.train,
         what=f"{arm.model} features of the {'mirrored ' if mirrored else ''}{part} images",
-    )  # fmt: skip
+    )
 
 
 def read_all(
-    context: Context, found: FrozenFeatures, logits: Callable[[Features, NDArray[np.int64] | None], NDArray[np.float32]]
+    context: Context,
+    found: FrozenFeatures,
+    logits: Callable[[Features, NDArray[np.int64] | None], NDArray[np.float32]],
 ) -> dict[str, Predictions]:
     """Predictions on the training sample, validation (where there is one) and test (both views).
 
     logits(features, ids): float32 (len(ids), C), of all rows where ids is None."""
     train = found.train.features
-    parts = {name: Predictions(logits=logits(train, ids), labels=train.labels[ids], example_ids=ids)
-             for name, ids in (("train", context.sample_ids), ("val", context.val_ids)) if len(ids)}  # fmt: skip
+    parts = {
+        name: Predictions(logits=logits(train, ids), labels=train.labels[ids], example_ids=ids)
+        for name, ids in (("train", context.sample_ids), ("val", context.val_ids))
+        if len(ids)
+    }
     if found.test is None or found.mirrored is None:
         return parts
     test = found.test.features
     plain = logits(test, None)
-    parts["test"] = Predictions(logits=plain, labels=test.labels, example_ids=np.arange(len(test.labels)),
-                                flip_logits=(plain + logits(found.mirrored.features, None)) * np.float32(0.5))  # fmt: skip
+    parts["test"] = Predictions(
+        logits=plain,
+        labels=test.labels,
+        example_ids=np.arange(len(test.labels)),
+        flip_logits=(plain + logits(found.mirrored.features, None)) * np.float32(0.5),
+    )
     return parts

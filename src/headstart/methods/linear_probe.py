@@ -34,7 +34,9 @@ def run(context: Context) -> Outcome:
     begun = context.watch.seconds["features"] + context.watch.seconds["select"]
     val_ids, labels = context.val_ids, train.labels
     count = len(context.train_ids)
-    pass_flops = 3 * 2 * count * train.values.shape[1] * context.num_classes  # logits, then both gradient products
+    pass_flops = (
+        3 * 2 * count * train.values.shape[1] * context.num_classes
+    )  # logits, then both gradient products
     start_flops = found.flops + sum(fit.flops for fit in spent)
 
     started = time.perf_counter()
@@ -43,8 +45,14 @@ def run(context: Context) -> Outcome:
         weight, bias = head()
         if not weight.any():  # the solver's start: nothing is learned yet
             return
-        row = {"epoch": float(number), "step": number, "seconds": begun + time.perf_counter() - started,
-               "examples": number * count, "flops": start_flops + number * pass_flops, "train_loss": loss}  # fmt: skip
+        row = {
+            "epoch": float(number),
+            "step": number,
+            "seconds": begun + time.perf_counter() - started,
+            "examples": number * count,
+            "flops": start_flops + number * pass_flops,
+            "train_loss": loss,
+        }
         if len(val_ids):
             logits = predict_logits(train.values, weight, bias, ids=val_ids)
             row["val_accuracy"] = metrics.accuracy(logits, labels[val_ids])
@@ -52,8 +60,14 @@ def run(context: Context) -> Outcome:
         history.append(row)
 
     with context.watch.phase("train"):
-        (fit,) = fit_path(train.values, labels, l2_values=[l2], ids=context.train_ids, on_pass=on_pass,
-                          **solver_options(context, recipe))  # fmt: skip
+        (fit,) = fit_path(
+            train.values,
+            labels,
+            l2_values=[l2],
+            ids=context.train_ids,
+            on_pass=on_pass,
+            **solver_options(context, recipe),
+        )
 
     def logits(part: Features, ids: NDArray[np.int64] | None) -> NDArray[np.float32]:
         return predict_logits(part.values, fit.weight, fit.bias, ids=ids)
@@ -61,25 +75,49 @@ def run(context: Context) -> Outcome:
     with context.watch.phase("evaluate"):
         predictions = read_all(context, found, logits)
     return Outcome(
-        predictions=predictions, history=history, examples=sum(f.passes for f in (*spent, fit)) * count,
+        predictions=predictions,
+        history=history,
+        examples=sum(f.passes for f in (*spent, fit)) * count,
         flops=start_flops + fit.flops,
-        state={"head.weight": torch.from_numpy(np.array(fit.weight)), "head.bias": torch.from_numpy(np.array(fit.bias))},
-        architecture={"model": trial.arm.model, "weights": trial.arm.weights, "num_classes": context.num_classes,
-                      "input_pixels": trial.arm.input_pixels, "trained": "head"},
-        selected={"l2": l2, "validation_accuracy_by_l2": table, "converged": fit.converged, "passes": fit.passes},
+        state={
+            "head.weight": torch.from_numpy(np.array(fit.weight)),
+            "head.bias": torch.from_numpy(np.array(fit.bias)),
+        },
+        architecture={
+            "model": trial.arm.model,
+            "weights": trial.arm.weights,
+            "num_classes": context.num_classes,
+            "input_pixels": trial.arm.input_pixels,
+            "trained": "head",
+        },
+        selected={
+            "l2": l2,
+            "validation_accuracy_by_l2": table,
+            "converged": fit.converged,
+            "passes": fit.passes,
+        },
         cached_seconds=found.cached_seconds,
-    )  # fmt: skip
+    )
 
 
 def solver_options(context: Context, recipe: LogisticRecipe) -> dict[str, Any]:
     """The arguments of `fit_path` that do not change within a trial."""
     labels = context.dataset.train.labels
-    weights = class_weights(labels[context.train_ids], context.num_classes)[labels] if recipe.balance else None
-    return {"num_classes": context.num_classes, "tolerance": recipe.tolerance, "max_passes": recipe.max_passes,
-            "device": str(context.device), "sample_weight": weights}  # fmt: skip
+    weights = (
+        class_weights(labels[context.train_ids], context.num_classes)[labels] if recipe.balance else None
+    )
+    return {
+        "num_classes": context.num_classes,
+        "tolerance": recipe.tolerance,
+        "max_passes": recipe.max_passes,
+        "device": str(context.device),
+        "sample_weight": weights,
+    }
 
 
-def select_l2(context: Context, train: Features, recipe: LogisticRecipe) -> tuple[float, dict[str, float], list[LogisticFit]]:
+def select_l2(
+    context: Context, train: Features, recipe: LogisticRecipe
+) -> tuple[float, dict[str, float], list[LogisticFit]]:
     """The L2 that selection.select chooses, each candidate's accuracy, and the fits that were made."""
     splits = selection_splits(context)
     if not splits:
@@ -87,10 +125,19 @@ def select_l2(context: Context, train: Features, recipe: LogisticRecipe) -> tupl
     spent: list[LogisticFit] = []
 
     def logits_of(fit_ids: NDArray[np.int64], held_out: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
-        fits = fit_path(train.values, train.labels, l2_values=list(recipe.l2_values), ids=fit_ids,
-                        **solver_options(context, recipe))  # fmt: skip
+        fits = fit_path(
+            train.values,
+            train.labels,
+            l2_values=list(recipe.l2_values),
+            ids=fit_ids,
+            **solver_options(context, recipe),
+        )
         spent.extend(fits)
         return (predict_logits(train.values, fit.weight, fit.bias, ids=held_out) for fit in fits)
 
     best, scores = select(splits, train.labels, len(recipe.l2_values), logits_of)
-    return recipe.l2_values[best], {f"{l2:g}": score for l2, score in zip(recipe.l2_values, scores, strict=True)}, spent
+    return (
+        recipe.l2_values[best],
+        {f"{l2:g}": score for l2, score in zip(recipe.l2_values, scores, strict=True)},
+        spent,
+    )

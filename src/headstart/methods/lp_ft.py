@@ -22,7 +22,8 @@ from headstart.types import Features
 
 
 def run(context: Context) -> Outcome:
-    """Fits the probe on cached features, fine-tunes from it, and reads the network on train sample, validation and test."""
+    """Fits the probe on cached features, fine-tunes from it, and reads the network on train sample,
+    validation and test."""
     recipe = context.trial.arm.recipe
     assert isinstance(recipe, LPFTRecipe)
     found = training_features(context)
@@ -38,14 +39,17 @@ def run(context: Context) -> Outcome:
     outcome = network.read_network(context, network.train_on_images(context, model, recipe, before))
     network.shift_history(outcome.history, before.seconds, before.flops)
     return dataclasses.replace(
-        outcome, flops=outcome.flops + head_flops, cached_seconds=found.seconds if found.was_cached else 0.0,
+        outcome,
+        flops=outcome.flops + head_flops,
+        cached_seconds=found.seconds if found.was_cached else 0.0,
         selected={"l2": head.l2, "validation_accuracy_by_l2": head.table, "converged": head.fit.converged},
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Head:
-    """The head to start from, the L2 that was chosen for it, every candidate's accuracy, and what all of it cost."""
+    """The head to start from, the L2 that was chosen for it, every candidate's accuracy, and what all of it
+    cost."""
 
     fit: LogisticFit
     l2: float
@@ -54,21 +58,34 @@ class _Head:
     seconds: float
 
 
-# Tries of a search differ in what comes after: the heads of its folds are fitted once. Their seconds count in every try.
+# Tries of a search differ in what comes after: the heads of its folds are fitted once. Their seconds count in
+# every try.
 _HEADS: dict[str, _Head] = {}
 _MOST_HEADS = 5
 
 
 def _head(context: Context, train: Features, recipe: LPFTRecipe) -> _Head:
     regression = [getattr(recipe, field.name) for field in dataclasses.fields(LogisticRecipe)]
-    key = store.digest([train.key, train.labels.tolist(), context.train_ids.tolist(), context.val_ids.tolist(),
-                        context.trial.labels_per_class, context.trial.seed, str(context.device), regression])  # fmt: skip
+    key = store.digest(
+        [
+            train.key,
+            train.labels.tolist(),
+            context.train_ids.tolist(),
+            context.val_ids.tolist(),
+            context.trial.labels_per_class,
+            context.trial.seed,
+            str(context.device),
+            regression,
+        ]
+    )
     if key in _HEADS:
         return _HEADS[key]
     progress.say(f"{context.what}: fitting the head to start from")
     start = time.perf_counter()
     l2, table, spent = select_l2(context, train, recipe)
-    (fit,) = fit_path(train.values, train.labels, l2_values=[l2], ids=context.train_ids, **solver_options(context, recipe))
+    (fit,) = fit_path(
+        train.values, train.labels, l2_values=[l2], ids=context.train_ids, **solver_options(context, recipe)
+    )
     flops = sum(part.flops for part in (*spent, fit))
     head = _Head(fit=fit, l2=l2, table=table, flops=flops, seconds=time.perf_counter() - start)
     if len(_HEADS) == _MOST_HEADS:

@@ -1,4 +1,5 @@
-"""Training a whole network on images and reading it: what `scratch`, `finetune` and `lp_ft` have in common."""
+"""Training a whole network on images and reading it: what `scratch`, `finetune` and `lp_ft` have in
+common."""
 
 from __future__ import annotations
 
@@ -22,15 +23,25 @@ from headstart.types import Predictions
 
 
 def build_network(context: Context) -> nn.Module:
-    """The arm's network with its weights and a head for the trial's classes; random parts are this trial's own."""
+    """The arm's network with its weights and a head for the trial's classes; random parts are this trial's
+    own."""
     arm = context.trial.arm
     options: dict[str, Any] = {}
     if isinstance(recipe := arm.recipe, CNNRecipe):
-        options = {"widths": recipe.widths, "activation": recipe.activation, "norm_momentum": recipe.norm_momentum}
+        options = {
+            "widths": recipe.widths,
+            "activation": recipe.activation,
+            "norm_momentum": recipe.norm_momentum,
+        }
     return load_model(
-        arm.model, arm.weights, num_classes=context.num_classes, seed=seed_for(context.trial.seed, "weights"),
-        image_pixels=arm.input_pixels or (context.dataset.train.images.shape[1] if arm.model == "cnn" else None), **options,
-    )  # fmt: skip
+        arm.model,
+        arm.weights,
+        num_classes=context.num_classes,
+        seed=seed_for(context.trial.seed, "weights"),
+        image_pixels=arm.input_pixels
+        or (context.dataset.train.images.shape[1] if arm.model == "cnn" else None),
+        **options,
+    )
 
 
 def head_of(context: Context, model: nn.Module) -> nn.Linear:
@@ -41,7 +52,8 @@ def head_of(context: Context, model: nn.Module) -> nn.Linear:
 
 
 def zero_head(context: Context, model: nn.Module) -> None:
-    """Lets the new head begin at zero: the first gradients of the backbone are then zero too, not those of a random head."""
+    """Lets the new head begin at zero: the first gradients of the backbone are then zero too, not those of a
+    random head."""
     head = head_of(context, model)
     nn.init.zeros_(head.weight)
     if head.bias is not None:
@@ -49,14 +61,18 @@ def zero_head(context: Context, model: nn.Module) -> None:
 
 
 def set_policy(model: nn.Module, recipe: TrainingRecipe, trainable_from: str = "stem") -> None:
-    """Freezes what a recipe freezes: layers before `trainable_from`, and BatchNorm statistics where it says so.
+    """Freezes what a recipe freezes: layers before `trainable_from`, and BatchNorm statistics where it says
+    so.
 
-    Raises: ConfigError for a stage that the network does not have, or a network that cannot be frozen in part."""
+    Raises: ConfigError for a stage that the network does not have, or a network that cannot be frozen in
+    part."""
     keep = isinstance(recipe, TransferRecipe) and recipe.batchnorm == "frozen"
     if not hasattr(model, "set_trainable"):
         if keep or trainable_from != "stem":
-            raise ConfigError(f"{type(model).__name__} cannot be frozen in part; use a ResNet, or method \"finetune\" with "
-                              "batchnorm = \"train\"")  # fmt: skip
+            raise ConfigError(
+                f'{type(model).__name__} cannot be frozen in part; use a ResNet, or method "finetune" with '
+                'batchnorm = "train"'
+            )
         return
     try:
         model.set_trainable(trainable_from, keep_statistics=keep)  # type: ignore[operator]
@@ -70,13 +86,20 @@ def image_batches(context: Context, recipe: TrainingRecipe) -> ImageBatches:
     images = torch.from_numpy(np.ascontiguousarray(train_set.images[context.train_ids])).to(context.device)
     labels = torch.from_numpy(train_set.labels[context.train_ids]).to(context.device)
     return ImageBatches(
-        images, labels, batch_size=recipe.batch_size, seed=context.trial.seed, flip=recipe.flip,
+        images,
+        labels,
+        batch_size=recipe.batch_size,
+        seed=context.trial.seed,
+        flip=recipe.flip,
         translate_pixels=recipe.translate_pixels,
-    )  # fmt: skip
+    )
 
 
-def train_on_images(context: Context, model: nn.Module, recipe: TrainingRecipe, spent: Spent | None = None) -> Training:
-    """Trains on the trial's images, augmented in their own size, then resized on the device; validates after each epoch.
+def train_on_images(
+    context: Context, model: nn.Module, recipe: TrainingRecipe, spent: Spent | None = None
+) -> Training:
+    """Trains on the trial's images, augmented in their own size, then resized on the device; validates after
+    each epoch.
 
     spent: before this, by the same trial."""
     trial, device, train_set = context.trial, context.device, context.dataset.train
@@ -89,14 +112,23 @@ def train_on_images(context: Context, model: nn.Module, recipe: TrainingRecipe, 
 
     def evaluate(current: nn.Module) -> dict[str, float]:
         logits = predict_logits(current, val_images, device=device, precision=trial.precision)
-        return {"val_accuracy": metrics.accuracy(logits, val_labels),
-                "val_nll": metrics.negative_log_likelihood(logits, val_labels)}  # fmt: skip
+        return {
+            "val_accuracy": metrics.accuracy(logits, val_labels),
+            "val_nll": metrics.negative_log_likelihood(logits, val_labels),
+        }
 
     done = train(
-        model, batches, recipe, prepare=prepare, device=device, precision=trial.precision,
-        checkpoint=context.folder / "checkpoint.safetensors", evaluate=evaluate if context.watches_validation else None,
-        spent=spent, what=context.what,
-    )  # fmt: skip
+        model,
+        batches,
+        recipe,
+        prepare=prepare,
+        device=device,
+        precision=trial.precision,
+        checkpoint=context.folder / "checkpoint.safetensors",
+        evaluate=evaluate if context.watches_validation else None,
+        spent=spent,
+        what=context.what,
+    )
     context.watch.carry("train", done.seconds)
     context.watch.carry("validate", done.watch_seconds)
     return done
@@ -107,9 +139,13 @@ def read_network(context: Context, done: Training) -> Outcome:
     with context.watch.phase("evaluate"):
         predictions = _read_all(done.model, context)
     return Outcome(
-        predictions=predictions, history=done.history, examples=done.examples, flops=done.flops,
-        state=done.model.state_dict(), architecture=_architecture(context),
-    )  # fmt: skip
+        predictions=predictions,
+        history=done.history,
+        examples=done.examples,
+        flops=done.flops,
+        state=done.model.state_dict(),
+        architecture=_architecture(context),
+    )
 
 
 def shift_history(history: list[dict[str, float]], seconds: float, flops: int) -> None:
@@ -121,11 +157,18 @@ def shift_history(history: list[dict[str, float]], seconds: float, flops: int) -
 
 def _architecture(context: Context) -> dict[str, Any]:
     arm = context.trial.arm
-    found: dict[str, Any] = {"model": arm.model, "num_classes": context.num_classes, "input_pixels": arm.input_pixels,
-                             "weights": arm.weights}  # fmt: skip
+    found: dict[str, Any] = {
+        "model": arm.model,
+        "num_classes": context.num_classes,
+        "input_pixels": arm.input_pixels,
+        "weights": arm.weights,
+    }
     if isinstance(arm.recipe, CNNRecipe):
-        found |= {"widths": list(arm.recipe.widths), "activation": arm.recipe.activation,
-                  "image_pixels": int(context.dataset.train.images.shape[1])}  # fmt: skip
+        found |= {
+            "widths": list(arm.recipe.widths),
+            "activation": arm.recipe.activation,
+            "image_pixels": int(context.dataset.train.images.shape[1]),
+        }
     return found
 
 
@@ -133,16 +176,22 @@ def _read_all(model: nn.Module, context: Context) -> dict[str, Predictions]:
     train_set, test_set = context.dataset.train, context.dataset.test
 
     def logits(images: np.ndarray, mirrored: bool = False) -> np.ndarray:
-        return predict_logits(model, images, device=context.device, precision=context.trial.precision, mirrored=mirrored)
+        return predict_logits(
+            model, images, device=context.device, precision=context.trial.precision, mirrored=mirrored
+        )
 
     parts = {}
     for part, ids in (("train", context.sample_ids), ("val", context.val_ids)):
         if len(ids):
-            parts[part] = Predictions(logits=logits(train_set.images[ids]), labels=train_set.labels[ids], example_ids=ids)
+            parts[part] = Predictions(
+                logits=logits(train_set.images[ids]), labels=train_set.labels[ids], example_ids=ids
+            )
     if context.reads_test:
         plain = logits(test_set.images)
         parts["test"] = Predictions(
-            logits=plain, labels=test_set.labels, example_ids=np.arange(len(test_set)),
+            logits=plain,
+            labels=test_set.labels,
+            example_ids=np.arange(len(test_set)),
             flip_logits=(plain + logits(test_set.images, mirrored=True)) / 2,
-        )  # fmt: skip
+        )
     return parts

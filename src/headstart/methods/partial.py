@@ -1,6 +1,8 @@
-"""The last stages or blocks of a pretrained network go on learning; what lies before is frozen and computed once an image.
+"""The last stages or blocks of a pretrained network go on learning; what lies before is frozen and computed
+once an image.
 
-The frozen part's output is cached for the plain and the mirrored image, so that an epoch computes only what learns.
+The frozen part's output is cached for the plain and the mirrored image, so that an epoch computes only what
+learns.
 """
 
 from __future__ import annotations
@@ -33,20 +35,26 @@ BATCH = 250  # rows of activations evaluated at a time: 33 MB at the usual cut o
 
 
 class Tail(nn.Module):
-    """What comes after a cut of a network, as a network of its own: logits float32 (N, C) from activations (N, C', H, W).
+    """What comes after a cut of a network, as a network of its own: logits float32 (N, C) from activations
+    (N, C', H, W).
 
-    The units before the cut are dropped from `network`; the names of the others stay, and so does its freezing policy."""
+    The units before the cut are dropped from `network`; the names of the others stay, and so does its
+    freezing policy."""
 
     def __init__(self, network: ResNet, cut: str) -> None:
         super().__init__()
         names = [name for name, _ in network.units()]
         for name in names[: names.index(cut) + 1]:
-            for dropped in ("conv1", "bn1", "maxpool") if name == "stem" else ("avgpool",) if name == "pool" else (name,):
+            for dropped in (
+                ("conv1", "bn1", "maxpool") if name == "stem" else ("avgpool",) if name == "pool" else (name,)
+            ):
                 network.set_submodule(dropped, nn.Identity())
         self.network, self.cut = network, cut
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network.fc(self.network.forward_from(x, self.cut).to(self.network.fc.weight.dtype)).float()
+        return self.network.fc(
+            self.network.forward_from(x, self.cut).to(self.network.fc.weight.dtype)
+        ).float()
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         return self.network.stages()
@@ -54,8 +62,8 @@ class Tail(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Activations:
-    """At the cut: of the trial's training and validation images (`ids`, sorted) and of the test images (None where no test is
-    read), both views."""
+    """At the cut: of the trial's training and validation images (`ids`, sorted) and of the test images (None
+    where no test is read), both views."""
 
     ids: NDArray[np.int64]
     plain: Extraction
@@ -65,7 +73,9 @@ class Activations:
 
     @property
     def all(self) -> tuple[Extraction, ...]:
-        return tuple(part for part in (self.plain, self.mirrored, self.test, self.test_mirrored) if part is not None)
+        return tuple(
+            part for part in (self.plain, self.mirrored, self.test, self.test_mirrored) if part is not None
+        )
 
     def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where images lie in `plain` and `mirrored`."""
@@ -73,7 +83,8 @@ class Activations:
 
 
 def run(context: Context) -> Outcome:
-    """Computes the frozen part (or finds it cached), trains the rest and reads it on train sample, validation and test."""
+    """Computes the frozen part (or finds it cached), trains the rest and reads it on train sample, validation
+    and test."""
     trial, recipe, device = context.trial, context.trial.arm.recipe, context.device
     assert isinstance(recipe, PartialRecipe)
     model, cut = build(context)
@@ -89,37 +100,69 @@ def run(context: Context) -> Outcome:
 
     def evaluate(current: nn.Module) -> dict[str, float]:
         found_logits = logits(current, found.plain, found.rows(context.val_ids))
-        return {"val_accuracy": metrics.accuracy(found_logits, labels[context.val_ids]),
-                "val_nll": metrics.negative_log_likelihood(found_logits, labels[context.val_ids])}  # fmt: skip
+        return {
+            "val_accuracy": metrics.accuracy(found_logits, labels[context.val_ids]),
+            "val_nll": metrics.negative_log_likelihood(found_logits, labels[context.val_ids]),
+        }
 
-    before = Spent(seconds=sum(part.seconds for part in found.all), flops=sum(part.flops for part in found.all))
+    before = Spent(
+        seconds=sum(part.seconds for part in found.all), flops=sum(part.flops for part in found.all)
+    )
     done = train(
-        tail, batches, recipe, prepare=lambda x: network_input(x, device, trial.precision), device=device,
-        precision=trial.precision, checkpoint=context.folder / "checkpoint.safetensors",
-        evaluate=evaluate if context.watches_validation else None, spent=before, what=context.what,
-    )  # fmt: skip
+        tail,
+        batches,
+        recipe,
+        prepare=lambda x: network_input(x, device, trial.precision),
+        device=device,
+        precision=trial.precision,
+        checkpoint=context.folder / "checkpoint.safetensors",
+        evaluate=evaluate if context.watches_validation else None,
+        spent=before,
+        what=context.what,
+    )
     context.watch.carry("train", done.seconds)
     context.watch.carry("validate", done.watch_seconds)
     network.shift_history(done.history, before.seconds, before.flops)
     with context.watch.phase("evaluate"):
-        parts = {name: Predictions(logits=logits(done.model, found.plain, found.rows(ids)), labels=labels[ids], example_ids=ids)
-                 for name, ids in (("train", context.sample_ids), ("val", context.val_ids)) if len(ids)}  # fmt: skip
+        parts = {
+            name: Predictions(
+                logits=logits(done.model, found.plain, found.rows(ids)), labels=labels[ids], example_ids=ids
+            )
+            for name, ids in (("train", context.sample_ids), ("val", context.val_ids))
+            if len(ids)
+        }
         if found.test is not None and found.test_mirrored is not None:
             test_ids = np.arange(len(context.dataset.test))
-            plain, turned = logits(done.model, found.test, test_ids), logits(done.model, found.test_mirrored, test_ids)
-            parts["test"] = Predictions(logits=plain, labels=context.dataset.test.labels, example_ids=test_ids,
-                                        flip_logits=(plain + turned) * np.float32(0.5))  # fmt: skip
+            plain, turned = (
+                logits(done.model, found.test, test_ids),
+                logits(done.model, found.test_mirrored, test_ids),
+            )
+            parts["test"] = Predictions(
+                logits=plain,
+                labels=context.dataset.test.labels,
+                example_ids=test_ids,
+                flip_logits=(plain + turned) * np.float32(0.5),
+            )
     return Outcome(
-        predictions=parts, history=done.history, examples=done.examples, flops=done.flops + before.flops,
+        predictions=parts,
+        history=done.history,
+        examples=done.examples,
+        flops=done.flops + before.flops,
         state={name.removeprefix("network."): value for name, value in done.model.state_dict().items()},
-        architecture={"model": trial.arm.model, "weights": trial.arm.weights, "num_classes": context.num_classes,
-                      "input_pixels": trial.arm.input_pixels, "trained": recipe.trainable_from},
+        architecture={
+            "model": trial.arm.model,
+            "weights": trial.arm.weights,
+            "num_classes": context.num_classes,
+            "input_pixels": trial.arm.input_pixels,
+            "trained": recipe.trainable_from,
+        },
         cached_seconds=sum(part.seconds for part in found.all if part.was_cached),
-    )  # fmt: skip
+    )
 
 
 def build(context: Context) -> tuple[ResNet, str]:
-    """The arm's network with a head at zero and the recipe's freezing policy, and the cut behind its frozen part.
+    """The arm's network with a head at zero and the recipe's freezing policy, and the cut behind its frozen
+    part.
 
     Raises: ConfigError where there is no such stage, or nothing before it."""
     recipe = context.trial.arm.recipe
@@ -130,49 +173,75 @@ def build(context: Context) -> tuple[ResNet, str]:
     network.zero_head(context, model)
     cut = model.cut_before(recipe.trainable_from)
     if cut is None:
-        raise ConfigError(f"recipe field 'trainable_from': nothing comes before {recipe.trainable_from!r} to be frozen; "
-                          "use method \"finetune\"")  # fmt: skip
+        raise ConfigError(
+            f"recipe field 'trainable_from': nothing comes before {recipe.trainable_from!r} to be frozen; "
+            'use method "finetune"'
+        )
     return model, cut
 
 
 def extract_activations(context: Context, model: ResNet, cut: str) -> Activations:
-    """All four parts, from the cache or computed now, in the trial's own precision. The disk they need is said beforehand.
+    """All four parts, from the cache or computed now, in the trial's own precision. The disk they need is
+    said beforehand.
 
     Raises: StoreError where the disk has less free."""
     train, test = context.dataset.train, context.dataset.test
     ids = np.union1d(context.train_ids, context.val_ids)
-    options: dict[str, Any] = {"weights_hash": context.weights_hash, "precision": context.trial.precision, "cut": cut,
-                               "device": context.device}  # fmt: skip
+    options: dict[str, Any] = {
+        "weights_hash": context.weights_hash,
+        "precision": context.trial.precision,
+        "cut": cut,
+        "device": context.device,
+    }
     chosen = None if len(ids) == len(train) else ids  # all labels: the same files for every seed
     parts = [(train, chosen, False), (train, chosen, True)]
     if context.reads_test:
         parts += [(test, None, False), (test, None, True)]
-    missing = sum(features.missing_bytes(model, images, ids=some, mirrored=turned, **options) for images, some, turned in parts)
+    missing = sum(
+        features.missing_bytes(model, images, ids=some, mirrored=turned, **options)
+        for images, some, turned in parts
+    )
     if missing:
-        what = (f"the output of {context.trial.arm.model} at {cut} for {len(ids):,} training and {len(test):,} test images, "
-                "both sides,")  # fmt: skip
+        what = (
+            f"the output of {context.trial.arm.model} at {cut} for {len(ids):,} training and {len(test):,} "
+            "test images, "
+            "both sides,"
+        )
         progress.say(f"{what} takes {missing / 1e9:.2f} GB in {cache_folder()}")
         require_space(cache_folder(), missing, what)
     plain, mirrored, *of_test = (
-        features.extract(model, images, ids=some, mirrored=turned, **options,
-                         what=f"{context.trial.arm.model} to {cut}, {'mirrored ' if turned else ''}{part} images")
+        features.extract(
+            model,
+            images,
+            ids=some,
+            mirrored=turned,
+            **options,
+            what=f"{context.trial.arm.model} to {cut}, {'mirrored ' if turned else ''}{part} images",
+        )
         for (images, some, turned), part in zip(parts, ("training", "training", "test", "test"), strict=False)
-    )  # fmt: skip
+    )
     test_plain, test_mirrored = of_test or (None, None)
     return Activations(ids=ids, plain=plain, mirrored=mirrored, test=test_plain, test_mirrored=test_mirrored)
 
 
 def make_batches(context: Context, found: Activations, recipe: PartialRecipe) -> ActivationBatches:
-    """The trial's training images at the cut, in the order and with the sides that ImageBatches would give them."""
+    """The trial's training images at the cut, in the order and with the sides that ImageBatches would give
+    them."""
     labels = torch.from_numpy(context.dataset.train.labels[context.train_ids]).to(context.device)
     return ActivationBatches(
-        found.plain.features.values, found.mirrored.features.values, labels, rows=found.rows(context.train_ids),
-        batch_size=recipe.batch_size, seed=context.trial.seed, flip=recipe.flip,
-    )  # fmt: skip
+        found.plain.features.values,
+        found.mirrored.features.values,
+        labels,
+        rows=found.rows(context.train_ids),
+        batch_size=recipe.batch_size,
+        seed=context.trial.seed,
+        flip=recipe.flip,
+    )
 
 
 def network_input(activations: Tensor, device: torch.device, precision: str) -> Tensor:
-    """Stored activations float16 (B, H, W, C) or (B, D) as a network computes on them: (B, C, H, W), channels last."""
+    """Stored activations float16 (B, H, W, C) or (B, D) as a network computes on them: (B, C, H, W), channels
+    last."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     x = activations.to(device, dtype)
     return x.permute(0, 3, 1, 2) if x.ndim == 4 else x

@@ -1,7 +1,7 @@
 """Training from random weights, all layers, end to end.
 
-With the fine-tuning recipe this is the control that tells pretraining from architecture; with a recipe of its own it is
-a ResNet's fair chance.
+With the fine-tuning recipe this is the control that tells pretraining from architecture; with a recipe of its
+own it is a ResNet's fair chance.
 """
 
 from __future__ import annotations

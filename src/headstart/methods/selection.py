@@ -1,7 +1,7 @@
 """What may choose a hyperparameter, and how: the same rules for every method that selects one.
 
-All labels: the validation images. From 5 labels a class up: folds inside the label budget. Below that nothing: the
-recipe's default, written beforehand, is used.
+All labels: the validation images. From 5 labels a class up: folds inside the label budget. Below that
+nothing: the recipe's default, written beforehand, is used.
 """
 
 from __future__ import annotations
@@ -39,19 +39,24 @@ def selection_splits(context: Context) -> list[tuple[Ids, Ids]]:
 
 
 def select(
-    splits: list[tuple[Ids, Ids]], labels: NDArray[np.int64], candidates: int,
+    splits: list[tuple[Ids, Ids]],
+    labels: NDArray[np.int64],
+    candidates: int,
     logits_of: Callable[[Ids, Ids], Iterable[NDArray[np.float32]]],
-) -> tuple[int, list[float]]:  # fmt: skip
-    """The candidate with the best accuracy on held-out images (ties: the smaller loss), and every candidate's accuracy.
+) -> tuple[int, list[float]]:
+    """The candidate with the best accuracy on held-out images (ties: the smaller loss), and every candidate's
+    accuracy.
 
-    splits: at least one. logits_of(fit_ids, held_out_ids): for each candidate in turn the logits (len(held_out_ids), C) of
-    what was fitted on fit_ids."""
+    splits: at least one. logits_of(fit_ids, held_out_ids): for each candidate in turn the logits
+    (len(held_out_ids), C) of what was fitted on fit_ids."""
     scores = np.zeros((candidates, 2))
     held_out_count = sum(len(held_out) for _, held_out in splits)
     for fit_ids, held_out in splits:
         share = len(held_out) / held_out_count
         for place, logits in enumerate(logits_of(fit_ids, held_out)):
-            scores[place] += (share * metrics.accuracy(logits, labels[held_out]),
-                              share * metrics.negative_log_likelihood(logits, labels[held_out]))  # fmt: skip
+            scores[place] += (
+                share * metrics.accuracy(logits, labels[held_out]),
+                share * metrics.negative_log_likelihood(logits, labels[held_out]),
+            )
     best = max(range(candidates), key=lambda place: (round(scores[place, 0], 9), -scores[place, 1]))
     return best, [round(float(score), 6) for score in scores[:, 0]]

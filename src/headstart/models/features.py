@@ -1,9 +1,10 @@
-"""Frozen layers run once: their pooled features or activations at a cut, cached on disk, memory-mapped, shared by every trial.
+"""Frozen layers run once: their pooled features or activations at a cut, cached on disk, memory-mapped,
+shared by every trial.
 
 One folder a set of features, named by a key that holds all that the values depend on:
-    values.f16      float16 (N, D), or (N, H, W, C) at a cut inside the network; row i is image i, or the i-th of those asked for
-    progress.json   rows done so far, seconds spent; an interrupted extraction goes on from there
-    meta.json       written last: what the key was made from, seconds, floating-point operations
+    values.f16      float16 (N, D), or (N, H, W, C) at a cut inside the network; row i is image i, or the i-th
+    of those asked for progress.json   rows done so far, seconds spent; an interrupted extraction goes on from
+    there meta.json       written last: what the key was made from, seconds, floating-point operations
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ _CHUNK = 1024  # rows between two progress records
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """Features and what computing them once cost: seconds (cold), flops, joules (None where nothing measured them), and
-    whether the cache had them."""
+    """Features and what computing them once cost: seconds (cold), flops, joules (None where nothing measured
+    them), and whether the cache had them."""
 
     features: Features
     seconds: float
@@ -64,56 +65,108 @@ class _Network:
     images: int = 0
 
 
-def feature_key(*, weights_hash: str, cut: str, preprocessing: Preprocessing, dataset_fingerprint: str, mirrored: bool,
-                precision: str, device: torch.device, ids: NDArray[np.int64] | None = None,
-                calibration: ImageSet | None = None) -> dict[str, Any]:  # fmt: skip
+def feature_key(
+    *,
+    weights_hash: str,
+    cut: str,
+    preprocessing: Preprocessing,
+    dataset_fingerprint: str,
+    mirrored: bool,
+    precision: str,
+    device: torch.device,
+    ids: NDArray[np.int64] | None = None,
+    calibration: ImageSet | None = None,
+) -> dict[str, Any]:
     """All that feature values depend on; its digest names the cache folder."""
     subset = {} if ids is None else {"ids": hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest()}
     quantisation = {"int8": int8.identity(calibration)} if precision == "int8" else {}
-    return subset | quantisation | {"schema": SCHEMA, "weights": weights_hash, "cut": cut, "preprocessing": preprocessing,
-            "dataset": dataset_fingerprint, "mirrored": mirrored, "precision": precision, "device": device.type,
-            "torch": torch.__version__.split("+")[0]}  # fmt: skip
+    return (
+        subset
+        | quantisation
+        | {
+            "schema": SCHEMA,
+            "weights": weights_hash,
+            "cut": cut,
+            "preprocessing": preprocessing,
+            "dataset": dataset_fingerprint,
+            "mirrored": mirrored,
+            "precision": precision,
+            "device": device.type,
+            "torch": torch.__version__.split("+")[0],
+        }
+    )
 
 
 def extract(
-    model: nn.Module, images: ImageSet, *, weights_hash: str, precision: str, device: torch.device,
-    mirrored: bool = False, cut: str = "pool", ids: NDArray[np.int64] | None = None, calibration: ImageSet | None = None,
+    model: nn.Module,
+    images: ImageSet,
+    *,
+    weights_hash: str,
+    precision: str,
+    device: torch.device,
+    mirrored: bool = False,
+    cut: str = "pool",
+    ids: NDArray[np.int64] | None = None,
+    calibration: ImageSet | None = None,
     what: str = "features",
-) -> Extraction:  # fmt: skip
+) -> Extraction:
     """Features of the images, from the cache or computed now (resumed where a run was interrupted).
 
     model: has `forward_features` and `preprocessing`; not changed. precision: "bf16", "fp32" or "int8".
-    cut: "pool", or a cut of models.resnet.ResNet: then the model has `forward_to` too, and values are (N, H, W, C).
+    cut: "pool", or a cut of models.resnet.ResNet: then the model has `forward_to` too, and values are (N, H,
+    W, C).
     ids: the images wanted, int64, sorted; None: all.
-    calibration: the training images, whichever images' features are asked for: int8 takes its ranges from them. What that
-        costs is in the seconds and flops of their own features (all of them, not mirrored) and in no others.
-    Raises: StoreError where the disk is full; ConfigError for int8 without onnxruntime or calibration, on another device than
-        the CPU, at an inner cut, or of another network than a ResNet."""
-    parts = feature_key(weights_hash=weights_hash, cut=cut, preprocessing=preprocessing_carried_by(model), precision=precision,
-                        dataset_fingerprint=images.fingerprint, mirrored=mirrored, device=device, ids=ids,
-                        calibration=calibration)  # fmt: skip
+    calibration: the training images, whichever images' features are asked for: int8 takes its ranges from
+        them. What that costs is in the seconds and flops of their own features (all of them, not mirrored)
+        and in no others.
+    Raises: StoreError where the disk is full; ConfigError for int8 without onnxruntime or calibration, on
+        another device than the CPU, at an inner cut, or of another network than a ResNet."""
+    parts = feature_key(
+        weights_hash=weights_hash,
+        cut=cut,
+        preprocessing=preprocessing_carried_by(model),
+        precision=precision,
+        dataset_fingerprint=images.fingerprint,
+        mirrored=mirrored,
+        device=device,
+        ids=ids,
+        calibration=calibration,
+    )
     key = digest(parts)
     folder = _folder(parts)
     with lock(folder / "lock", f"the feature cache {folder.name}", wait_seconds=24 * 3600):
         was_cached = (folder / "meta.json").exists()
         if not was_cached:
             network = _network(model, precision, device, cut, weights_hash, calibration)
-            is_calibration = calibration is not None and images.fingerprint == calibration.fingerprint and ids is None
+            is_calibration = (
+                calibration is not None and images.fingerprint == calibration.fingerprint and ids is None
+            )
             spent = network if is_calibration and not mirrored else _Network(run=network.run)
             _compute(folder, spent, images, ids, parts, model, cut, mirrored, device, what)
         meta = read_json(folder / "meta.json")
     count = len(images) if ids is None else len(ids)
     values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r", shape=(count, *meta["shape"]))
     features = Features(values=values, labels=images.labels if ids is None else images.labels[ids], key=key)
-    return Extraction(features=features, seconds=meta["seconds"], flops=meta["flops"], was_cached=was_cached,
-                      joules=meta.get("joules"))
+    return Extraction(
+        features=features,
+        seconds=meta["seconds"],
+        flops=meta["flops"],
+        was_cached=was_cached,
+        joules=meta.get("joules"),
+    )
 
 
 def row_function(
-    model: nn.Module, *, precision: str, device: torch.device, weights_hash: str, cut: str = "pool",
+    model: nn.Module,
+    *,
+    precision: str,
+    device: torch.device,
+    weights_hash: str,
+    cut: str = "pool",
     calibration: ImageSet | None = None,
-) -> Callable[[NDArray[np.uint8]], NDArray[np.float16]]:  # fmt: skip
-    """What `extract` stores of a batch of images, as a function that stores nothing: uint8 (B, H, W, 3) -> float16 (B, ...).
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float16]]:
+    """What `extract` stores of a batch of images, as a function that stores nothing: uint8 (B, H, W, 3) ->
+    float16 (B, ...).
 
     Batches of BATCH images give the bits that `extract` would. Arguments and errors: as `extract`."""
     run = _network(model, precision, device, cut, weights_hash, calibration).run
@@ -131,14 +184,32 @@ def cached_values(key: str) -> NDArray[np.float16] | None:
 
 
 def missing_bytes(
-    model: nn.Module, images: ImageSet, *, weights_hash: str, precision: str, device: torch.device,
-    mirrored: bool = False, cut: str = "pool", ids: NDArray[np.int64] | None = None, calibration: ImageSet | None = None,
-) -> int:  # fmt: skip
+    model: nn.Module,
+    images: ImageSet,
+    *,
+    weights_hash: str,
+    precision: str,
+    device: torch.device,
+    mirrored: bool = False,
+    cut: str = "pool",
+    ids: NDArray[np.int64] | None = None,
+    calibration: ImageSet | None = None,
+) -> int:
     """Bytes that `extract` with the same arguments would still write; 0 where the cache has them all."""
     preprocessing = preprocessing_carried_by(model)
-    folder = _folder(feature_key(weights_hash=weights_hash, cut=cut, preprocessing=preprocessing, precision=precision, ids=ids,
-                                 dataset_fingerprint=images.fingerprint, mirrored=mirrored, device=device,
-                                 calibration=calibration))  # fmt: skip
+    folder = _folder(
+        feature_key(
+            weights_hash=weights_hash,
+            cut=cut,
+            preprocessing=preprocessing,
+            precision=precision,
+            ids=ids,
+            dataset_fingerprint=images.fingerprint,
+            mirrored=mirrored,
+            device=device,
+            calibration=calibration,
+        )
+    )
     if (folder / "meta.json").exists():
         return 0
     shape, _ = outline(model, images, cut)
@@ -147,9 +218,18 @@ def missing_bytes(
 
 
 @torch.inference_mode()
-def seconds_per_image(model: nn.Module, images: ImageSet, *, weights_hash: str, precision: str, device: torch.device,
-                      cut: str = "pool", batches: int = 3) -> float:  # fmt: skip
-    """What `extract` would take for an image, reading and writing apart: the median of a few batches, after one to warm up.
+def seconds_per_image(
+    model: nn.Module,
+    images: ImageSet,
+    *,
+    weights_hash: str,
+    precision: str,
+    device: torch.device,
+    cut: str = "pool",
+    batches: int = 3,
+) -> float:
+    """What `extract` would take for an image, reading and writing apart: the median of a few batches, after
+    one to warm up.
 
     images: of the kind asked about; they calibrate int8 too (that network is kept)."""
     network = _network(model, precision, device, cut, weights_hash, images if precision == "int8" else None)
@@ -168,7 +248,8 @@ def _folder(parts: dict[str, Any]) -> Path:
 
 @torch.no_grad()
 def outline(model: nn.Module, images: ImageSet, cut: str) -> tuple[tuple[int, ...], int]:
-    """Shape of one image's row, and floating-point operations of one image; from shapes alone, nothing is computed."""
+    """Shape of one image's row, and floating-point operations of one image; from shapes alone, nothing is
+    computed."""
     pixels = preprocessing_carried_by(model).size_pixels
     height, width = (pixels, pixels) if pixels is not None else images.images.shape[1:3]
     shapes = _plain(copy.deepcopy(model).eval().to("meta"), cut, torch.float32)
@@ -176,18 +257,31 @@ def outline(model: nn.Module, images: ImageSet, cut: str) -> tuple[tuple[int, ..
     return tuple(row.shape[1:]), flops
 
 
-def _network(model: nn.Module, precision: str, device: torch.device, cut: str, weights_hash: str,
-             calibration: ImageSet | None) -> _Network:  # fmt: skip
+def _network(
+    model: nn.Module,
+    precision: str,
+    device: torch.device,
+    cut: str,
+    weights_hash: str,
+    calibration: ImageSet | None,
+) -> _Network:
     """The network in evaluation mode, in that precision."""
     if precision == "int8":
         if device.type != "cpu" or cut != "pool":
-            raise ConfigError(f"int8 features are pooled ones on the CPU, not {cut!r} on {device.type}; choose bf16 or fp32")
+            raise ConfigError(
+                f"int8 features are pooled ones on the CPU, not {cut!r} on {device.type}; choose bf16 or fp32"
+            )
         assert calibration is not None  # feature_key asked for it
         quantised = int8.load_int8(model, calibration, weights_hash=weights_hash)
-        return _Network(run=quantised.run, seconds=quantised.seconds, images=len(int8.calibration_ids(len(calibration))))
+        return _Network(
+            run=quantised.run, seconds=quantised.seconds, images=len(int8.calibration_ids(len(calibration)))
+        )
     foldable = not isinstance(model, TimmNetwork)  # whose BatchNorm may hold its activation
-    frozen = (fold_batchnorm(model) if foldable else copy.deepcopy(model).requires_grad_(False)).to(device).eval()
-    # Weights cast once, not at every batch as autocast does: 225 against 215 images/s (96 px, 2 cores, medians of 2).
+    frozen = (
+        (fold_batchnorm(model) if foldable else copy.deepcopy(model).requires_grad_(False)).to(device).eval()
+    )
+    # Weights cast once, not at every batch as autocast does: 225 against 215 images/s (96 px, 2 cores,
+    # medians of 2).
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     frozen = frozen.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fused = fuse(frozen, cut) if device.type == "cpu" else None
@@ -204,19 +298,35 @@ def _plain(frozen: nn.Module, cut: str, dtype: torch.dtype) -> Callable[[Tensor]
 
 
 @torch.inference_mode()
-def _rows(run: Callable[[Tensor], Tensor], images: NDArray[np.uint8], preprocessing: Preprocessing,
-          device: torch.device) -> NDArray[np.float16]:  # fmt: skip
+def _rows(
+    run: Callable[[Tensor], Tensor],
+    images: NDArray[np.uint8],
+    preprocessing: Preprocessing,
+    device: torch.device,
+) -> NDArray[np.float16]:
     """What is stored of a batch."""
     rows = run(preprocess(images, preprocessing, device=device))
     return rows.clamp(-65504, 65504).to(torch.float16).contiguous().cpu().numpy()
 
 
 @torch.inference_mode()
-def _compute(folder: Path, network: _Network, images: ImageSet, ids: NDArray[np.int64] | None, parts: dict[str, Any],
-             model: nn.Module, cut: str, mirrored: bool, device: torch.device, what: str) -> None:  # fmt: skip
+def _compute(
+    folder: Path,
+    network: _Network,
+    images: ImageSet,
+    ids: NDArray[np.int64] | None,
+    parts: dict[str, Any],
+    model: nn.Module,
+    cut: str,
+    mirrored: bool,
+    device: torch.device,
+    what: str,
+) -> None:
     def rows(start: int, stop: int) -> NDArray[np.float16]:
         batch = images.images[start:stop] if ids is None else images.images[ids[start:stop]]
-        return _rows(network.run, batch[:, :, ::-1] if mirrored else batch, preprocessing_carried_by(model), device)
+        return _rows(
+            network.run, batch[:, :, ::-1] if mirrored else batch, preprocessing_carried_by(model), device
+        )
 
     count = len(images) if ids is None else len(ids)
     mapping = file_mapping(images.images)
@@ -249,7 +359,14 @@ def _compute(folder: Path, network: _Network, images: ImageSet, ids: NDArray[np.
             release_pages(mapping)
             done, seconds = stop, seconds + time.perf_counter() - start
             write_json(record, {"rows": done, "seconds": seconds})
-    write_json(folder / "meta.json", {"key": json.loads(json.dumps(parts, default=vars)), "shape": shape, "seconds": seconds,
-                                      "flops": flops * (count + network.images),
-                                      "joules": meter.joules if whole else None})  # fmt: skip
+    write_json(
+        folder / "meta.json",
+        {
+            "key": json.loads(json.dumps(parts, default=vars)),
+            "shape": shape,
+            "seconds": seconds,
+            "flops": flops * (count + network.images),
+            "joules": meter.joules if whole else None,
+        },
+    )
     record.unlink(missing_ok=True)

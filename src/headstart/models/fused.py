@@ -1,10 +1,11 @@
 """A frozen ResNet on a CPU: each convolution with its shortcut and ReLU in one pass over memory.
 
-The convolutions are oneDNN's, through the operators that torch's own compiler generates (no compiler is needed to call
-them); their weights are brought into oneDNN's order once. A 1x1 convolution of stride 2 reads every second pixel of every
-second row: those are picked first, once for all that read them.
+The convolutions are oneDNN's, through the operators that torch's own compiler generates (no compiler is
+needed to call them); their weights are brought into oneDNN's order once. A 1x1 convolution of stride 2 reads
+every second pixel of every second row: those are picked first, once for all that read them.
 
-ResNet-50, ImageNet weights, batches of 64, torch 2.13. bf16: 1 thread of an AMD EPYC 9004 (2 cores, shared), 23 November 2026;
+ResNet-50, ImageNet weights, batches of 64, torch 2.13. bf16: 1 thread of an AMD EPYC 9004 (2 cores, shared),
+23 November 2026;
 fp32: 2 cores of an AMD EPYC with AVX2, 26 November 2026, alternating:
 
 | against the plain network                                             | 96 px  | 128 px |
@@ -15,9 +16,9 @@ fp32: 2 cores of an AMD EPYC with AVX2, 26 November 2026, alternating:
 | the same run, strides left to the convolutions                        | 1.08 x |        |
 | the same run, and weights not reordered                               | 1.02 x |        |
 
-In fp32 the values are those of the plain network. In bf16 they are as near to float32's as its own: relative distance 0.0212
-and 0.0212 (192 CIFAR-10 images, 96 px), and 0.008 from each other (convolution and sum with the shortcut are rounded to bf16
-together here, one by one there).
+In fp32 the values are those of the plain network. In bf16 they are as near to float32's as its own: relative
+distance 0.0212 and 0.0212 (192 CIFAR-10 images, 96 px), and 0.008 from each other (convolution and sum with
+the shortcut are rounded to bf16 together here, one by one there).
 """
 
 from __future__ import annotations
@@ -33,18 +34,26 @@ from headstart.models.resnet import ResNet
 def has_fused_operators(dtype: torch.dtype) -> bool:
     """Whether this torch and this processor have oneDNN's fused convolutions of float32 or bfloat16."""
     operators = torch.ops.mkldnn
-    wanted = ("_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight", "_is_mkldnn_bf16_supported")
-    return torch.backends.mkldnn.is_available() and all(hasattr(operators, name) for name in wanted) and (
-        dtype == torch.float32 or operators._is_mkldnn_bf16_supported())  # fmt: skip
+    wanted = (
+        "_convolution_pointwise",
+        "_convolution_pointwise_",
+        "_reorder_convolution_weight",
+        "_is_mkldnn_bf16_supported",
+    )
+    return (
+        torch.backends.mkldnn.is_available()
+        and all(hasattr(operators, name) for name in wanted)
+        and (dtype == torch.float32 or operators._is_mkldnn_bf16_supported())
+    )
 
 
 def fuse(folded: nn.Module, cut: str = "pool") -> Callable[[Tensor], Tensor] | None:
-    """Network inputs (N, 3, S, S) of any float type -> float32 features (N, D), at an inner cut (N, H, W, C); for inference
-    mode.
+    """Network inputs (N, 3, S, S) of any float type -> float32 features (N, D), at an inner cut (N, H, W, C);
+    for inference mode.
 
-    folded: from `fold_batchnorm`, on the CPU, float32 or bf16, channels_last; its weights are taken over. cut: one of the
-    network's.
-    None where it is no ResNet or `has_fused_operators` is false: then the plain network is all there is."""
+    folded: from `fold_batchnorm`, on the CPU, float32 or bf16, channels_last; its weights are taken over.
+    cut: one of the network's. None where it is no ResNet or `has_fused_operators` is false: then the plain
+    network is all there is."""
     if not isinstance(folded, ResNet) or not has_fused_operators(folded.conv1.weight.dtype):
         return None
     names = [name for name, _ in folded.units()]
@@ -68,7 +77,9 @@ def folded_blocks(folded: ResNet) -> Iterator[tuple[list[nn.Conv2d], nn.Conv2d |
     for name, block in folded.units():
         if not name.startswith("layer"):
             continue
-        convolutions = [block.get_submodule(f"conv{number}") for number in (1, 2, 3) if hasattr(block, f"conv{number}")]
+        convolutions = [
+            block.get_submodule(f"conv{number}") for number in (1, 2, 3) if hasattr(block, f"conv{number}")
+        ]
         yield convolutions, block.downsample[0] if block.downsample is not None else None  # type: ignore
 
 
@@ -76,23 +87,49 @@ class _Convolution:
     def __init__(self, convolution: nn.Conv2d) -> None:
         self.weight, self.bias = convolution.weight, convolution.bias
         self.padding, self.dilation = list(convolution.padding), list(convolution.dilation)  # type: ignore[arg-type]
-        self.step = convolution.stride[0] if convolution.kernel_size == (1, 1) else 1  # of the pixels that it reads
+        self.step = (
+            convolution.stride[0] if convolution.kernel_size == (1, 1) else 1
+        )  # of the pixels that it reads
         self.stride = [1, 1] if self.step > 1 else list(convolution.stride)
 
     def _weight_for(self, x: Tensor) -> Tensor:
         if not self.weight.is_mkldnn:
             self.weight = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight, self.padding, self.stride, self.dilation, 1, list(x.shape))  # fmt: skip
+                self.weight, self.padding, self.stride, self.dilation, 1, list(x.shape)
+            )
         return self.weight
 
     def __call__(self, x: Tensor, *, relu: bool) -> Tensor:
         return torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight_for(x), self.bias, self.padding, self.stride, self.dilation, 1, "relu" if relu else "none", [], "")
+            x,
+            self._weight_for(x),
+            self.bias,
+            self.padding,
+            self.stride,
+            self.dilation,
+            1,
+            "relu" if relu else "none",
+            [],
+            "",
+        )
 
     def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
         """ReLU of shortcut + convolution, written over the shortcut."""
         return torch.ops.mkldnn._convolution_pointwise_(
-            shortcut, x, self._weight_for(x), self.bias, self.padding, self.stride, self.dilation, 1, "add", 1.0, "relu", [], "")
+            shortcut,
+            x,
+            self._weight_for(x),
+            self.bias,
+            self.padding,
+            self.stride,
+            self.dilation,
+            1,
+            "add",
+            1.0,
+            "relu",
+            [],
+            "",
+        )
 
 
 class _Block:

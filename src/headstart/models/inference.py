@@ -31,10 +31,11 @@ def predict_logits(
     batch_size: int | None = None,
     on_batch: Callable[[int], None] = lambda images: None,
 ) -> np.ndarray:
-    """Logits float32 (N, C) of uint8 images (N, H, W, 3), in evaluation mode; the model's mode is put back after.
+    """Logits float32 (N, C) of uint8 images (N, H, W, 3), in evaluation mode; the model's mode is put back
+    after.
 
-    mirrored: look at each image's mirror image instead. batch_size: images at a time, None: `batch_for` their input's size.
-    The last partial batch is counted."""
+    mirrored: look at each image's mirror image instead. batch_size: images at a time, None: `batch_for` their
+    input's size. The last partial batch is counted."""
     preprocessing = preprocessing_carried_by(model)
     size = batch_size or batch_for(preprocessing.size_pixels or images.shape[1])
 
@@ -50,11 +51,15 @@ def predict_logits(
 
 @torch.no_grad()
 def forward_logits(
-    model: nn.Module, inputs: Iterable[Tensor], *, device: torch.device, precision: str,
+    model: nn.Module,
+    inputs: Iterable[Tensor],
+    *,
+    device: torch.device,
+    precision: str,
     on_batch: Callable[[int], None] = lambda images: None,
-) -> np.ndarray:  # fmt: skip
-    """Logits float32 (N, C) of batches that are the network's input as they are, in evaluation mode; the model's mode is put
-    back after."""
+) -> np.ndarray:
+    """Logits float32 (N, C) of batches that are the network's input as they are, in evaluation mode; the
+    model's mode is put back after."""
     was_training = model.training
     model.eval()
     parts = []

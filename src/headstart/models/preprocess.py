@@ -1,9 +1,10 @@
 """From uint8 images to a network's input, one code for training, evaluation, prediction and export.
 
-Resizing is Pillow's antialiased method in fixed point: horizontal, rounded to uint8, then vertical, rounded to uint8.
-Integers make it exact: any batch size, any thread count and any device give the same bits.
+Resizing is Pillow's antialiased method in fixed point: horizontal, rounded to uint8, then vertical, rounded
+to uint8. Integers make it exact: any batch size, any thread count and any device give the same bits.
 
-Measured on 512 CIFAR-10 test images (32 px), 1 thread of an AMD EPYC 9004 (2 cores, shared), microseconds an image:
+Measured on 512 CIFAR-10 test images (32 px), 1 thread of an AMD EPYC 9004 (2 cores, shared), microseconds an
+image:
 
 | bicubic to                          | 96 px   | 128 px  | 224 px  |
 |-------------------------------------|---------|---------|---------|
@@ -12,10 +13,11 @@ Measured on 512 CIFAR-10 test images (32 px), 1 thread of an AMD EPYC 9004 (2 co
 | two passes of torch's float kernel  | 485     | 655     | 2,527   |
 | Pillow, image by image              | 111     | 280     | 445     |
 
-Against Pillow's own pixels the used method differs by one grey level in none / 0.01 % / 0.07 % of the values and by two
-in none / 4e-8 / 5e-7 of them (Pillow keeps 22 bits of its weights, torch 15); bilinear to these sizes never differs.
-The first two rows agree bit for bit; the float kernel is no nearer to Pillow. Pillow 13 takes the vertical pass first
-for tall images that shrink: there it differs from us in a quarter of the values.
+Against Pillow's own pixels the used method differs by one grey level in none / 0.01 % / 0.07 % of the values
+and by two in none / 4e-8 / 5e-7 of them (Pillow keeps 22 bits of its weights, torch 15); bilinear to these
+sizes never differs. The first two rows agree bit for bit; the float kernel is no nearer to Pillow. Pillow 13
+takes the vertical pass first for tall images that shrink: there it differs from us in a quarter of the
+values.
 """
 
 from __future__ import annotations
@@ -36,14 +38,19 @@ _WEIGHT_BITS = 15  # weights are signed 16-bit integers, as in torch's kernel
 
 
 def preprocess(
-    images: Tensor | NDArray[np.uint8], preprocessing: Preprocessing, *, device: torch.device | str | None = None,
+    images: Tensor | NDArray[np.uint8],
+    preprocessing: Preprocessing,
+    *,
+    device: torch.device | str | None = None,
     by_products: bool = False,
-) -> Tensor:  # fmt: skip
-    """A network's input, float32 (N, 3, S, S) in channels_last order, on `device` (None: where the images are).
+) -> Tensor:
+    """A network's input, float32 (N, 3, S, S) in channels_last order, on `device` (None: where the images
+    are).
 
     images: uint8 (N, H, W, 3), RGB. S is preprocessing.size_pixels; where that is None the images keep
     their size (then H and W may differ). Images that are not square are squeezed into one: crop before.
-    by_products: resize by `resize_by_products` on any device: the same bits from operations that every runtime has.
+    by_products: resize by `resize_by_products` on any device: the same bits from operations that every
+    runtime has.
 
     Raises: ValueError for images of another shape or type, or an unknown interpolation or channel order."""
     pixels = torch.from_numpy(_writable(images)) if isinstance(images, np.ndarray) else images
@@ -57,8 +64,9 @@ def preprocess(
     if preprocessing.size_pixels is not None:
         resized = resize_by_products if by_products else resize
         pixels = resized(pixels, preprocessing.size_pixels, preprocessing.interpolation)
-    # One multiplication and one addition a value, each rounded by itself: a fused multiply-add would round differently
-    # in vectorised loops and their tails. Rows of W * 3 values keep the inner loop long (3 would not vectorise).
+    # One multiplication and one addition a value, each rounded by itself: a fused multiply-add would round
+    # differently in vectorised loops and their tails. Rows of W * 3 values keep the inner loop long (3 would
+    # not vectorise).
     count, height, width = pixels.shape[0], int(pixels.shape[1]), int(pixels.shape[2])
     factor = preprocessing.scale / np.asarray(preprocessing.std, np.float64)
     offset = -np.asarray(preprocessing.mean, np.float64) / np.asarray(preprocessing.std, np.float64)
@@ -70,15 +78,19 @@ def preprocess(
 
 
 def preprocessing_carried_by(model: nn.Module) -> Preprocessing:
-    """The preprocessing of the weights in a network from `load_model`. Raises: TypeError for a network without."""
+    """The preprocessing of the weights in a network from `load_model`. Raises: TypeError for a network
+    without."""
     carried = getattr(model, "preprocessing", None)
     if not isinstance(carried, Preprocessing):
-        raise TypeError(f"{type(model).__name__} carries no preprocessing; build it with headstart.load_model")
+        raise TypeError(
+            f"{type(model).__name__} carries no preprocessing; build it with headstart.load_model"
+        )
     return carried
 
 
 def _writable(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same array, or a copy where it is read-only (memory-mapped) or strided: torch complains about either."""
+    """The same array, or a copy where it is read-only (memory-mapped) or strided: torch complains about
+    either."""
     return np.require(images, requirements=["C_CONTIGUOUS", "WRITEABLE"])
 
 
@@ -87,7 +99,8 @@ def _row(per_channel: NDArray[np.float64], width: int, device: torch.device) -> 
 
 
 def resize(images: Tensor, size_pixels: int, interpolation: str = "bicubic") -> Tensor:
-    """Images resized to a square, uint8 (N, S, S, 3) from uint8 (N, H, W, 3), contiguous; same size: the same pixels.
+    """Images resized to a square, uint8 (N, S, S, 3) from uint8 (N, H, W, 3), contiguous; same size: the same
+    pixels.
 
     Raises: ValueError for an unknown interpolation."""
     if interpolation not in _SUPPORT:
@@ -107,14 +120,21 @@ def resize_by_products(images: Tensor, size_pixels: int, interpolation: str) -> 
     """The same as `resize`, bit for bit, from two matrix products on the images' device.
 
     In float64: sums of integers below 2^53 are exact in any order (float32 products may run in TF32)."""
-    height, width = int(images.shape[1]), int(images.shape[2])  # numbers, also where a tracer makes tensors of them
+    height, width = (
+        int(images.shape[1]),
+        int(images.shape[2]),
+    )  # numbers, also where a tracer makes tensors of them
     rows = images
     if width != size_pixels:
         across, bits = _fixed_point_weights(width, size_pixels, interpolation)
-        rows = _round_to_uint8(torch.einsum("nhwc,sw->nhsc", images.double(), torch.from_numpy(across).to(images.device)), bits)
+        rows = _round_to_uint8(
+            torch.einsum("nhwc,sw->nhsc", images.double(), torch.from_numpy(across).to(images.device)), bits
+        )
     if height != size_pixels:
         down, bits = _fixed_point_weights(height, size_pixels, interpolation)
-        rows = _round_to_uint8(torch.einsum("nhsc,th->ntsc", rows.double(), torch.from_numpy(down).to(images.device)), bits)
+        rows = _round_to_uint8(
+            torch.einsum("nhsc,th->ntsc", rows.double(), torch.from_numpy(down).to(images.device)), bits
+        )
     return rows.contiguous()
 
 
@@ -126,7 +146,8 @@ def _round_to_uint8(products: Tensor, bits: int) -> Tensor:
 def _fixed_point_weights(source: int, target: int, interpolation: str) -> tuple[NDArray[np.float64], int]:
     """Resampling matrix float64 (target, source) of integers, and the power of two by which they are scaled.
 
-    An array, not a tensor: one made while a network is being exported is no real one, and would stay in this cache."""
+    An array, not a tensor: one made while a network is being exported is no real one, and would stay in this
+    cache."""
     weights = resampling_weights(source, target, interpolation)
     bits = 0
     while bits < 22 and int(0.5 + weights.max() * (1 << (bits + 1))) < 1 << _WEIGHT_BITS:

@@ -1,14 +1,14 @@
 """ResNet-18/34/50/101, in both forms in which published ImageNet weights exist.
 
-| stage  | ResNet-18      | ResNet-34      | ResNet-50              | ResNet-101             | output at 224 px |
-|--------|----------------|----------------|------------------------|------------------------|------------------|
-| stem   | 7x7 convolution, stride 2, BatchNorm, ReLU, 3x3 max-pool, stride 2                 || 56 px            |
-| layer1 | 2 x (3x3, 3x3) | 3 x (3x3, 3x3) | 3 x (1x1, 3x3, 1x1)    | 3 x (1x1, 3x3, 1x1)    | 56 px            |
-| layer2 | 2 x            | 4 x            | 4 x                    | 4 x                    | 28 px            |
-| layer3 | 2 x            | 6 x            | 6 x                    | 23 x                   | 14 px            |
-| layer4 | 2 x            | 3 x            | 3 x                    | 3 x                    | 7 px             |
-| pool   | mean over positions: 512 features      | 2,048 features         | 2,048 features         | 1 x 1            |
-| fc     | linear to the classes                                                              || logits           |
+| stage  | ResNet-18      | ResNet-34      | ResNet-50              | ResNet-101             | at 224 px |
+|--------|----------------|----------------|------------------------|------------------------|-----------|
+| stem   | 7x7 convolution, stride 2, BatchNorm, ReLU, 3x3 max-pool, stride 2                 || 56 px     |
+| layer1 | 2 x (3x3, 3x3) | 3 x (3x3, 3x3) | 3 x (1x1, 3x3, 1x1)    | 3 x (1x1, 3x3, 1x1)    | 56 px     |
+| layer2 | 2 x            | 4 x            | 4 x                    | 4 x                    | 28 px     |
+| layer3 | 2 x            | 6 x            | 6 x                    | 23 x                   | 14 px     |
+| layer4 | 2 x            | 3 x            | 3 x                    | 3 x                    | 7 px      |
+| pool   | mean over positions: 512 features | 2,048 features         | 2,048 features         | 1 x 1     |
+| fc     | linear to the classes                                                              || logits    |
 
 The two forms differ in three things:
 
@@ -17,10 +17,11 @@ The two forms differ in three things:
 | Keras (v1)  | the first 1x1                    | yes                       | 1e-3          |
 | torchvision | the 3x3                          | no                        | 1e-5          |
 
-Keras pads by one zero and pools without padding; the values are ReLU outputs (>= 0), so that equals max-pooling with
-padding 1. Parameter names are torchvision's: its state dicts load as they are.
+Keras pads by one zero and pools without padding; the values are ReLU outputs (>= 0), so that equals
+max-pooling with padding 1. Parameter names are torchvision's: its state dicts load as they are.
 
-A small stem (not in the paper) neither strides nor pools: 32-px images then have as many positions as 128-px ones have here.
+A small stem (not in the paper) neither strides nor pools: 32-px images then have as many positions as 128-px
+ones have here.
 
 Source: He et al. 2015, "Deep Residual Learning for Image Recognition", table 1.
 """
@@ -107,14 +108,17 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, 
 
 
 class ResNet(nn.Module):
-    """The network of this module's table; logits float32 (N, num_classes) from preprocessed float (N, 3, S, S).
+    """The network of this module's table; logits float32 (N, num_classes) from preprocessed float (N, 3, S,
+    S).
 
-    depth: 18, 34, 50 or 101. stride_on_first, conv_bias, bn_eps: the form, see the module's second table. small_stem: its
-    convolution has stride 1 and no pooling follows, so that 32-px images keep their positions; the weights stay the same.
+    depth: 18, 34, 50 or 101. stride_on_first, conv_bias, bn_eps: the form, see the module's second table.
+    small_stem: its convolution has stride 1 and no pooling follows, so that 32-px images keep their
+    positions; the weights stay the same.
 
-    The network is a row of units: "stem", the blocks "layer1.0", "layer1.1", ... "layer4.N", "pool", and the head "fc".
-    A *cut* is the name of the unit (or stage: "layer1" is its last block) after which the row is cut.
-    Random weights come from torch's global generator: see `headstart.models.load_model` for a seeded start.
+    The network is a row of units: "stem", the blocks "layer1.0", "layer1.1", ... "layer4.N", "pool", and the
+    head "fc". A *cut* is the name of the unit (or stage: "layer1" is its last block) after which the row is
+    cut. Random weights come from torch's global generator: see `headstart.models.load_model` for a seeded
+    start.
     """
 
     preprocessing: Preprocessing | None = None
@@ -145,7 +149,9 @@ class ResNet(nn.Module):
             blocks: list[nn.Module] = []
             for index in range(count):
                 stride = 2 if index == 0 and number > 1 else 1
-                unit = block(channels, width, stride, stride_on_first=stride_on_first, bias=conv_bias, eps=bn_eps)
+                unit = block(
+                    channels, width, stride, stride_on_first=stride_on_first, bias=conv_bias, eps=bn_eps
+                )
                 if stride != 1 or channels != width * block.expansion:
                     unit.downsample = nn.Sequential(
                         nn.Conv2d(channels, width * block.expansion, 1, stride, bias=conv_bias),
@@ -203,7 +209,8 @@ class ResNet(nn.Module):
         return x
 
     def forward_from(self, x: Tensor, cut: str) -> Tensor:
-        """Pooled features from the activations after `cut`: forward_from(forward_to(x, c), c) is forward_features(x).
+        """Pooled features from the activations after `cut`: forward_from(forward_to(x, c), c) is
+        forward_features(x).
 
         Raises: ValueError for a name that is no cut."""
         for _, unit in self.units()[self._position(cut) + 1 :]:
@@ -211,7 +218,8 @@ class ResNet(nn.Module):
         return x
 
     def cut_before(self, from_stage: str) -> str | None:
-        """The cut after which everything learns under `set_trainable(from_stage)`; None if that is everything."""
+        """The cut after which everything learns under `set_trainable(from_stage)`; None if that is
+        everything."""
         start = self._start(from_stage)
         return self.units()[start - 1][0] if start else None
 
@@ -220,7 +228,9 @@ class ResNet(nn.Module):
         names = [name for name, _ in self._units()]
         found = [index for index, name in enumerate(names) if name == cut or name.startswith(f"{cut}.")]
         if not found:
-            raise ValueError(f"{cut!r} is no cut of this network; choose a stage or one of {', '.join(names)}")
+            raise ValueError(
+                f"{cut!r} is no cut of this network; choose a stage or one of {', '.join(names)}"
+            )
         return found[-1]
 
     def _start(self, stage: str) -> int:
@@ -228,7 +238,9 @@ class ResNet(nn.Module):
         names = [*(name for name, _ in self._units()), "fc"]
         found = [index for index, name in enumerate(names) if name == stage or name.startswith(f"{stage}.")]
         if not found:
-            raise ValueError(f"{stage!r} is no stage of this network; choose a stage or one of {', '.join(names)}")
+            raise ValueError(
+                f"{stage!r} is no stage of this network; choose a stage or one of {', '.join(names)}"
+            )
         return found[0]
 
     # --- what learns ---
@@ -236,9 +248,10 @@ class ResNet(nn.Module):
     def set_trainable(self, from_stage: str | None, *, keep_statistics: bool = False) -> None:
         """Lets `from_stage` and all after it learn, freezes all before it: weights and BatchNorm statistics.
 
-        from_stage: a stage ("layer4"), a block ("layer4.1"), "stem" (everything), "fc" (the head) or None (nothing).
-        keep_statistics: BatchNorm of what learns also normalises with its stored statistics and leaves them alone.
-        The policy outlasts `train()`: frozen units stay in eval mode until the next call.
+        from_stage: a stage ("layer4"), a block ("layer4.1"), "stem" (everything), "fc" (the head) or None
+        (nothing).
+        keep_statistics: BatchNorm of what learns also normalises with its stored statistics and leaves them
+        alone. The policy outlasts `train()`: frozen units stay in eval mode until the next call.
 
         Raises: ValueError for a name that is no stage."""
         start = len(self.units()) + 1 if from_stage is None else self._start(from_stage)
@@ -246,7 +259,13 @@ class ResNet(nn.Module):
         for index, (name, unit) in enumerate((*self._units(), ("fc", self.fc))):
             unit.requires_grad_(index >= start)
             if index < start:
-                frozen |= {"conv1", "bn1", "maxpool"} if name == "stem" else {"avgpool"} if name == "pool" else {name}
+                frozen |= (
+                    {"conv1", "bn1", "maxpool"}
+                    if name == "stem"
+                    else {"avgpool"}
+                    if name == "pool"
+                    else {name}
+                )
         self._frozen, self._keep_statistics = frozenset(frozen), keep_statistics
         self.train(self.training)
 
@@ -267,14 +286,17 @@ class ResNet(nn.Module):
 
     def reset_head(self, num_classes: int) -> None:
         """Puts a new linear head of random weights (torch's global generator) in place of the present one."""
-        self.fc = nn.Linear(self.feature_dim, num_classes, device=self.fc.weight.device, dtype=self.fc.weight.dtype)
+        self.fc = nn.Linear(
+            self.feature_dim, num_classes, device=self.fc.weight.device, dtype=self.fc.weight.dtype
+        )
 
 
 def fold_batchnorm(model: nn.Module) -> nn.Module:
-    """A frozen eval-mode copy with each BatchNorm folded into the convolution before it: fewer passes over memory.
+    """A frozen eval-mode copy with each BatchNorm folded into the convolution before it: fewer passes over
+    memory.
 
-    Pairs are attributes conv<i>/bn<i> of a module and neighbours in an nn.Sequential. The outputs equal the original's
-    up to rounding; statistics are the stored ones, whatever mode the original is in.
+    Pairs are attributes conv<i>/bn<i> of a module and neighbours in an nn.Sequential. The outputs equal the
+    original's up to rounding; statistics are the stored ones, whatever mode the original is in.
 
     Raises: ValueError where a BatchNorm has no such convolution."""
     folded = copy.deepcopy(model).eval().requires_grad_(False)
@@ -291,7 +313,9 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
                 before = name.replace("bn", "conv", 1)
             conv = children.get(before)
             if not isinstance(conv, nn.Conv2d):
-                raise ValueError(f"BatchNorm {name!r} of {type(parent).__name__} has no convolution to be folded into")
+                raise ValueError(
+                    f"BatchNorm {name!r} of {type(parent).__name__} has no convolution to be folded into"
+                )
             setattr(parent, before, fuse_conv_bn_eval(conv, norm))
             setattr(parent, name, nn.Identity())
     return folded.requires_grad_(False)
@@ -303,7 +327,8 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def forward_flops(model: nn.Module, image_pixels: int) -> int:
-    """Floating-point operations of one image's forward pass: two for each multiply-add of convolutions and products.
+    """Floating-point operations of one image's forward pass: two for each multiply-add of convolutions and
+    products.
 
     Counted on shapes alone where the model lies on the "meta" device."""
     device = next(model.parameters()).device

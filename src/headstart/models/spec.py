@@ -19,7 +19,8 @@ IMAGENET = "ImageNet-1k: 1.28 million labelled images of 1,000 classes, supervis
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsSource:
-    """One set of weights of a model. `form`: what its network's constructor must be told beyond the defaults."""
+    """One set of weights of a model. `form`: what its network's constructor must be told beyond the
+    defaults."""
 
     preprocessing: Preprocessing
     licence: str
@@ -41,8 +42,9 @@ class ModelSpec:
     sources: by weights name, the default first; "none" is a random start. num_classes: of the default head.
     input_pixels: side of the input that the default weights expect. head: name of the classifier module.
     has_cuts: its frozen part can be computed once up to any block (method "partial").
-    fetch: weights name -> state dict, where the network has a source of its own. adapt: (state dict, image_pixels, where it
-    comes from) -> the same under the network's names, where published files use others.
+    fetch: weights name -> state dict, where the network has a source of its own. adapt: (state dict,
+    image_pixels, where it comes from) -> the same under the network's names, where published files use
+    others.
     """
 
     title: str
@@ -89,7 +91,8 @@ class ModelSpec:
 
     @cached_property
     def flops(self) -> int:
-        """Floating-point operations of one image's forward pass at `input_pixels`; two for each multiply-add."""
+        """Floating-point operations of one image's forward pass at `input_pixels`; two for each
+        multiply-add."""
         return self.flops_at(self.input_pixels)
 
     def flops_at(self, image_pixels: int) -> int:
@@ -98,4 +101,6 @@ class ModelSpec:
 
     def _shapes(self, image_pixels: int) -> nn.Module:
         with torch.device("meta"):
-            return self.build(self.num_classes, image_pixels, **self.sources[self.default_weights].form).to("meta")
+            return self.build(self.num_classes, image_pixels, **self.sources[self.default_weights].form).to(
+                "meta"
+            )

@@ -1,4 +1,5 @@
-"""Models whose networks are timm's: any "timm:ARCHITECTURE", and EfficientNet-Lite0 with weights from a Python package."""
+"""Models whose networks are timm's: any "timm:ARCHITECTURE", and EfficientNet-Lite0 with weights from a
+Python package."""
 
 from __future__ import annotations
 
@@ -33,21 +34,30 @@ def efficientnet_lite0() -> ModelSpec:
         return adapt_state(architecture, efficientnet_lite.timm_state(state), image_pixels, source)
 
     packaged = WeightsSource(
-        preprocessing=efficientnet_lite.PREPROCESSING, licence="Apache-2.0",
-        origin="Google's EfficientNet-Lite0 of 2020 (top-1 75.1 %), converted to PyTorch by ML Illustrated, Python package "
-               f"{efficientnet_lite.PACKAGE} 0.1.0",
+        preprocessing=efficientnet_lite.PREPROCESSING,
+        licence="Apache-2.0",
+        origin="Google's EfficientNet-Lite0 of 2020 (top-1 75.1 %), converted to PyTorch by ML Illustrated, "
+        "Python package "
+        f"{efficientnet_lite.PACKAGE} 0.1.0",
         pretraining=f"{IMAGENET}; the number of passes over them is not stated",
-    )  # fmt: skip
+    )
     none = dataclasses.replace(RANDOM_START, preprocessing=efficientnet_lite.PREPROCESSING)
     return ModelSpec(
-        title="EfficientNet-Lite0", build=build, sources={"imagenet-tf": packaged, "none": none}, num_classes=1000,
-        input_pixels=224, head="head", fetch=lambda weights: efficientnet_lite.load_state(), adapt=adapt,
-    )  # fmt: skip
+        title="EfficientNet-Lite0",
+        build=build,
+        sources={"imagenet-tf": packaged, "none": none},
+        num_classes=1000,
+        input_pixels=224,
+        head="head",
+        fetch=lambda weights: efficientnet_lite.load_state(),
+        adapt=adapt,
+    )
 
 
 @lru_cache(maxsize=64)
 def timm_model(name: str) -> ModelSpec:
-    """What timm knows about "timm:ARCHITECTURE". Raises: ConfigError for an unknown architecture, or without timm."""
+    """What timm knows about "timm:ARCHITECTURE". Raises: ConfigError for an unknown architecture, or without
+    timm."""
     architecture = name.removeprefix(PREFIX)
     configured = configurations(architecture)
     default = next(iter(configured.values()), None)
@@ -62,18 +72,29 @@ def timm_model(name: str) -> ModelSpec:
         return adapt_state(architecture, state, image_pixels, source)
 
     return ModelSpec(
-        title=f"{architecture} (timm {import_timm().__version__})", build=build, sources=sources,
-        num_classes=default.num_classes if default is not None else 1000, input_pixels=preprocessing.size_pixels or 224,
-        head="head", fetch=lambda weights: fetch_state(architecture, configured[weights]), adapt=adapt,
-    )  # fmt: skip
+        title=f"{architecture} (timm {import_timm().__version__})",
+        build=build,
+        sources=sources,
+        num_classes=default.num_classes if default is not None else 1000,
+        input_pixels=preprocessing.size_pixels or 224,
+        head="head",
+        fetch=lambda weights: fetch_state(architecture, configured[weights]),
+        adapt=adapt,
+    )
 
 
 def _source(architecture: str, tag: str, config: Any) -> WeightsSource:
     place = f"timm's {config.hf_hub_id} on Hugging Face" if config.hf_hub_id else str(config.url)
-    # Tags end in what was learned from: "a1_in1k" from ImageNet-1k alone, "..._in22k_ft_in1k" from more before.
-    alone = tag.split("_")[-1] == "in1k" and not any(f"in{size}k" in tag for size in (12, 21, 22)) and "ft" not in tag.split("_")
+    # Tags end in what was learned from: "a1_in1k" from ImageNet-1k alone, "..._in22k_ft_in1k" from more
+    # before.
+    alone = (
+        tag.split("_")[-1] == "in1k"
+        and not any(f"in{size}k" in tag for size in (12, 21, 22))
+        and "ft" not in tag.split("_")
+    )
     return WeightsSource(
-        preprocessing=preprocessing_of_config(architecture, config), licence=config.license or "not stated by timm",
+        preprocessing=preprocessing_of_config(architecture, config),
+        licence=config.license or "not stated by timm",
         origin=place + (f" ({config.origin_url})" if config.origin_url else ""),
         pretraining=IMAGENET if alone else f"as timm's tag says: {tag}",
-    )  # fmt: skip
+    )

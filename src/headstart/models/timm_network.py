@@ -1,8 +1,8 @@
 """Any image network of timm as one of ours: a backbone up to the pooled features, and a linear head.
 
 A model's name is "timm:" and timm's architecture, its weights are timm's tags: model = "timm:resnet18",
-weights = "a1_in1k". Preprocessing is timm's data configuration of that tag, without its centre crop: images are looked at
-whole, as everywhere here. timm comes with the extra of that name.
+weights = "a1_in1k". Preprocessing is timm's data configuration of that tag, without its centre crop: images
+are looked at whole, as everywhere here. timm comes with the extra of that name.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ def import_timm() -> ModuleType:
             import timm.data
             import timm.models
     except ImportError as error:
-        raise ConfigError(f"timm's networks need {error.name or 'timm'}, which is not installed: pip install 'headstart[timm]'"
-                          ) from error  # fmt: skip
+        raise ConfigError(
+            f"timm's networks need {error.name or 'timm'}, which is not installed: pip install "
+            "'headstart[timm]'"
+        ) from error
     return timm
 
 
@@ -45,8 +47,9 @@ class TimmNetwork(nn.Module):
     """A timm architecture; logits float32 (N, num_classes) from preprocessed float (N, 3, S, S).
 
     image_pixels: side of the input, for architectures that are built for one (transformers).
-    Its stages are those by which timm itself groups the parameters: "stem", "stage1", ... in the order of the forward pass.
-    Random weights come from torch's global generator: see `headstart.models.load_model` for a seeded start.
+    Its stages are those by which timm itself groups the parameters: "stem", "stage1", ... in the order of the
+    forward pass. Random weights come from torch's global generator: see `headstart.models.load_model` for a
+    seeded start.
 
     Raises: ConfigError where timm cannot build it so, or its classifier is no single linear layer."""
 
@@ -57,8 +60,11 @@ class TimmNetwork(nn.Module):
         backbone: Any = create(architecture, num_classes, image_pixels)
         head = backbone.get_classifier()
         if not isinstance(head, nn.Linear):
-            raise ConfigError(f"timm's {architecture} ends in {type(head).__name__}, not in one linear layer; choose another "
-                              "architecture")  # fmt: skip
+            raise ConfigError(
+                f"timm's {architecture} ends in {type(head).__name__}, not in one linear layer; choose "
+                "another "
+                "architecture"
+            )
         backbone.reset_classifier(0)  # its forward pass then ends in the pooled features
         self.backbone, self.head = backbone, head
         self.feature_dim = head.in_features
@@ -78,13 +84,16 @@ class TimmNetwork(nn.Module):
     def stages(self) -> list[tuple[str, nn.Module]]:
         """The backbone's stages in order, each as a list of its parameters."""
         named = dict(self.backbone.named_parameters())
-        return [(stage, nn.ParameterList(named[name] for name in names)) for stage, names in self._groups.items()]
+        return [
+            (stage, nn.ParameterList(named[name] for name in names)) for stage, names in self._groups.items()
+        ]
 
     def set_trainable(self, from_stage: str | None, *, keep_statistics: bool = False) -> None:
         """Lets `from_stage` and all after it learn, freezes all before it: weights and BatchNorm statistics.
 
-        from_stage: "stem" (everything), a later stage, "head" or None (nothing). keep_statistics: BatchNorm of what learns
-        also normalises with its stored statistics and leaves them alone. The policy outlasts `train()`.
+        from_stage: "stem" (everything), a later stage, "head" or None (nothing). keep_statistics: BatchNorm
+        of what learns also normalises with its stored statistics and leaves them alone. The policy outlasts
+        `train()`.
         Raises: ValueError for a name that is no stage."""
         order = [*self._groups, "head"]
         if from_stage is not None and from_stage not in order:
@@ -94,7 +103,9 @@ class TimmNetwork(nn.Module):
         for name, parameter in self.backbone.named_parameters():
             parameter.requires_grad_(name not in frozen)
         self.head.requires_grad_(start < len(order))
-        self._frozen = frozenset(name.rpartition(".")[0] for name in frozen)  # modules that own a frozen parameter
+        self._frozen = frozenset(
+            name.rpartition(".")[0] for name in frozen
+        )  # modules that own a frozen parameter
         self._keep_statistics = keep_statistics
         self.train(self.training)
 
@@ -130,16 +141,21 @@ def create(architecture: str, num_classes: int, image_pixels: int, **options: An
     config = timm.models.get_pretrained_cfg(architecture)
     size = {"img_size": image_pixels} if config is not None and config.fixed_input_size else {}
     try:
-        with torch.device("cpu"), warnings.catch_warnings():  # some compute with values, which the meta device has not
+        with (
+            torch.device("cpu"),
+            warnings.catch_warnings(),
+        ):  # some compute with values, which the meta device has not
             warnings.simplefilter("ignore")
             return timm.create_model(architecture, num_classes=num_classes, **size, **options)
     except Exception as error:  # each architecture has refusals of its own kind
-        raise ConfigError(f"timm cannot build {architecture} for {num_classes} classes at {image_pixels} px: {_line(error)}"
-                          ) from error  # fmt: skip
+        raise ConfigError(
+            f"timm cannot build {architecture} for {num_classes} classes at {image_pixels} px: {_line(error)}"
+        ) from error
 
 
 def configurations(architecture: str) -> Mapping[str, Any]:
-    """timm's pretrained configurations of an architecture by tag, its default first; only those that have weights.
+    """timm's pretrained configurations of an architecture by tag, its default first; only those that have
+    weights.
 
     Raises: ConfigError for an unknown architecture."""
     timm = import_timm()
@@ -150,45 +166,67 @@ def configurations(architecture: str) -> Mapping[str, Any]:
 
 
 def preprocessing_of_config(architecture: str, config: Any) -> Preprocessing:
-    """timm's data configuration as ours; None: of the architecture's default. Raises: ConfigError where it is no square of a
-    known interpolation."""
+    """timm's data configuration as ours; None: of the architecture's default. Raises: ConfigError where it is
+    no square of a known interpolation."""
     timm = import_timm()
     config = config or timm.models.get_pretrained_cfg(architecture) or timm.models.PretrainedCfg()
     found = timm.data.resolve_data_config(pretrained_cfg=config.to_dict())
     channels, height, width = found["input_size"]
     if channels != 3 or height != width or found["interpolation"] not in ("bicubic", "bilinear"):
-        raise ConfigError(f"timm's {architecture} wants {channels} x {height} x {width} inputs by {found['interpolation']} "
-                          "interpolation; choose an architecture with square RGB inputs, bicubic or bilinear")  # fmt: skip
-    return Preprocessing(size_pixels=height, interpolation=found["interpolation"], mean=tuple(found["mean"]),
-                         std=tuple(found["std"]))  # fmt: skip
+        raise ConfigError(
+            f"timm's {architecture} wants {channels} x {height} x {width} inputs by {found['interpolation']} "
+            "interpolation; choose an architecture with square RGB inputs, bicubic or bilinear"
+        )
+    return Preprocessing(
+        size_pixels=height,
+        interpolation=found["interpolation"],
+        mean=tuple(found["mean"]),
+        std=tuple(found["std"]),
+    )
 
 
 def fetch_state(architecture: str, config: Any) -> dict[str, Tensor]:
     """A tag's state dict from timm's own cache, or fetched by timm.
 
-    Raises: DownloadError where it is not there and its server cannot be reached, naming what to give instead."""
+    Raises: DownloadError where it is not there and its server cannot be reached, naming what to give
+    instead."""
     from huggingface_hub import try_to_load_from_cache
     from timm.models import load_state_dict_from_hf
 
-    by_hand = f"or give a state dict of timm's {architecture} as a file: --weights FILE, in a study weights = \"FILE\""
+    by_hand = (
+        f"or give a state dict of timm's {architecture} as a file: --weights FILE, in a study weights = "
+        '"FILE"'
+    )
     if not config.hf_hub_id:
-        raise DownloadError(f"timm's weights {config.tag} of {architecture} are at {config.url}; fetch them there and give "
-                            "the file: --weights FILE, in a study weights = \"FILE\"")  # fmt: skip
-    files = (config.hf_hub_filename,) if config.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
+        raise DownloadError(
+            f"timm's weights {config.tag} of {architecture} are at {config.url}; fetch them there and give "
+            'the file: --weights FILE, in a study weights = "FILE"'
+        )
+    files = (
+        (config.hf_hub_filename,) if config.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
+    )
     cached = any(isinstance(try_to_load_from_cache(config.hf_hub_id, name), str) for name in files)
     if not cached and not is_reachable(_HUB):
-        raise DownloadError(f"cannot fetch timm's weights {config.tag} of {architecture}: {_HUB} cannot be reached; connect to "
-                            f"the network, {by_hand}")  # fmt: skip
+        raise DownloadError(
+            f"cannot fetch timm's weights {config.tag} of {architecture}: {_HUB} cannot be reached; connect "
+            "to "
+            f"the network, {by_hand}"
+        )
     try:
         named = {"filename": config.hf_hub_filename} if config.hf_hub_filename else {}
         return dict(load_state_dict_from_hf(config.hf_hub_id, weights_only=True, **named))
     except Exception as error:  # the hub's client, requests and safetensors each have their own
-        raise DownloadError(f"cannot fetch timm's weights {config.tag} of {architecture} ({_line(error)}); try again, {by_hand}"
-                            ) from error  # fmt: skip
+        raise DownloadError(
+            f"cannot fetch timm's weights {config.tag} of {architecture} ({_line(error)}); try again, "
+            f"{by_hand}"
+        ) from error
 
 
-def adapt_state(architecture: str, state: Mapping[str, Tensor], image_pixels: int, source: str) -> dict[str, Tensor]:
-    """A state dict in timm's names (older forms and other input sizes are timm's to convert), or in ours, in ours.
+def adapt_state(
+    architecture: str, state: Mapping[str, Tensor], image_pixels: int, source: str
+) -> dict[str, Tensor]:
+    """A state dict in timm's names (older forms and other input sizes are timm's to convert), or in ours, in
+    ours.
 
     Raises: WeightsError where it is of another network."""
     if any(name.startswith("backbone.") for name in state):
@@ -196,19 +234,27 @@ def adapt_state(architecture: str, state: Mapping[str, Tensor], image_pixels: in
     config = import_timm().models.get_pretrained_cfg(architecture)
     classifier = config.classifier if config is not None and isinstance(config.classifier, str) else "head"
     if f"{classifier}.weight" not in state:
-        raise WeightsError(f"{source}: {classifier}.weight is missing; give a whole state dict of timm's {architecture}")
+        raise WeightsError(
+            f"{source}: {classifier}.weight is missing; give a whole state dict of timm's {architecture}"
+        )
     classes = len(state[f"{classifier}.weight"])
     overlay = {"state_dict": dict(state), "num_classes": classes, "label_offset": 0}
     try:
         own = create(architecture, classes, image_pixels, pretrained=True, pretrained_cfg_overlay=overlay)
     except ConfigError as error:
-        raise WeightsError(f"{source}: no weights of timm's {architecture}: {_line(error.__cause__ or error)}") from error
+        raise WeightsError(
+            f"{source}: no weights of timm's {architecture}: {_line(error.__cause__ or error)}"
+        ) from error
     return {our_name(name, classifier): value for name, value in own.state_dict().items()}
 
 
 def our_name(name: str, classifier: str) -> str:
     """A tensor's name in TimmNetwork from its name in timm's network, whose last layer is `classifier`."""
-    return f"head.{name.removeprefix(f'{classifier}.')}" if name.startswith(f"{classifier}.") else f"backbone.{name}"
+    return (
+        f"head.{name.removeprefix(f'{classifier}.')}"
+        if name.startswith(f"{classifier}.")
+        else f"backbone.{name}"
+    )
 
 
 def _line(error: BaseException) -> str:

@@ -12,13 +12,16 @@ from types import ModuleType
 
 import torch
 
-_SCHEMAS = ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-            "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # fmt: skip
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
 _library: torch.library.Library | None = None  # the operators live as long as this object
 
 
 def import_torchvision() -> ModuleType:
-    """torchvision, imported; the two operators that a build of another torch lacks are named where that is needed.
+    """torchvision, imported; the two operators that a build of another torch lacks are named where that is
+    needed.
 
     Raises: ImportError where it is not installed."""
     global _library
@@ -39,6 +42,8 @@ def import_torchvision() -> ModuleType:
 
 def _import() -> ModuleType:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns that its own image reader does not load; images come from Pillow here
+        warnings.simplefilter(
+            "ignore"
+        )  # it warns that its own image reader does not load; images come from Pillow here
         import torchvision
     return torchvision

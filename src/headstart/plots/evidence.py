@@ -34,9 +34,12 @@ class EvidenceColumn:
 
 
 @styled
-def evidence_grid(images: NDArray[np.uint8], truths: Sequence[str], columns: Sequence[EvidenceColumn]) -> Figure:
-    """Each picture with its true class, then an arm a column: the picture in grey with the evidence over it, the arm's answer and
-    its probability, a wrong one before "✗". Where arms are few, pictures stand beside each other.
+def evidence_grid(
+    images: NDArray[np.uint8], truths: Sequence[str], columns: Sequence[EvidenceColumn]
+) -> Figure:
+    """Each picture with its true class, then an arm a column: the picture in grey with the evidence over it,
+    the arm's answer and its probability, a wrong one before "✗". Where arms are few, pictures stand beside
+    each other.
 
     images: uint8 (N, H, W, 3)."""
     across = 1 + len(columns)
@@ -62,7 +65,9 @@ def evidence_grid(images: NDArray[np.uint8], truths: Sequence[str], columns: Seq
         for k, (column, title) in enumerate(zip(columns, titles, strict=True), 1):
             lines = title.split("\n")
             first = top - 4 - _LINE * (len(lines) + 0.5)
-            axes.plot(left(group, k) + 5, first, marker=column.style.marker, color=column.style.color, markersize=7)
+            axes.plot(
+                left(group, k) + 5, first, marker=column.style.marker, color=column.style.color, markersize=7
+            )
             for line, text in enumerate(lines, 1):
                 write(left(group, k), first + _LINE * line, text, column.style.color)
     for place, (image, truth) in enumerate(zip(images, truths, strict=True)):
@@ -74,13 +79,20 @@ def evidence_grid(images: NDArray[np.uint8], truths: Sequence[str], columns: Seq
             x, sure = left(place, k), percent(column.probabilities[place], 0)
             _show(axes, _heated(small, column.evidence[place]), x, y, tile)
             write(x, y + tile + _LINE * 0.7, shortened(column.answers[place], letters), INK)
-            write(x, y + tile + _LINE * 1.7, sure if column.right[place] else f"{sure} ✗", MUTED if column.right[place] else INK)
+            write(
+                x,
+                y + tile + _LINE * 1.7,
+                sure if column.right[place] else f"{sure} ✗",
+                MUTED if column.right[place] else INK,
+            )
     axes.set(xlim=(0, WIDTH), ylim=(height, 0))
     return figure
 
 
 def _show(axes: Axes, image: NDArray[np.uint8], x: float, y: float, tile: float) -> None:
-    axes.imshow(image, extent=(x, x + tile, y + tile, y), interpolation="none", aspect="auto")  # its own pixels in an SVG
+    axes.imshow(
+        image, extent=(x, x + tile, y + tile, y), interpolation="none", aspect="auto"
+    )  # its own pixels in an SVG
 
 
 def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -97,4 +109,6 @@ def _heated(image: NDArray[np.uint8], evidence: NDArray[Any]) -> NDArray[np.uint
     heat = np.asarray(grid.resize((columns, rows), Image.Resampling.BILINEAR)).clip(0, 1)
     grey = np.repeat((image @ _LUMINANCE)[..., None], 3, axis=2)
     alpha = (0.15 + 0.55 * heat)[..., None]
-    return np.rint((1 - alpha) * grey + alpha * 255 * mpl.colormaps["inferno"](heat)[..., :3]).astype(np.uint8)
+    return np.rint((1 - alpha) * grey + alpha * 255 * mpl.colormaps["inferno"](heat)[..., :3]).astype(
+        np.uint8
+    )

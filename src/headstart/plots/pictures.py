@@ -13,16 +13,35 @@ from numpy.typing import NDArray
 from headstart.plots.style import ARM_COLORS_LIGHT, INK, MUTED, WIDTH, new_figure, shortened, styled
 
 _TITLE, _LINE = 10.0, 13.0  # font size and line height of a tile's title, in units
-# Classes are no arms: ten hues of their own, each class named beside its middle too, so that colour is never alone.
-_CLASS_COLORS = ("#005a96", "#c24a00", "#007a58", "#a3407a", "#8f6200", "#5ba3d8", "#f08c5a", "#3cb58c", "#d486b4", "#6b6b6d")
+# Classes are no arms: ten hues of their own, each class named beside its middle too, so that colour is never
+# alone.
+_CLASS_COLORS = (
+    "#005a96",
+    "#c24a00",
+    "#007a58",
+    "#a3407a",
+    "#8f6200",
+    "#5ba3d8",
+    "#f08c5a",
+    "#3cb58c",
+    "#d486b4",
+    "#6b6b6d",
+)
 
 
 @styled
-def image_grid(images: NDArray[Any] | Sequence[NDArray[Any]], titles: Sequence[str] = (), *, columns: int = 8,
-               row_titles: Sequence[str] = ()) -> Figure:  # fmt: skip
-    """Images in rows of `columns`, pixel by pixel, a title under each (may have several lines) or one before each row.
+def image_grid(
+    images: NDArray[Any] | Sequence[NDArray[Any]],
+    titles: Sequence[str] = (),
+    *,
+    columns: int = 8,
+    row_titles: Sequence[str] = (),
+) -> Figure:
+    """Images in rows of `columns`, pixel by pixel, a title under each (may have several lines) or one before
+    each row.
 
-    images: uint8 (N, H, W, 3); or floating (N, H, W, 3), brought from each image's own range to 0..1, as filters need."""
+    images: uint8 (N, H, W, 3); or floating (N, H, W, 3), brought from each image's own range to 0..1, as
+    filters need."""
     rows = math.ceil(len(images) / columns)
     lines = max((title.count("\n") + 1 for title in titles), default=0)
     left = 92.0 if row_titles else 2.0
@@ -36,11 +55,21 @@ def image_grid(images: NDArray[Any] | Sequence[NDArray[Any]], titles: Sequence[s
     longest = int(tile / 5.6)
     for place, image in enumerate(images):
         x, y = left + tile * (place % columns), pitch * (place // columns)
-        axes.imshow(_shown(np.asarray(image)), extent=(x + 1, x + tile - 1, y + tile - 1, y + 1), interpolation="nearest",
-                    aspect="auto")  # fmt: skip
+        axes.imshow(
+            _shown(np.asarray(image)),
+            extent=(x + 1, x + tile - 1, y + tile - 1, y + 1),
+            interpolation="nearest",
+            aspect="auto",
+        )
         for line, text in enumerate(titles[place].split("\n") if place < len(titles) else ()):
-            axes.text(x + 1, y + tile + _LINE * (line + 0.6), shortened(text, longest), fontsize=_TITLE, va="center",
-                      color=MUTED if line else INK)  # fmt: skip
+            axes.text(
+                x + 1,
+                y + tile + _LINE * (line + 0.6),
+                shortened(text, longest),
+                fontsize=_TITLE,
+                va="center",
+                color=MUTED if line else INK,
+            )
     for row, title in enumerate(row_titles):
         axes.text(0, row * pitch + tile / 2, shortened(title, 14), va="center")
     axes.set(xlim=(0, WIDTH), ylim=(height, 0))
@@ -56,22 +85,41 @@ def _shown(image: NDArray[Any]) -> NDArray[Any]:
 
 @styled
 def class_counts(class_names: Sequence[str], counts: Mapping[str, Sequence[int]], measure: str) -> Figure:
-    """Images of each class, a bar a class made of parts ("training", "validation", ...), the counts written on them."""
+    """Images of each class, a bar a class made of parts ("training", "validation", ...), the counts written
+    on them."""
     figure, axes = new_figure(64 + 26 * len(class_names) + 18)
     axes.set_title(measure)
     start = np.zeros(len(class_names))
     longest = max(sum(column) for column in zip(*counts.values(), strict=True)) or 1
     for part, (name, values) in enumerate(counts.items()):
         color = ARM_COLORS_LIGHT[(0, 4, 6)[part % 3]]
-        axes.barh(range(len(class_names)), values, left=start, height=0.72, color=color, alpha=(1.0, 0.85, 0.85)[part % 3])
+        axes.barh(
+            range(len(class_names)),
+            values,
+            left=start,
+            height=0.72,
+            color=color,
+            alpha=(1.0, 0.85, 0.85)[part % 3],
+        )
         for row, value in enumerate(values):
             if value / longest > 0.07:
-                axes.text(start[row] + value / 2, row, f"{value:,}", color="white", ha="center", va="center", fontsize=12)
+                axes.text(
+                    start[row] + value / 2,
+                    row,
+                    f"{value:,}",
+                    color="white",
+                    ha="center",
+                    va="center",
+                    fontsize=12,
+                )
         if max(values):
             axes.text(start[0] + values[0] / 2, -0.75, name, color=color, ha="center", va="center")
         start = start + np.asarray(values)
-    axes.set(yticks=range(len(class_names)), yticklabels=[shortened(name, 16) for name in class_names],
-             ylim=(len(class_names) - 0.4, -1.2))  # fmt: skip
+    axes.set(
+        yticks=range(len(class_names)),
+        yticklabels=[shortened(name, 16) for name in class_names],
+        ylim=(len(class_names) - 0.4, -1.2),
+    )
     axes.tick_params(axis="y", labelcolor=INK)
     axes.grid(False)
     axes.set_xticks([])
@@ -80,8 +128,11 @@ def class_counts(class_names: Sequence[str], counts: Mapping[str, Sequence[int]]
 
 
 @styled
-def embedding(points: NDArray[np.floating[Any]], labels: NDArray[np.int64], class_names: Sequence[str], measure: str) -> Figure:
-    """A map of images in two dimensions: a dot an image in its class's colour, the class's name at its dots' median.
+def embedding(
+    points: NDArray[np.floating[Any]], labels: NDArray[np.int64], class_names: Sequence[str], measure: str
+) -> Figure:
+    """A map of images in two dimensions: a dot an image in its class's colour, the class's name at its dots'
+    median.
 
     points: (N, 2). labels: int64 (N,). Axes have no unit: only near and far mean something."""
     figure, axes = new_figure(WIDTH * 0.86)
@@ -91,11 +142,31 @@ def embedding(points: NDArray[np.floating[Any]], labels: NDArray[np.int64], clas
         if not len(own):
             continue
         color = _CLASS_COLORS[label % len(_CLASS_COLORS)]
-        axes.scatter(own[:, 0], own[:, 1], s=max(4.0, min(18.0, 12000 / len(points))), color=color, alpha=0.65, linewidths=0)
+        axes.scatter(
+            own[:, 0],
+            own[:, 1],
+            s=max(4.0, min(18.0, 12000 / len(points))),
+            color=color,
+            alpha=0.65,
+            linewidths=0,
+        )
         middle = np.median(own, axis=0)
-        axes.text(middle[0], middle[1], name, color=color, ha="center", va="center", fontweight="bold",
-                  bbox={"facecolor": "white", "edgecolor": color, "alpha": 0.85, "boxstyle": "round,pad=0.2",
-                        "linewidth": 0.8})  # fmt: skip
+        axes.text(
+            middle[0],
+            middle[1],
+            name,
+            color=color,
+            ha="center",
+            va="center",
+            fontweight="bold",
+            bbox={
+                "facecolor": "white",
+                "edgecolor": color,
+                "alpha": 0.85,
+                "boxstyle": "round,pad=0.2",
+                "linewidth": 0.8,
+            },
+        )
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
     axes.spines["bottom"].set_visible(False)
@@ -103,8 +174,11 @@ def embedding(points: NDArray[np.floating[Any]], labels: NDArray[np.int64], clas
 
 
 @styled
-def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], axis: str, measure: str, *, log_x: bool = False) -> Figure:
-    """Shares (0..1) against a number, in percent: a line with marks for each of `series`, named at its last mark."""
+def lines(
+    x: Sequence[float], series: Mapping[str, Sequence[float]], axis: str, measure: str, *, log_x: bool = False
+) -> Figure:
+    """Shares (0..1) against a number, in percent: a line with marks for each of `series`, named at its last
+    mark."""
     figure, axes = new_figure(300)
     axes.set_title(measure)
     if log_x:
@@ -112,13 +186,17 @@ def lines(x: Sequence[float], series: Mapping[str, Sequence[float]], axis: str, 
     for place, (name, values) in enumerate(series.items()):
         color = ARM_COLORS_LIGHT[place % len(ARM_COLORS_LIGHT)]
         axes.plot(x, [100 * value for value in values], color=color, marker="os^Dv"[place % 5])
-        axes.annotate(f"{name} {100 * values[-1]:.1f}\u202f%", (x[-1], 100 * values[-1]), xytext=(0, 9), ha="right",
-                      textcoords="offset points", color=color)  # fmt: skip
+        axes.annotate(
+            f"{name} {100 * values[-1]:.1f}\u202f%",
+            (x[-1], 100 * values[-1]),
+            xytext=(0, 9),
+            ha="right",
+            textcoords="offset points",
+            color=color,
+        )
     axes.set_xticks(list(x), [f"{value:,g}" for value in x])
     axes.minorticks_off()
     axes.set_xlabel(axis)
     axes.margins(y=0.18)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}\u202f%")
     return figure
-
-

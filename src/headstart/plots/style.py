@@ -14,30 +14,91 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-# Drawn in light colours; svg_text swaps each for its CSS variable. They must differ from one another and from the arms'.
+# Drawn in light colours; svg_text swaps each for its CSS variable. They must differ from one another and from
+# the arms'.
 INK, MUTED, GRID, PAPER, HEAT = "#1b1d21", "#5c626b", "#dcdfe4", "#fefefe", "#0a4a8a"
 PIXEL_HEAT = (0.18, 0.5, 0.78)  # pixels cannot follow the page: a blue that shows on white and on black
-# Okabe-Ito hues, darkened until text in them reads on white (contrast 4.5 or more), and brightened for dark pages.
-# The last two are Tol's indigo and wine.
-ARM_COLORS_LIGHT = ("#005a96", "#c24a00", "#007a58", "#a3407a", "#2a76a8", "#8f6200", "#5a5a5b", "#746a00", "#4a36a0", "#8a1f4d")
-ARM_COLORS_DARK = ("#5cb3f0", "#ff9152", "#2fc79a", "#eb9fcb", "#9ad4ff", "#ffc24d", "#b8b8ba", "#e6dc4a", "#b3a5ff", "#ff8fb4")
+# Okabe-Ito hues, darkened until text in them reads on white (contrast 4.5 or more), and brightened for dark
+# pages. The last two are Tol's indigo and wine.
+ARM_COLORS_LIGHT = (
+    "#005a96",
+    "#c24a00",
+    "#007a58",
+    "#a3407a",
+    "#2a76a8",
+    "#8f6200",
+    "#5a5a5b",
+    "#746a00",
+    "#4a36a0",
+    "#8a1f4d",
+)
+ARM_COLORS_DARK = (
+    "#5cb3f0",
+    "#ff9152",
+    "#2fc79a",
+    "#eb9fcb",
+    "#9ad4ff",
+    "#ffc24d",
+    "#b8b8ba",
+    "#e6dc4a",
+    "#b3a5ff",
+    "#ff8fb4",
+)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">")
-_LINES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1.2)),
-                           (0, (4, 1, 1, 1, 1, 1)), (0, (1, 2.2)), (0, (7, 1.2, 3, 1.2)), (0, (2, 1, 6, 1)))
+_LINES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.6)),
+    (0, (1.2, 1.4)),
+    (0, (6, 1.5, 1.2, 1.5)),
+    (0, (9, 2)),
+    (0, (3, 1.2)),
+    (0, (4, 1, 1, 1, 1, 1)),
+    (0, (1, 2.2)),
+    (0, (7, 1.2, 3, 1.2)),
+    (0, (2, 1, 6, 1)),
+)
 
 WIDTH = 480.0  # SVG units, one CSS pixel each at full size
 STYLE = {
-    "font.family": ["DejaVu Sans"], "font.size": 13.0, "axes.titlesize": 13.0, "axes.labelsize": 13.0,
-    "xtick.labelsize": 12.5, "ytick.labelsize": 12.5, "text.color": INK, "axes.labelcolor": MUTED, "axes.titlecolor": MUTED,
-    "axes.edgecolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED, "axes.titlelocation": "left",
-    "axes.titlepad": 10.0, "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False,
-    "axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 1.0,
-    "xtick.major.size": 4.0, "ytick.major.size": 0.0, "axes.linewidth": 1.0, "lines.linewidth": 2.0,
-    "lines.markersize": 6.0, "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none",
-    "axes.formatter.useoffset": False, "axes.unicode_minus": True, "text.parse_math": False,
-    "svg.fonttype": "none", "svg.hashsalt": "headstart", "figure.dpi": 72.0, "figure.constrained_layout.h_pad": 0.06,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 13.0,
+    "axes.titlesize": 13.0,
+    "axes.labelsize": 13.0,
+    "xtick.labelsize": 12.5,
+    "ytick.labelsize": 12.5,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": MUTED,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 1.0,
+    "xtick.major.size": 4.0,
+    "ytick.major.size": 0.0,
+    "axes.linewidth": 1.0,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 6.0,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.formatter.useoffset": False,
+    "axes.unicode_minus": True,
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "headstart",
+    "figure.dpi": 72.0,
+    "figure.constrained_layout.h_pad": 0.06,
     "figure.constrained_layout.w_pad": 0.04,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +123,8 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One seed's learning curve of one arm: x (epochs or seconds) and accuracies 0..1; NaN where not measured.
+    """One seed's learning curve of one arm: x (epochs or seconds) and accuracies 0..1; NaN where not
+    measured.
 
     low, high: of several seeds' curves drawn as one, the lowest and highest validation accuracy."""
 
@@ -75,11 +137,19 @@ class Curve:
 
 
 def arm_styles(labels: Mapping[str, str]) -> dict[str, ArmStyle]:
-    """The style of each arm (name -> label), by order; the eleventh arm begins again with the first one's colour."""
+    """The style of each arm (name -> label), by order; the eleventh arm begins again with the first one's
+    colour."""
     count = len(_MARKERS)
-    return {name: ArmStyle(name=name, label=label, color=ARM_COLORS_LIGHT[i % count], marker=_MARKERS[i % count],
-                           line=_LINES[i % count])
-            for i, (name, label) in enumerate(labels.items())}  # fmt: skip
+    return {
+        name: ArmStyle(
+            name=name,
+            label=label,
+            color=ARM_COLORS_LIGHT[i % count],
+            marker=_MARKERS[i % count],
+            line=_LINES[i % count],
+        )
+        for i, (name, label) in enumerate(labels.items())
+    }
 
 
 Drawn = TypeVar("Drawn", bound=Figure | None)
@@ -126,12 +196,15 @@ def short_duration(seconds: float) -> str:
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions near the wanted ones, in their order, at least `gap` apart and inside [low, high] where they fit."""
+    """Positions near the wanted ones, in their order, at least `gap` apart and inside [low, high] where they
+    fit."""
     if not wanted:
         return []
     order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
     gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
-    clusters: list[tuple[float, int]] = []  # (sum of the wanted starts, members); each cluster is a stack of labels
+    clusters: list[
+        tuple[float, int]
+    ] = []  # (sum of the wanted starts, members); each cluster is a stack of labels
     for i in order:
         total, size = wanted[i], 1
         while clusters:
@@ -155,5 +228,3 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     for place, i in zip(placed, order, strict=True):
         result[i] = place
     return result
-
-

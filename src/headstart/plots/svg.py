@@ -10,21 +10,31 @@ from matplotlib.figure import Figure
 
 from headstart.plots.style import ARM_COLORS_LIGHT, GRID, HEAT, INK, MUTED, PAPER, STYLE
 
-_CSS_COLORS = {INK: "currentColor", MUTED: f"var(--muted,{MUTED})", GRID: f"var(--grid,{GRID})",
-               PAPER: f"var(--page,{PAPER})", HEAT: f"var(--heat,{HEAT})",
-               **{color: f"var(--arm{i},{color})" for i, color in enumerate(ARM_COLORS_LIGHT)}}  # fmt: skip
+_CSS_COLORS = {
+    INK: "currentColor",
+    MUTED: f"var(--muted,{MUTED})",
+    GRID: f"var(--grid,{GRID})",
+    PAPER: f"var(--page,{PAPER})",
+    HEAT: f"var(--heat,{HEAT})",
+    **{color: f"var(--arm{i},{color})" for i, color in enumerate(ARM_COLORS_LIGHT)},
+}
 _FONTS = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
 def svg_text(figure: Figure, name: str, description: str) -> str:
-    """The figure as one inline <svg> element: text stays text, colours follow the page, ids begin with `name`.
+    """The figure as one inline <svg> element: text stays text, colours follow the page, ids begin with
+    `name`.
 
     The same figure and name give the same bytes on every call: no date, no random ids, two decimals.
     """
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
-                       transparent=True)  # fmt: skip
+        figure.savefig(
+            buffer,
+            format="svg",
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+            transparent=True,
+        )
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
@@ -36,21 +46,27 @@ def svg_text(figure: Figure, name: str, description: str) -> str:
     box = re.search(r'viewBox="([^"]+)"', svg)
     assert box is not None
     width, height = box[1].split()[2:]
-    opening = (f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box[1]}" '
-               f'width="{width}" height="{height}" class="plot" role="img" aria-label="{_escape(description)}" '
-               f'font-family="{_FONTS}" style="stroke-linejoin:round">')  # fmt: skip
+    opening = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="{box[1]}" '
+        f'width="{width}" height="{height}" class="plot" role="img" aria-label="{_escape(description)}" '
+        f'font-family="{_FONTS}" style="stroke-linejoin:round">'
+    )
     return opening + svg[svg.index(">") + 1 :]
 
 
 def on_paper(markup: str) -> str:
-    """Markup whose colours follow a page, with the light ones in their place: for files and paper, which know no variables."""
+    """Markup whose colours follow a page, with the light ones in their place: for files and paper, which know
+    no variables."""
     markup = re.sub(r"var\(--[a-z0-9]+,(#[0-9a-f]{6})\)", r"\1", markup)
     return markup.replace("currentColor", INK)
 
 
 def svg_file(svg: str) -> str:
     """An inline <svg> as a file of its own: fixed colours on a white ground, readable in a dark page too."""
-    svg = re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', on_paper(svg), count=1)
+    svg = re.sub(
+        r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', on_paper(svg), count=1
+    )
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + svg.strip() + "\n"
 
 
@@ -66,8 +82,11 @@ def _clean_tag(tag: str, used: set[str], name: str) -> str:
     tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", tag)
     tag = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', tag)
     tag = re.sub(r"font-family: [^;\"]+;? ?", "", tag)
-    tag = re.sub(r"font: ([^;\"]*?)([\d.]+px) [^;\"]+;? ?",
-                 lambda found: f"font-weight: {found[1].strip() or 'normal'}; font-size: {found[2]}; ", tag)
+    tag = re.sub(
+        r"font: ([^;\"]*?)([\d.]+px) [^;\"]+;? ?",
+        lambda found: f"font-weight: {found[1].strip() or 'normal'}; font-size: {found[2]}; ",
+        tag,
+    )
     tag = re.sub(r' transform="rotate\(-0 [^"]+\)"', "", tag)
     tag = re.sub(r"#[0-9a-f]{6}\b", lambda color: _CSS_COLORS.get(color[0], color[0]), tag)
     return re.sub(r"\s*\n\s*", " ", tag)

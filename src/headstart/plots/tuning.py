@@ -13,9 +13,11 @@ from headstart.plots.style import ArmStyle, new_figure, percent, styled
 
 
 @styled
-def best_so_far(tries: Mapping[str, Sequence[float | None]], styles: Mapping[str, ArmStyle], measure: str) -> Figure:
-    """Of each arm (name -> validation accuracy 0..1 of each try, None where it failed) the best so far, a step line; marks:
-    single tries. Failed ones have no mark."""
+def best_so_far(
+    tries: Mapping[str, Sequence[float | None]], styles: Mapping[str, ArmStyle], measure: str
+) -> Figure:
+    """Of each arm (name -> validation accuracy 0..1 of each try, None where it failed) the best so far, a
+    step line; marks: single tries. Failed ones have no mark."""
     height = 330 + 23 * max(len(tries) - FEW, 0)
     figure, axes = new_figure(height)
     axes.set_title(measure)
@@ -27,7 +29,9 @@ def best_so_far(tries: Mapping[str, Sequence[float | None]], styles: Mapping[str
         number = np.arange(1, len(values) + 1)
         best = np.fmax.accumulate(values)
         axes.plot(number, best, color=style.color, linestyle=style.line, drawstyle="steps-post")
-        axes.plot(number, values, color=style.color, linestyle="none", marker=style.marker, markersize=6, alpha=0.55)
+        axes.plot(
+            number, values, color=style.color, linestyle="none", marker=style.marker, markersize=6, alpha=0.55
+        )
         drawn += values[np.isfinite(values)].tolist()
         if np.isfinite(best[-1]):
             ends.append((style, float(best[-1]), percent(best[-1] / 100)))

@@ -1,8 +1,10 @@
-"""A trained model as one file for other programs: ONNX or TorchScript, with the preprocessing inside and a card beside it.
+"""A trained model as one file for other programs: ONNX or TorchScript, with the preprocessing inside and a
+card beside it.
 
-The graph takes uint8 RGB images (N, S, S, 3), S being the side of the model's training images, any N, and gives class
-probabilities float32 (N, C). Resizing to the network's own input is inside: two products of integers, which agree bit for
-bit with the resizing of training. Bringing a photo to S x S stays outside: it is Pillow's, for any size of photo.
+The graph takes uint8 RGB images (N, S, S, 3), S being the side of the model's training images, any N, and
+gives class probabilities float32 (N, C). Resizing to the network's own input is inside: two products of
+integers, which agree bit for bit with the resizing of training. Bringing a photo to S x S stays outside: it
+is Pillow's, for any size of photo.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ _Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class Answering(nn.Module):
-    """Images uint8 (N, S, S, 3) -> probabilities float32 (N, C): a network with its preprocessing and softmax."""
+    """Images uint8 (N, S, S, 3) -> probabilities float32 (N, C): a network with its preprocessing and
+    softmax."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -53,14 +56,19 @@ class Answering(nn.Module):
 
 
 def export_model(
-    predictor: Predictor, format: str = "onnx", out: str | Path | None = None, images: str | Path | None = None
+    predictor: Predictor,
+    format: str = "onnx",
+    out: str | Path | None = None,
+    images: str | Path | None = None,
 ) -> modelcard.Exported:
     """Writes the model and its card; nothing appears unless the file answers as PyTorch does in float32.
 
-    format: "onnx" or "torchscript". out: default model.onnx or model.pt in the model's own folder; the card has the same name
-    and .md. images: a folder of pictures to compare on; None: training images of the model's dataset, else the study's gallery.
-    Raises: ConfigError for an unknown format, a kNN model, or where onnx, onnxscript or onnxruntime are missing; DataError
-    where there is no image to compare on; StoreError where the file would answer otherwise or cannot be written."""
+    format: "onnx" or "torchscript". out: default model.onnx or model.pt in the model's own folder; the card
+    has the same name and .md. images: a folder of pictures to compare on; None: training images of the
+    model's dataset, else the study's gallery.
+    Raises: ConfigError for an unknown format, a kNN model, or where onnx, onnxscript or onnxruntime are
+    missing; DataError where there is no image to compare on; StoreError where the file would answer otherwise
+    or cannot be written."""
     if format not in _FORMATS:
         raise unknown_name("format", format, _FORMATS)
     build, open_, suffix = _FORMATS[format]
@@ -73,18 +81,25 @@ def export_model(
     content = build(Answering(network), _example(saved), metadata(saved))
     answers = _in_batches(open_(content), pictures)
     wanted = metrics.probabilities(
-        predict_logits(network, pictures, device=torch.device("cpu"), precision="fp32")).astype(np.float32)
+        predict_logits(network, pictures, device=torch.device("cpu"), precision="fp32")
+    ).astype(np.float32)
     difference = float(np.abs(answers - wanted).max())
     if not difference <= TOLERANCE:  # NaN too
-        raise StoreError(f"the {format} file's probabilities differ from PyTorch's by up to {difference:.2g}, more than "
-                         f"{TOLERANCE:g}, on {len(pictures)} images; {path} was not written")  # fmt: skip
+        raise StoreError(
+            f"the {format} file's probabilities differ from PyTorch's by up to {difference:.2g}, more than "
+            f"{TOLERANCE:g}, on {len(pictures)} images; {path} was not written"
+        )
     stored = predictor.probabilities(pictures)
     exported = modelcard.Exported(
-        path=path, card=path.with_suffix(".md"), images=len(pictures), source=source, difference=difference,
+        path=path,
+        card=path.with_suffix(".md"),
+        images=len(pictures),
+        source=source,
+        difference=difference,
         precision=predictor.feature_precision if saved.method == "linear_probe" else predictor.precision,
         stored_difference=float(np.abs(answers - stored).max()),
         same_answers=int((answers.argmax(1) == stored.argmax(1)).sum()),
-    )  # fmt: skip
+    )
     store.write_bytes(path, content)
     store.write_bytes(exported.card, modelcard.write(saved, format, exported).encode())
     return exported
@@ -93,17 +108,22 @@ def export_model(
 def metadata(saved: SavedModel) -> dict[str, str]:
     """What the file says of itself: labels, licences, size and meaning of its input."""
     return {
-        "labels": json.dumps(list(saved.class_names), ensure_ascii=False), "licence": modelcard.licence(saved),
+        "labels": json.dumps(list(saved.class_names), ensure_ascii=False),
+        "licence": modelcard.licence(saved),
         "input": f"images: uint8 (N, {saved.image_pixels}, {saved.image_pixels}, 3), RGB",
         "output": "probabilities: float32 (N, C), in the order of the labels",
-        "image_pixels": str(saved.image_pixels), "preprocessing": "inside",
-        "model": str(saved.architecture["model"]), "method": saved.method, "made_by": f"headstart {headstart.__version__}",
+        "image_pixels": str(saved.image_pixels),
+        "preprocessing": "inside",
+        "model": str(saved.architecture["model"]),
+        "method": saved.method,
+        "made_by": f"headstart {headstart.__version__}",
         "training_images": str(saved.dataset.get("title") or saved.dataset.get("name") or "unknown"),
-    }  # fmt: skip
+    }
 
 
 def check_images(saved: SavedModel, given: str | Path | None = None) -> tuple[NDArray[np.uint8], str]:
-    """At most CHECK_IMAGES real images uint8 (M, S, S, 3), and in words where they are from. Raises: DataError."""
+    """At most CHECK_IMAGES real images uint8 (M, S, S, 3), and in words where they are from. Raises:
+    DataError."""
     if given is not None:
         paths, _ = find_images([given])
         pictures = read_squares(paths[:CHECK_IMAGES], saved.image_pixels, lambda path, error: None)[1]
@@ -117,17 +137,23 @@ def check_images(saved: SavedModel, given: str | Path | None = None) -> tuple[ND
         train = None  # moved or offline: the gallery will do
     if train is not None and train.images.shape[1] == saved.image_pixels:
         ids = np.unique(np.linspace(0, len(train) - 1, CHECK_IMAGES).astype(np.int64))
-        return np.ascontiguousarray(train.images[ids]), f"training images of {saved.dataset.get('title') or name}"
+        return np.ascontiguousarray(
+            train.images[ids]
+        ), f"training images of {saved.dataset.get('title') or name}"
     gallery = saved.folder.parent / "gallery.npz" if saved.folder else None
     if gallery is not None and gallery.exists():
         with np.load(gallery, allow_pickle=False) as stored:
             return stored["images"][:CHECK_IMAGES], "test images in the study's gallery"
-    raise DataError("an exported file is compared with the model on real images, and its training images are not to be had; "
-                    "give some with --images FOLDER")  # fmt: skip
+    raise DataError(
+        "an exported file is compared with the model on real images, and its training images are not to be "
+        "had; "
+        "give some with --images FOLDER"
+    )
 
 
 def open_onnx(content: bytes | str | Path) -> _Run:
-    """An exported ONNX file as a function of images uint8 (N, S, S, 3), by onnxruntime on the CPU. Raises: ConfigError."""
+    """An exported ONNX file as a function of images uint8 (N, S, S, 3), by onnxruntime on the CPU. Raises:
+    ConfigError."""
     onnxruntime = _required("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -153,9 +179,14 @@ def _build_onnx(model: nn.Module, example: Tensor, description: dict[str, str]) 
     _required("onnxscript"), _required("onnxruntime")
     with _exporters_own_warnings(), torch.no_grad():
         program = torch.onnx.export(
-            model.eval(), (example,), input_names=["images"], output_names=["probabilities"], dynamo=True, verbose=False,
+            model.eval(),
+            (example,),
+            input_names=["images"],
+            output_names=["probabilities"],
+            dynamo=True,
+            verbose=False,
             dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-        )  # fmt: skip
+        )
     assert program is not None
     proto = program.model_proto
     onnx.helper.set_model_props(proto, description)
@@ -166,21 +197,27 @@ def _build_onnx(model: nn.Module, example: Tensor, description: dict[str, str]) 
 def _build_torchscript(model: nn.Module, example: Tensor, description: dict[str, str]) -> bytes:
     content = io.BytesIO()
     with _exporters_own_warnings(), torch.no_grad():
-        torch.jit.save(torch.jit.trace(model.eval(), (example,), check_trace=False), content,
-                       _extra_files={f"{name}.txt": text for name, text in description.items()})  # fmt: skip
+        torch.jit.save(
+            torch.jit.trace(model.eval(), (example,), check_trace=False),
+            content,
+            _extra_files={f"{name}.txt": text for name, text in description.items()},
+        )
     return content.getvalue()
 
 
 @contextmanager
 def _exporters_own_warnings() -> Iterator[None]:
-    """torch 2.13's exporters warn of parts of torch that they use themselves, and of shapes that are meant to be fixed."""
+    """torch 2.13's exporters warn of parts of torch that they use themselves, and of shapes that are meant to
+    be fixed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _example(saved: SavedModel) -> Tensor:
-    return torch.zeros(2, saved.image_pixels, saved.image_pixels, 3, dtype=torch.uint8)  # of 1 the exporter makes a constant
+    return torch.zeros(
+        2, saved.image_pixels, saved.image_pixels, 3, dtype=torch.uint8
+    )  # of 1 the exporter makes a constant
 
 
 def _in_batches(run: _Run, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -191,9 +228,12 @@ def _required(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        raise ConfigError(f"exporting to ONNX needs {name}, which is not installed: pip install 'headstart[export]'") from error
+        raise ConfigError(
+            f"exporting to ONNX needs {name}, which is not installed: pip install 'headstart[export]'"
+        ) from error
 
 
 _FORMATS: dict[str, tuple[Any, Callable[[bytes], _Run], str]] = {
-    "onnx": (_build_onnx, open_onnx, ".onnx"), "torchscript": (_build_torchscript, open_torchscript, ".pt"),
-}  # fmt: skip
+    "onnx": (_build_onnx, open_onnx, ".onnx"),
+    "torchscript": (_build_torchscript, open_torchscript, ".pt"),
+}

@@ -23,8 +23,9 @@ _DECODERS = 4  # threads, each holding one decoded picture
 def find_images(given: Sequence[str | Path]) -> tuple[list[Path], int]:
     """The picture files meant by files and folders, and how many other files the folders hold.
 
-    Folders are searched to the bottom, in the order of their names, picking files by their suffix; hidden files and folders are
-    passed over and links to folders are not followed. A file named by itself is always taken, whatever it is called.
+    Folders are searched to the bottom, in the order of their names, picking files by their suffix; hidden
+    files and folders are passed over and links to folders are not followed. A file named by itself is always
+    taken, whatever it is called.
     Raises: DataError for a path that is not there, or where no picture is found."""
     found: list[Path] = []
     others = 0
@@ -36,7 +37,9 @@ def find_images(given: Sequence[str | Path]) -> tuple[list[Path], int]:
             continue
         for home, folders, files in os.walk(start):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            pictures = sorted(name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
+            pictures = sorted(
+                name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+            )
             found += [Path(home, name) for name in pictures]
             others += len(files) - len(pictures)
     if not found:
@@ -47,7 +50,8 @@ def find_images(given: Sequence[str | Path]) -> tuple[list[Path], int]:
 def read_squares(
     paths: Sequence[Path], image_pixels: int, on_unreadable: Callable[[Path, DataError], None]
 ) -> tuple[list[Path], NDArray[np.uint8]]:
-    """The paths that could be read, and their pictures uint8 (M, S, S, 3): the middle square at image_pixels, as in training.
+    """The paths that could be read, and their pictures uint8 (M, S, S, 3): the middle square at image_pixels,
+    as in training.
 
     on_unreadable: called with every other path and the reason, in order."""
 
@@ -71,7 +75,10 @@ def read_squares(
 
 
 def predict_files(
-    predictor: Predictor, paths: Sequence[Path], on_unreadable: Callable[[Path, DataError], None], batch_size: int | None = None
+    predictor: Predictor,
+    paths: Sequence[Path],
+    on_unreadable: Callable[[Path, DataError], None],
+    batch_size: int | None = None,
 ) -> Iterator[tuple[Path, NDArray[np.float32]]]:
     """Each readable file with its class probabilities float32 (C,), in order, as soon as its batch is done.
 

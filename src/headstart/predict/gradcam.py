@@ -1,7 +1,9 @@
-"""Where a network looked: Grad-CAM of its last block over the picture, beside the picture and the classes it thought of.
+"""Where a network looked: Grad-CAM of its last block over the picture, beside the picture and the classes it
+thought of.
 
-Source: Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization", by
-captum's LayerGradCam; captum leaves negative evidence in, which is cut off here as in the paper.
+Source: Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based
+localization", by captum's LayerGradCam; captum leaves negative evidence in, which is cut off here as in the
+paper.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ _OTHERS = "#b8bdc6"
 class Explanation:
     """One picture explained. seen: uint8 (S, S, 3), what the network was given (before its own resizing).
 
-    evidence: float32 (H, W) in 0..1, of the last block's positions, 1 the strongest (all 0 where nothing speaks for the class).
+    evidence: float32 (H, W) in 0..1, of the last block's positions, 1 the strongest (all 0 where nothing
+    speaks for the class).
     probabilities: float32 (C,). target: the class whose evidence it is."""
 
     seen: NDArray[np.uint8]
@@ -43,16 +46,22 @@ class Explanation:
 
 
 def explain_pixels(
-    predictor: Predictor, pixels: NDArray[np.uint8], class_name: str | None = None, network: nn.Module | None = None
+    predictor: Predictor,
+    pixels: NDArray[np.uint8],
+    class_name: str | None = None,
+    network: nn.Module | None = None,
 ) -> Explanation:
-    """The evidence for a class (None: the likeliest) in one image uint8 (image_pixels, image_pixels, 3), in float32.
+    """The evidence for a class (None: the likeliest) in one image uint8 (image_pixels, image_pixels, 3), in
+    float32.
 
     network: the predictor's own, built once for many images.
     Raises: ConfigError for an unknown class, a kNN model, or where captum is not installed."""
     try:
         from captum.attr import LayerGradCam
     except ImportError as error:
-        raise ConfigError("explanations need captum, which is not installed: pip install 'headstart[explain]'") from error
+        raise ConfigError(
+            "explanations need captum, which is not installed: pip install 'headstart[explain]'"
+        ) from error
     names = predictor.class_names
     if class_name is not None and class_name not in names:
         raise unknown_name("class", class_name, names)
@@ -61,24 +70,32 @@ def explain_pixels(
     with torch.no_grad():
         probabilities = metrics.probabilities(network(inputs).numpy())[0].astype(np.float32)
     target = int(probabilities.argmax()) if class_name is None else names.index(class_name)
-    found = LayerGradCam(network, last_block(network)).attribute(inputs, target=target, relu_attributions=True)
+    found = LayerGradCam(network, last_block(network)).attribute(
+        inputs, target=target, relu_attributions=True
+    )
     evidence = found.detach()[0, 0].numpy().astype(np.float32)
     strongest = max(float(evidence.max()), 1e-12)  # nothing may speak for a class
     return Explanation(seen=pixels, evidence=evidence / strongest, probabilities=probabilities, target=target)
 
 
 def last_block(network: nn.Module) -> nn.Module:
-    """The part whose output (N, C, H, W) is pooled into features: its positions still know where they are in the picture."""
+    """The part whose output (N, C, H, W) is pooled into features: its positions still know where they are in
+    the picture."""
     if hasattr(network, "units"):
         *_, (_, block), _ = network.units()  # type: ignore[operator]
         return block
     if not hasattr(network, "blocks"):
-        raise ConfigError("pictures are explained for the CNN and this project's ResNets, not for other networks")
+        raise ConfigError(
+            "pictures are explained for the CNN and this project's ResNets, not for other networks"
+        )
     return network.blocks[-1]  # type: ignore[index, return-value]
 
 
-def write_explanation(predictor: Predictor, image: str | Path, out: Path, class_name: str | None = None) -> Explanation:
-    """Explains a picture file and writes it, the evidence over it, and the likeliest classes side by side as PNG.
+def write_explanation(
+    predictor: Predictor, image: str | Path, out: Path, class_name: str | None = None
+) -> Explanation:
+    """Explains a picture file and writes it, the evidence over it, and the likeliest classes side by side as
+    PNG.
 
     Raises: DataError where the picture cannot be read; StoreError; as explain_pixels."""
     decoded = decode_image(image)
@@ -91,7 +108,9 @@ def write_explanation(predictor: Predictor, image: str | Path, out: Path, class_
 def upsampled(evidence: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
     """The evidence at (pixels, pixels), bilinear: what lies between two positions is a mixture of both."""
     grid = torch.from_numpy(evidence)[None, None]
-    return torch.nn.functional.interpolate(grid, size=(pixels, pixels), mode="bilinear", align_corners=False)[0, 0].numpy()
+    return torch.nn.functional.interpolate(grid, size=(pixels, pixels), mode="bilinear", align_corners=False)[
+        0, 0
+    ].numpy()
 
 
 def _draw(explanation: Explanation, shown: NDArray[np.uint8], predictor: Predictor) -> bytes:
@@ -109,7 +128,10 @@ def _figure(explanation: Explanation, shown: NDArray[np.uint8], predictor: Predi
     figure = Figure(figsize=(12.6, 4.6), layout="constrained")
     picture, overlay, classes = figure.subplots(1, 3, width_ratios=(1, 1, 0.95))
     heat = upsampled(explanation.evidence, len(shown))
-    for axes, title in ((picture, "The picture, cut square"), (overlay, f"Evidence for “{names[explanation.target]}”")):
+    for axes, title in (
+        (picture, "The picture, cut square"),
+        (overlay, f"Evidence for “{names[explanation.target]}”"),
+    ):
         axes.imshow(shown, interpolation="nearest" if len(shown) < 128 else "antialiased")
         axes.set_title(title)
         axes.set_axis_off()
@@ -118,8 +140,15 @@ def _figure(explanation: Explanation, shown: NDArray[np.uint8], predictor: Predi
     saw = f"{predictor.image_pixels} x {predictor.image_pixels}"
     if predictor.saved.input_pixels != predictor.image_pixels:
         saw += f" pixels, resized to {predictor.saved.input_pixels} x {predictor.saved.input_pixels}"
-    figure.supxlabel(f"The network saw {saw} pixels. Grad-CAM of its last block: {rows} x {columns} positions, smoothed between "
-                     "them.", fontsize=11, color=MUTED, x=0.01, ha="left")  # fmt: skip
+    figure.supxlabel(
+        f"The network saw {saw} pixels. Grad-CAM of its last block: {rows} x {columns} positions, smoothed "
+        "between "
+        "them.",
+        fontsize=11,
+        color=MUTED,
+        x=0.01,
+        ha="left",
+    )
     best = np.argsort(-probabilities, kind="stable")[:_SHOWN_CLASSES]
     if explanation.target not in best:
         best = np.append(best[:-1], explanation.target)
@@ -128,8 +157,13 @@ def _figure(explanation: Explanation, shown: NDArray[np.uint8], predictor: Predi
     classes.barh(places, probabilities[best], color=colours, height=0.6)
     classes.set_yticks(places, [names[label] for label in best], color=INK)
     for place, label in zip(places, best, strict=True):
-        classes.annotate(f"{100 * probabilities[label]:.1f} %", (probabilities[label], place), (5, 0), textcoords="offset points",
-                         va="center")  # fmt: skip
+        classes.annotate(
+            f"{100 * probabilities[label]:.1f} %",
+            (probabilities[label], place),
+            (5, 0),
+            textcoords="offset points",
+            va="center",
+        )
     classes.set_xlim(0, 1.22)
     classes.set_xticks([])
     classes.grid(False)

@@ -1,6 +1,8 @@
-"""A trained model of any method as a predictor: uint8 images in, class probabilities out, by the code that evaluated it.
+"""A trained model of any method as a predictor: uint8 images in, class probabilities out, by the code that
+evaluated it.
 
-At the same batch size, precision and threads the logits are, bit for bit, those that the trial stored of the same images.
+At the same batch size, precision and threads the logits are, bit for bit, those that the trial stored of the
+same images.
 """
 
 from __future__ import annotations
@@ -35,7 +37,11 @@ _Read = Callable[[Images, int], NDArray[np.float32]]  # (images, batch size) -> 
 
 
 def load_predictor(
-    model: str | Path, *, arm: str | None = None, precision: str | None = None, device: torch.device | None = None
+    model: str | Path,
+    *,
+    arm: str | None = None,
+    precision: str | None = None,
+    device: torch.device | None = None,
 ) -> Predictor:
     """A predictor from a run folder, a saved model's folder, or a study's folder and one of its arms.
 
@@ -46,8 +52,9 @@ def load_predictor(
         >>> predictor.probabilities(dataset.test.images[:2]).shape[0]
         2
 
-    Raises: StoreError, ConfigError: as find_model; WeightsError where its weights, or those that it builds on, are not to be
-    had or are others; DataError where a kNN model's features are not to be had; DownloadError."""
+    Raises: StoreError, ConfigError: as find_model; WeightsError where its weights, or those that it builds
+    on, are not to be had or are others; DataError where a kNN model's features are not to be had;
+    DownloadError."""
     saved = read_model(find_model(model, arm))
     return Predictor(saved, saved.read_state(), precision=precision, device=device)
 
@@ -58,7 +65,12 @@ class Predictor:
     saved: what is known of it. state: its tensors. precision, device: as `load_predictor`."""
 
     def __init__(
-        self, saved: SavedModel, state: dict[str, Tensor], *, precision: str | None = None, device: torch.device | None = None
+        self,
+        saved: SavedModel,
+        state: dict[str, Tensor],
+        *,
+        precision: str | None = None,
+        device: torch.device | None = None,
     ) -> None:
         if precision not in (None, "bf16", "fp32"):
             raise ConfigError(f"precision {precision!r} is not one of bf16, fp32")
@@ -87,8 +99,10 @@ class Predictor:
         Raises: DataError for images of another shape or type; ConfigError for a batch size below 1."""
         wanted = (self.image_pixels, self.image_pixels, 3)
         if images.dtype != np.uint8 or images.shape[1:] != wanted:
-            raise DataError(f"images are {images.dtype} {images.shape}; this model takes uint8 (N, {self.image_pixels}, "
-                            f"{self.image_pixels}, 3), the size of the images that it was trained on")  # fmt: skip
+            raise DataError(
+                f"images are {images.dtype} {images.shape}; this model takes uint8 (N, {self.image_pixels}, "
+                f"{self.image_pixels}, 3), the size of the images that it was trained on"
+            )
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"the batch size must be at least 1, got {batch_size}")
         if not len(images):
@@ -96,16 +110,21 @@ class Predictor:
         return self._read(images, batch_size or self.batch_size)
 
     def probabilities(self, images: Images, batch_size: int | None = None) -> NDArray[np.float32]:
-        """Class probabilities float32 (N, C), the softmax of `logits`; rows sum to 1. Arguments and errors: as `logits`."""
+        """Class probabilities float32 (N, C), the softmax of `logits`; rows sum to 1. Arguments and errors:
+        as `logits`."""
         return metrics.probabilities(self.logits(images, batch_size)).astype(np.float32)
 
     def network(self) -> nn.Module:
-        """The model as one differentiable float32 network on the CPU, in eval mode, that carries its preprocessing.
+        """The model as one differentiable float32 network on the CPU, in eval mode, that carries its
+        preprocessing.
 
         Raises: ConfigError for kNN, which is no network; WeightsError."""
         if self.saved.method == "knn":
-            raise ConfigError("a kNN model answers by comparing with its training images and is no network to export or explain; "
-                              'use method "linear_probe" on the same backbone')  # fmt: skip
+            raise ConfigError(
+                "a kNN model answers by comparing with its training images and is no network to export or "
+                "explain; "
+                'use method "linear_probe" on the same backbone'
+            )
         if self.saved.method == "partial":
             return _whole_partial(self)
         if self.saved.method != "linear_probe":
@@ -116,7 +135,8 @@ class Predictor:
         return model.eval()
 
     def save(self, folder: str | Path) -> Path:
-        """Writes the model into a folder that `load_predictor` and the command line take. A kNN model's holds its features.
+        """Writes the model into a folder that `load_predictor` and the command line take. A kNN model's holds
+        its features.
 
         The pretrained backbone of a frozen model is not copied: it is found in the cache again."""
         return self.saved.write(Path(folder), self.complete_state())
@@ -133,7 +153,9 @@ class Predictor:
         return _FROZEN.get(self.saved.method, _read_network)(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_read"}  # built anew when needed
+        return {
+            name: value for name, value in self.__dict__.items() if name != "_read"
+        }  # built anew when needed
 
 
 # --- one way to read each kind of model; each returns a function of images and batch size ---
@@ -142,13 +164,16 @@ class Predictor:
 def _trained_network(predictor: Predictor) -> nn.Module:
     saved, built = predictor.saved, predictor.saved.architecture
     options = {name: built[name] for name in ("widths", "activation") if name in built}
-    return rebuild_model(built["model"], predictor.state, saved.preprocessing, image_pixels=saved.input_pixels, **options)
+    return rebuild_model(
+        built["model"], predictor.state, saved.preprocessing, image_pixels=saved.input_pixels, **options
+    )
 
 
 def _read_network(predictor: Predictor) -> _Read:
     model = _trained_network(predictor).to(predictor.device)
     return lambda images, batch: predict_logits(
-        model, images, device=predictor.device, precision=predictor.precision, batch_size=batch)
+        model, images, device=predictor.device, precision=predictor.precision, batch_size=batch
+    )
 
 
 def _backbone(predictor: Predictor, num_classes: int | None = None) -> nn.Module:
@@ -157,9 +182,18 @@ def _backbone(predictor: Predictor, num_classes: int | None = None) -> nn.Module
     name, start = built["model"], built["weights"]
     found = start_hash(start, name)
     if found != wanted:
-        raise WeightsError(f"{start} holds other weights than those that this model was trained on (SHA-256 {found[:12]}, not "
-                           f"{wanted[:12]}); give back the file of then")  # fmt: skip
-    model = load_model(name, start, seed=RANDOM_START_SEED, image_pixels=predictor.saved.input_pixels, num_classes=num_classes)
+        raise WeightsError(
+            f"{start} holds other weights than those that this model was trained on (SHA-256 {found[:12]}, "
+            "not "
+            f"{wanted[:12]}); give back the file of then"
+        )
+    model = load_model(
+        name,
+        start,
+        seed=RANDOM_START_SEED,
+        image_pixels=predictor.saved.input_pixels,
+        num_classes=num_classes,
+    )
     model.preprocessing = predictor.saved.preprocessing  # type: ignore[assignment]
     return model
 
@@ -167,9 +201,12 @@ def _backbone(predictor: Predictor, num_classes: int | None = None) -> nn.Module
 def _frozen_rows(predictor: Predictor) -> Callable[[Images], NDArray[np.float16]]:
     int8 = predictor.feature_precision == "int8"
     return features.row_function(
-        _backbone(predictor), precision=predictor.feature_precision, device=predictor.device,
-        weights_hash=predictor.saved.weights_hash, calibration=_training_images(predictor.saved) if int8 else None,
-    )  # fmt: skip
+        _backbone(predictor),
+        precision=predictor.feature_precision,
+        device=predictor.device,
+        weights_hash=predictor.saved.weights_hash,
+        calibration=_training_images(predictor.saved) if int8 else None,
+    )
 
 
 def _cut(images: Images, size: int) -> Iterator[Images]:
@@ -180,7 +217,9 @@ def _cut(images: Images, size: int) -> Iterator[Images]:
 def _read_probe(predictor: Predictor) -> _Read:
     rows = _frozen_rows(predictor)
     weight, bias = (predictor.state[f"head.{name}"].numpy() for name in ("weight", "bias"))
-    return lambda images, batch: head_logits(np.concatenate([rows(part) for part in _cut(images, batch)]), weight, bias)
+    return lambda images, batch: head_logits(
+        np.concatenate([rows(part) for part in _cut(images, batch)]), weight, bias
+    )
 
 
 def _read_neighbours(predictor: Predictor) -> _Read:
@@ -188,7 +227,9 @@ def _read_neighbours(predictor: Predictor) -> _Read:
     values, ids = _bank(predictor)
     of_row = np.zeros(len(values), np.int64)
     of_row[ids] = labels
-    bank = Neighbours(values, of_row, ids, k=built["k"], num_classes=len(predictor.class_names), device=predictor.device)
+    bank = Neighbours(
+        values, of_row, ids, k=built["k"], num_classes=len(predictor.class_names), device=predictor.device
+    )
     recipe = KNNRecipe(k_values=(built["k"],), temperature=built["temperature"], smoothing=built["smoothing"])
     rows = _frozen_rows(predictor)
 
@@ -200,7 +241,8 @@ def _read_neighbours(predictor: Predictor) -> _Read:
 
 
 def _bank(predictor: Predictor) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    """Features, and which of their rows are the neighbours: stored with the model, cached, or computed again."""
+    """Features, and which of their rows are the neighbours: stored with the model, cached, or computed
+    again."""
     if "neighbours.values" in predictor.state:
         stored = predictor.state["neighbours.values"].cpu().numpy()
         return stored, np.arange(len(stored))
@@ -208,16 +250,21 @@ def _bank(predictor: Predictor) -> tuple[NDArray[np.float16], NDArray[np.int64]]
     values = features.cached_values(predictor.saved.architecture["features"])
     if values is None:
         extraction = features.extract(
-            _backbone(predictor), images := _training_images(predictor.saved), weights_hash=predictor.saved.weights_hash,
-            precision=predictor.saved.feature_precision, device=predictor.device, calibration=images,
+            _backbone(predictor),
+            images := _training_images(predictor.saved),
+            weights_hash=predictor.saved.weights_hash,
+            precision=predictor.saved.feature_precision,
+            device=predictor.device,
+            calibration=images,
             what="features of the training images, to be compared with",
-        )  # fmt: skip
+        )
         values = extraction.features.values
     return values, ids
 
 
 def _training_images(saved: SavedModel) -> ImageSet:
-    """The images that a model was trained on. Raises: DataError where they are not to be had, or are others by now."""
+    """The images that a model was trained on. Raises: DataError where they are not to be had, or are others
+    by now."""
     what = "int8 features are calibrated on" if saved.method != "knn" else "a kNN model compares with"
     name = saved.dataset.get("name")
     try:
@@ -225,8 +272,11 @@ def _training_images(saved: SavedModel) -> ImageSet:
     except HeadstartError as error:
         raise DataError(f"{what} its training images, which are not to be had: {error}") from error
     if dataset is None or dataset.fingerprint != saved.dataset.get("fingerprint"):
-        raise DataError(f"{what} its training images, and {name or 'their dataset'} does not hold the same ones any more; "
-                        "run the study again")  # fmt: skip
+        raise DataError(
+            f"{what} its training images, and {name or 'their dataset'} does not hold the same ones any "
+            "more; "
+            "run the study again"
+        )
     return dataset.train
 
 
@@ -239,14 +289,21 @@ def _whole_partial(predictor: Predictor) -> nn.Module:
 def _read_partial(predictor: Predictor) -> _Read:
     model, device = _whole_partial(predictor), predictor.device
     cut = model.cut_before(predictor.saved.architecture["trained"])  # type: ignore[operator]
-    rows = features.row_function(model, precision=predictor.precision, device=device, cut=cut,
-                                 weights_hash=predictor.saved.weights_hash)  # fmt: skip
+    rows = features.row_function(
+        model,
+        precision=predictor.precision,
+        device=device,
+        cut=cut,
+        weights_hash=predictor.saved.weights_hash,
+    )
     tail = partial.Tail(copy.deepcopy(model), cut).to(device)  # type: ignore[arg-type]
 
     def read(images: Images, batch: int) -> NDArray[np.float32]:
         tail_batch = partial.BATCH if batch == features.BATCH else batch
         activations = _regroup((rows(part) for part in _cut(images, batch)), tail_batch)
-        inputs = (partial.network_input(torch.from_numpy(part), device, predictor.precision) for part in activations)
+        inputs = (
+            partial.network_input(torch.from_numpy(part), device, predictor.precision) for part in activations
+        )
         return forward_logits(tail, inputs, device=device, precision=predictor.precision)
 
     return read
@@ -269,5 +326,7 @@ def _regroup(parts: Iterable[NDArray[np.float16]], size: int) -> Iterator[NDArra
 
 
 _FROZEN: dict[str, Callable[[Predictor], _Read]] = {
-    "linear_probe": _read_probe, "knn": _read_neighbours, "partial": _read_partial,
-}  # fmt: skip
+    "linear_probe": _read_probe,
+    "knn": _read_neighbours,
+    "partial": _read_partial,
+}

@@ -1,8 +1,8 @@
 """Models on disk: which folder holds one, and what it says of itself; the weights are read by `predict`.
 
-A model is a folder with `model.safetensors`: a finished trial's run folder, or one that `SavedModel.write` made. Its
-metadata say how to rebuild the network and how to prepare images; what older run folders lack there is read from the
-trial.json and study.json around them.
+A model is a folder with `model.safetensors`: a finished trial's run folder, or one that `SavedModel.write`
+made. Its metadata say how to rebuild the network and how to prepare images; what older run folders lack there
+is read from the trial.json and study.json around them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class SavedModel:
     architecture: what its method stored to rebuild it (model, weights, input_pixels, widths, k, ...).
     preprocessing: the network's own; its size_pixels is the network's input (None: image_pixels).
     image_pixels: side of the images that it was trained on; what it is asked about must have it too.
-    precision, feature_precision: in which it was evaluated. dataset: name, title, source and fingerprint of its images.
+    precision, feature_precision: in which it was evaluated. dataset: name, title, source and fingerprint of
+    its images.
     result: result.json's metrics and train_images, where there is one. folder: None for a model in memory."""
 
     architecture: Mapping[str, Any]
@@ -63,10 +64,16 @@ class SavedModel:
         from safetensors.torch import save
 
         description = dict(self.architecture) | {
-            "class_names": list(self.class_names), "preprocessing": dataclasses.asdict(self.preprocessing), "method": self.method,
-            "weights_hash": self.weights_hash, "image_pixels": self.image_pixels, "precision": self.precision,
-            "feature_precision": self.feature_precision, "dataset": dict(self.dataset), "label": self.label,
-        }  # fmt: skip
+            "class_names": list(self.class_names),
+            "preprocessing": dataclasses.asdict(self.preprocessing),
+            "method": self.method,
+            "weights_hash": self.weights_hash,
+            "image_pixels": self.image_pixels,
+            "precision": self.precision,
+            "feature_precision": self.feature_precision,
+            "dataset": dict(self.dataset),
+            "label": self.label,
+        }
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         store.write_bytes(folder / FILE, save(tensors, {"headstart": json.dumps(description)}))
         return folder
@@ -75,23 +82,32 @@ class SavedModel:
 def find_model(path: str | Path, arm: str | None = None) -> Path:
     """The model folder that a user means: `path` itself, or one arm of the study in it.
 
-    path: a run folder, a saved model's folder, its model.safetensors, or a study's folder; of an arm's trials the one that
-    the report shows is taken (all labels, lowest seed). arm: may be left out where a study has one arm.
-    Raises: StoreError where there is no model, or it is not finished; ConfigError for an unknown or missing arm."""
+    path: a run folder, a saved model's folder, its model.safetensors, or a study's folder; of an arm's trials
+    the one that the report shows is taken (all labels, lowest seed). arm: may be left out where a study has
+    one arm.
+    Raises: StoreError where there is no model, or it is not finished; ConfigError for an unknown or missing
+    arm."""
     here = Path(path)
     if here.name == FILE and here.is_file():
         here = here.parent
     if (here / FILE).is_file():
         if (here / "trial.json").exists() and not store.is_finished(here):
-            raise StoreError(f"{here}: this trial has not finished; run its study again and use the model then")
+            raise StoreError(
+                f"{here}: this trial has not finished; run its study again and use the model then"
+            )
         if arm is not None:
             raise ConfigError(f"{here} is one model, not a study; leave --arm out")
         return here
     found = representative_trials(store.finished_trials(here)) if here.is_dir() else {}
     if not found:
-        raise StoreError(f"{here} holds no model; give a finished trial's folder (with its {FILE}), or a study's and --arm")
+        raise StoreError(
+            f"{here} holds no model; give a finished trial's folder (with its {FILE}), or a study's and --arm"
+        )
     if arm is None and len(found) > 1:
-        listed = ", ".join(f"{name} (test accuracy {result.metrics['test_accuracy']:.3f})" for name, (_, result) in found.items())
+        listed = ", ".join(
+            f"{name} (test accuracy {result.metrics['test_accuracy']:.3f})"
+            for name, (_, result) in found.items()
+        )
         raise ConfigError(f"{here} holds {len(found)} models: {listed}; choose one with --arm")
     if arm is not None and arm not in found:
         raise unknown_name("arm", arm, found)
@@ -101,8 +117,8 @@ def find_model(path: str | Path, arm: str | None = None) -> Path:
 def read_model(folder: Path) -> SavedModel:
     """What a model folder says of its model.
 
-    Raises: WeightsError where model.safetensors is missing, damaged or not ours; StoreError where something about it cannot be
-    found any more, naming it."""
+    Raises: WeightsError where model.safetensors is missing, damaged or not ours; StoreError where something
+    about it cannot be found any more, naming it."""
     path = folder / FILE
     if not path.is_file():
         raise WeightsError(f"{path} is not there; give the folder of a finished trial")
@@ -116,20 +132,39 @@ def read_model(folder: Path) -> SavedModel:
     for name in ("precision", "feature_precision"):
         found.setdefault(name, trial.get(name))
     if "image_pixels" not in found or "dataset" not in found:
-        study = store.read_json(folder.parent / "study.json") if (folder.parent / "study.json").exists() else {}
+        study = (
+            store.read_json(folder.parent / "study.json") if (folder.parent / "study.json").exists() else {}
+        )
         described = study.get("dataset", {})
         found.setdefault("image_pixels", described.get("image_pixels"))
-        found.setdefault("dataset", {"name": trial.get("arm", {}).get("dataset"), "fingerprint": trial.get("dataset_fingerprint"),
-                                     "title": described.get("title"), "source": described.get("source")})  # fmt: skip
+        found.setdefault(
+            "dataset",
+            {
+                "name": trial.get("arm", {}).get("dataset"),
+                "fingerprint": trial.get("dataset_fingerprint"),
+                "title": described.get("title"),
+                "source": described.get("source"),
+            },
+        )
     for name in ("image_pixels", "precision", "feature_precision"):
         if found[name] is None:
-            raise StoreError(f"{path} does not say its {name}: an older headstart wrote that into the study's folder; "
-                             "use the model where its study is, or run the study again")  # fmt: skip
+            raise StoreError(
+                f"{path} does not say its {name}: an older headstart wrote that into the study's folder; "
+                "use the model where its study is, or run the study again"
+            )
     stored = found.pop("preprocessing")
     preprocessing = Preprocessing(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
-    own = {name: found.pop(name) for name in ("method", "weights_hash", "precision", "feature_precision", "dataset")}
+    own = {
+        name: found.pop(name)
+        for name in ("method", "weights_hash", "precision", "feature_precision", "dataset")
+    }
     return SavedModel(
-        class_names=tuple(found.pop("class_names")), preprocessing=preprocessing, image_pixels=int(found.pop("image_pixels")),
-        label=found.pop("label", "") or trial.get("arm", {}).get("label", ""), architecture=found, folder=folder,
-        result={name: result[name] for name in ("metrics", "train_images") if name in result}, **own,
-    )  # fmt: skip
+        class_names=tuple(found.pop("class_names")),
+        preprocessing=preprocessing,
+        image_pixels=int(found.pop("image_pixels")),
+        label=found.pop("label", "") or trial.get("arm", {}).get("label", ""),
+        architecture=found,
+        folder=folder,
+        result={name: result[name] for name in ("metrics", "train_images") if name in result},
+        **own,
+    )

@@ -24,7 +24,8 @@ class TrainingRecipe(Recipe):
     duration: "7.3 epochs", "300 steps", "120 seconds", "0.36 PFLOP" or "3 epochs, at least 300 steps"; see
         training.resolve_steps.
     optimizer: "muon" (convolution filters by Muon, all else by SGD), "sgd" or "adamw".
-    flip: "alternating" (each image's first side is random, then sides alternate by epoch), "random" or "none".
+    flip: "alternating" (each image's first side is random, then sides alternate by epoch), "random" or
+    "none".
     translate_pixels: largest random shift in each direction, borders reflected.
     ema_decay: decay a step of the averaged weights that are evaluated; None evaluates the weights themselves.
     balance: weigh each class alike in the loss, however many images it has.
@@ -49,10 +50,11 @@ class TrainingRecipe(Recipe):
 class CNNRecipe(TrainingRecipe):
     """A TrainingRecipe for the custom CNN.
 
-    widths: channels of its three blocks. bias_learning_rate, head_learning_rate, bias_momentum: of the parameters
-    that are not convolution filters, trained by SGD; the rates are those of a loss summed over the batch (the head's
-    output is divided by its width, hence their size). weight_decay here is per step and for those alone: Muon keeps
-    each filter bank's norm fixed instead. whiten_bias_fraction: the share of all steps in which the first layer's bias learns.
+    widths: channels of its three blocks. bias_learning_rate, head_learning_rate, bias_momentum: of the
+    parameters that are not convolution filters, trained by SGD; the rates are those of a loss summed over the
+    batch (the head's output is divided by its width, hence their size). weight_decay here is per step and for
+    those alone: Muon keeps each filter bank's norm fixed instead. whiten_bias_fraction: the share of all
+    steps in which the first layer's bias learns.
     activation: "relu" or "gelu". norm_momentum: how far BatchNorm's running statistics move a step.
     """
 
@@ -75,7 +77,8 @@ class ResNetRecipe(TrainingRecipe):
 class LogisticRecipe(Recipe):
     """A multinomial logistic regression on frozen, standardised features.
 
-    l2_values: candidates, on the weights of standardised features, mean loss; validation chooses by accuracy, then by loss.
+    l2_values: candidates, on the weights of standardised features, mean loss; validation chooses by accuracy,
+    then by loss.
     default_l2: used where nothing may be selected (fewer than 5 labels a class).
     tolerance: largest relative distance of the loss to the optimum.
     balance: weigh each class alike in the loss, however many images it has.
@@ -97,8 +100,8 @@ class ProbeRecipe(LogisticRecipe):
 class KNNRecipe(Recipe):
     """Votes of the k nearest training images by cosine similarity of frozen features.
 
-    k_values: candidates; validation chooses by accuracy, then by loss. default_k: used where nothing may be selected. A k
-    above the number of training images means all of them.
+    k_values: candidates; validation chooses by accuracy, then by loss. default_k: used where nothing may be
+    selected. A k above the number of training images means all of them.
     temperature: a neighbour's vote weighs exp(similarity / temperature); None: all votes weigh the same.
     smoothing: votes spread evenly over the classes before shares are taken; keeps the logarithm finite.
     """
@@ -113,10 +116,12 @@ class KNNRecipe(Recipe):
 class TransferRecipe(TrainingRecipe):
     """A TrainingRecipe for a network that has learned before.
 
-    stage_lr_decay: a stage's learning rate is this times that of the stage after it; the last stage has the recipe's own.
+    stage_lr_decay: a stage's learning rate is this times that of the stage after it; the last stage has the
+    recipe's own.
     head_lr_scale: the new head's learning rate over the last stage's.
-    batchnorm: of the layers that learn. "train": normalise with the batch's statistics and update the stored ones;
-    "frozen": normalise with the stored ones and leave them, in training too. Scales and shifts learn in both.
+    batchnorm: of the layers that learn. "train": normalise with the batch's statistics and update the stored
+    ones; "frozen": normalise with the stored ones and leave them, in training too. Scales and shifts learn in
+    both.
     """
 
     stage_lr_decay: float = 1.0
@@ -131,7 +136,8 @@ class FineTuneRecipe(TransferRecipe):
 
 @dataclass(frozen=True, kw_only=True)
 class PartialRecipe(TransferRecipe):
-    """`trainable_from` ("layer4", "layer4.1", ...) and all after it go on learning, the rest is frozen and computed once.
+    """`trainable_from` ("layer4", "layer4.1", ...) and all after it go on learning, the rest is frozen and
+    computed once.
 
     Each image has two stored views, plain and mirrored: translate_pixels must be 0.
     """
@@ -143,57 +149,97 @@ class PartialRecipe(TransferRecipe):
 class LPFTRecipe(TransferRecipe, LogisticRecipe):
     """A logistic regression on frozen features gives the head from which all layers are then fine-tuned.
 
-    Source: Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform out-of-distribution".
+    Source: Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform
+    out-of-distribution".
     """
 
 
-# Densest where validation accuracy of ResNet-50 features at 96 px peaks (87.5 % at 0.02, 86.2 % at 0.1, 86.6 % at 0.001).
+# Densest where validation accuracy of ResNet-50 features at 96 px peaks (87.5 % at 0.02, 86.2 % at 0.1, 86.6
+# % at 0.001).
 _L2_VALUES = (1.0, 0.3, 0.1, 0.05, 0.03, 0.02, 0.015, 0.01, 0.005, 0.002)
 _LEAST = ", at least 300 steps"  # small label budgets have one or two steps an epoch
 
 RECIPES: dict[str, Recipe] = {
-    # Learning rate: of two tries at 2 epochs 0.12 gave 88.6 % validation accuracy, 0.24 87.9 %. Activation and widths:
-    # docs/negative-results.md. The rest as in cifar10-airbench, not tuned here. A fifth of cnn-full's work.
+    # Learning rate: of two tries at 2 epochs 0.12 gave 88.6 % validation accuracy, 0.24 87.9 %. Activation
+    # and widths: docs/negative-results.md. The rest as in cifar10-airbench, not tuned here. A fifth of
+    # cnn-full's work.
     "cnn-fast": CNNRecipe(
-        duration="3.5 epochs", batch_size=500, learning_rate=0.12, momentum=0.6, weight_decay=0.001,
-        label_smoothing=0.2, flip="alternating", translate_pixels=2,
+        duration="3.5 epochs",
+        batch_size=500,
+        learning_rate=0.12,
+        momentum=0.6,
+        weight_decay=0.001,
+        label_smoothing=0.2,
+        flip="alternating",
+        translate_pixels=2,
     ),
-    # Accepted on validation (45,000 images, one view, seeds 1 and 2): 14 epochs 92.8 and 93.2 %, 18 epochs 93.2 and 93.3 %; 10
-    # epochs had 93.0 %, and no other setting did better (docs/negative-results.md). 18 epochs of 50,000 images: 0.65 PFLOP.
+    # Accepted on validation (45,000 images, one view, seeds 1 and 2): 14 epochs 92.8 and 93.2 %, 18 epochs
+    # 93.2 and 93.3 %; 10 epochs had 93.0 %, and no other setting did better (docs/negative-results.md). 18
+    # epochs of 50,000 images: 0.65 PFLOP.
     "cnn-full": CNNRecipe(
-        duration="18 epochs", batch_size=500, learning_rate=0.12, momentum=0.6, weight_decay=0.001,
-        label_smoothing=0.2, flip="alternating", translate_pixels=2,
+        duration="18 epochs",
+        batch_size=500,
+        learning_rate=0.12,
+        momentum=0.6,
+        weight_decay=0.001,
+        label_smoothing=0.2,
+        flip="alternating",
+        translate_pixels=2,
     ),
     "probe": ProbeRecipe(l2_values=_L2_VALUES),
     # From here on: usual values; what a search found for the study `cifar10` is in tuned.toml.
     # Temperature: Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination".
     "knn": KNNRecipe(k_values=(1, 3, 5, 10, 20, 50, 100)),
     "finetune": FineTuneRecipe(
-        duration="3 epochs" + _LEAST, batch_size=64, learning_rate=0.01, weight_decay=1e-4, label_smoothing=0.1,
-        warmup_fraction=0.1, translate_pixels=2, stage_lr_decay=0.7,
+        duration="3 epochs" + _LEAST,
+        batch_size=64,
+        learning_rate=0.01,
+        weight_decay=1e-4,
+        label_smoothing=0.1,
+        warmup_fraction=0.1,
+        translate_pixels=2,
+        stage_lr_decay=0.7,
     ),
     "partial": PartialRecipe(
-        duration="5 epochs" + _LEAST, batch_size=64, learning_rate=0.01, weight_decay=1e-4, label_smoothing=0.1,
+        duration="5 epochs" + _LEAST,
+        batch_size=64,
+        learning_rate=0.01,
+        weight_decay=1e-4,
+        label_smoothing=0.1,
         warmup_fraction=0.1,
     ),
     "lp_ft": LPFTRecipe(
-        l2_values=_L2_VALUES, duration="3 epochs" + _LEAST, batch_size=64, learning_rate=0.003, weight_decay=1e-4,
-        label_smoothing=0.1, warmup_fraction=0.1, translate_pixels=2, stage_lr_decay=0.7,
+        l2_values=_L2_VALUES,
+        duration="3 epochs" + _LEAST,
+        batch_size=64,
+        learning_rate=0.003,
+        weight_decay=1e-4,
+        label_smoothing=0.1,
+        warmup_fraction=0.1,
+        translate_pixels=2,
+        stage_lr_decay=0.7,
     ),
     "resnet-scratch": ResNetRecipe(
-        duration="20 epochs" + _LEAST, batch_size=128, learning_rate=0.1, weight_decay=5e-4, label_smoothing=0.1,
-        warmup_fraction=0.1, translate_pixels=4,
+        duration="20 epochs" + _LEAST,
+        batch_size=128,
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        label_smoothing=0.1,
+        warmup_fraction=0.1,
+        translate_pixels=4,
     ),
-}  # fmt: skip
+}
 
 
-# How the recipes above came about, for what a report says of tuning. The others choose for themselves what they need.
+# How the recipes above came about, for what a report says of tuning. The others choose for themselves what
+# they need.
 DEVELOPED_BY_HAND = frozenset({"cnn-fast", "cnn-full"})  # on validation images, as their comments say
 USUAL_VALUES = frozenset({"knn", "finetune", "partial", "lp_ft", "resnet-scratch"})
 
 
 def recipe_named(name: str) -> Recipe:
-    """The built-in recipe of that name, or the one in a recipe file ("tuned/probe.toml", as `headstart tune` writes it).
+    """The built-in recipe of that name, or the one in a recipe file ("tuned/probe.toml", as `headstart tune`
+    writes it).
 
     Raises: ConfigError naming the choices, or what is wrong with the file."""
     if name.endswith(".toml"):
@@ -207,15 +253,16 @@ def recipe_named(name: str) -> Recipe:
 
 
 def provenance_of(name: str) -> Mapping[str, Any]:
-    """How a recipe that was tuned came about; empty for one that was written by hand. Raises: as recipe_named."""
+    """How a recipe that was tuned came about; empty for one that was written by hand. Raises: as
+    recipe_named."""
     if name.endswith(".toml"):
         return next(iter(load_recipes(name).values()))[1]
     return PROVENANCE.get(name, {})
 
 
 def load_recipes(path: str | Path) -> dict[str, tuple[Recipe, dict[str, Any]]]:
-    """Recipes of a TOML file, each with its provenance. A table a recipe: its `type`, its fields, a table `provenance`. A field
-    that is left out (it may be younger than the file) has its type's own default.
+    """Recipes of a TOML file, each with its provenance. A table a recipe: its `type`, its fields, a table
+    `provenance`. A field that is left out (it may be younger than the file) has its type's own default.
 
     Raises: ConfigError naming the file, the recipe and what is wrong."""
     try:
@@ -232,7 +279,10 @@ def load_recipes(path: str | Path) -> dict[str, tuple[Recipe, dict[str, Any]]]:
         provenance, kind = values.pop("provenance", {}), values.pop("type", "")
         if kind not in kinds:
             raise ConfigError(f"{where}: {unknown_name('type', str(kind), kinds)}")
-        clean = {field: None if value == "none" and field in _MAY_BE_NONE else value for field, value in values.items()}
+        clean = {
+            field: None if value == "none" and field in _MAY_BE_NONE else value
+            for field, value in values.items()
+        }
         for field in dataclasses.fields(kinds[kind]):
             if field.name not in clean and field.default is dataclasses.MISSING:
                 raise ConfigError(f"{where}: recipe field {field.name!r} is missing; add it")
@@ -274,7 +324,9 @@ def with_changes(recipe: Recipe, changes: dict[str, Any], where: str) -> Recipe:
     for name, value in changes.items():
         if name not in fields:
             raise ConfigError(f"{where}: {unknown_name('recipe field', name, fields)}")
-        clean[name] = _fit(value, getattr(recipe, name), str(fields[name].type), f"{where}: recipe field {name!r}")
+        clean[name] = _fit(
+            value, getattr(recipe, name), str(fields[name].type), f"{where}: recipe field {name!r}"
+        )
     changed = dataclasses.replace(recipe, **clean)
     check_recipe(changed, where)
     return changed
@@ -285,7 +337,9 @@ def _fit(value: Any, current: Any, kind: str, where: str) -> Any:
     if value is None and "None" in kind:
         return None
     if kind.startswith("tuple"):
-        if isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
+        if isinstance(value, (list, tuple)) and all(
+            isinstance(v, (int, float)) and not isinstance(v, bool) for v in value
+        ):
             cast = int if "int" in kind else float
             if "..." in kind or len(value) == len(current):
                 return tuple(cast(v) for v in value)
@@ -298,12 +352,18 @@ def _fit(value: Any, current: Any, kind: str, where: str) -> Any:
         return float(value)
     if kind.startswith("str") and isinstance(value, str):
         return value
-    name = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}.get(kind.split(" ")[0], kind)
+    name = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}.get(
+        kind.split(" ")[0], kind
+    )
     raise ConfigError(f"{where} expects {name}, got {value!r}")
 
 
-_CHOICES = {"optimizer": ("muon", "sgd", "adamw"), "flip": ("alternating", "random", "none"), "batchnorm": ("train", "frozen"),
-            "activation": ("relu", "gelu")}
+_CHOICES = {
+    "optimizer": ("muon", "sgd", "adamw"),
+    "flip": ("alternating", "random", "none"),
+    "batchnorm": ("train", "frozen"),
+    "activation": ("relu", "gelu"),
+}
 
 
 def check_recipe(recipe: Recipe, where: str) -> None:
@@ -312,29 +372,61 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         if hasattr(recipe, name) and getattr(recipe, name) not in choices:
             raise ConfigError(f"{where}: {unknown_name(name, getattr(recipe, name), choices)}")
     if getattr(recipe, "optimizer", "") == "muon" and not isinstance(recipe, CNNRecipe):
-        raise ConfigError(f"{where}: optimizer 'muon' is for the custom CNN's recipes; choose 'sgd' or 'adamw'")
+        raise ConfigError(
+            f"{where}: optimizer 'muon' is for the custom CNN's recipes; choose 'sgd' or 'adamw'"
+        )
     if isinstance(recipe, PartialRecipe) and recipe.translate_pixels:
-        raise ConfigError(f"{where}: recipe field 'translate_pixels' must be 0: the frozen part's output is stored for the "
-                          f"plain and the mirrored image alone; got {recipe.translate_pixels!r}")
-    for name in ("learning_rate", "bias_learning_rate", "head_learning_rate", "tolerance", "default_l2", "temperature",
-                 "smoothing", "stage_lr_decay", "head_lr_scale"):  # fmt: skip
+        raise ConfigError(
+            f"{where}: recipe field 'translate_pixels' must be 0: the frozen part's output is stored for the "
+            f"plain and the mirrored image alone; got {recipe.translate_pixels!r}"
+        )
+    for name in (
+        "learning_rate",
+        "bias_learning_rate",
+        "head_learning_rate",
+        "tolerance",
+        "default_l2",
+        "temperature",
+        "smoothing",
+        "stage_lr_decay",
+        "head_lr_scale",
+    ):
         if getattr(recipe, name, None) is not None and not 0 < getattr(recipe, name) < float("inf"):
-            raise ConfigError(f"{where}: recipe field {name!r} must be above 0, got {getattr(recipe, name)!r}")
+            raise ConfigError(
+                f"{where}: recipe field {name!r} must be above 0, got {getattr(recipe, name)!r}"
+            )
     for name in ("batch_size", "max_passes", "default_k"):
         if hasattr(recipe, name) and getattr(recipe, name) < 1:
-            raise ConfigError(f"{where}: recipe field {name!r} must be at least 1, got {getattr(recipe, name)!r}")
-    for name in ("momentum", "bias_momentum", "norm_momentum", "label_smoothing", "warmup_fraction", "final_lr_fraction",
-                 "ema_decay", "stage_lr_decay"):  # fmt: skip
+            raise ConfigError(
+                f"{where}: recipe field {name!r} must be at least 1, got {getattr(recipe, name)!r}"
+            )
+    for name in (
+        "momentum",
+        "bias_momentum",
+        "norm_momentum",
+        "label_smoothing",
+        "warmup_fraction",
+        "final_lr_fraction",
+        "ema_decay",
+        "stage_lr_decay",
+    ):
         if getattr(recipe, name, None) is not None and not 0 <= getattr(recipe, name) <= 1:
-            raise ConfigError(f"{where}: recipe field {name!r} must lie between 0 and 1, got {getattr(recipe, name)!r}")
+            raise ConfigError(
+                f"{where}: recipe field {name!r} must lie between 0 and 1, got {getattr(recipe, name)!r}"
+            )
     for name in ("weight_decay", "translate_pixels", "whiten_bias_fraction"):
         if hasattr(recipe, name) and getattr(recipe, name) < 0:
-            raise ConfigError(f"{where}: recipe field {name!r} must not be negative, got {getattr(recipe, name)!r}")
+            raise ConfigError(
+                f"{where}: recipe field {name!r} must not be negative, got {getattr(recipe, name)!r}"
+            )
     for name in ("l2_values", "widths", "k_values"):
         if hasattr(recipe, name) and (not getattr(recipe, name) or min(getattr(recipe, name)) <= 0):
-            raise ConfigError(f"{where}: recipe field {name!r} needs values above 0, got {list(getattr(recipe, name))!r}")
+            raise ConfigError(
+                f"{where}: recipe field {name!r} needs values above 0, got {list(getattr(recipe, name))!r}"
+            )
     if isinstance(recipe, CNNRecipe) and any(width % 8 for width in recipe.widths):
-        # oneDNN of torch 2.13 writes beyond its buffers for 4 channels where the processor has AVX2 and no AVX-512
+        # oneDNN of torch 2.13 writes beyond its buffers for 4 channels where the processor has AVX2 and no
+        # AVX-512
         raise ConfigError(f"{where}: recipe field 'widths' needs multiples of 8, got {list(recipe.widths)!r}")
 
 

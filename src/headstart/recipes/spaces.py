@@ -1,7 +1,7 @@
 """What tuning may change of each kind of recipe, and between which bounds; the same for every arm of a kind.
 
-Durations are never searched: a longer training would always win. The L2 of a probe and the k of nearest neighbours are not
-here either: their methods compare all candidates themselves, by the same rules.
+Durations are never searched: a longer training would always win. The L2 of a probe and the k of nearest
+neighbours are not here either: their methods compare all candidates themselves, by the same rules.
 """
 
 from __future__ import annotations
@@ -59,21 +59,29 @@ def _logarithmic(name: str, low: float, high: float) -> Range:
 
 _SMOOTHING = Range(name="label_smoothing", low=0.0, high=0.2)
 _TRANSFER = (
-    _logarithmic("learning_rate", 1e-3, 0.1), _logarithmic("weight_decay", 1e-6, 1e-2), _SMOOTHING,
-    _logarithmic("head_lr_scale", 0.3, 10.0), Choice(name="batchnorm", values=("train", "frozen")),
-)  # fmt: skip
+    _logarithmic("learning_rate", 1e-3, 0.1),
+    _logarithmic("weight_decay", 1e-6, 1e-2),
+    _SMOOTHING,
+    _logarithmic("head_lr_scale", 0.3, 10.0),
+    Choice(name="batchnorm", values=("train", "frozen")),
+)
 _STAGES = Range(name="stage_lr_decay", low=0.3, high=1.0)
 # From random weights: no stage or head has a rate of its own, and stored statistics mean nothing.
 _FROM_SCRATCH = (
-    _logarithmic("learning_rate", 0.01, 0.5), _logarithmic("weight_decay", 1e-5, 5e-3), _SMOOTHING,
+    _logarithmic("learning_rate", 0.01, 0.5),
+    _logarithmic("weight_decay", 1e-5, 5e-3),
+    _SMOOTHING,
     Choice(name="translate_pixels", values=(2, 4)),
-)  # fmt: skip
+)
 
 SPACES: dict[type[Recipe], tuple[Knob, ...]] = {
     CNNRecipe: (
-        _logarithmic("learning_rate", 0.03, 0.5), _logarithmic("bias_learning_rate", 0.01, 0.2),
-        _logarithmic("head_learning_rate", 0.1, 3.0), _logarithmic("weight_decay", 1e-4, 1e-2),
-        Range(name="label_smoothing", low=0.0, high=0.3), Choice(name="translate_pixels", values=(2, 4)),
+        _logarithmic("learning_rate", 0.03, 0.5),
+        _logarithmic("bias_learning_rate", 0.01, 0.2),
+        _logarithmic("head_learning_rate", 0.1, 3.0),
+        _logarithmic("weight_decay", 1e-4, 1e-2),
+        Range(name="label_smoothing", low=0.0, high=0.3),
+        Choice(name="translate_pixels", values=(2, 4)),
     ),
     ResNetRecipe: _FROM_SCRATCH,
     ProbeRecipe: (),
@@ -81,12 +89,14 @@ SPACES: dict[type[Recipe], tuple[Knob, ...]] = {
     FineTuneRecipe: (*_TRANSFER, _STAGES),
     PartialRecipe: _TRANSFER,
     LPFTRecipe: (_logarithmic("learning_rate", 1e-4, 0.03), *_TRANSFER[1:], _STAGES),
-}  # fmt: skip
+}
 
 
 def space_of(method: str, recipe: Recipe, pixels: Sequence[int] = ()) -> tuple[Knob, ...]:
     """The knobs of an arm: those of its recipe's kind, and the input's size where `pixels` are given."""
-    knobs = _FROM_SCRATCH if method == "scratch" and not isinstance(recipe, CNNRecipe) else SPACES[type(recipe)]
+    knobs = (
+        _FROM_SCRATCH if method == "scratch" and not isinstance(recipe, CNNRecipe) else SPACES[type(recipe)]
+    )
     return (*knobs, Choice(name=PIXELS, values=tuple(pixels))) if pixels else knobs
 
 
@@ -94,8 +104,10 @@ def grid(space: Sequence[Knob]) -> list[dict[str, Any]] | None:
     """Every combination where all knobs are choices, in order; None where there is a range."""
     if any(isinstance(knob, Range) for knob in space):
         return None
-    return [dict(zip([knob.name for knob in space], values, strict=True))
-            for values in product(*(knob.values for knob in space if isinstance(knob, Choice)))]  # fmt: skip
+    return [
+        dict(zip([knob.name for knob in space], values, strict=True))
+        for values in product(*(knob.values for knob in space if isinstance(knob, Choice)))
+    ]
 
 
 def holds(space: Sequence[Knob], values: Mapping[str, Any]) -> bool:
@@ -112,5 +124,9 @@ def rounded(value: Any) -> Any:
 
 def described(space: Sequence[Knob]) -> list[dict[str, Any]]:
     """The space as plain values, for tuning.json and the report."""
-    return [{"name": k.name, "low": k.low, "high": k.high, "log": k.log} if isinstance(k, Range)
-            else {"name": k.name, "values": list(k.values)} for k in space]  # fmt: skip
+    return [
+        {"name": k.name, "low": k.low, "high": k.high, "log": k.log}
+        if isinstance(k, Range)
+        else {"name": k.name, "values": list(k.values)}
+        for k in space
+    ]

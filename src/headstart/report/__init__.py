@@ -9,5 +9,14 @@ from headstart.report.bundle import differences, write_bundle
 from headstart.report.page import write_health_page, write_report
 from headstart.report.terminal import health_table, ledger_json, ledger_table, summary_table, verdict
 
-__all__ = ["differences", "health_table", "ledger_json", "ledger_table", "summary_table", "verdict", "write_bundle",
-           "write_health_page", "write_report"]  # fmt: skip
+__all__ = [
+    "differences",
+    "health_table",
+    "ledger_json",
+    "ledger_table",
+    "summary_table",
+    "verdict",
+    "write_bundle",
+    "write_health_page",
+    "write_report",
+]

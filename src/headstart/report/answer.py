@@ -15,7 +15,10 @@ def more(view: StudyView) -> list[str]:
 
 def _few_labels(view: StudyView) -> str:
     """The best arm of each way to start at the fewest labels that both have, and where scratch overtakes."""
-    sides = {start: [arm for arm in view.arms if (arm.described["weights"] == "none") == start] for start in (True, False)}
+    sides = {
+        start: [arm for arm in view.arms if (arm.described["weights"] == "none") == start]
+        for start in (True, False)
+    }
     if len(view.budgets) < 2 or not all(sides.values()):
         return ""
     leads: list[tuple[int | None, Arm, float, Arm, float]] = []
@@ -27,22 +30,31 @@ def _few_labels(view: StudyView) -> str:
     if len(leads) < 2:
         return ""
     budget, scratch_arm, a, arm, b = leads[0]
-    told = (f"With {words.budget(budget)} the best arm from pretrained weights, {arm.label}, reaches {words.share(b)} and the "
-            f"best from random weights, {scratch_arm.label}, {words.share(a)}")  # fmt: skip
+    told = (
+        f"With {words.budget(budget)} the best arm from pretrained weights, {arm.label}, reaches "
+        f"{words.share(b)} and the "
+        f"best from random weights, {scratch_arm.label}, {words.share(a)}"
+    )
     ahead = [a > b for _, _, a, _, b in leads]
     if all(ahead) or not any(ahead):
         return f"{told}; {'random' if ahead[0] else 'pretrained'} weights stay ahead at every label budget."
     if ahead[-1] and not ahead[0]:
         turn = next(i for i in range(len(ahead)) if all(ahead[i:]))
-        return (f"{told}; from random weights is ahead from {words.budget(leads[turn][0])} on, and behind at "
-                f"{words.budget(leads[turn - 1][0])} and fewer." if not any(ahead[:turn]) else f"{told}.")
+        return (
+            f"{told}; from random weights is ahead from {words.budget(leads[turn][0])} on, and behind at "
+            f"{words.budget(leads[turn - 1][0])} and fewer."
+            if not any(ahead[:turn])
+            else f"{told}."
+        )
     return f"{told}."
 
 
 def _best(view: StudyView, arms: list[Arm], budget: int | None) -> tuple[Arm, float] | None:
     found = []
     for arm in arms:
-        values = [v for _, r in view.at(arm.name, budget) if (v := r.metrics.get("test_accuracy")) is not None]
+        values = [
+            v for _, r in view.at(arm.name, budget) if (v := r.metrics.get("test_accuracy")) is not None
+        ]
         if values:
             found.append((arm, estimate(values, view.test_images).value))
     return max(found, key=lambda item: item[1], default=None)
@@ -54,7 +66,13 @@ def _claims(view: StudyView) -> str:
     if not rows:
         return ""
     ended = Counter(row.verdict for row in rows)
-    parts = [f"{ended[verdict]} {verdict}" for verdict in ("supported", "refuted", "inconclusive") if ended[verdict]]
+    parts = [
+        f"{ended[verdict]} {verdict}"
+        for verdict in ("supported", "refuted", "inconclusive")
+        if ended[verdict]
+    ]
     if undecided := [row.note for row in rows if row.verdict == "n/a"]:
         parts.append(f"{len(undecided)} not decided ({'; '.join(dict.fromkeys(undecided))})")
-    return f"Of {len(rows)} claim{'s' if len(rows) > 1 else ''} written down beforehand: {words.listing(parts)}."
+    return (
+        f"Of {len(rows)} claim{'s' if len(rows) > 1 else ''} written down beforehand: {words.listing(parts)}."
+    )

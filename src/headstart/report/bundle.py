@@ -1,10 +1,11 @@
-"""A study as a folder to publish: the same report as page, PDF and Markdown, with its figures, tables and evidence.
+"""A study as a folder to publish: the same report as page, PDF and Markdown, with its figures, tables and
+evidence.
 
 <target>/
     report.html     one self-contained page         README.md       the same for any forge
-    report.pdf      the same on paper               figures/        every figure as SVG and PNG, galleries as PNG
-    results.csv     a row a trial                   headline.json   the claims with verdicts
-    study.toml      the study as it was asked for   trials/         summaries and test logits: all that the rest is made from
+    report.pdf      the same on paper               figures/        every figure as SVG and PNG, galleries as
+    PNG results.csv     a row a trial                   headline.json   the claims with verdicts study.toml
+    the study as it was asked for   trials/         summaries and test logits: all that the rest is made from
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ _PNG_DPI = 144  # twice the SVG's units
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """What was written: the folder, its files (paths inside it), and what could not be made, a sentence each."""
+    """What was written: the folder, its files (paths inside it), and what could not be made, a sentence
+    each."""
 
     folder: Path
     files: tuple[str, ...]
@@ -53,17 +55,21 @@ class Bundle:
 def write_bundle(study_folder: Path, target: Path) -> Bundle:
     """Publishes a study's trials into <target>/trials and writes its report from those alone.
 
-    study_folder may be <target>/trials itself: then everything else is made anew, the same bytes as before (report.pdf and the
-    PNG files with the same libraries). Figures of an earlier report that this one lacks are removed.
-    Raises: StoreError where nothing is finished, the published study would be too large or target cannot be written; DataError
-    on trials with different test sets."""
+    study_folder may be <target>/trials itself: then everything else is made anew, the same bytes as before
+    (report.pdf and the PNG files with the same libraries). Figures of an earlier report that this one lacks
+    are removed.
+    Raises: StoreError where nothing is finished, the published study would be too large or target cannot be
+    written; DataError on trials with different test sets."""
     study_folder, target = Path(study_folder), Path(target)
     trials = target / TRIALS
     if study_folder.resolve() != trials.resolve():
         size = publish(study_folder, trials).size_bytes
         if size > LIMIT_BYTES:
-            raise StoreError(f"{trials} holds {size / 1e6:.1f} MB, more than the {LIMIT_BYTES / 1e6:.0f} MB that a repository "
-                             "should bear; remove trials or readings that the report does not need")  # fmt: skip
+            raise StoreError(
+                f"{trials} holds {size / 1e6:.1f} MB, more than the {LIMIT_BYTES / 1e6:.0f} MB that a "
+                "repository "
+                "should bear; remove trials or readings that the report does not need"
+            )
     return _write(trials, target)
 
 
@@ -112,7 +118,8 @@ def _png(drawing: Drawing) -> bytes:
 
 
 def differences(folder: Path) -> list[str]:
-    """How a published report differs from what its own trials give, a sentence a file; none where all is the same.
+    """How a published report differs from what its own trials give, a sentence a file; none where all is the
+    same.
 
     HTML, Markdown, CSV, JSON and SVG must be the same bytes; a PDF the same text, a PNG the same pixels.
     Raises: as write_bundle."""
@@ -135,7 +142,8 @@ def differences(folder: Path) -> list[str]:
 
 
 def _same_pixels(a: Path, b: Path) -> bool:
-    """Equal but for what another build of the drawing library rounds otherwise: fewer than one value in a thousand."""
+    """Equal but for what another build of the drawing library rounds otherwise: fewer than one value in a
+    thousand."""
     pixels = []
     for path in (a, b):
         with Image.open(path) as image:
@@ -152,7 +160,9 @@ def _pdf_text(path: Path) -> str:
     tool = shutil.which("pdftotext")
     if tool is None:
         raise ConfigError("comparing PDFs needs pdftotext; on Debian: apt-get install poppler-utils")
-    text = subprocess.run([tool, "-layout", str(path), "-"], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        [tool, "-layout", str(path), "-"], capture_output=True, text=True, check=True
+    ).stdout
     return re.sub(r"\s+", " ", text)
 
 

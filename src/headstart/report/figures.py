@@ -1,4 +1,5 @@
-"""The report's figures: each with the message that its numbers carry, and a caption that says what is drawn and from how much."""
+"""The report's figures: each with the message that its numbers carry, and a caption that says what is drawn
+and from how much."""
 
 from __future__ import annotations
 
@@ -35,8 +36,13 @@ class Figure:
 
 
 def finish(drawing: MplFigure, name: str, message: str, caption: str) -> Figure:
-    return Figure(name=name, message=message, caption=caption, drawing=drawing,
-                  svg=plots.svg_text(drawing, name, f"{message}. {caption}"))
+    return Figure(
+        name=name,
+        message=message,
+        caption=caption,
+        drawing=drawing,
+        svg=plots.svg_text(drawing, name, f"{message}. {caption}"),
+    )
 
 
 def _n(view: StudyView) -> str:
@@ -51,7 +57,9 @@ def _interval_words(view: StudyView) -> str:
     if several:
         told.append(f"t interval over up to {seeds} seeds (ticks: single seeds)")
     if single:
-        told.append("Wilson interval over the test images of one trained model, which says nothing about another seed")
+        told.append(
+            "Wilson interval over the test images of one trained model, which says nothing about another seed"
+        )
     return "; ".join(told)
 
 
@@ -66,29 +74,43 @@ def accuracy(view: StudyView) -> Figure:
     if len(ranked) > 1:
         message = _lead(view, best, ranked[1], estimates)
     drawing = plots.accuracy(estimates, view.styles, "Test accuracy")
-    return finish(drawing, "fig-accuracy", message,
-                   f"{_n(view)}, {words.budget(view.budget)}. Bars: 95 % interval ({_interval_words(view)}). "
-                   "The scale does not begin at zero.")  # fmt: skip
+    return finish(
+        drawing,
+        "fig-accuracy",
+        message,
+        f"{_n(view)}, {words.budget(view.budget)}. Bars: 95 % interval ({_interval_words(view)}). "
+        "The scale does not begin at zero.",
+    )
 
 
 def _lead(view: StudyView, best: Arm, second: Arm, estimates: Mapping[str, plots.Estimate]) -> str:
-    """How far the best is ahead: paired by seed where that can be, for two intervals that overlap do not mean "no difference"."""
+    """How far the best is ahead: paired by seed where that can be, for two intervals that overlap do not mean
+    "no difference"."""
     paired = difference(view, best, second, view.budget)
     # Where arms share only some seeds, these may say the opposite of all.
     if paired is not None and paired.interval is not None and paired.interval[1] >= 0:
         bounds = words.interval(paired.interval)
-        return (f"{best.label} leads {second.label} by {100 * paired.effect:.1f} points ({bounds}, paired by seed)"
-                if paired.interval[0] > 0 else
-                f"{best.label} and {second.label} cannot be told apart: {bounds} points, paired by seed")  # fmt: skip
+        return (
+            f"{best.label} leads {second.label} by {100 * paired.effect:.1f} points ({bounds}, paired by "
+            "seed)"
+            if paired.interval[0] > 0
+            else f"{best.label} and {second.label} cannot be told apart: {bounds} points, paired by seed"
+        )
     if overlap(estimates[best.name], estimates[second.name]):
         return f"{best.label} and {second.label} are close: their intervals overlap"
-    return f"{best.label} leads {second.label} by {100 * (estimates[best.name].value - estimates[second.name].value):.1f} points"
+    return (
+        f"{best.label} leads {second.label} by "
+        f"{100 * (estimates[best.name].value - estimates[second.name].value):.1f} points"
+    )
 
 
 def difference(view: StudyView, a: Arm, b: Arm, budget: int | None) -> stats.PairedDifference | None:
     """Test accuracy of a less b at a label budget, paired by seed; None where they have no seed in common."""
     pairs = pair_by_seed(view.at(a.name, budget), view.at(b.name, budget))
-    sides = [[v for _, r in side if (v := r.metrics.get("test_accuracy")) is not None] for side in (pairs.a, pairs.b)]
+    sides = [
+        [v for _, r in side if (v := r.metrics.get("test_accuracy")) is not None]
+        for side in (pairs.a, pairs.b)
+    ]
     if not sides[0] or len(sides[0]) != len(sides[1]):
         return None
     return stats.paired_difference(sides[0], sides[1], resolution=1 / view.test_images)
@@ -105,13 +127,20 @@ def _values(arm: Arm, metric: str) -> list[float]:
 
 
 def _curve_trials(view: StudyView) -> list[tuple[Arm, Trials]]:
-    """Trials whose history can be drawn: those of the main phase that have one, else the arm's select trials."""
+    """Trials whose history can be drawn: those of the main phase that have one, else the arm's select
+    trials."""
     found = []
     for arm in view.arms:
         own = [item for item in arm.trials if item[1].history]
         if not any("val_accuracy" in row for _, r in own for row in r.history):
-            other = [item for item in view.trials if item[1].trial["arm"]["name"] == arm.name and item[1].history
-                     and item[1].trial["labels_per_class"] == view.budget and item[1].trial["phase"] == "select"]  # fmt: skip
+            other = [
+                item
+                for item in view.trials
+                if item[1].trial["arm"]["name"] == arm.name
+                and item[1].history
+                and item[1].trial["labels_per_class"] == view.budget
+                and item[1].trial["phase"] == "select"
+            ]
             own = other or own
         if own:
             found.append((arm, own))
@@ -128,12 +157,16 @@ def _curve(name: str, result: Result, axis: str) -> plots.Curve:
 def learning(view: StudyView) -> list[Figure]:
     """Accuracy against epochs and against seconds; nothing where no trial kept a history."""
     sides = _curve_trials(view)
-    curves = {axis: [_curve(arm.name, result, axis) for arm, items in sides for _, result in items]
-              for axis in ("epoch", "seconds")}  # fmt: skip
+    curves = {
+        axis: [_curve(arm.name, result, axis) for arm, items in sides for _, result in items]
+        for axis in ("epoch", "seconds")
+    }
     many = len(sides) > _FEW_ARMS
     if many:
-        curves = {axis: [_together([c for c in every if c.arm == arm.name]) for arm, _ in sides]
-                  for axis, every in curves.items()}
+        curves = {
+            axis: [_together([c for c in every if c.arm == arm.name]) for arm, _ in sides]
+            for axis, every in curves.items()
+        }
     drawn = [c for c in curves["epoch"] if np.isfinite(c.val).any() or np.isfinite(c.train).any()]
     if not drawn:
         return []
@@ -142,39 +175,83 @@ def learning(view: StudyView) -> list[Figure]:
     curves = {axis: [c for c in every if c.arm in seen] for axis, every in curves.items()}
     with_train = any(np.isfinite(c.train).any() for c in drawn)
     with_val = any(np.isfinite(c.val).any() for c in drawn)
-    measure = "Validation accuracy (thin: training)" if with_train and with_val else \
-              "Validation accuracy" if with_val else "Training accuracy"  # fmt: skip
+    measure = (
+        "Validation accuracy (thin: training)"
+        if with_train and with_val
+        else "Validation accuracy"
+        if with_val
+        else "Training accuracy"
+    )
     seeds = max(len(items) for _, items in sides)
-    lines = f"Means of up to {seeds} seeds; bands: lowest to highest seed" if many and seeds > 1 else \
-            "A line a seed" if seeds > 1 else "One seed"  # fmt: skip
-    common = (f"{lines}. " + ("Marked lines: validation images, evaluated as training went. " if with_val else "")
-              + ("Thin lines: training images as the network met them, augmentation and all. " if with_train else ""))
+    lines = (
+        f"Means of up to {seeds} seeds; bands: lowest to highest seed"
+        if many and seeds > 1
+        else "A line a seed"
+        if seeds > 1
+        else "One seed"
+    )
+    common = (
+        f"{lines}. "
+        + ("Marked lines: validation images, evaluated as training went. " if with_val else "")
+        + (
+            "Thin lines: training images as the network met them, augmentation and all. "
+            if with_train
+            else ""
+        )
+    )
     frozen = [arm.label for arm, _ in sides if arm.described["method"] in ("linear_probe",)]
-    note = f"For {words.listing(frozen)} an epoch is one pass of the solver over stored features. " if frozen else ""
-    last = {arm.label: float(np.mean(values)) for arm, items in sides
-            if (values := [value for _, result in items if (value := _last(result, "val_accuracy")) is not None])}  # fmt: skip
+    note = (
+        f"For {words.listing(frozen)} an epoch is one pass of the solver over stored features. "
+        if frozen
+        else ""
+    )
+    last = {
+        arm.label: float(np.mean(values))
+        for arm, items in sides
+        if (values := [value for _, result in items if (value := _last(result, "val_accuracy")) is not None])
+    }
     if len(last) > 2:
         best = max(last, key=lambda label: last[label])
         last = {best: last[best]}
     ends = words.listing([f"{label} at {percent(value)}" for label, value in last.items()])
-    figures = [finish(plots.learning_curves(curves["epoch"], view.styles, "epoch", measure), "fig-curves-epochs",
-                       f"After the last epoch: {ends}" if ends else "Accuracy by epoch", common + note)]  # fmt: skip
+    figures = [
+        finish(
+            plots.learning_curves(curves["epoch"], view.styles, "epoch", measure),
+            "fig-curves-epochs",
+            f"After the last epoch: {ends}" if ends else "Accuracy by epoch",
+            common + note,
+        )
+    ]
     if any(np.isfinite(c.x).any() for c in curves["seconds"]):
         marks = _marks(view, sides)
-        drawing = plots.learning_curves(curves["seconds"], view.styles, "seconds since the start", measure, marks)
-        figures.append(finish(
-            drawing, "fig-curves-seconds", _first_there(view, sides), common
-            + "Seconds are cold: a frozen backbone's curve begins when its features are "
-            f"computed.{clocks(view, sides)}"))
+        drawing = plots.learning_curves(
+            curves["seconds"], view.styles, "seconds since the start", measure, marks
+        )
+        figures.append(
+            finish(
+                drawing,
+                "fig-curves-seconds",
+                _first_there(view, sides),
+                common + "Seconds are cold: a frozen backbone's curve begins when its features are "
+                f"computed.{clocks(view, sides)}",
+            )
+        )
     return figures
 
 
 def _together(curves: Sequence[plots.Curve]) -> plots.Curve:
-    """The seeds of one arm as their mean with the lowest and highest, as far as all of them go; training images left out."""
+    """The seeds of one arm as their mean with the lowest and highest, as far as all of them go; training
+    images left out."""
     rows = min(len(c.x) for c in curves)
     x, val = (np.array([getattr(c, name)[:rows] for c in curves]) for name in ("x", "val"))
-    return plots.Curve(arm=curves[0].arm, x=x.mean(axis=0), val=val.mean(axis=0), train=np.full(rows, np.nan),
-                       low=val.min(axis=0) if len(curves) > 1 else None, high=val.max(axis=0) if len(curves) > 1 else None)
+    return plots.Curve(
+        arm=curves[0].arm,
+        x=x.mean(axis=0),
+        val=val.mean(axis=0),
+        train=np.full(rows, np.nan),
+        low=val.min(axis=0) if len(curves) > 1 else None,
+        high=val.max(axis=0) if len(curves) > 1 else None,
+    )
 
 
 def _last(result: Result, key: str) -> float | None:
@@ -190,7 +267,8 @@ def _reach(items: Trials, target: float, cost: str) -> float | None:
 
 
 def _range(items: Trials, target: float) -> tuple[float, float] | None:
-    """The fastest and slowest seed's seconds to the target; None with one seed, or where some seed never reached it."""
+    """The fastest and slowest seed's seconds to the target; None with one seed, or where some seed never
+    reached it."""
     reached = [headline.time_to_accuracy(result.history, target) for _, result in items]
     seconds = [r["seconds"] for r in reached if r is not None and r["seconds"] is not None]
     return (min(seconds), max(seconds)) if len(seconds) == len(items) > 1 else None
@@ -205,20 +283,43 @@ def _first_there(view: StudyView, sides: Sequence[tuple[Arm, Trials]]) -> str:
             told = [short_duration(first), short_duration(second)]
             if told[0] == told[1]:
                 told = [f"{first:,.1f}\u202fs", f"{second:,.1f}\u202fs"]
-            return (f"{order[0]} is first at {100 * target:g} %: {told[0]} against {told[1]}" if told[0] != told[1] else
-                    f"{order[0]} and {order[1]} reach {100 * target:g} % after the same {told[0]}")  # fmt: skip
-    return "Accuracy by wall-clock time" if _one_machine(sides) else "Times of different machines: each line speaks for itself"
+            return (
+                f"{order[0]} is first at {100 * target:g} %: {told[0]} against {told[1]}"
+                if told[0] != told[1]
+                else f"{order[0]} and {order[1]} reach {100 * target:g} % after the same {told[0]}"
+            )
+    return (
+        "Accuracy by wall-clock time"
+        if _one_machine(sides)
+        else "Times of different machines: each line speaks for itself"
+    )
 
 
 def targets(view: StudyView) -> list[float]:
-    """Up to four round validation accuracies worth timing: from below the weakest side's end to below the best's."""
-    best = [max(values) for _, items in _curve_trials(view)
-            if (values := [row["val_accuracy"] for _, r in items for row in r.history if row.get("val_accuracy") is not None])]
+    """Up to four round validation accuracies worth timing: from below the weakest side's end to below the
+    best's."""
+    best = [
+        max(values)
+        for _, items in _curve_trials(view)
+        if (
+            values := [
+                row["val_accuracy"]
+                for _, r in items
+                for row in r.history
+                if row.get("val_accuracy") is not None
+            ]
+        )
+    ]
     if not best:
         return []
     below = [t for t in _SHARE_TARGETS if t <= max(best)]
-    if len(best) > _FEW_ARMS:  # a hopeless arm among many must not leave the others without a target in common
-        marks = [max((t for t in below if sum(b >= t for b in best) >= n), default=None) for n in (-(-len(best) // 2), 3, 2, 1)]
+    if (
+        len(best) > _FEW_ARMS
+    ):  # a hopeless arm among many must not leave the others without a target in common
+        marks = [
+            max((t for t in below if sum(b >= t for b in best) >= n), default=None)
+            for n in (-(-len(best) // 2), 3, 2, 1)
+        ]
         return sorted({t for t in marks if t is not None})
     shared = [t for t in below if t <= min(best)]
     chosen = shared[-2:] + [t for t in below if t > min(best)][-2:]
@@ -233,8 +334,17 @@ def time_rows(view: StudyView) -> list[dict]:
         for arm, items in sides:
             costs = {cost: _reach(items, target, cost) for cost in ("seconds", "epochs", "flops")}
             reached = sum(headline.time_to_accuracy(r.history, target) is not None for _, r in items)
-            rows.append({"target": target, "arm": arm, "reached": reached, "seeds": len(items), "range": _range(items, target),
-                         "machine": marks[arm.name], **costs})  # fmt: skip
+            rows.append(
+                {
+                    "target": target,
+                    "arm": arm,
+                    "reached": reached,
+                    "seeds": len(items),
+                    "range": _range(items, target),
+                    "machine": marks[arm.name],
+                    **costs,
+                }
+            )
     return rows
 
 
@@ -256,14 +366,25 @@ def times(view: StudyView) -> Figure | None:
     else:
         message = "Time until validation accuracy first reaches a target"
     ranges = {name: [row["range"] for row in rows if row["arm"].name == name] for name in arms}
-    drawing = plots.time_to_accuracy(chosen, seconds, view.styles, "Time to validation accuracy (log scale)", ranges,
-                                     {row["arm"].name: row["machine"] for row in rows})
+    drawing = plots.time_to_accuracy(
+        chosen,
+        seconds,
+        view.styles,
+        "Time to validation accuracy (log scale)",
+        ranges,
+        {row["arm"].name: row["machine"] for row in rows},
+    )
     seeds = max(row["seeds"] for row in rows)
-    return finish(drawing, "fig-time", message,
-                   "Cold wall-clock time, feature extraction included, until validation accuracy was first read at or above the "
-                   "target; nothing interpolated. "
-                   + (f"Means over up to {seeds} seeds; bars: fastest to slowest seed." if seeds > 1 else "One seed.")
-                   + clocks(view, _curve_trials(view)))
+    return finish(
+        drawing,
+        "fig-time",
+        message,
+        "Cold wall-clock time, feature extraction included, until validation accuracy was first read at or "
+        "above the "
+        "target; nothing interpolated. "
+        + (f"Means over up to {seeds} seeds; bars: fastest to slowest seed." if seeds > 1 else "One seed.")
+        + clocks(view, _curve_trials(view)),
+    )
 
 
 def cost(view: StudyView) -> Figure:
@@ -271,15 +392,25 @@ def cost(view: StudyView) -> Figure:
     seconds = {arm.name: _mean_seconds(arm) for arm in view.arms}
     totals = {arm.label: sum(seconds[arm.name].values()) for arm in view.arms}
     order = sorted(totals, key=lambda label: totals[label])
-    message = f"{order[0]}: {short_duration(totals[order[0]])} in all" if view.one_machine else "Where each arm's time went"
+    message = (
+        f"{order[0]}: {short_duration(totals[order[0]])} in all"
+        if view.one_machine
+        else "Where each arm's time went"
+    )
     if len(order) > 1 and totals[order[0]] > 0 and view.one_machine:
         message = f"{order[-1]} takes {totals[order[-1]] / totals[order[0]]:.1f} times as long as {order[0]}"
-    drawing = plots.cost_by_phase(seconds, view.styles, "Wall-clock seconds, cold, by phase", machines.main_marks(view))
+    drawing = plots.cost_by_phase(
+        seconds, view.styles, "Wall-clock seconds, cold, by phase", machines.main_marks(view)
+    )
     sides = [(arm, list(arm.trials)) for arm in view.arms]
     measured = f" Measured on: {'; '.join(words.machines([r for _, items in sides for _, r in items]))}."
-    return finish(drawing, "fig-cost", message,
-                   "Everything a trial needs from an empty cache, data download aside; mean over seeds."
-                   + (measured if view.one_machine else clocks(view, sides)))
+    return finish(
+        drawing,
+        "fig-cost",
+        message,
+        "Everything a trial needs from an empty cache, data download aside; mean over seeds."
+        + (measured if view.one_machine else clocks(view, sides)),
+    )
 
 
 Sides = Sequence[tuple[Arm, Trials]]  # the trials whose times a figure shows, by arm
@@ -291,18 +422,25 @@ def _one_machine(sides: Sides) -> bool:
 
 def _marks(view: StudyView, sides: Sides) -> dict[str, str]:
     """By arm the letters of the machines of these trials; all "" where these ran on one."""
-    return {arm.name: "" if _one_machine(sides) else machines.mark(view, [r for _, r in items]) for arm, items in sides}
+    return {
+        arm.name: "" if _one_machine(sides) else machines.mark(view, [r for _, r in items])
+        for arm, items in sides
+    }
 
 
 def clocks(view: StudyView, sides: Sides) -> str:
     """What a caption of times must add where arms ran on different machines."""
     told = machines.marks_of(view, [result for _, items in sides for _, result in items])
-    return (f" Not all arms ran on the same machine: times of different machines do not compare. Letters: {told}."
-            if told else "")
+    return (
+        f" Not all arms ran on the same machine: times of different machines do not compare. Letters: {told}."
+        if told
+        else ""
+    )
 
 
 def one_clock(view: StudyView) -> bool:
-    """Whether the trials with learning curves ran on one machine; of a refit study they are others than its main ones."""
+    """Whether the trials with learning curves ran on one machine; of a refit study they are others than its
+    main ones."""
     return _one_machine(_curve_trials(view))
 
 
@@ -314,7 +452,9 @@ def clock_marks(view: StudyView) -> str:
 
 def _mean_seconds(arm: Arm) -> dict[str, float]:
     phases = list(dict.fromkeys(phase for _, r in arm.trials for phase in r.cost.seconds))
-    means = {phase: float(np.mean([r.cost.seconds.get(phase, 0.0) for _, r in arm.trials])) for phase in phases}
+    means = {
+        phase: float(np.mean([r.cost.seconds.get(phase, 0.0) for _, r in arm.trials])) for phase in phases
+    }
     return {phase: s for phase, s in means.items() if s >= 0.05} or means
 
 
@@ -328,24 +468,44 @@ def confusions(view: StudyView) -> list[Figure]:
         off = np.nan_to_num(shares) * (1 - np.eye(len(shares)))
         i, j = np.unravel_index(int(off.argmax()), off.shape)
         names = view.class_names
-        message = (f"{arm.label}: {percent(off[i, j], 0)} of “{names[i]}” images are taken for “{names[j]}”" if off[i, j] > 0
-                   else f"{arm.label}: no confusion at all")
+        message = (
+            f"{arm.label}: {percent(off[i, j], 0)} of “{names[i]}” images are taken for “{names[j]}”"
+            if off[i, j] > 0
+            else f"{arm.label}: no confusion at all"
+        )
         seeds = f", {len(arm.tests)} seeds together" if len(arm.tests) > 1 else ""
-        drawing = plots.confusion(shares, names, arm.label + (": " if len(arm.label) <= 22 else "\n") + "share of each true class"
-                                  + (" (%)" if len(names) <= 20 else ""))
-        figures.append(finish(
-            drawing, f"fig-confusion-{words.anchor(arm.name)}", message,
-            f"{_n(view)}{seeds}. Each row adds up to 100 %"
-            + ("; cells of 0.5 % or less carry no number" if len(names) <= 20 else "; class numbers follow the data set's order")
-            + ". Ink grows with the square root of the share, on one scale for every arm."))
+        drawing = plots.confusion(
+            shares,
+            names,
+            arm.label
+            + (": " if len(arm.label) <= 22 else "\n")
+            + "share of each true class"
+            + (" (%)" if len(names) <= 20 else ""),
+        )
+        figures.append(
+            finish(
+                drawing,
+                f"fig-confusion-{words.anchor(arm.name)}",
+                message,
+                f"{_n(view)}{seeds}. Each row adds up to 100 %"
+                + (
+                    "; cells of 0.5 % or less carry no number"
+                    if len(names) <= 20
+                    else "; class numbers follow the data set's order"
+                )
+                + ". Ink grows with the square root of the share, on one scale for every arm.",
+            )
+        )
     return figures
 
 
 def by_class(view: StudyView) -> Figure:
     """Recall by class, arms side by side; of many classes those where the arms differ most."""
     names = view.class_names
-    recalls = {arm.name: np.array([metrics.per_class(t.logits, t.labels, names)["recall"] for t in arm.tests])
-               for arm in view.arms}  # fmt: skip
+    recalls = {
+        arm.name: np.array([metrics.per_class(t.logits, t.labels, names)["recall"] for t in arm.tests])
+        for arm in view.arms
+    }
     support = np.bincount(view.arms[0].tests[0].labels, minlength=len(names))
     means = np.array([r.mean(axis=0) for r in recalls.values()])
     there = support > 0
@@ -355,20 +515,38 @@ def by_class(view: StudyView) -> Figure:
     cut = ""
     if len(chosen) > _MOST_CLASSES:
         chosen = np.sort(np.argsort(-gap if len(view.arms) > 1 else low, kind="stable")[:_MOST_CLASSES])
-        cut = f"The {_MOST_CLASSES} of {len(names)} classes where the arms differ most are drawn. " if len(view.arms) > 1 else \
-              f"The {_MOST_CLASSES} hardest of {len(names)} classes are drawn. "  # fmt: skip
+        cut = (
+            f"The {_MOST_CLASSES} of {len(names)} classes where the arms differ most are drawn. "
+            if len(view.arms) > 1
+            else f"The {_MOST_CLASSES} hardest of {len(names)} classes are drawn. "
+        )
     if len(view.arms) > 1:
         widest = int(gap.argmax())
         order = np.argsort(-means[:, widest], kind="stable")
         a, b = view.arms[order[0]], view.arms[order[-1]]
-        message = (f"Widest apart on “{names[widest]}”: {a.label} {percent(means[order[0], widest], 0)}, "
-                   f"{b.label} {percent(means[order[-1], widest], 0)}")
+        message = (
+            f"Widest apart on “{names[widest]}”: {a.label} {percent(means[order[0], widest], 0)}, "
+            f"{b.label} {percent(means[order[-1], widest], 0)}"
+        )
     else:
         message = f"Hardest class: “{names[int(low.argmin())]}”, {percent(float(low.min()), 0)} found"
-    values = {name: [estimate([float(v) for v in r[:, c]], int(support[c])) for c in chosen] for name, r in recalls.items()}
-    drawing = plots.by_class([names[c] for c in chosen], values, view.styles, "Recall: share of a class's images found")
-    per = f"{support[there].min():,}" if support[there].min() == support[there].max() else \
-          f"{support[there].min():,} to {support[there].max():,}"  # fmt: skip
-    return finish(drawing, "fig-classes", message,
-                   f"{cut}n = {per} test images a class. Lines: 95 % interval (t over seeds where they differ, else Wilson over "
-                   "the class's images).")  # fmt: skip
+    values = {
+        name: [estimate([float(v) for v in r[:, c]], int(support[c])) for c in chosen]
+        for name, r in recalls.items()
+    }
+    drawing = plots.by_class(
+        [names[c] for c in chosen], values, view.styles, "Recall: share of a class's images found"
+    )
+    per = (
+        f"{support[there].min():,}"
+        if support[there].min() == support[there].max()
+        else f"{support[there].min():,} to {support[there].max():,}"
+    )
+    return finish(
+        drawing,
+        "fig-classes",
+        message,
+        f"{cut}n = {per} test images a class. Lines: 95 % interval (t over seeds where they differ, else "
+        "Wilson over "
+        "the class's images).",
+    )

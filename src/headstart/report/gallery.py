@@ -29,7 +29,8 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Images of one kind: how many there are in the test set, and those shown. `missing`: without stored pixels."""
+    """Images of one kind: how many there are in the test set, and those shown. `missing`: without stored
+    pixels."""
 
     name: str
     title: str
@@ -39,7 +40,8 @@ class Panel:
 
 
 def _pairs(view: StudyView) -> list[tuple[Arm, Arm]]:
-    """Both directions of: two arms; of more, the most accurate arm of each way to start (from scratch, from weights)."""
+    """Both directions of: two arms; of more, the most accurate arm of each way to start (from scratch, from
+    weights)."""
     if len(view.arms) < 2:
         return []
     if len(view.arms) == 2:
@@ -55,20 +57,33 @@ def _pairs(view: StudyView) -> list[tuple[Arm, Arm]]:
 
 def disagreements(view: StudyView) -> list[Panel]:
     """Images that one side gets right and the other wrong, both directions, the clearest cases first."""
-    return [_panel(view, f"{a.name}-not-{b.name}", f"{a.label} right, {b.label} wrong",
-                   headline.disagreements(a.tests[0], b.tests[0]).tolist(), (a, b)) for a, b in _pairs(view)]
+    return [
+        _panel(
+            view,
+            f"{a.name}-not-{b.name}",
+            f"{a.label} right, {b.label} wrong",
+            headline.disagreements(a.tests[0], b.tests[0]).tolist(),
+            (a, b),
+        )
+        for a, b in _pairs(view)
+    ]
 
 
 def confident_errors(view: StudyView) -> list[Panel]:
     """For each arm the images that it is surest about and wrong."""
-    return [_panel(view, f"sure-{arm.name}", arm.label, headline.most_confident_errors(arm.tests[0]).tolist(), (arm,))
-            for arm in view.arms]
+    return [
+        _panel(
+            view, f"sure-{arm.name}", arm.label, headline.most_confident_errors(arm.tests[0]).tolist(), (arm,)
+        )
+        for arm in view.arms
+    ]
 
 
 def hardest(view: StudyView) -> Panel:
     """Images that every arm gets wrong at every seed, the least believed labels first."""
     seeds = any(len(arm.tests) > 1 for arm in view.arms)
-    title = f"Wrong for {'every arm' if len(view.arms) > 1 else view.arms[0].label}{' at every seed' if seeds else ''}"
+    arms = "every arm" if len(view.arms) > 1 else view.arms[0].label
+    title = f"Wrong for {arms}{' at every seed' if seeds else ''}"
     ids = headline.wrong_for_all([test for arm in view.arms for test in arm.tests])
     return _panel(view, "wrong-for-all", title, ids.tolist(), view.arms)
 
@@ -83,11 +98,26 @@ def _panel(view: StudyView, name: str, title: str, ids: list[int], arms: tuple[A
     examples = []
     for i in shown:
         k = places[i]
-        answers = tuple(Answer(arm=arm, predicted=names[int(p[k].argmax())], confidence=float(p[k].max()),
-                               right=bool(p[k].argmax() == tests[0].labels[k]))
-                        for arm, p in zip(arms, probabilities, strict=True))  # fmt: skip
-        examples.append(Example(id=i, picture=data_uri(view.pictures[i]), truth=names[int(tests[0].labels[k])], answers=answers))
-    return Panel(name=name, title=title, total=len(ids), examples=tuple(examples), missing=len(wanted) - len(shown))
+        answers = tuple(
+            Answer(
+                arm=arm,
+                predicted=names[int(p[k].argmax())],
+                confidence=float(p[k].max()),
+                right=bool(p[k].argmax() == tests[0].labels[k]),
+            )
+            for arm, p in zip(arms, probabilities, strict=True)
+        )
+        examples.append(
+            Example(
+                id=i,
+                picture=data_uri(view.pictures[i]),
+                truth=names[int(tests[0].labels[k])],
+                answers=answers,
+            )
+        )
+    return Panel(
+        name=name, title=title, total=len(ids), examples=tuple(examples), missing=len(wanted) - len(shown)
+    )
 
 
 def overlap(view: StudyView) -> str | None:
@@ -97,6 +127,9 @@ def overlap(view: StudyView) -> str | None:
         return None
     a, b = pairs[0]
     shares = headline.agreement(a.tests[0], b.tests[0])
-    return (f"Of {view.test_images:,} test images both get {100 * shares['both_right']:.1f} % right and "
-            f"{100 * shares['both_wrong']:.1f} % wrong; only {a.label} gets {100 * shares['only_a']:.1f} % right, "
-            f"only {b.label} {100 * shares['only_b']:.1f} %.")
+    return (
+        f"Of {view.test_images:,} test images both get {100 * shares['both_right']:.1f} % right and "
+        f"{100 * shares['both_wrong']:.1f} % wrong; only {a.label} gets {100 * shares['only_a']:.1f} % "
+        "right, "
+        f"only {b.label} {100 * shares['only_b']:.1f} %."
+    )

@@ -1,6 +1,7 @@
 """How many labels it takes: accuracy against labels a class with fitted curves, and what follows from them.
 
-Says nothing where the data cannot: fewer than four budgets, a curve that falls, an answer far beyond what was measured.
+Says nothing where the data cannot: fewer than four budgets, a curve that falls, an answer far beyond what was
+measured.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Crossing:
 
 
 def fit_all(view: StudyView) -> list[Fitted]:
-    """Every arm with its curve; the same draws for all, so that differences pair up where arms share their seeds."""
+    """Every arm with its curve; the same draws for all, so that differences pair up where arms share their
+    seeds."""
     phase = view.arms[0].first.trial["phase"]
     found = []
     for arm in view.arms:
@@ -55,24 +57,39 @@ def fit_all(view: StudyView) -> list[Fitted]:
         reason = ""
         if len(points) < label_curves.FEWEST_BUDGETS:
             # Not len(points): all labels alone say no labels a class, and make no point.
-            found_at = len({r.trial["labels_per_class"] for _, r in view.trials
-                            if r.trial["arm"]["name"] == arm.name and r.trial["phase"] == phase})  # fmt: skip
-            reason = f"{found_at} label {'budget' if found_at == 1 else 'budgets'}, a curve needs {label_curves.FEWEST_BUDGETS}"
+            found_at = len(
+                {
+                    r.trial["labels_per_class"]
+                    for _, r in view.trials
+                    if r.trial["arm"]["name"] == arm.name and r.trial["phase"] == phase
+                }
+            )
+            reason = (
+                f"{found_at} label {'budget' if found_at == 1 else 'budgets'}, a curve needs "
+                f"{label_curves.FEWEST_BUDGETS}"
+            )
         elif curve is None:
             reason = "accuracy falls from one budget to the next"
         elif curve.error > _LARGEST_MISS:
-            # The bootstrap knows the spread between seeds, not that the form is wrong: its intervals would be far too narrow.
-            reason = f"no form fits: the better one misses a left-out budget by {100 * curve.error:.1f} points"
+            # The bootstrap knows the spread between seeds, not that the form is wrong: its intervals would be
+            # far too narrow.
+            reason = (
+                f"no form fits: the better one misses a left-out budget by {100 * curve.error:.1f} points"
+            )
         found.append(Fitted(arm=arm, points=points, curve=None if reason else curve, reason=reason))
     return found
 
 
 def crossings(fits: Sequence[Fitted]) -> list[Crossing]:
-    """Where curves meet: of arms that start from random weights with those that start from weights, else of all; only
-    meetings that the data can place."""
+    """Where curves meet: of arms that start from random weights with those that start from weights, else of
+    all; only meetings that the data can place."""
     known = [fit for fit in fits if fit.curve is not None]
     pairs = list(itertools.combinations(known, 2))
-    mixed = [(a, b) for a, b in pairs if (a.arm.described["weights"] == "none") != (b.arm.described["weights"] == "none")]
+    mixed = [
+        (a, b)
+        for a, b in pairs
+        if (a.arm.described["weights"] == "none") != (b.arm.described["weights"] == "none")
+    ]
     found = []
     for a, b in mixed or pairs:
         assert a.curve is not None and b.curve is not None
@@ -94,16 +111,28 @@ def figure(view: StudyView, fits: Sequence[Fitted]) -> figures.Figure | None:
     shown = (met[0].labels.value, met[0].labels.interval) if len(met) == 1 else None
     drawing = plots.accuracy_by_labels(points, view.styles, "Test accuracy", fits=drawn, crossing=shown)
     band = any(fit.low is not None for fit in drawn.values())
-    straight = "; straight from budget to budget where no curve fits" if any(
-        name not in drawn for name, row in points.items() if len(row) > 1) else ""  # fmt: skip
-    told = (f"Lines: fitted curves{' with their 95 % band over seeds' if band else ''}, dotted beyond the largest budget "
-            f"measured{'' if band else '; one seed, so no band'}{straight}. " if drawn else "")  # fmt: skip
+    straight = (
+        "; straight from budget to budget where no curve fits"
+        if any(name not in drawn for name, row in points.items() if len(row) > 1)
+        else ""
+    )
+    told = (
+        f"Lines: fitted curves{' with their 95 % band over seeds' if band else ''}, dotted beyond the "
+        "largest budget "
+        f"measured{'' if band else '; one seed, so no band'}{straight}. "
+        if drawn
+        else ""
+    )
     told += "The grey stripe is the 95 % interval of where they meet. " if shown and shown[1] else ""
     message = _meeting(met[0]) if len(met) == 1 else _leaders(view, points)
     return figures.finish(
-        drawing, "fig-labels", message,
-        f"{figures._n(view)}. Bars: 95 % interval, t over seeds where there are several, else Wilson over test images. {told}"
-        "“All” is every training image outside the validation split.")
+        drawing,
+        "fig-labels",
+        message,
+        f"{figures._n(view)}. Bars: 95 % interval, t over seeds where there are several, else Wilson over "
+        f"test images. {told}"
+        "“All” is every training image outside the validation split.",
+    )
 
 
 def _measured(view: StudyView) -> dict[str, list[tuple[float, str, plots.Estimate]]]:
@@ -130,13 +159,15 @@ def _to_draw(curve: label_curves.Curve) -> plots.Fit:
 def _meeting(met: Crossing) -> str:
     """Who overtakes whom, and where."""
     between = f" ({_range(met.labels)})" if met.labels.interval else ""
-    return f"{met.ahead.label} overtakes {met.behind.label} at about {_round(met.labels.value)} labels a class{between}"
+    at = f"about {_round(met.labels.value)} labels a class{between}"
+    return f"{met.ahead.label} overtakes {met.behind.label} at {at}"
 
 
 def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Estimate]]]) -> str:
     """Who leads at each label budget that two arms or more have.
 
-    Arms with one budget are set aside where others have several: they would lead wherever nobody else was tried."""
+    Arms with one budget are set aside where others have several: they would lead wherever nobody else was
+    tried."""
     several = {name: row for name, row in points.items() if len(row) > 1}
     compared = several if len(several) > 1 else points
     lead, beaten = [], False
@@ -150,10 +181,13 @@ def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Est
     if not lead or len(points) < 2:
         return "Accuracy by labels a class"
     runs = [list(group) for _, group in itertools.groupby(lead, key=lambda each: each[1])]
-    told = [f"{view.styles[run[0][1]].label} {_span([x for x, _ in run], place == len(runs) - 1 > 0)}"
-            for place, run in enumerate(runs)]  # fmt: skip
+    told = [
+        f"{view.styles[run[0][1]].label} {_span([x for x, _ in run], place == len(runs) - 1 > 0)}"
+        for place, run in enumerate(runs)
+    ]
     only = "" if len(lead) > 1 else ", the only budget that arms share"
-    return f"In front by labels a class: {'; '.join(told)}{only}{', among arms with several budgets' if beaten else ''}"
+    among = ", among arms with several budgets" if beaten else ""
+    return f"In front by labels a class: {'; '.join(told)}{only}{among}"
 
 
 def _span(budgets: list[float], is_last: bool) -> str:
@@ -184,33 +218,55 @@ class LabelTable:
 
 
 def table(view: StudyView, fits: Sequence[Fitted]) -> LabelTable | None:
-    """Labels for a target, gain from twice the labels, and the check by hiding the largest budget; None where the study has
-    one budget."""
+    """Labels for a target, gain from twice the labels, and the check by hiding the largest budget; None where
+    the study has one budget."""
     if len({r.trial["labels_per_class"] for _, r in view.trials}) < 2:
         return None
     missing = tuple(f"{fit.arm.label} ({fit.reason})" for fit in fits if fit.curve is None)
     between = tuple(_turns(view, fits))
     if all(fit.curve is None for fit in fits):
         return LabelTable(rows=(), meetings=between, missing=missing)
-    rows = [LabelRow(title=f"Labels a class for {100 * target:g} %", hint="", cells=tuple(cells))
-            for target, cells in _target_cells(fits)]  # fmt: skip
-    rows.append(LabelRow(title="Gain from twice the labels", hint="from the largest budget on, in points",
-                         cells=tuple(_gain_cell(fit.curve) for fit in fits)))
-    rows.append(LabelRow(title="Largest budget, hidden", hint="predicted from the others, then compared",
-                         cells=tuple(_hidden_cell(fit) for fit in fits)))
-    rows.append(LabelRow(title="Form of the curve", hint="chosen by predicting left-out budgets",
-                         cells=tuple(_form_cell(fit.curve) for fit in fits)))
+    rows = [
+        LabelRow(title=f"Labels a class for {100 * target:g} %", hint="", cells=tuple(cells))
+        for target, cells in _target_cells(fits)
+    ]
+    rows.append(
+        LabelRow(
+            title="Gain from twice the labels",
+            hint="from the largest budget on, in points",
+            cells=tuple(_gain_cell(fit.curve) for fit in fits),
+        )
+    )
+    rows.append(
+        LabelRow(
+            title="Largest budget, hidden",
+            hint="predicted from the others, then compared",
+            cells=tuple(_hidden_cell(fit) for fit in fits),
+        )
+    )
+    rows.append(
+        LabelRow(
+            title="Form of the curve",
+            hint="chosen by predicting left-out budgets",
+            cells=tuple(_form_cell(fit.curve) for fit in fits),
+        )
+    )
     met = crossings(fits)  # a single one is the figure's title
-    return LabelTable(rows=tuple(rows), missing=missing,
-                      meetings=(*(_meeting(each) + "." for each in met if len(met) > 1), *between))
+    return LabelTable(
+        rows=tuple(rows),
+        missing=missing,
+        meetings=(*(_meeting(each) + "." for each in met if len(met) > 1), *between),
+    )
 
 
 def _turns(view: StudyView, fits: Sequence[Fitted]) -> Iterator[str]:
-    """Where an arm from random weights overtakes one from pretrained ones, as far as the budgets measured tell: pairs of which
-    one has no curve to say it better, and of which each is clearly ahead somewhere."""
+    """Where an arm from random weights overtakes one from pretrained ones, as far as the budgets measured
+    tell: pairs of which one has no curve to say it better, and of which each is clearly ahead somewhere."""
     measured = _measured(view)
-    for a, b in itertools.product([f for f in fits if f.arm.described["weights"] == "none"],
-                                  [f for f in fits if f.arm.described["weights"] != "none"]):  # fmt: skip
+    for a, b in itertools.product(
+        [f for f in fits if f.arm.described["weights"] == "none"],
+        [f for f in fits if f.arm.described["weights"] != "none"],
+    ):
         if a.curve is not None and b.curve is not None:
             continue
         sides = [{x: e for x, _, e in measured.get(fit.arm.name, [])} for fit in (a, b)]
@@ -219,9 +275,11 @@ def _turns(view: StudyView, fits: Sequence[Fitted]) -> Iterator[str]:
         if not behind or not ahead or max(behind) > min(ahead):
             continue
         before, after = max(behind), min(ahead)
-        yield (f"{a.arm.label} overtakes {b.arm.label} between {before:,.0f} labels a class "
-               f"({percent(sides[0][before].value)} against {percent(sides[1][before].value)}) and {after:,.0f} "
-               f"({percent(sides[0][after].value)} against {percent(sides[1][after].value)}).")  # fmt: skip
+        yield (
+            f"{a.arm.label} overtakes {b.arm.label} between {before:,.0f} labels a class "
+            f"({percent(sides[0][before].value)} against {percent(sides[1][before].value)}) and {after:,.0f} "
+            f"({percent(sides[0][after].value)} against {percent(sides[1][after].value)})."
+        )
 
 
 def _clear_lead(a: plots.Estimate, b: plots.Estimate) -> int:
@@ -230,15 +288,32 @@ def _clear_lead(a: plots.Estimate, b: plots.Estimate) -> int:
 
 
 def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:
-    """Up to four targets that some curve can answer with numbers inside or near what was measured, the highest ones."""
+    """Up to four targets that some curve can answer with numbers inside or near what was measured, the
+    highest ones."""
     found = []
     for target in _TARGETS:
-        answers = [label_curves.labels_for(fit.curve, target) if fit.curve is not None else None for fit in fits]
+        answers = [
+            label_curves.labels_for(fit.curve, target) if fit.curve is not None else None for fit in fits
+        ]
         if any(answers):
-            found.append((target, [Cell(text=_round(answer.value) if answer else _UNKNOWN, note=_range(answer) if answer else "")
-                                   for answer in answers]))  # fmt: skip
+            found.append(
+                (
+                    target,
+                    [
+                        Cell(
+                            text=_round(answer.value) if answer else _UNKNOWN,
+                            note=_range(answer) if answer else "",
+                        )
+                        for answer in answers
+                    ],
+                )
+            )
     several = [item for item in found if sum(cell.text != _UNKNOWN for cell in item[1]) > 1]
-    chosen = (several[-_MOST_TARGETS + 1 :] + [item for item in found if item not in several][-1:]) if several else found[-2:]
+    chosen = (
+        (several[-_MOST_TARGETS + 1 :] + [item for item in found if item not in several][-1:])
+        if several
+        else found[-2:]
+    )
     return sorted(chosen, key=lambda item: item[0])
 
 
@@ -275,4 +350,8 @@ def _round(labels: float) -> str:
 
 
 def _range(found: label_curves.Estimate) -> str:
-    return f"{_round(found.interval[0])} to {_round(found.interval[1])}" if found.interval else "one seed: no interval"
+    return (
+        f"{_round(found.interval[0])} to {_round(found.interval[1])}"
+        if found.interval
+        else "one seed: no interval"
+    )

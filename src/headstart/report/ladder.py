@@ -1,4 +1,5 @@
-"""How much of a pretrained network to train on, what pretraining itself adds, and how far training runs ahead of test."""
+"""How much of a pretrained network to train on, what pretraining itself adds, and how far training runs ahead
+of test."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ class Row:
     arm: Arm
     against: Arm | None
     cells: tuple[Cell, ...]
-    apart: str = ""  # in what the two differ beside their weights; of a step, its input size where sizes differ
+    apart: str = (
+        ""  # in what the two differ beside their weights; of a step, its input size where sizes differ
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +48,20 @@ def _titles(view: StudyView) -> tuple[str, ...]:
 
 
 def steps(view: StudyView) -> Table:
-    """The arms that start from one set of pretrained weights, from nothing trained to everything trained: test accuracy, and
-    under it the step from the row before, paired by seed."""
-    used = [(arm.described["model"], arm.described["weights"]) for arm in view.arms if arm.described["weights"] != "none"]
+    """The arms that start from one set of pretrained weights, from nothing trained to everything trained:
+    test accuracy, and under it the step from the row before, paired by seed."""
+    used = [
+        (arm.described["model"], arm.described["weights"])
+        for arm in view.arms
+        if arm.described["weights"] != "none"
+    ]
     most = max(dict.fromkeys(used), key=used.count, default=None)
-    arms = [arm for method in _STEPS for arm in view.arms
-            if (arm.described["model"], arm.described["weights"]) == most and arm.described["method"] == method]  # fmt: skip
+    arms = [
+        arm
+        for method in _STEPS
+        for arm in view.arms
+        if (arm.described["model"], arm.described["weights"]) == most and arm.described["method"] == method
+    ]
     if len(arms) < 2:
         return Table(budgets=(), rows=())
     sizes = {arm.described.get("input_pixels") for arm in arms}
@@ -60,20 +71,29 @@ def steps(view: StudyView) -> Table:
         before = arms[place - 1] if place else None
         cells = []
         for budget in view.budgets:
-            values = [v for _, r in view.at(arm.name, budget) if (v := r.metrics.get("test_accuracy")) is not None]
+            values = [
+                v for _, r in view.at(arm.name, budget) if (v := r.metrics.get("test_accuracy")) is not None
+            ]
             step = difference(view, arm, before, budget) if before else None
-            cells.append(Cell(text=words.share(estimate(values, view.test_images).value) if values else "–",
-                              note=_told(step) if step else ""))  # fmt: skip
+            cells.append(
+                Cell(
+                    text=words.share(estimate(values, view.test_images).value) if values else "–",
+                    note=_told(step) if step else "",
+                )
+            )
         rows.append(Row(arm=arm, against=before, cells=tuple(cells), apart=size))
     return Table(budgets=_titles(view), rows=tuple(rows))
 
 
 def controls(view: StudyView) -> Table:
-    """What pretraining adds: each pretrained arm less its control, the same network from random weights, paired by seed."""
+    """What pretraining adds: each pretrained arm less its control, the same network from random weights,
+    paired by seed."""
     rows = []
     for arm, control in _controlled(view):
         found = [difference(view, arm, control, budget) for budget in view.budgets]
-        cells = tuple(Cell(text=words.points(d.effect), note=_range(d)) if d else Cell(text="–") for d in found)
+        cells = tuple(
+            Cell(text=words.points(d.effect), note=_range(d)) if d else Cell(text="–") for d in found
+        )
         rows.append(Row(arm=arm, against=control, cells=cells, apart=_apart(view, arm, control)))
     return Table(budgets=_titles(view), rows=tuple(rows))
 
@@ -81,20 +101,34 @@ def controls(view: StudyView) -> Table:
 def _apart(view: StudyView, arm: Arm, control: Arm) -> str:
     sides = [each.described.get("input_pixels") for each in (arm, control)]
     both = [(budget, view.at(arm.name, budget), view.at(control.name, budget)) for budget in view.budgets]
-    alike = [(budget, a[0][1].trial["arm"]["recipe"] == b[0][1].trial["arm"]["recipe"]) for budget, a, b in both if a and b]
+    alike = [
+        (budget, a[0][1].trial["arm"]["recipe"] == b[0][1].trial["arm"]["recipe"])
+        for budget, a, b in both
+        if a and b
+    ]
     same = [words.budget(budget) for budget, is_same in alike if is_same]
-    told = [f"recipes differ{f' but with {words.listing(same)}' if same else ''}"] if len(same) < len(alike) else []
+    told = (
+        [f"recipes differ{f' but with {words.listing(same)}' if same else ''}"]
+        if len(same) < len(alike)
+        else []
+    )
     told += [f"{sides[0]} px against {sides[1]} px"] if sides[0] != sides[1] and None not in sides else []
     return ", ".join(told)
 
 
 def _controlled(view: StudyView) -> list[tuple[Arm, Arm]]:
-    """(pretrained arm, control): the nearest pretrained method of the same network for each arm from random weights."""
+    """(pretrained arm, control): the nearest pretrained method of the same network for each arm from random
+    weights."""
     pairs = []
     for control in (arm for arm in view.arms if arm.described["weights"] == "none"):
         for method in _CONTROL_OF.get(control.described["method"], ()):
-            same = [arm for arm in view.arms if arm.described["weights"] != "none" and arm.described["method"] == method
-                    and arm.described["model"] == control.described["model"]]  # fmt: skip
+            same = [
+                arm
+                for arm in view.arms
+                if arm.described["weights"] != "none"
+                and arm.described["method"] == method
+                and arm.described["model"] == control.described["model"]
+            ]
             if same:
                 pairs.append((same[0], control))
                 break
@@ -128,11 +162,12 @@ def _points(view: StudyView, arm: Arm, value: Callable[[int | None], Measured | 
 
 
 def pretraining_figure(view: StudyView) -> Figure | None:
-    """Points of test accuracy that pretraining adds over each control, by label budget; None with one budget or without a
-    control."""
+    """Points of test accuracy that pretraining adds over each control, by label budget; None with one budget
+    or without a control."""
     drawn: dict[str, list[Point]] = {}
     seeds = 0
     for arm, control in _controlled(view):
+
         def gain(budget: int | None, arm: Arm = arm, control: Arm = control) -> Measured | None:
             found = difference(view, arm, control, budget)
             return None if found is None else (found.effect, found.interval)
@@ -146,21 +181,35 @@ def pretraining_figure(view: StudyView) -> Figure | None:
     # A weak control flatters pretraining: the title is about the one that leaves it the least.
     strongest = min(drawn, key=lambda name: drawn[name][-1][2])
     row = drawn[strongest]
-    told = [f"{words.points(value)} {_at(tick)}" for _, tick, value, _ in (row[0], max(row, key=lambda p: p[2]), row[-1])]
+    told = [
+        f"{words.points(value)} {_at(tick)}"
+        for _, tick, value, _ in (row[0], max(row, key=lambda p: p[2]), row[-1])
+    ]
     message = f"Pretrained less “{view.styles[strongest].label}”: {words.listing(list(dict.fromkeys(told)))}"
     drawing = plots.points_by_labels(drawn, view.styles, "Test accuracy: pretrained less its control")
-    return finish(drawing, "fig-pretraining", message,
-                   "A line a control, the same network from random weights; the table names the pretrained arm set against it, "
-                   "and where recipes or input sizes differ. "
-                   f"n = {view.test_images:,} test images; differences paired by seed, up to {seeds} seeds. Bars: 95 % t "
-                   "interval, none with one pair; one that reaches the edge goes on. Above the line at zero the pretrained "
-                   "weights help.")  # fmt: skip
+    return finish(
+        drawing,
+        "fig-pretraining",
+        message,
+        "A line a control, the same network from random weights; the table names the pretrained arm set "
+        "against it, "
+        "and where recipes or input sizes differ. "
+        f"n = {view.test_images:,} test images; differences paired by seed, up to {seeds} seeds. Bars: 95 % "
+        "t "
+        "interval, none with one pair; one that reaches the edge goes on. Above the line at zero the "
+        "pretrained "
+        "weights help.",
+    )
 
 
 def _at(tick: str) -> str:
-    """"with 10 labels a class", "with all labels", from a tick's text."""
+    """ "with 10 labels a class", "with all labels", from a tick's text."""
     first = tick.split("\n")[0]
-    return "with all labels" if first == "all" else f"with {first} {'label' if first == '1' else 'labels'} a class"
+    return (
+        "with all labels"
+        if first == "all"
+        else f"with {first} {'label' if first == '1' else 'labels'} a class"
+    )
 
 
 def gap_figure(view: StudyView) -> Figure | None:
@@ -170,18 +219,33 @@ def gap_figure(view: StudyView) -> Figure | None:
     if not drawn:
         return None
     pair = headline.headline_pair(view.study, view.trials)
-    told = [f"{words.points(drawn[name][-1][2])} for {view.styles[name].label}" for name in pair if name in drawn]
-    message = f"Training ahead of test at the largest budget: {words.listing(told)}" if told else "Training ahead of test"
+    told = [
+        f"{words.points(drawn[name][-1][2])} for {view.styles[name].label}" for name in pair if name in drawn
+    ]
+    message = (
+        f"Training ahead of test at the largest budget: {words.listing(told)}"
+        if told
+        else "Training ahead of test"
+    )
     drawing = plots.points_by_labels(drawn, view.styles, "Accuracy on training images less on test images")
-    return finish(drawing, "fig-gap", message,
-                   f"A fixed sample of each trial's own training images against n = {view.test_images:,} test images. Bars: "
-                   "95 % t interval over seeds, none where an arm has one; a bar that reaches the edge goes on.")  # fmt: skip
+    return finish(
+        drawing,
+        "fig-gap",
+        message,
+        f"A fixed sample of each trial's own training images against n = {view.test_images:,} test images. "
+        "Bars: "
+        "95 % t interval over seeds, none where an arm has one; a bar that reaches the edge goes on.",
+    )
 
 
 def gap_note(view: StudyView) -> str:
     """What makes some arms' gaps say less than they seem to; "" where nothing does."""
     voting = [arm.label for arm in view.arms if arm.described["method"] == "knn"]
-    return f"{words.listing(voting)}: each training image is among its own neighbours, which alone raises it." if voting else ""
+    return (
+        f"{words.listing(voting)}: each training image is among its own neighbours, which alone raises it."
+        if voting
+        else ""
+    )
 
 
 def _gap(view: StudyView, arm: Arm, budget: int | None) -> Measured | None:
@@ -203,13 +267,22 @@ class GapRow:
 
 
 def gaps(view: StudyView) -> list[GapRow]:
-    """Training, validation and test accuracy of every arm at the main label budget, and training less test."""
+    """Training, validation and test accuracy of every arm at the main label budget, and training less
+    test."""
     rows = []
     for arm in view.arms:
         values = _metric([r for _, r in arm.trials], "generalization_gap")
         interval = stats.t_interval(values) if values and np.ptp(values) > 0 else None
-        note = words.interval(interval, signed=True) if interval else "n/a (1 seed)" if len(values) == 1 else ""
-        rows.append(GapRow(arm=arm, train=words.share(arm.mean("train_accuracy")), val=words.share(arm.mean("val_accuracy")),
-                           test=words.share(arm.mean("test_accuracy")),
-                           gap=Cell(text=words.points(float(np.mean(values)) if values else None), note=note)))  # fmt: skip
+        note = (
+            words.interval(interval, signed=True) if interval else "n/a (1 seed)" if len(values) == 1 else ""
+        )
+        rows.append(
+            GapRow(
+                arm=arm,
+                train=words.share(arm.mean("train_accuracy")),
+                val=words.share(arm.mean("val_accuracy")),
+                test=words.share(arm.mean("test_accuracy")),
+                gap=Cell(text=words.points(float(np.mean(values)) if values else None), note=note),
+            )
+        )
     return rows

@@ -1,4 +1,5 @@
-"""A study folder as the report sees it: the study, its finished trials, their test predictions, the gallery's pixels."""
+"""A study folder as the report sees it: the study, its finished trials, their test predictions, the gallery's
+pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +18,13 @@ from headstart.errors import DataError, StoreError
 from headstart.report import words
 from headstart.results import stats
 from headstart.results.pairing import one_machine
-from headstart.results.trials import DETERMINISTIC_METHODS, main_trials, newest, relabelled, require_same_images
+from headstart.results.trials import (
+    DETERMINISTIC_METHODS,
+    main_trials,
+    newest,
+    relabelled,
+    require_same_images,
+)
 from headstart.types import Predictions, Result
 
 Trials = list[tuple[Path, Result]]
@@ -25,7 +32,8 @@ Trials = list[tuple[Path, Result]]
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One arm of the study: what study.json says of it, its finished trials at the main label budget, its style."""
+    """One arm of the study: what study.json says of it, its finished trials at the main label budget, its
+    style."""
 
     name: str
     label: str
@@ -47,7 +55,8 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyView:
-    """All that a report is made from. `arms` are those with finished trials at the main budget, in the study's order."""
+    """All that a report is made from. `arms` are those with finished trials at the main budget, in the
+    study's order."""
 
     folder: Path
     study: dict[str, Any]
@@ -82,51 +91,83 @@ class StudyView:
     def recipe_names(self, arm: str) -> dict[int | None, str]:
         """By label budget the name of the recipe that the study gives the arm."""
         own = next(each.get("recipe_name") or "" for each in self.study["arms"] if each["name"] == arm)
-        cells = {cell["labels_per_class"]: cell.get("recipe_name") or own for cell in self.study.get("cells") or []
-                 if cell["arm"] == arm}  # fmt: skip
+        cells = {
+            cell["labels_per_class"]: cell.get("recipe_name") or own
+            for cell in self.study.get("cells") or []
+            if cell["arm"] == arm
+        }
         return cells or {self.budget: own}
 
     def at(self, arm: str, budget: int | None) -> Trials:
         """The arm's trials at a label budget, of the study's phase, by seed."""
         phase = self.arms[0].first.trial["phase"]
-        found = [item for item in self.trials if item[1].trial["arm"]["name"] == arm
-                 and item[1].trial["labels_per_class"] == budget and item[1].trial["phase"] == phase]  # fmt: skip
+        found = [
+            item
+            for item in self.trials
+            if item[1].trial["arm"]["name"] == arm
+            and item[1].trial["labels_per_class"] == budget
+            and item[1].trial["phase"] == phase
+        ]
         return sorted(found, key=lambda item: item[1].trial["seed"])
 
 
 def load_study(folder: Path) -> StudyView:
     """Reads a study folder.
 
-    Raises: StoreError where study.json or every finished trial is missing, or a file is damaged; DataError where the
-    trials were not tested on the same images."""
+    Raises: StoreError where study.json or every finished trial is missing, or a file is damaged; DataError
+    where the trials were not tested on the same images."""
     study = store.read_json(folder / "study.json")
     every = store.finished_trials(folder)
     labels = {arm["name"]: arm["label"] for arm in study["arms"]}
-    trials = [(path, result) for path, result in relabelled(newest(every), labels)
-              if result.trial["arm"]["name"] in labels]  # fmt: skip
+    trials = [
+        (path, result)
+        for path, result in relabelled(newest(every), labels)
+        if result.trial["arm"]["name"] in labels
+    ]
     if not trials:
-        raise StoreError(f"no finished trial in {folder}; finish the study first: {study.get('command', 'headstart study')}")
+        raise StoreError(
+            f"no finished trial in {folder}; finish the study first: "
+            f"{study.get('command', 'headstart study')}"
+        )
     if len({result.trial["dataset_fingerprint"] for _, result in trials}) > 1:
-        raise DataError(f"the trials in {folder} were tested on different data sets; give each data set a folder of its own")
+        raise DataError(
+            f"the trials in {folder} were tested on different data sets; give each data set a folder of its "
+            "own"
+        )
     styles = plots.arm_styles(labels)
     main = main_trials(trials, study.get("phase"))
-    arms = tuple(_arm(described, place, styles[described["name"]], main[described["name"]])
-                 for place, described in enumerate(study["arms"]) if described["name"] in main)  # fmt: skip
+    arms = tuple(
+        _arm(described, place, styles[described["name"]], main[described["name"]])
+        for place, described in enumerate(study["arms"])
+        if described["name"] in main
+    )
     for arm in arms:
         for test in arm.tests:
             require_same_images(arms[0].tests[0], test)
     planned, finished, missing = _missing(study, trials)
     return StudyView(
-        folder=folder, study=study, trials=trials, arms=arms, styles=styles,
-        budget=arms[0].first.trial["labels_per_class"], superseded=len(every) - len(trials),
-        planned=planned, finished=finished, missing=missing, pictures=_pictures(folder),
-    )  # fmt: skip
+        folder=folder,
+        study=study,
+        trials=trials,
+        arms=arms,
+        styles=styles,
+        budget=arms[0].first.trial["labels_per_class"],
+        superseded=len(every) - len(trials),
+        planned=planned,
+        finished=finished,
+        missing=missing,
+        pictures=_pictures(folder),
+    )
 
 
 def _missing(study: dict[str, Any], trials: Trials) -> tuple[int, int, tuple[str, ...]]:
-    """How many trials a study asks for, how many of these have finished, and by arm which label budgets lack how many."""
-    cells = study.get("cells") or [{"arm": arm["name"], "labels_per_class": budget, "seeds": study["seeds"]}
-                                   for arm in study["arms"] for budget in study["labels_per_class"]]  # fmt: skip
+    """How many trials a study asks for, how many of these have finished, and by arm which label budgets lack
+    how many."""
+    cells = study.get("cells") or [
+        {"arm": arm["name"], "labels_per_class": budget, "seeds": study["seeds"]}
+        for arm in study["arms"]
+        for budget in study["labels_per_class"]
+    ]
     done = {(r.trial["arm"]["name"], r.trial["labels_per_class"], r.trial["seed"]) for _, r in trials}
     methods = {arm["name"]: arm["method"] for arm in study["arms"]}
     planned, finished, lacking = 0, 0, dict[str, list[str]]()
@@ -139,14 +180,28 @@ def _missing(study: dict[str, Any], trials: Trials) -> tuple[int, int, tuple[str
         finished += len(seeds) - left
         if left:
             lacking.setdefault(cell["arm"], []).append(f"{left} at {words.budget(budget)}")
-    return planned, finished, tuple(f"{arm['label']} ({', '.join(lacking[arm['name']])})"
-                                    for arm in study["arms"] if arm["name"] in lacking)  # fmt: skip
+    return (
+        planned,
+        finished,
+        tuple(
+            f"{arm['label']} ({', '.join(lacking[arm['name']])})"
+            for arm in study["arms"]
+            if arm["name"] in lacking
+        ),
+    )
 
 
 def _arm(described: dict[str, Any], place: int, style: plots.ArmStyle, trials: Trials) -> Arm:
     tests = tuple(store.read_predictions(folder)["test"] for folder, _ in trials)
-    return Arm(name=described["name"], label=described["label"], place=place, described=described, style=style,
-               trials=tuple(trials), tests=tests)
+    return Arm(
+        name=described["name"],
+        label=described["label"],
+        place=place,
+        described=described,
+        style=style,
+        trials=tuple(trials),
+        tests=tests,
+    )
 
 
 def _pictures(folder: Path) -> dict[int, NDArray[np.uint8]]:
@@ -171,12 +226,15 @@ def data_uri(image: NDArray[np.uint8]) -> str:
 def estimate(values: list[float], images: int) -> plots.Estimate:
     """The mean of shares, one a seed, with a 95 % interval.
 
-    Several different values: a t interval over seeds. One value, or a deterministic arm's equal ones: a Wilson
-    interval over the `images` that one share was counted on, never a width of zero."""
+    Several different values: a t interval over seeds. One value, or a deterministic arm's equal ones: a
+    Wilson interval over the `images` that one share was counted on, never a width of zero."""
     mean = float(np.mean(values))
     if len(values) > 1 and np.ptp(values) > 0:
         interval = stats.t_interval(values)
-        return plots.Estimate(value=mean, interval=interval and (max(interval[0], 0.0), min(interval[1], 1.0)),
-                              points=tuple(values))
+        return plots.Estimate(
+            value=mean,
+            interval=interval and (max(interval[0], 0.0), min(interval[1], 1.0)),
+            points=tuple(values),
+        )
     interval = stats.wilson_interval(round(mean * images), images) if images else None
     return plots.Estimate(value=mean, interval=interval, points=())

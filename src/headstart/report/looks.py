@@ -16,7 +16,8 @@ _MOST_ARMS = 5  # more columns than these leave no room for a class's name on a 
 
 
 def figure(view: StudyView) -> Figure | None:
-    """Grad-CAM evidence of each arm's network on the same test images; None where no network that the report shows was read."""
+    """Grad-CAM evidence of each arm's network on the same test images; None where no network that the report
+    shows was read."""
     found = read_looks(view.folder)
     arms = {result.key: arm for arm in view.arms for _, result in arm.trials}
     shown = {arms[each.key].name: each for each in found.networks if each.key in arms} if found else {}
@@ -25,16 +26,24 @@ def figure(view: StudyView) -> Figure | None:
     read = [arm for arm in view.arms if arm.name in shown]
     here = _first_ones(view, read)
     names = view.class_names
-    drawing = plots.evidence_grid(found.images, [names[label] for label in found.labels],
-                                  [_column(arm, shown[arm.name], found, names) for arm in here])  # fmt: skip
+    drawing = plots.evidence_grid(
+        found.images,
+        [names[label] for label in found.labels],
+        [_column(arm, shown[arm.name], found, names) for arm in here],
+    )
     grids = sorted({shown[arm.name].evidence.shape[1:] for arm in here})
     positions = words.listing([f"{rows}\u00a0×\u00a0{columns}" for rows, columns in grids])
     which = f"{len(here)} of {len(read)} networks" if len(here) < len(read) else "One trained network an arm"
     each = "one a class, " if len(np.unique(found.labels)) == len(found.labels) else ""
-    caption = (f"Grad-CAM (Selvaraju et al. 2017) of each network’s last block, {positions} positions, smoothed between them, on "
-               "the picture in grey; under it the network’s own answer, whose evidence it is, with its probability; ✗: wrong. "
-               f"n = {len(found.images)} test images, {each}drawn with seed {found.seed}. {which}, of trial seed {found.seed}"
-               f"{_unread(view, read)}. A description, not a proof.")  # fmt: skip
+    caption = (
+        f"Grad-CAM (Selvaraju et al. 2017) of each network’s last block, {positions} positions, smoothed "
+        "between them, on "
+        "the picture in grey; under it the network’s own answer, whose evidence it is, with its probability; "
+        "✗: wrong. "
+        f"n = {len(found.images)} test images, {each}drawn with seed {found.seed}. {which}, of trial seed "
+        f"{found.seed}"
+        f"{_unread(view, read)}. A description, not a proof."
+    )
     return finish(drawing, "fig-looks", _message(here, shown, found), caption)
 
 
@@ -45,22 +54,30 @@ def _asked(view: StudyView) -> list[str]:
 
 
 def _unread(view: StudyView, read: Sequence[Arm]) -> str:
-    """Names the arms that claims or the corrupted images are about and whose networks were not read; kNN is none."""
+    """Names the arms that claims or the corrupted images are about and whose networks were not read; kNN is
+    none."""
     asked = _asked(view)
-    left = [arm.label for arm in view.arms
-            if arm.name in asked and arm not in read and arm.described["method"] != "knn"]  # fmt: skip
+    left = [
+        arm.label
+        for arm in view.arms
+        if arm.name in asked and arm not in read and arm.described["method"] != "knn"
+    ]
     return f"; not read yet: {'; '.join(left)}" if left else ""
 
 
 def _column(arm: Arm, look: Look, found: Looks, names: Sequence[str]) -> plots.EvidenceColumn:
     return plots.EvidenceColumn(
-        style=arm.style, evidence=look.evidence, answers=[names[answer] for answer in look.answers],
-        probabilities=look.probabilities.astype(np.float64).max(axis=1).tolist(), right=(look.answers == found.labels).tolist(),
-    )  # fmt: skip
+        style=arm.style,
+        evidence=look.evidence,
+        answers=[names[answer] for answer in look.answers],
+        probabilities=look.probabilities.astype(np.float64).max(axis=1).tolist(),
+        right=(look.answers == found.labels).tolist(),
+    )
 
 
 def _first_ones(view: StudyView, arms: Sequence[Arm]) -> list[Arm]:
-    """The arms that fit, in the study's order: first those that it chose, claims something of or spoils images for."""
+    """The arms that fit, in the study's order: first those that it chose, claims something of or spoils
+    images for."""
     headline = [view.study.get("chosen", ""), *_asked(view)]
     ranked = sorted(arms, key=lambda arm: headline.index(arm.name) if arm.name in headline else len(headline))
     return sorted(ranked[:_MOST_ARMS], key=lambda arm: arm.place)
@@ -70,5 +87,8 @@ def _message(arms: Sequence[Arm], shown: dict[str, Look], found: Looks) -> str:
     answers, count = np.stack([shown[arm.name].answers for arm in arms]), len(found.labels)
     if len(arms) == 1:
         return f"{arms[0].label} answers {int((answers[0] == found.labels).sum())} of {count} pictures right"
-    same, both = int((answers == answers[0]).all(axis=0).sum()), "Both" if len(arms) == 2 else f"All {len(arms)}"
+    same, both = (
+        int((answers == answers[0]).all(axis=0).sum()),
+        "Both" if len(arms) == 2 else f"All {len(arms)}",
+    )
     return f"{both} networks give the same answer on {same} of {count} pictures"

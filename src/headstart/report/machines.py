@@ -1,7 +1,7 @@
 """Which machine a time was measured on: a small letter behind it, and what the letters stand for.
 
-Letters, not digits: "36 min²" reads as a square. They are Unicode's own raised letters, so that a page, its Markdown, a
-figure and a PDF carry the same text.
+Letters, not digits: "36 min²" reads as a square. They are Unicode's own raised letters, so that a page, its
+Markdown, a figure and a PDF carry the same text.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def main_marks(view: StudyView) -> dict[str, str]:
 
 
 def marks_of(view: StudyView, results: Iterable[Result]) -> str:
-    """What the letters of these trials stand for, "ᵃ NVIDIA H200: …; ᵇ cpu: …"; "" where they ran on one machine."""
+    """What the letters of these trials stand for, "ᵃ NVIDIA H200: …; ᵇ cpu: …"; "" where they ran on one
+    machine."""
     by_machine = {machine_of(result): result for result in results}
     if len(by_machine) < 2:
         return ""

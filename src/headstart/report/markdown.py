@@ -1,4 +1,5 @@
-"""The page as Markdown that any forge renders: the same sections, words, tables and figures, pictures as files."""
+"""The page as Markdown that any forge renders: the same sections, words, tables and figures, pictures as
+files."""
 
 from __future__ import annotations
 
@@ -7,14 +8,17 @@ from collections.abc import Callable
 
 from headstart.report.outline import Node, parse
 
-Picture = Callable[[Node, str], str | None]  # a gallery's element and a name for it -> the file of its pictures
+Picture = Callable[
+    [Node, str], str | None
+]  # a gallery's element and a name for it -> the file of its pictures
 
 _BLOCKS = {"section", "div", "main", "header", "footer", "article", "figure", "body", "html", ""}
 _SKIPPED = {"nav", "style", "head", "script", "svg", "title"}
 
 
 def markdown(html: str, picture: Picture, figures: str = "figures") -> str:
-    """Markdown of a report's page. figures: the folder of its figures, `<name>.svg` each. picture: makes a file of a gallery."""
+    """Markdown of a report's page. figures: the folder of its figures, `<name>.svg` each. picture: makes a
+    file of a gallery."""
     root = parse(html)
     body = root.first("body") or root
     blocks = [block for block in _Writer(picture, figures).blocks(body) if block.strip()]
@@ -46,8 +50,21 @@ class _Writer:
 
     @staticmethod
     def _is_block(node: Node) -> bool:
-        return node.tag in ("h1", "h2", "h3", "h4", "p", "ul", "ol", "table", "pre", "details", "summary", "figcaption",
-                            *_SKIPPED)  # fmt: skip
+        return node.tag in (
+            "h1",
+            "h2",
+            "h3",
+            "h4",
+            "p",
+            "ul",
+            "ol",
+            "table",
+            "pre",
+            "details",
+            "summary",
+            "figcaption",
+            *_SKIPPED,
+        )
 
     def _block(self, node: Node) -> list[str]:
         tag = node.tag
@@ -74,11 +91,16 @@ class _Writer:
             return [f"```\n{''.join(_verbatim(node)).strip()}\n```"]
         if tag == "details":
             summary = node.first("summary")
-            inner = [block for child in node.elements if child.tag != "summary" for block in self._block(child)]
+            inner = [
+                block for child in node.elements if child.tag != "summary" for block in self._block(child)
+            ]
             title = summary.text if summary else "More"
             return [f"<details>\n<summary>{_escape(title)}</summary>", *inner, "</details>"]
         if "panel" in node.classes:
-            self._gallery_title, self._gallery_id = (node.first("h3") or node).text, node.attributes.get("id", "")
+            self._gallery_title, self._gallery_id = (
+                (node.first("h3") or node).text,
+                node.attributes.get("id", ""),
+            )
         return self.blocks(node)
 
     _gallery_title, _gallery_id = "test images", ""
@@ -102,8 +124,11 @@ class _Writer:
         name = node.attributes.get("id", "")
         title, caption = node.first("h3"), node.first("figcaption")
         message = title.text if title else ""
-        return [f"**{_escape(message)}**", f"![{_plain(message)}]({self._figures}/{name}.svg)",
-                f"<sub>{_inline(caption.children) if caption else ''}</sub>"]  # fmt: skip
+        return [
+            f"**{_escape(message)}**",
+            f"![{_plain(message)}]({self._figures}/{name}.svg)",
+            f"<sub>{_inline(caption.children) if caption else ''}</sub>",
+        ]
 
 
 _AFTER_PARTS = ("Claims", "Threats")
@@ -116,7 +141,10 @@ def _cards(node: Node) -> str:
     for card in node.all("div", "card"):
         facts = [(term.text, value.text) for term, value in zip(card.all("dt"), card.all("dd"), strict=True)]
         head = ["Arm", "Test accuracy", _INTERVAL, *(term[:1].upper() + term[1:] for term, _ in facts)]
-        cells = [(card.first("div", of_class) or card).text.removeprefix(f"{_INTERVAL} ") for of_class in ("who", "big", "note")]
+        cells = [
+            (card.first("div", of_class) or card).text.removeprefix(f"{_INTERVAL} ")
+            for of_class in ("who", "big", "note")
+        ]
         rows.append([*cells, *(value for _, value in facts)])
     return _grid([head], rows, [False, True, False, *[True] * (len(head) - 3)])
 
@@ -132,7 +160,11 @@ def _table(node: Node) -> str:
         if "group" in row.classes:
             cells = [f"**{cells[0]}**", *[""] * (len(cells) - 1)]
         else:
-            numeric = numeric or [cell.tag == "td" and "num" in cell.classes for cell in row.elements for _ in range(_span(cell))]
+            numeric = numeric or [
+                cell.tag == "td" and "num" in cell.classes
+                for cell in row.elements
+                for _ in range(_span(cell))
+            ]
         rows.append(cells)
     return _grid(head, rows, numeric)
 
@@ -183,7 +215,11 @@ def _inline_of(node: Node) -> str:
 
 
 def _verbatim(node: Node) -> list[str]:
-    return [piece for child in node.children for piece in ([child] if isinstance(child, str) else _verbatim(child))]
+    return [
+        piece
+        for child in node.children
+        for piece in ([child] if isinstance(child, str) else _verbatim(child))
+    ]
 
 
 def _escape(text: str) -> str:

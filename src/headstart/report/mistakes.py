@@ -16,7 +16,8 @@ _ALL_PAIRS = 6  # of more arms, only the pairs with a headline arm are listed
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusedPair:
-    """A true class and the one that it is taken for; by arm the share of the true class's images, seeds together."""
+    """A true class and the one that it is taken for; by arm the share of the true class's images, seeds
+    together."""
 
     truth: str
     taken_for: str
@@ -24,25 +25,35 @@ class ConfusedPair:
 
 
 def confused_pairs(view: StudyView) -> list[ConfusedPair]:
-    """The class pairs that some arm confuses most, largest share first; fewer where nothing else is confused."""
+    """The class pairs that some arm confuses most, largest share first; fewer where nothing else is
+    confused."""
     shares = np.stack([_shares(arm) for arm in view.arms])
     shares[:, np.arange(shares.shape[1]), np.arange(shares.shape[1])] = 0
     worst = shares.max(axis=0)
     order = np.argsort(-worst, axis=None, kind="stable")[:_PAIRS]
     places = [np.unravel_index(k, worst.shape) for k in order if worst.flat[k] > 0]
-    return [ConfusedPair(truth=view.class_names[i], taken_for=view.class_names[j], shares=tuple(map(float, shares[:, i, j])))
-            for i, j in places]  # fmt: skip
+    return [
+        ConfusedPair(
+            truth=view.class_names[i],
+            taken_for=view.class_names[j],
+            shares=tuple(map(float, shares[:, i, j])),
+        )
+        for i, j in places
+    ]
 
 
 def _shares(arm: Arm) -> np.ndarray:
     """Confusion matrix of all seeds, rows normalised, float64 (C, C); zeros for a class without images."""
-    counts = np.sum([metrics.confusion_matrix(test.logits, test.labels) for test in arm.tests], axis=0).astype(np.float64)
+    counts = np.sum(
+        [metrics.confusion_matrix(test.logits, test.labels) for test in arm.tests], axis=0
+    ).astype(np.float64)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How two arms' first seeds compare image by image; shares of the test images, and Cohen's kappa or None."""
+    """How two arms' first seeds compare image by image; shares of the test images, and Cohen's kappa or
+    None."""
 
     a: Arm
     b: Arm
@@ -56,8 +67,8 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreements:
-    """rows: the pairs told. pairs: how many there are. about: the arms that every pair told holds one of, or none where all
-    pairs are told."""
+    """rows: the pairs told. pairs: how many there are. about: the arms that every pair told holds one of, or
+    none where all pairs are told."""
 
     rows: tuple[Agreement, ...]
     pairs: int
@@ -65,7 +76,8 @@ class Agreements:
 
 
 def agreements(view: StudyView) -> Agreements:
-    """Pairs of arms, in the study's order: all; of more than six arms, those with one of the two that the headline names."""
+    """Pairs of arms, in the study's order: all; of more than six arms, those with one of the two that the
+    headline names."""
     rows = []
     every = list(combinations(view.arms, 2))
     about: tuple[Arm, ...] = ()

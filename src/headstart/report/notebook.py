@@ -1,4 +1,5 @@
-"""A study's figures, and any other, for notebooks: on a white ground, with the message above and the caption below."""
+"""A study's figures, and any other, for notebooks: on a white ground, with the message above and the caption
+below."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ _DOTS_A_PIXEL = 2  # of a PNG: sharp on a screen of high density
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure that a notebook shows by itself: its message, the drawing, its caption. `svg` or `png` holds the drawing.
+    """A figure that a notebook shows by itself: its message, the drawing, its caption. `svg` or `png` holds
+    the drawing.
 
     width: in CSS pixels, of a PNG."""
 
@@ -45,34 +47,38 @@ def show(figure: Figure, message: str = "", caption: str = "") -> Picture:
     """A matplotlib figure (of `headstart.plots`, or any other) as a Picture: PNG on white, two dots a pixel.
 
     Examples:
-        >>> picture = headstart.show(headstart.plots.image_grid(dataset.train.images[:4], columns=4), "Four training images")
+        >>> grid = headstart.plots.image_grid(dataset.train.images[:4], columns=4)
+        >>> picture = headstart.show(grid, "Four training images")
         >>> picture.message, picture.png[1:4]
         ('Four training images', b'PNG')
     """
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure.savefig(buffer, format="png", dpi=72 * _DOTS_A_PIXEL, facecolor="white", metadata={"Software": None})
+        figure.savefig(
+            buffer, format="png", dpi=72 * _DOTS_A_PIXEL, facecolor="white", metadata={"Software": None}
+        )
     width = round(figure.get_size_inches()[0] * 72)
     return Picture(message=message, caption=caption, png=buffer.getvalue(), width=width)
 
 
 def load_figures(folder: str | Path) -> dict[str, Picture]:
     """Every figure of a study's report that its finished trials allow, by name: "accuracy", "curves-epochs",
-    "curves-seconds", "time", "cost", "labels" (where there are several label budgets), "confusion-ARM", "classes",
-    "reliability".
+    "curves-seconds", "time", "cost", "labels" (where there are several label budgets), "confusion-ARM",
+    "classes", "reliability".
 
     Examples:
         >>> sorted(headstart.load_figures(folder))[:3]
         ['accuracy', 'classes', 'confusion-cnn']
 
-    Raises: StoreError where study.json or every finished trial is missing; DataError where trials have different test sets."""
+    Raises: StoreError where study.json or every finished trial is missing; DataError where trials have
+    different test sets."""
     view = load_study(Path(folder))
     return {figure.name.removeprefix("fig-"): _on_white(figure) for figure in compose(view).figures}
 
 
 def load_gallery(folder: str | Path) -> dict[str, Picture]:
-    """Test images with the arms' answers: "A-not-B" that A gets right and B wrong (both directions), "sure-A" that A is
-    surest about and wrong; the clearest cases first. Kinds without an image are left out.
+    """Test images with the arms' answers: "A-not-B" that A gets right and B wrong (both directions), "sure-A"
+    that A is surest about and wrong; the clearest cases first. Kinds without an image are left out.
 
     Examples:
         >>> sorted(headstart.load_gallery(folder))
@@ -85,12 +91,25 @@ def load_gallery(folder: str | Path) -> dict[str, Picture]:
 
 
 def _panel(view: StudyView, panel: gallery.Panel) -> Picture:
-    titles = ["\n".join([example.truth, *(f"{'✓' if answer.right else '✗'} {100 * answer.confidence:.0f} % {answer.predicted}"
-                                          for answer in example.answers)]) for example in panel.examples]  # fmt: skip
+    titles = [
+        "\n".join(
+            [
+                example.truth,
+                *(
+                    f"{'✓' if answer.right else '✗'} {100 * answer.confidence:.0f} % {answer.predicted}"
+                    for answer in example.answers
+                ),
+            ]
+        )
+        for example in panel.examples
+    ]
     arms = ", then ".join(answer.arm.label for answer in panel.examples[0].answers)
     message = panel.title if len(panel.examples[0].answers) > 1 else f"{panel.title}: surest, and wrong"
-    caption = (f"{len(panel.examples)} of {panel.total:,} such test images, the clearest first. Under each: its class, then what "
-               f"was said and how surely, by {arms}.")  # fmt: skip
+    caption = (
+        f"{len(panel.examples)} of {panel.total:,} such test images, the clearest first. Under each: its "
+        "class, then what "
+        f"was said and how surely, by {arms}."
+    )
     drawing = plots.image_grid([view.pictures[example.id] for example in panel.examples], titles, columns=6)
     return show(drawing, message, caption)
 

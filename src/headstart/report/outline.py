@@ -33,7 +33,11 @@ class Node:
 
     def all(self, tag: str, of_class: str = "") -> list[Node]:
         """Every element in it with that tag ("" for any) and class."""
-        return [node for node in self.walk() if tag in ("", node.tag) and (not of_class or of_class in node.classes)]
+        return [
+            node
+            for node in self.walk()
+            if tag in ("", node.tag) and (not of_class or of_class in node.classes)
+        ]
 
     def first(self, tag: str, of_class: str = "") -> Node | None:
         return next(iter(self.all(tag, of_class)), None)

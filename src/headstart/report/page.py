@@ -38,21 +38,25 @@ from headstart.results import headline
 _TEMPLATES = Path(__file__).parent / "templates"
 # The arms' marks in the page's text, on a 12 x 12 field, as plots draws them.
 _MARKS = {
-    "o": '<circle cx="6" cy="6" r="4.6"/>', "s": '<rect x="1.8" y="1.8" width="8.4" height="8.4"/>',
-    "^": '<path d="M6 1 11.2 10.6H.8Z"/>', "D": '<path d="M6 .6 11.4 6 6 11.4.6 6Z"/>', "v": '<path d="M6 11 .8 1.4h10.4Z"/>',
+    "o": '<circle cx="6" cy="6" r="4.6"/>',
+    "s": '<rect x="1.8" y="1.8" width="8.4" height="8.4"/>',
+    "^": '<path d="M6 1 11.2 10.6H.8Z"/>',
+    "D": '<path d="M6 .6 11.4 6 6 11.4.6 6Z"/>',
+    "v": '<path d="M6 11 .8 1.4h10.4Z"/>',
     "P": '<path d="M4.2 1h3.6v3.2H11v3.6H7.8V11H4.2V7.8H1V4.2h3.2Z"/>',
     "X": '<path d="M3.4 1 6 3.6 8.6 1 11 3.4 8.4 6 11 8.6 8.6 11 6 8.4 3.4 11 1 8.6 3.6 6 1 3.4Z"/>',
-    "h": '<path d="M6 .8 10.6 3.4v5.2L6 11.2 1.4 8.6V3.4Z"/>', "<": '<path d="M1 6 10.6 .8v10.4Z"/>',
+    "h": '<path d="M6 .8 10.6 3.4v5.2L6 11.2 1.4 8.6V3.4Z"/>',
+    "<": '<path d="M1 6 10.6 .8v10.4Z"/>',
     ">": '<path d="M11 6 1.4 .8v10.4Z"/>',
-}  # fmt: skip
+}
 
 
 def write_report(study_folder: Path) -> Path:
     """Renders report.html into a study's folder, from that folder alone, and returns its path.
 
     One self-contained file: no network, no script. The same folder gives the same bytes.
-    Raises: StoreError where no trial has finished or the folder cannot be written; DataError where the trials were
-    tested on different images."""
+    Raises: StoreError where no trial has finished or the folder cannot be written; DataError where the trials
+    were tested on different images."""
     path = Path(study_folder) / "report.html"
     store.write_bytes(path, render(load_study(Path(study_folder))).encode())
     return path
@@ -76,14 +80,18 @@ def write_health_page(folder: Path, found: Health) -> Path:
 
     Raises: StoreError where the folder cannot be written."""
     path = Path(folder) / "health.html"
-    text = make_environment().get_template("health_page.html").render(
-        health=health.describe(found), title=str(found.dataset["title"]), style=Markup(style_sheet()))  # fmt: skip
+    text = (
+        make_environment()
+        .get_template("health_page.html")
+        .render(health=health.describe(found), title=str(found.dataset["title"]), style=Markup(style_sheet()))
+    )
     store.write_bytes(path, text.encode())
     return path
 
 
 def compose(view: StudyView, files: str = "") -> Page:
-    """The page with its figures. files: where the trials' folders are, seen from the page, e.g. "trials/"; "" beside it."""
+    """The page with its figures. files: where the trials' folders are, seen from the page, e.g. "trials/"; ""
+    beside it."""
     drawn: list[figures.Figure] = []
     text = make_environment().get_template("report.html").render(**_context(view, drawn), files=files)
     return Page(html=re.sub(r"\n\s*\n+", "\n", text), figures=tuple(drawn))
@@ -92,11 +100,21 @@ def compose(view: StudyView, files: str = "") -> Page:
 def make_environment() -> jinja2.Environment:
     """Templates with the filters that they use."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(share=words.share, number=words.number, duration=words.duration, flops=words.flops,
-                               memory=words.memory, count=words.count, tied=tied)
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        share=words.share,
+        number=words.number,
+        duration=words.duration,
+        flops=words.flops,
+        memory=words.memory,
+        count=words.count,
+        tied=tied,
+    )
     return environment
 
 
@@ -106,76 +124,136 @@ def style_sheet() -> str:
 
 
 def tied(text: str) -> str:
-    """Numbers tied to their units and names to theirs ("ResNet-50"), so that a line never ends between them."""
+    """Numbers tied to their units and names to theirs ("ResNet-50"), so that a line never ends between
+    them."""
     text = re.sub(r"(?<=[A-Za-z])-(?=\d)", "-\u2060", text)
     return re.sub(r"(?<=\d) (?=(?:%|seconds?|minutes?|hours?|points?)\b|%)", "\u00a0", text)
 
 
 def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
     """What the templates use; every figure in it is added to `drawn`."""
+
     def svg(figure: figures.Figure | None) -> dict[str, Any] | None:
         if figure is not None:
             drawn.append(figure)
-        return None if figure is None else {"name": figure.name, "message": figure.message, "caption": figure.caption,
-                                            "svg": Markup(figure.svg)}  # fmt: skip
+        return (
+            None
+            if figure is None
+            else {
+                "name": figure.name,
+                "message": figure.message,
+                "caption": figure.caption,
+                "svg": Markup(figure.svg),
+            }
+        )
 
     learning = [svg(f) for f in figures.learning(view)]
     costs, fits = pareto.section(view), labels.fit_all(view)
     spoiled, tuned = robustness.robustness(view), tuning(view)
     return {
-        "study": view.study, "dataset": view.study["dataset"], "arms": view.arms, "view": view,
-        "answer": tied(headline.headline(view.study, view.trials)), "budget": words.budget(view.budget),
+        "study": view.study,
+        "dataset": view.study["dataset"],
+        "arms": view.arms,
+        "view": view,
+        "answer": tied(headline.headline(view.study, view.trials)),
+        "budget": words.budget(view.budget),
         "style": Markup(style_sheet()),
-        "mark": mark, "color": color, "cards": [_card(view, arm) for arm in view.arms],
-        "comparison": tables.comparison(view), "class_rows": tables.classes(view), "ledger": tables.ledger(view),
+        "mark": mark,
+        "color": color,
+        "cards": [_card(view, arm) for arm in view.arms],
+        "comparison": tables.comparison(view),
+        "class_rows": tables.classes(view),
+        "ledger": tables.ledger(view),
         "seeds": sorted({r.trial["seed"] for arm in view.arms for _, r in arm.trials}),
-        "phase": view.arms[0].first.trial["phase"], "train_images": sorted({arm.first.train_images for arm in view.arms}),
-        "fig_accuracy": svg(figures.accuracy(view)), "learning": learning, "fig_time": svg(figures.times(view)),
-        "machines": machines.legend(view), "time_machines": figures.clock_marks(view),
-        "time_rows": figures.time_rows(view), "fig_cost": svg(figures.cost(view)), "fig_labels": svg(labels.figure(view, fits)),
-        "label_table": labels.table(view, fits), "costs": costs, "cost_figures": [svg(f) for f in costs.figures],
+        "phase": view.arms[0].first.trial["phase"],
+        "train_images": sorted({arm.first.train_images for arm in view.arms}),
+        "fig_accuracy": svg(figures.accuracy(view)),
+        "learning": learning,
+        "fig_time": svg(figures.times(view)),
+        "machines": machines.legend(view),
+        "time_machines": figures.clock_marks(view),
+        "time_rows": figures.time_rows(view),
+        "fig_cost": svg(figures.cost(view)),
+        "fig_labels": svg(labels.figure(view, fits)),
+        "label_table": labels.table(view, fits),
+        "costs": costs,
+        "cost_figures": [svg(f) for f in costs.figures],
         "health": health.section(view),
-        "budget_rows": tables.budgets(view), "budget_costs": tables.budget_costs(view),
-        "confusions": [svg(f) for f in figures.confusions(view)], "fig_classes": svg(figures.by_class(view)),
-        "fig_calibration": svg(calibration.calibration(view)), "confidences": tables.confidences(view),
-        "confused_pairs": mistakes.confused_pairs(view), "agreements": mistakes.agreements(view),
-        "robustness": spoiled, "robustness_figures": [svg(f) for f in spoiled.figures] if spoiled else [],
-        "shifts": robustness.shifts(view), "hardest": gallery.hardest(view),
-        "overlap": gallery.overlap(view), "fig_looks": svg(looks.figure(view)),
-        "answer_more": answer.more(view), "starts": _starts(view),
-        "label_plan": _label_plan(view), "test_balance": _test_balance(view), "spent": spending.spending(view),
-        "ladder_steps": ladder.steps(view), "ladder_controls": ladder.controls(view), "gap_rows": ladder.gaps(view),
+        "budget_rows": tables.budgets(view),
+        "budget_costs": tables.budget_costs(view),
+        "confusions": [svg(f) for f in figures.confusions(view)],
+        "fig_classes": svg(figures.by_class(view)),
+        "fig_calibration": svg(calibration.calibration(view)),
+        "confidences": tables.confidences(view),
+        "confused_pairs": mistakes.confused_pairs(view),
+        "agreements": mistakes.agreements(view),
+        "robustness": spoiled,
+        "robustness_figures": [svg(f) for f in spoiled.figures] if spoiled else [],
+        "shifts": robustness.shifts(view),
+        "hardest": gallery.hardest(view),
+        "overlap": gallery.overlap(view),
+        "fig_looks": svg(looks.figure(view)),
+        "answer_more": answer.more(view),
+        "starts": _starts(view),
+        "label_plan": _label_plan(view),
+        "test_balance": _test_balance(view),
+        "spent": spending.spending(view),
+        "ladder_steps": ladder.steps(view),
+        "ladder_controls": ladder.controls(view),
+        "gap_rows": ladder.gaps(view),
         "gap_note": ladder.gap_note(view),
-        "fig_pretraining": svg(ladder.pretraining_figure(view)), "fig_gap": svg(ladder.gap_figure(view)),
-        "disagreements": gallery.disagreements(view), "errors": gallery.confident_errors(view),
+        "fig_pretraining": svg(ladder.pretraining_figure(view)),
+        "fig_gap": svg(ladder.gap_figure(view)),
+        "disagreements": gallery.disagreements(view),
+        "errors": gallery.confident_errors(view),
         "tuning": tuned | {"figures": [svg(f) for f in tuned["figures"]]} if tuned else None,
-        "tuning_effort": effort(view), "selecting": any("l2" in arm.first.selected for arm in view.arms),
-        "rerun": _rerun(view.study["command"]), "searches": _searches(view.study["command"]),
-        "methods": [_method(view, arm) for arm in view.arms], "pretraining": _pretraining(view),
-        "environments": _environments(view), "trials": [_trial(view, folder, r) for folder, r in view.trials],
-    }  # fmt: skip
+        "tuning_effort": effort(view),
+        "selecting": any("l2" in arm.first.selected for arm in view.arms),
+        "rerun": _rerun(view.study["command"]),
+        "searches": _searches(view.study["command"]),
+        "methods": [_method(view, arm) for arm in view.arms],
+        "pretraining": _pretraining(view),
+        "environments": _environments(view),
+        "trials": [_trial(view, folder, r) for folder, r in view.trials],
+    }
 
 
 def _rerun(command: str) -> str:
-    """The command that runs every trial anew, where the one that was given takes published trials for done; else ""."""
+    """The command that runs every trial anew, where the one that was given takes published trials for done;
+    else ""."""
     words_ = shlex.split(command)
     if words_[:2] != ["headstart", "study"] or "--published" not in words_:
         return ""
-    dropped = {place + step for place, word in enumerate(words_) if word in ("--published", "--minutes") for step in (0, 1)}
+    dropped = {
+        place + step
+        for place, word in enumerate(words_)
+        if word in ("--published", "--minutes")
+        for step in (0, 1)
+    }
     return shlex.join(word for place, word in enumerate(words_) if place not in dropped)
 
 
 def _searches(command: str) -> str:
     """The command that searches for a study's recipes, from the one that runs it; "" for another command."""
     words_ = shlex.split(command)
-    return shlex.join(["headstart", "tune", words_[2]]) if words_[:2] == ["headstart", "study"] and len(words_) > 2 else ""
+    return (
+        shlex.join(["headstart", "tune", words_[2]])
+        if words_[:2] == ["headstart", "study"] and len(words_) > 2
+        else ""
+    )
 
 
 def _starts(view: StudyView) -> str:
     """Which arms start from random weights and which from pretrained ones, in words."""
-    sides = {start: [arm.label for arm in view.arms if (arm.described["weights"] == "none") == start] for start in (True, False)}
-    told = [f"From {name} weights: {'; '.join(sides[start])}." for start, name in ((True, "random"), (False, "pretrained"))
-            if sides[start]]  # fmt: skip
+    sides = {
+        start: [arm.label for arm in view.arms if (arm.described["weights"] == "none") == start]
+        for start in (True, False)
+    }
+    told = [
+        f"From {name} weights: {'; '.join(sides[start])}."
+        for start, name in ((True, "random"), (False, "pretrained"))
+        if sides[start]
+    ]
     return " ".join(told)
 
 
@@ -185,25 +263,35 @@ def _label_plan(view: StudyView) -> list[dict[str, str]]:
     for budget in view.budgets:
         items = {arm.name: view.at(arm.name, budget) for arm in view.arms}
         sizes = sorted({r.train_images for trials in items.values() for _, r in trials})
-        rows.append({"title": "all" if budget is None else f"{budget:,}", "images": " or ".join(f"{n:,}" for n in sizes),
-                     "seeds": str(max(len(trials) for trials in items.values())),
-                     "arms": str(sum(bool(trials) for trials in items.values()))})  # fmt: skip
+        rows.append(
+            {
+                "title": "all" if budget is None else f"{budget:,}",
+                "images": " or ".join(f"{n:,}" for n in sizes),
+                "seeds": str(max(len(trials) for trials in items.values())),
+                "arms": str(sum(bool(trials) for trials in items.values())),
+            }
+        )
     return rows
 
 
 def _test_balance(view: StudyView) -> str:
     counts = np.bincount(view.arms[0].tests[0].labels, minlength=len(view.class_names))
     low, high = int(counts.min()), int(counts.max())
-    return (f"Every class has {low:,} test images." if low == high
-            else f"The classes have {low:,} to {high:,} test images.")  # fmt: skip
+    return (
+        f"Every class has {low:,} test images."
+        if low == high
+        else f"The classes have {low:,} to {high:,} test images."
+    )
 
 
 def _arm_colors() -> str:
     def variables(colors: tuple[str, ...]) -> str:
         return "".join(f"--arm{i}:{value};" for i, value in enumerate(colors))
 
-    return (f":root{{{variables(plots.ARM_COLORS_LIGHT)}}}\n"
-            f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(plots.ARM_COLORS_DARK)}}}}}\n")
+    return (
+        f":root{{{variables(plots.ARM_COLORS_LIGHT)}}}\n"
+        f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(plots.ARM_COLORS_DARK)}}}}}\n"
+    )
 
 
 def color(arm: Arm) -> str:
@@ -214,7 +302,9 @@ def color(arm: Arm) -> str:
 def mark(arm: Arm) -> Markup:
     """The arm's marker in its colour, as small inline SVG."""
     shape = _MARKS[arm.style.marker]
-    return Markup(f'<svg class="mark" viewBox="0 0 12 12" aria-hidden="true" style="fill:{color(arm)}">{shape}</svg>')
+    return Markup(
+        f'<svg class="mark" viewBox="0 0 12 12" aria-hidden="true" style="fill:{color(arm)}">{shape}</svg>'
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,13 +322,20 @@ def _card(view: StudyView, arm: Arm) -> Card:
     over = f"{len(values)} seeds" if several else f"{view.test_images:,} test images, one model"
     results = [r for _, r in arm.trials]
     return Card(
-        arm=arm, accuracy=words.share(found.value), note=f"95 % interval {words.interval(found.interval or (0, 0))}, over {over}",
-        facts=(("time, cold", words.duration(sum(r.cost.total_seconds for r in results) / len(results))
-                + machines.main_marks(view)[arm.name]),
-               ("work", words.flops(sum(r.cost.flops for r in results) / len(results))),
-               ("gap to training", words.points(arm.mean("generalization_gap"))),
-               ("calibration error", words.share(arm.mean("test_ece")))),
-    )  # fmt: skip
+        arm=arm,
+        accuracy=words.share(found.value),
+        note=f"95 % interval {words.interval(found.interval or (0, 0))}, over {over}",
+        facts=(
+            (
+                "time, cold",
+                words.duration(sum(r.cost.total_seconds for r in results) / len(results))
+                + machines.main_marks(view)[arm.name],
+            ),
+            ("work", words.flops(sum(r.cost.flops for r in results) / len(results))),
+            ("gap to training", words.points(arm.mean("generalization_gap"))),
+            ("calibration error", words.share(arm.mean("test_ece"))),
+        ),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,21 +348,34 @@ class Method:
 
 def _method(view: StudyView, arm: Arm) -> Method:
     trial = arm.first.trial
-    # What ran: at the main label budget an arm may have another recipe than the one that its study's file begins with.
-    described = {**arm.described, "recipe": {**arm.described["recipe"], **trial["arm"].get("recipe", {})},
-                 "recipe_name": view.recipe_names(arm.name).get(view.budget, "")}  # fmt: skip
+    # What ran: at the main label budget an arm may have another recipe than the one that its study's file
+    # begins with.
+    described = {
+        **arm.described,
+        "recipe": {**arm.described["recipe"], **trial["arm"].get("recipe", {})},
+        "recipe_name": view.recipe_names(arm.name).get(view.budget, ""),
+    }
     model = view.study.get("models", {}).get(described["model"], {})
     paragraphs = words.method_in_words(described, model, trial, dict(arm.first.selected))
     extra = [("precision", str(trial.get("precision")))]
     if described["method"] in ("linear_probe", "knn"):
         extra.append(("precision of frozen layers", str(trial.get("feature_precision"))))
-    extra += [(f"selected {name}", words.setting(value)) for name, value in arm.first.selected.items()
-              if not isinstance(value, (dict, list))]  # fmt: skip
-    extra += [(f"tuned: {name.replace('_', ' ')}", words.setting(value))
-              for name, value in view.study.get("recipes", {}).get(described.get("recipe_name"), {}).items()
-              if not isinstance(value, (dict, list))]  # fmt: skip
-    return Method(arm=arm, paragraphs=tuple(paragraphs), settings=(*words.settings(described["recipe"]), *extra),
-                  recipe_name=described.get("recipe_name") or trial["arm"].get("recipe_name", ""))
+    extra += [
+        (f"selected {name}", words.setting(value))
+        for name, value in arm.first.selected.items()
+        if not isinstance(value, (dict, list))
+    ]
+    extra += [
+        (f"tuned: {name.replace('_', ' ')}", words.setting(value))
+        for name, value in view.study.get("recipes", {}).get(described.get("recipe_name"), {}).items()
+        if not isinstance(value, (dict, list))
+    ]
+    return Method(
+        arm=arm,
+        paragraphs=tuple(paragraphs),
+        settings=(*words.settings(described["recipe"]), *extra),
+        recipe_name=described.get("recipe_name") or trial["arm"].get("recipe_name", ""),
+    )
 
 
 def _pretraining(view: StudyView) -> list[dict[str, str]]:
@@ -277,12 +387,17 @@ def _pretraining(view: StudyView) -> list[dict[str, str]]:
     for name, weights in sorted(used):
         if name not in models:
             continue
-        about = models[name].get("weights", {}).get(weights, models[name])  # older studies tell of the default weights alone
-        told.append({
-            "title": models[name].get("title", name) + (f", {weights}" if name in several else ""),
-            "told": (about.get("pretraining") or "not stated by the weights' source").rstrip("."),
-            "origin": (about.get("origin") or "").rstrip("."), "licence": about.get("licence") or "",
-        })  # fmt: skip
+        about = (
+            models[name].get("weights", {}).get(weights, models[name])
+        )  # older studies tell of the default weights alone
+        told.append(
+            {
+                "title": models[name].get("title", name) + (f", {weights}" if name in several else ""),
+                "told": (about.get("pretraining") or "not stated by the weights' source").rstrip("."),
+                "origin": (about.get("origin") or "").rstrip("."),
+                "licence": about.get("licence") or "",
+            }
+        )
     return told
 
 
@@ -299,9 +414,16 @@ def _environments(view: StudyView) -> list[tuple[str, list[str]]]:
 def _trial(view: StudyView, folder: Path, result: Any) -> dict[str, Any]:
     trial = result.trial
     return {
-        "label": view.styles[trial["arm"]["name"]].label, "budget": words.budget(trial["labels_per_class"]),
-        "seed": trial["seed"], "phase": trial["phase"], "folder": folder.name, "key": result.key,
-        "weights_hash": trial.get("weights_hash") or "none", "started": result.environment.get("started", words.NONE),
-        "accuracy": result.metrics.get("test_accuracy"), "seconds": result.cost.total_seconds,
-        "spent": result.cost.spent_seconds, "machine": machines.mark(view, [result]),
-    }  # fmt: skip
+        "label": view.styles[trial["arm"]["name"]].label,
+        "budget": words.budget(trial["labels_per_class"]),
+        "seed": trial["seed"],
+        "phase": trial["phase"],
+        "folder": folder.name,
+        "key": result.key,
+        "weights_hash": trial.get("weights_hash") or "none",
+        "started": result.environment.get("started", words.NONE),
+        "accuracy": result.metrics.get("test_accuracy"),
+        "seconds": result.cost.total_seconds,
+        "spent": result.cost.spent_seconds,
+        "machine": machines.mark(view, [result]),
+    }

@@ -38,25 +38,51 @@ def section(view: StudyView) -> Section:
     amortised = _amortised(view)
     flops = {arm.name: _mean([float(r.cost.flops) for _, r in arm.trials]) for arm in view.arms}
     if not view.one_machine:  # times of different machines do not compare; counted work does
-        return Section(figures=(_by_work(view, flops),), shared="", by_seconds=(), by_flops=_rows(view, "flops"))
-    drawn = [_figure(view, cold, "seconds", "fig-pareto-seconds", "Test accuracy against wall-clock time, cold (log scale)",
-                     "Cold: everything from an empty cache, frozen features included.")]  # fmt: skip
+        return Section(
+            figures=(_by_work(view, flops),), shared="", by_seconds=(), by_flops=_rows(view, "flops")
+        )
+    drawn = [
+        _figure(
+            view,
+            cold,
+            "seconds",
+            "fig-pareto-seconds",
+            "Test accuracy against wall-clock time, cold (log scale)",
+            "Cold: everything from an empty cache, frozen features included.",
+        )
+    ]
     saved = [arm for arm in view.arms if amortised[arm.name] < (1 - _TOLD_APART) * cold[arm.name]]
     if saved:
-        drawn.append(_figure(view, amortised, "seconds", "fig-pareto-amortised",
-                             "Test accuracy against amortised time (log scale)",
-                             "Amortised: trials of this study that read the same frozen features share the time of computing "
-                             "them evenly."))  # fmt: skip
+        drawn.append(
+            _figure(
+                view,
+                amortised,
+                "seconds",
+                "fig-pareto-amortised",
+                "Test accuracy against amortised time (log scale)",
+                "Amortised: trials of this study that read the same frozen features share the time of "
+                "computing "
+                "them evenly.",
+            )
+        )
     drawn.append(_by_work(view, flops))
-    shared = ", ".join(f"{arm.label} {short_duration(amortised[arm.name])} instead of {short_duration(cold[arm.name])}"
-                       for arm in saved)  # fmt: skip
+    shared = ", ".join(
+        f"{arm.label} {short_duration(amortised[arm.name])} instead of {short_duration(cold[arm.name])}"
+        for arm in saved
+    )
     by_seconds = _rows(view, "seconds") if figures.one_clock(view) else ()
     return Section(figures=tuple(drawn), shared=shared, by_seconds=by_seconds, by_flops=_rows(view, "flops"))
 
 
 def _by_work(view: StudyView, flops: dict[str, float]) -> figures.Figure:
-    return _figure(view, flops, "flops", "fig-pareto-flops", "Test accuracy against floating-point operations (log scale)",
-                   "Counted: convolutions and matrix products, forward and backward, frozen features included.")
+    return _figure(
+        view,
+        flops,
+        "flops",
+        "fig-pareto-flops",
+        "Test accuracy against floating-point operations (log scale)",
+        "Counted: convolutions and matrix products, forward and backward, frozen features included.",
+    )
 
 
 def _mean(values: list[float]) -> float:
@@ -69,21 +95,36 @@ def _amortised(view: StudyView) -> dict[str, float]:
     return {arm.name: _mean([seconds[result.key] for _, result in arm.trials]) for arm in view.arms}
 
 
-def _figure(view: StudyView, cost: dict[str, float], unit: str, name: str, measure: str, meaning: str) -> figures.Figure:
-    estimates = {arm.name: estimate([v for _, r in arm.trials if (v := r.metrics.get("test_accuracy")) is not None],
-                                    view.test_images) for arm in view.arms}  # fmt: skip
+def _figure(
+    view: StudyView, cost: dict[str, float], unit: str, name: str, measure: str, meaning: str
+) -> figures.Figure:
+    estimates = {
+        arm.name: estimate(
+            [v for _, r in arm.trials if (v := r.metrics.get("test_accuracy")) is not None], view.test_images
+        )
+        for arm in view.arms
+    }
     names = list(estimates)
     front = [names[i] for i in efficiency.pareto_front([(cost[n], estimates[n].value) for n in names])]
-    drawing = plots.accuracy_against_cost({n: (cost[n], estimates[n]) for n in names}, front, view.styles, unit, measure)
+    drawing = plots.accuracy_against_cost(
+        {n: (cost[n], estimates[n]) for n in names}, front, view.styles, unit, measure
+    )
     return figures.finish(
-        drawing, name, _message(view, front, cost, unit),
-        f"{figures._n(view)}, {words.budget(view.budget)}. {meaning} Filled marks on the dashed line: no other arm is both as "
-        "cheap and as accurate (the Pareto front); hollow marks: another arm is. Bars: 95 % interval of accuracy, which the "
-        "line ignores.")  # fmt: skip
+        drawing,
+        name,
+        _message(view, front, cost, unit),
+        f"{figures._n(view)}, {words.budget(view.budget)}. {meaning} Filled marks on the dashed line: no "
+        "other arm is both as "
+        "cheap and as accurate (the Pareto front); hollow marks: another arm is. Bars: 95 % interval of "
+        "accuracy, which the "
+        "line ignores.",
+    )
 
 
 def _message(view: StudyView, front: list[str], cost: dict[str, float], unit: str) -> str:
-    shown = {name: short_duration(cost[name]) if unit == "seconds" else words.flops(cost[name]) for name in front}
+    shown = {
+        name: short_duration(cost[name]) if unit == "seconds" else words.flops(cost[name]) for name in front
+    }
     beaten = [arm.label for arm in view.arms if arm.name not in front]
     labels = [view.styles[name].label for name in front]
     if len(view.arms) == 1:
@@ -92,9 +133,14 @@ def _message(view: StudyView, front: list[str], cost: dict[str, float], unit: st
         return f"{labels[0]} is cheapest and most accurate: {shown[front[0]]}"
     if beaten:
         verb = "is" if len(beaten) == 1 else "are"
-        return f"{words.listing(beaten)} {verb} beaten on both accuracy and cost" if len(beaten) < 3 else \
-               f"{len(beaten)} of {len(view.arms)} arms are beaten on both accuracy and cost"  # fmt: skip
-    return f"More accuracy costs more: from {shown[front[0]]} ({labels[0]}) to {shown[front[-1]]} ({labels[-1]})"
+        return (
+            f"{words.listing(beaten)} {verb} beaten on both accuracy and cost"
+            if len(beaten) < 3
+            else f"{len(beaten)} of {len(view.arms)} arms are beaten on both accuracy and cost"
+        )
+    return (
+        f"More accuracy costs more: from {shown[front[0]]} ({labels[0]}) to {shown[front[-1]]} ({labels[-1]})"
+    )
 
 
 def _rows(view: StudyView, column: str) -> tuple[CostRow, ...]:
@@ -102,13 +148,21 @@ def _rows(view: StudyView, column: str) -> tuple[CostRow, ...]:
     sides = dict((arm.name, items) for arm, items in figures._curve_trials(view))
     arms = [arm for arm in view.arms if arm.name in sides]
     histories = [result.history for arm in arms for _, result in sides[arm.name]]
-    # Round costs, and what the first arm to end had cost: there the others can be read against its final accuracy.
-    ends = [max(lasts) for arm in arms
-            if (lasts := [r.history[-1][column] for _, r in sides[arm.name] if column in r.history[-1]])]
+    # Round costs, and what the first arm to end had cost: there the others can be read against its final
+    # accuracy.
+    ends = [
+        max(lasts)
+        for arm in arms
+        if (lasts := [r.history[-1][column] for _, r in sides[arm.name] if column in r.history[-1]])
+    ]
     rows = []
     for cost in sorted({*efficiency.equal_costs(histories, column), *([min(ends)] if ends else [])}):
-        cells = tuple(_cell(arm, [r.history for _, r in sides.get(arm.name, [])], column, cost) for arm in view.arms)
-        rows.append(CostRow(title=short_duration(cost) if column == "seconds" else words.flops(cost), cells=cells))
+        cells = tuple(
+            _cell(arm, [r.history for _, r in sides.get(arm.name, [])], column, cost) for arm in view.arms
+        )
+        rows.append(
+            CostRow(title=short_duration(cost) if column == "seconds" else words.flops(cost), cells=cells)
+        )
     return tuple(rows)
 
 

@@ -1,6 +1,7 @@
 """The page as a PDF: the same words, tables and vector figures, set for paper.
 
-Fonts are those that matplotlib brings (STIX for text, DejaVu Sans in figures), so that every machine sets the same lines.
+Fonts are those that matplotlib brings (STIX for text, DejaVu Sans in figures), so that every machine sets the
+same lines.
 """
 
 from __future__ import annotations
@@ -20,16 +21,22 @@ from headstart.errors import ConfigError
 from headstart.plots.svg import on_paper
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_FACES = (("Text", "STIXGeneral.ttf", 400, "normal"), ("Text", "STIXGeneralBol.ttf", 700, "normal"),
-          ("Text", "STIXGeneralItalic.ttf", 400, "italic"), ("Text", "STIXGeneralBolIta.ttf", 700, "italic"),
-          ("Plain", "DejaVuSans.ttf", 400, "normal"), ("Plain", "DejaVuSans-Bold.ttf", 700, "normal"),
-          ("Code", "DejaVuSansMono.ttf", 400, "normal"))  # fmt: skip
+_FACES = (
+    ("Text", "STIXGeneral.ttf", 400, "normal"),
+    ("Text", "STIXGeneralBol.ttf", 700, "normal"),
+    ("Text", "STIXGeneralItalic.ttf", 400, "italic"),
+    ("Text", "STIXGeneralBolIta.ttf", 700, "italic"),
+    ("Plain", "DejaVuSans.ttf", 400, "normal"),
+    ("Plain", "DejaVuSans-Bold.ttf", 700, "normal"),
+    ("Code", "DejaVuSansMono.ttf", 400, "normal"),
+)
 
 
 def write_pdf(html: str, path: Path, title: str) -> None:
     """Writes a report's page as a PDF; the same page gives the same bytes with the same weasyprint.
 
-    Raises: ConfigError where weasyprint, or a library that it needs, is not there; StoreError where path cannot be written."""
+    Raises: ConfigError where weasyprint, or a library that it needs, is not there; StoreError where path
+    cannot be written."""
     from PIL import ImageFile
 
     strict = ImageFile.LOAD_TRUNCATED_IMAGES
@@ -37,11 +44,17 @@ def write_pdf(html: str, path: Path, title: str) -> None:
         import weasyprint
         from weasyprint.text.fonts import FontConfiguration
     except (ImportError, OSError) as error:
-        raise ConfigError(f"no PDF: weasyprint does not import ({error}); pip install 'headstart[report]' and, on Debian, "
-                          "apt-get install libpango-1.0-0 libpangoft2-1.0-0") from error  # fmt: skip
+        raise ConfigError(
+            f"no PDF: weasyprint does not import ({error}); pip install 'headstart[report]' and, on Debian, "
+            "apt-get install libpango-1.0-0 libpangoft2-1.0-0"
+        ) from error
     finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = strict  # weasyprint lets the whole process read half files as images
-    logging.getLogger("weasyprint").setLevel(logging.CRITICAL)  # it tells of every CSS property that is not for paper
+        ImageFile.LOAD_TRUNCATED_IMAGES = (
+            strict  # weasyprint lets the whole process read half files as images
+        )
+    logging.getLogger("weasyprint").setLevel(
+        logging.CRITICAL
+    )  # it tells of every CSS property that is not for paper
     fonts = FontConfiguration()
     with _no_clock():
         style = weasyprint.CSS(string=_style(title), font_config=fonts)
@@ -53,15 +66,25 @@ def for_paper(html: str) -> str:
     """The page without its screen style, with fixed colours, and closed parts open."""
     html = re.sub(r"<style>.*?</style>", "", html, count=1, flags=re.DOTALL)
     html = re.sub(r"<nav\b.*?</nav>", "", html, flags=re.DOTALL).replace("<details>", "<details open>")
-    html = re.sub(r"var\(--arm(\d+)\)", lambda found: plots.ARM_COLORS_LIGHT[int(found[1])], html.replace(' loading="lazy"', ""))
-    html = re.sub(r'font-family="[^"]*"', 'font-family="Plain"', html)  # figures too: what a machine has must not show
+    html = re.sub(
+        r"var\(--arm(\d+)\)",
+        lambda found: plots.ARM_COLORS_LIGHT[int(found[1])],
+        html.replace(' loading="lazy"', ""),
+    )
+    html = re.sub(
+        r'font-family="[^"]*"', 'font-family="Plain"', html
+    )  # figures too: what a machine has must not show
     return on_paper(html)
 
 
 def _style(title: str) -> str:
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    faces = "".join(f'@font-face{{font-family:"{family}";src:url("file://{quote(str(folder / file))}");font-weight:{weight};'
-                    f"font-style:{slant}}}\n" for family, file, weight, slant in _FACES)  # fmt: skip
+    faces = "".join(
+        f'@font-face{{font-family:"{family}";src:url("file://{quote(str(folder / file))}");'
+        f"font-weight:{weight};"
+        f"font-style:{slant}}}\n"
+        for family, file, weight, slant in _FACES
+    )
     arms = "".join(f"--arm{place}:{color};" for place, color in enumerate(plots.ARM_COLORS_LIGHT))
     running = title.replace("\\", "").replace('"', "”").replace("\n", " ")
     sheet = (_TEMPLATES / "print.css").read_text(encoding="utf-8")

@@ -71,30 +71,44 @@ class Section:
 
 
 def robustness(view: StudyView) -> Section | None:
-    """Accuracy under the 15 corruptions; None where the step was not run for any trial that the report shows."""
+    """Accuracy under the 15 corruptions; None where the step was not run for any trial that the report
+    shows."""
     arms = {result.key: arm for arm in view.arms for _, result in arm.trials}
-    readings = sorted((each for each in read_corrupted(view.folder) if each.key in arms), key=lambda each: arms[each.key].place)
+    readings = sorted(
+        (each for each in read_corrupted(view.folder) if each.key in arms),
+        key=lambda each: arms[each.key].place,
+    )
     if not readings:
         return None
     # Readings of different images do not compare: the settings that most arms share are shown.
     groups: dict[str, list[Corrupted]] = {}
     for each in readings:
         groups.setdefault(store.digest(each.settings), []).append(each)
-    shown = max(groups.values(), key=lambda group: (len(group), group[0].settings["images"], -group[0].settings["seed"]))
+    shown = max(
+        groups.values(),
+        key=lambda group: (len(group), group[0].settings["images"], -group[0].settings["seed"]),
+    )
     found = {arms[each.key].name: robust_accuracy(each) for each in shown}
     here = tuple(arms[each.key] for each in shown)
     images = len(shown[0].clean.labels)
     told = view.study.get("robustness")
     asked = (told.get("arms") or list(view.styles)) if told else ()  # none named: all
     return Section(
-        images=images, lead=_lead(here, shown, found), arms=here, rows=tuple(_row(arm, found[arm.name]) for arm in here),
-        by_corruption=tuple(CorruptionRow(title=each.title, cells=tuple(_cell(found[arm.name].by_corruption[name])
-                                                                        for arm in here))
-                            for name, each in CORRUPTIONS.items()),
+        images=images,
+        lead=_lead(here, shown, found),
+        arms=here,
+        rows=tuple(_row(arm, found[arm.name]) for arm in here),
+        by_corruption=tuple(
+            CorruptionRow(
+                title=each.title, cells=tuple(_cell(found[arm.name].by_corruption[name]) for arm in here)
+            )
+            for name, each in CORRUPTIONS.items()
+        ),
         figures=(_corruption_figure(view, here, found, images), _severity_figure(view, here, found, images)),
-        strips=_strips(view), left_out=len(readings) - len(shown),
+        strips=_strips(view),
+        left_out=len(readings) - len(shown),
         missing=tuple(view.styles[name].label for name in asked if name not in found),
-    )  # fmt: skip
+    )
 
 
 def _cell(measured: Measured) -> Cell:
@@ -106,52 +120,88 @@ def _points(measured: Measured) -> Cell:
 
 
 def _row(arm: Arm, found: RobustAccuracy) -> ArmRow:
-    return ArmRow(arm=arm, clean=_cell(found.clean), mean=_cell(found.mean), drop=_points(found.drop),
-                  relative_drop=_cell(found.relative_drop))  # fmt: skip
+    return ArmRow(
+        arm=arm,
+        clean=_cell(found.clean),
+        mean=_cell(found.mean),
+        drop=_points(found.drop),
+        relative_drop=_cell(found.relative_drop),
+    )
 
 
 def _lead(arms: tuple[Arm, ...], shown: list[Corrupted], found: dict[str, RobustAccuracy]) -> str:
     order = sorted(range(len(arms)), key=lambda k: -found[arms[k].name].mean.value)
     best = arms[order[0]]
-    lead = (f"Over 15 corruptions at five severities {best.label} gets {percent(found[best.name].mean.value)} of the images "
-            f"right, {percent(found[best.name].clean.value)} of the same images as they are.")  # fmt: skip
+    lead = (
+        f"Over 15 corruptions at five severities {best.label} gets {percent(found[best.name].mean.value)} of "
+        "the images "
+        f"right, {percent(found[best.name].clean.value)} of the same images as they are."
+    )
     if len(arms) < 2:
         return lead
     other = arms[order[1]]
     gap = mean_difference(shown[order[0]], shown[order[1]])
     told = f"{100 * gap.value:.1f} points ahead" if gap.interval[0] > 0 else "not clearly ahead"
-    return (f"{lead} {other.label}: {percent(found[other.name].mean.value)} and {percent(found[other.name].clean.value)}. "
-            f"Under corruption the first is {told} (95 % interval of the difference over images "
-            f"{words.interval(gap.interval)} points).")  # fmt: skip
+    return (
+        f"{lead} {other.label}: {percent(found[other.name].mean.value)} and "
+        f"{percent(found[other.name].clean.value)}. "
+        f"Under corruption the first is {told} (95 % interval of the difference over images "
+        f"{words.interval(gap.interval)} points)."
+    )
 
 
 def _estimate(measured: Measured) -> plots.Estimate:
     return plots.Estimate(value=measured.value, interval=measured.interval)
 
 
-def _corruption_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, RobustAccuracy], images: int) -> Figure:
-    values = {arm.name: [_estimate(found[arm.name].by_corruption[name]) for name in CORRUPTIONS] for arm in arms}
-    hardest = {arm.name: min(CORRUPTIONS, key=lambda name: found[arm.name].by_corruption[name].value) for arm in arms[:3]}
-    told = [f"{CORRUPTIONS[hardest[arm.name]].title} for {arm.label} "
-            f"({percent(found[arm.name].by_corruption[hardest[arm.name]].value, 0)} right)" for arm in arms[:3]]  # fmt: skip
+def _corruption_figure(
+    view: StudyView, arms: tuple[Arm, ...], found: dict[str, RobustAccuracy], images: int
+) -> Figure:
+    values = {
+        arm.name: [_estimate(found[arm.name].by_corruption[name]) for name in CORRUPTIONS] for arm in arms
+    }
+    hardest = {
+        arm.name: min(CORRUPTIONS, key=lambda name: found[arm.name].by_corruption[name].value)
+        for arm in arms[:3]
+    }
+    told = [
+        f"{CORRUPTIONS[hardest[arm.name]].title} for {arm.label} "
+        f"({percent(found[arm.name].by_corruption[hardest[arm.name]].value, 0)} right)"
+        for arm in arms[:3]
+    ]
     message = f"Hardest: {words.listing(told)}"
     titles = [each.title for each in CORRUPTIONS.values()]
     drawing = plots.by_class(titles, values, view.styles, "Accuracy, mean of five severities")
-    return finish(drawing, "fig-corruptions", message,
-                   f"n = {images:,} test images, each in five corrupted copies a row. Lines: 95 % bootstrap interval over "
-                   "images, one trained model an arm. From noise over blur and weather to digital.")  # fmt: skip
+    return finish(
+        drawing,
+        "fig-corruptions",
+        message,
+        f"n = {images:,} test images, each in five corrupted copies a row. Lines: 95 % bootstrap interval "
+        "over "
+        "images, one trained model an arm. From noise over blur and weather to digital.",
+    )
 
 
-def _severity_figure(view: StudyView, arms: tuple[Arm, ...], found: dict[str, RobustAccuracy], images: int) -> Figure:
-    values = {arm.name: [_estimate(each) for each in (found[arm.name].clean, *found[arm.name].by_severity)] for arm in arms}
-    falls = {arm.label: 100 * (found[arm.name].clean.value - found[arm.name].by_severity[-1].value) for arm in arms}
+def _severity_figure(
+    view: StudyView, arms: tuple[Arm, ...], found: dict[str, RobustAccuracy], images: int
+) -> Figure:
+    values = {
+        arm.name: [_estimate(each) for each in (found[arm.name].clean, *found[arm.name].by_severity)]
+        for arm in arms
+    }
+    falls = {
+        arm.label: 100 * (found[arm.name].clean.value - found[arm.name].by_severity[-1].value) for arm in arms
+    }
     order = sorted(falls, key=lambda label: falls[label])
     message = f"{order[0]} loses {falls[order[0]]:.0f} points up to the highest severity"
     if len(order) > 1:
         message += f", {order[-1]} {falls[order[-1]]:.0f}"
     ticks = ["as it is", *map(str, SEVERITIES)]
     drawing = plots.accuracy_by_severity(values, ticks, view.styles, "Accuracy, mean of 15 corruptions")
-    caption = f"n = {images:,} test images, each in 15 corrupted copies a step. Bars: 95 % bootstrap interval over images."
+    caption = (
+        f"n = {images:,} test images, each in 15 corrupted copies a step. Bars: 95 % bootstrap interval over "
+        "images."
+    )
     return finish(drawing, "fig-severity", message, caption)
 
 
@@ -162,15 +212,24 @@ def _strips(view: StudyView) -> tuple[Strip, ...]:
     strips = []
     for each, rows in zip(CORRUPTIONS.values(), sheet["corrupted"], strict=True):
         picture = _beside([sheet["clean"], *rows])
-        strips.append(Strip(title=each.title, family=each.family, picture=data_uri(picture), width=picture.shape[1],
-                            height=picture.shape[0]))  # fmt: skip
+        strips.append(
+            Strip(
+                title=each.title,
+                family=each.family,
+                picture=data_uri(picture),
+                width=picture.shape[1],
+                height=picture.shape[0],
+            )
+        )
     return tuple(strips)
 
 
 def _beside(columns: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Images (N, H, W, 3) a column, in one picture with white lines between."""
     gap = ((0, _GAP_PIXELS), (0, _GAP_PIXELS), (0, 0))
-    stacked = [np.concatenate([np.pad(image, gap, constant_values=255) for image in column]) for column in columns]
+    stacked = [
+        np.concatenate([np.pad(image, gap, constant_values=255) for image in column]) for column in columns
+    ]
     return np.concatenate(stacked, axis=1)[:-_GAP_PIXELS, :-_GAP_PIXELS]
 
 
@@ -196,10 +255,20 @@ def shifts(view: StudyView) -> list[ShiftTable]:
     readings = [each for each in read_shifted(view.folder) if each.key in arms]
     tables = []
     for name in dict.fromkeys(each.set_name for each in readings):
-        of_set = sorted((each for each in readings if each.set_name == name), key=lambda each: arms[each.key].place)
+        of_set = sorted(
+            (each for each in readings if each.set_name == name), key=lambda each: arms[each.key].place
+        )
         rows = []
         for each in of_set:
-            rows.append(ShiftRow(arm=arms[each.key], test=words.share(each.test_right / each.test_images),
-                                 accuracy=_cell(each.accuracy), drop=_points(each.drop)))  # fmt: skip
-        tables.append(ShiftTable(name=name, images=of_set[0].images, classes=of_set[0].classes, rows=tuple(rows)))
+            rows.append(
+                ShiftRow(
+                    arm=arms[each.key],
+                    test=words.share(each.test_right / each.test_images),
+                    accuracy=_cell(each.accuracy),
+                    drop=_points(each.drop),
+                )
+            )
+        tables.append(
+            ShiftTable(name=name, images=of_set[0].images, classes=of_set[0].classes, rows=tuple(rows))
+        )
     return tables

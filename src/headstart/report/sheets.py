@@ -24,8 +24,11 @@ Line = tuple[str, str]  # text and colour
 @styled
 def sheet(gallery: Node) -> Figure:
     """The pictures of a gallery, which has at least one, in rows with their words under them."""
-    items = [(pictures, _lines(item)) for item in gallery.all("li")
-             if (pictures := [_pixels(image.attributes["src"]) for image in item.all("img")])]  # fmt: skip
+    items = [
+        (pictures, _lines(item))
+        for item in gallery.all("li")
+        if (pictures := [_pixels(image.attributes["src"]) for image in item.all("img")])
+    ]
     widest = max(sum(p.shape[1] / p.shape[0] for p in pictures) for pictures, _ in items)
     across = max(1, min(len(items), int(_ACROSS / max(widest, 1.0))))
     rows = -(-len(items) // across)
@@ -38,14 +41,27 @@ def sheet(gallery: Node) -> Figure:
         offset = left
         for picture in pictures:
             wide = _CELL * picture.shape[1] / picture.shape[0]
-            axes = figure.add_axes((offset / total_width, 1 - (top + _CELL) / total_height,
-                                    wide / total_width, _CELL / total_height))  # fmt: skip
+            axes = figure.add_axes(
+                (
+                    offset / total_width,
+                    1 - (top + _CELL) / total_height,
+                    wide / total_width,
+                    _CELL / total_height,
+                )
+            )
             axes.imshow(picture, interpolation="nearest", aspect="auto")
             axes.set_axis_off()
             offset += wide + 2
         for k, (text, color) in enumerate(lines):
-            figure.text(left / total_width, 1 - (top + _CELL + 4 + _LINE * k) / total_height, shortened(text, round(width / 6.4)),
-                        fontsize=11, color=color, va="top", fontweight="bold" if k == 0 else "normal")  # fmt: skip
+            figure.text(
+                left / total_width,
+                1 - (top + _CELL + 4 + _LINE * k) / total_height,
+                shortened(text, round(width / 6.4)),
+                fontsize=11,
+                color=color,
+                va="top",
+                fontweight="bold" if k == 0 else "normal",
+            )
     return figure
 
 
@@ -61,7 +77,9 @@ def _lines(item: Node) -> list[Line]:
             continue
         mark = block.first("svg", "mark")
         found = re.search(r"var\(--arm(\d+)\)", mark.attributes.get("style", "")) if mark else None
-        color = plots.ARM_COLORS_LIGHT[int(found[1])] if found else (INK if "truth" in block.classes else MUTED)
+        color = (
+            plots.ARM_COLORS_LIGHT[int(found[1])] if found else (INK if "truth" in block.classes else MUTED)
+        )
         wrong = " ✗" if block.first("", "wrong") else ""
         lines.append((block.text + wrong, color))
     return lines

@@ -1,4 +1,5 @@
-"""What the whole study cost: every trial, by arm, and where it ran; and what was computed beside the trials."""
+"""What the whole study cost: every trial, by arm, and where it ran; and what was computed beside the
+trials."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from headstart.types import Result
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """arm: None for the sum. cold: had nothing been shared; spent: what the trials took, stored features read again."""
+    """arm: None for the sum. cold: had nothing been shared; spent: what the trials took, stored features read
+    again."""
 
     arm: Arm | None
     trials: int
@@ -31,7 +33,8 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What a study computed beside its trials, how often, and the time: "not recorded" where its files do not say."""
+    """What a study computed beside its trials, how often, and the time: "not recorded" where its files do not
+    say."""
 
     title: str
     count: str
@@ -50,10 +53,17 @@ class Spending:
 
 def spending(view: StudyView) -> Spending:
     """Sums over all label budgets, seeds and phases, a row an arm and one for all."""
-    rows = [_row(view, arm, [r for _, r in view.trials if r.trial["arm"]["name"] == arm.name]) for arm in view.arms]
+    rows = [
+        _row(view, arm, [r for _, r in view.trials if r.trial["arm"]["name"] == arm.name])
+        for arm in view.arms
+    ]
     every = [r for _, r in view.trials]
-    return Spending(rows=(*rows, _row(view, None, every)), steps=_steps(view), machines=_machines(view, every),
-                    with_energy=any(r.cost.joules is not None for r in every))  # fmt: skip
+    return Spending(
+        rows=(*rows, _row(view, None, every)),
+        steps=_steps(view),
+        machines=_machines(view, every),
+        with_energy=any(r.cost.joules is not None for r in every),
+    )
 
 
 def _steps(view: StudyView) -> tuple[Step, ...]:
@@ -65,16 +75,29 @@ def _steps(view: StudyView) -> tuple[Step, ...]:
 
     examined = health.examined(view)
     parts: dict[str, list[float | None]] = {
-        "Models read on corrupted images": [sum(each["seconds"].values()) for each in readings(f"{ROBUSTNESS}/*.json")],
-        "Models read on shift sets": [each.get("seconds") for each in readings(f"{SHIFT}/*/*.json")],  # older ones have none
+        "Models read on corrupted images": [
+            sum(each["seconds"].values()) for each in readings(f"{ROBUSTNESS}/*.json")
+        ],
+        "Models read on shift sets": [
+            each.get("seconds") for each in readings(f"{SHIFT}/*/*.json")
+        ],  # older ones have none
         "Examinations of the data": [] if examined is None else [examined.seconds],
-        "Tries of searches for recipes": [each["seconds"] for search in tuning.searches(view) for each in search["tries"]],
+        "Tries of searches for recipes": [
+            each["seconds"] for search in tuning.searches(view) for each in search["tries"]
+        ],
     }
     if not any(parts.values()):
         return ()
-    steps = [Step(title=title, count=f"{len(seconds):,}", spent=_told(seconds)) for title, seconds in parts.items() if seconds]
+    steps = [
+        Step(title=title, count=f"{len(seconds):,}", spent=_told(seconds))
+        for title, seconds in parts.items()
+        if seconds
+    ]
     trials = [result.cost.spent_seconds for _, result in view.trials]
-    return (*steps, Step(title="With the trials", count="", spent=_told([*trials, *itertools.chain(*parts.values())])))
+    return (
+        *steps,
+        Step(title="With the trials", count="", spent=_told([*trials, *itertools.chain(*parts.values())])),
+    )
 
 
 def _told(seconds: Sequence[float | None]) -> str:
@@ -86,18 +109,25 @@ def _told(seconds: Sequence[float | None]) -> str:
 
 def _machines(view: StudyView, results: list[Result]) -> tuple[str, ...]:
     """A line a machine, its letter in front where there are several."""
-    letters = [machines.mark(view, [each]) for each in {machine_of(r): r for r in sorted(results, key=machine_of)}.values()]
-    return tuple(f"{letter} {told}".lstrip() for letter, told in zip(letters, words.machines(results), strict=True))
+    letters = [
+        machines.mark(view, [each])
+        for each in {machine_of(r): r for r in sorted(results, key=machine_of)}.values()
+    ]
+    return tuple(
+        f"{letter} {told}".lstrip() for letter, told in zip(letters, words.machines(results), strict=True)
+    )
 
 
 def _row(view: StudyView, arm: Arm | None, results: list[Result]) -> Row:
     mark = machines.mark(view, results)
     joules = [r.cost.joules for r in results if r.cost.joules is not None]
     return Row(
-        arm=arm, trials=len(results), cold=words.duration(sum(r.cost.total_seconds for r in results)) + mark,
+        arm=arm,
+        trials=len(results),
+        cold=words.duration(sum(r.cost.total_seconds for r in results)) + mark,
         spent=words.duration(sum(r.cost.spent_seconds for r in results)) + mark,
         flops=words.flops(sum(r.cost.flops for r in results)),
         examples=words.count(sum(r.cost.examples for r in results)),
         memory=words.memory(max(r.cost.peak_memory_bytes for r in results)),
         energy=words.energy(sum(joules)) if joules and len(joules) == len(results) else words.NONE,
-    )  # fmt: skip
+    )

@@ -51,32 +51,64 @@ def comparison(view: StudyView) -> list[Group]:
         return _row(title, hint, values, [show(v) for v in values], better)
 
     test = line("Test accuracy", "test_accuracy", lambda v: words.share(v, 2), "95 % interval over seeds", +1)
-    noted = [dataclasses.replace(cell, note=_seed_note(row, arm))
-             for cell, row, arm in zip(test.cells, rows, view.arms, strict=True)]  # fmt: skip
+    noted = [
+        dataclasses.replace(cell, note=_seed_note(row, arm))
+        for cell, row, arm in zip(test.cells, rows, view.arms, strict=True)
+    ]
     test = dataclasses.replace(test, cells=tuple(noted))
-    one_model = [estimate([arm.first.metrics["test_accuracy"] or 0.0], view.test_images).interval for arm in view.arms]
-    over_images = Row(title="… over test images", hint="95 % Wilson interval, first seed's model alone", cells=tuple(
-        Cell(text=words.interval(each, 2) if each else words.NONE) for each in one_model))  # fmt: skip
+    one_model = [
+        estimate([arm.first.metrics["test_accuracy"] or 0.0], view.test_images).interval for arm in view.arms
+    ]
+    over_images = Row(
+        title="… over test images",
+        hint="95 % Wilson interval, first seed's model alone",
+        cells=tuple(Cell(text=words.interval(each, 2) if each else words.NONE) for each in one_model),
+    )
     reached = [
-        test, over_images,
-        line("… flip-averaged", "test_flip_accuracy", lambda v: words.share(v, 2),
-             "mean of an image's and its mirror image's logits", +1),
+        test,
+        over_images,
+        line(
+            "… flip-averaged",
+            "test_flip_accuracy",
+            lambda v: words.share(v, 2),
+            "mean of an image's and its mirror image's logits",
+            +1,
+        ),
         line("Top-5 accuracy", "test_top5_accuracy", lambda v: words.share(v, 2), better=+1),
         line("Macro F1", "test_macro_f1", lambda v: words.share(v, 2), better=+1),
         line("Validation accuracy", "val_accuracy", lambda v: words.share(v, 2), better=+1),
-        line("Training accuracy", "train_accuracy", lambda v: words.share(v, 2), "a fixed sample of training images"),
+        line(
+            "Training accuracy",
+            "train_accuracy",
+            lambda v: words.share(v, 2),
+            "a fixed sample of training images",
+        ),
         line("Generalization gap", "generalization_gap", words.points, "training less test accuracy"),
-    ]  # fmt: skip
+    ]
     trust = [
         line("Negative log-likelihood", "test_nll", words.number, "nats an image", -1),
-        line("Expected calibration error", "test_ece", lambda v: words.share(v, 2), "15 bins of equally many images", -1),
+        line(
+            "Expected calibration error",
+            "test_ece",
+            lambda v: words.share(v, 2),
+            "15 bins of equally many images",
+            -1,
+        ),
         line("Brier score", "test_brier", words.number, "", -1),
     ]
     measured = -1 if view.one_machine else 0  # what a machine decides has no best side across machines
     cost = [
         _marked(view, line("Time, cold", "seconds", words.duration, "from an empty cache", measured)),
-        _marked(view, line("Time spent", "spent_seconds", words.duration, "stored features read again, not computed again",
-                           measured)),
+        _marked(
+            view,
+            line(
+                "Time spent",
+                "spent_seconds",
+                words.duration,
+                "stored features read again, not computed again",
+                measured,
+            ),
+        ),
         *_phases(view),
         line("Floating-point operations", "flops", words.flops, "counted", -1),
         line("Energy", "joules", words.energy, _energy_hint(view), measured),
@@ -85,30 +117,53 @@ def comparison(view: StudyView) -> list[Group]:
         line("Peak memory", "peak_memory_bytes", words.memory, "resident, highest of the seeds", measured),
         *_parameters(view),
         line("Seeds", "n", lambda v: f"{v:.0f}"),
-    ]  # fmt: skip
-    groups = [("What they reach", reached), ("How far to trust their confidence", trust), ("What it cost", cost)]
-    return [Group(title=title, rows=tuple(row for row in rows_ if row.title in _ALWAYS or
-                                            any(c.text != words.NONE for c in row.cells)))
-            for title, rows_ in groups]  # fmt: skip
+    ]
+    groups = [
+        ("What they reach", reached),
+        ("How far to trust their confidence", trust),
+        ("What it cost", cost),
+    ]
+    return [
+        Group(
+            title=title,
+            rows=tuple(
+                row for row in rows_ if row.title in _ALWAYS or any(c.text != words.NONE for c in row.cells)
+            ),
+        )
+        for title, rows_ in groups
+    ]
 
 
 def _row(title: str, hint: str, values: list[float | None], texts: list[str], better: int = 0) -> Row:
     known = [v for v in values if v is not None]
-    top = (max(known) if better > 0 else min(known)) if better and len(known) > 1 and max(known) > min(known) else None
-    cells = tuple(Cell(text=text, best=top is not None and value == top) for value, text in zip(values, texts, strict=True))
+    top = (
+        (max(known) if better > 0 else min(known))
+        if better and len(known) > 1 and max(known) > min(known)
+        else None
+    )
+    cells = tuple(
+        Cell(text=text, best=top is not None and value == top)
+        for value, text in zip(values, texts, strict=True)
+    )
     return Row(title=title, hint=hint, cells=cells)
 
 
 def _marked(view: StudyView, row: Row) -> Row:
     """The row with the machine's letter behind each arm's time, where the arms ran on more than one."""
-    return dataclasses.replace(row, cells=tuple(
-        dataclasses.replace(cell, text=cell.text + mark) if cell.text not in (words.NONE, "–") else cell
-        for cell, mark in zip(row.cells, machines.main_marks(view).values(), strict=True)))  # fmt: skip
+    return dataclasses.replace(
+        row,
+        cells=tuple(
+            dataclasses.replace(cell, text=cell.text + mark) if cell.text not in (words.NONE, "–") else cell
+            for cell, mark in zip(row.cells, machines.main_marks(view).values(), strict=True)
+        ),
+    )
 
 
 def _energy_hint(view: StudyView) -> str:
     """What the joules cover; why there are none."""
-    covered = sorted({str(r.environment.get("energy", "not reported")) for arm in view.arms for _, r in arm.trials})
+    covered = sorted(
+        {str(r.environment.get("energy", "not reported")) for arm in view.arms for _, r in arm.trials}
+    )
     if covered == ["not reported"]:
         beside = any("jobs" in r.environment for arm in view.arms for _, r in arm.trials)
         return "not counted for trials side by side" if beside else "this machine reports none"
@@ -129,18 +184,27 @@ def _phases(view: StudyView) -> list[Row]:
     phases = list(dict.fromkeys(p for arm in view.arms for _, r in arm.trials for p in r.cost.seconds))
     rows = []
     for phase in phases:
-        values = [[r.cost.seconds[phase] for _, r in arm.trials if phase in r.cost.seconds] for arm in view.arms]
+        values = [
+            [r.cost.seconds[phase] for _, r in arm.trials if phase in r.cost.seconds] for arm in view.arms
+        ]
         texts = [words.duration(float(np.mean(v))) if v else "–" for v in values]
         rows.append(_marked(view, Row(title=f"… {phase}", hint="", cells=tuple(Cell(text=t) for t in texts))))
     return rows
 
 
 def _parameters(view: StudyView) -> list[Row]:
-    found = [view.study.get("models", {}).get(arm.described["model"], {}).get("parameters") for arm in view.arms]
-    trained = [arm.first.metrics.get("trained_parameters") or arm.first.selected.get("trained_parameters") for arm in view.arms]
+    found = [
+        view.study.get("models", {}).get(arm.described["model"], {}).get("parameters") for arm in view.arms
+    ]
+    trained = [
+        arm.first.metrics.get("trained_parameters") or arm.first.selected.get("trained_parameters")
+        for arm in view.arms
+    ]
     rows = [Row(title="Network's parameters", hint="", cells=tuple(Cell(text=words.count(v)) for v in found))]
     if any(v is not None for v in trained):
-        rows.append(Row(title="Trained parameters", hint="", cells=tuple(Cell(text=words.count(v)) for v in trained)))
+        rows.append(
+            Row(title="Trained parameters", hint="", cells=tuple(Cell(text=words.count(v)) for v in trained))
+        )
     return rows
 
 
@@ -154,11 +218,22 @@ class ClassRow:
 def classes(view: StudyView) -> list[ClassRow]:
     """Precision, recall and F1 of every class, by arm, means over seeds."""
     names = view.class_names
-    tables = {arm.name: _mean_table([metrics.per_class(t.logits, t.labels, names) for t in arm.tests]) for arm in view.arms}
+    tables = {
+        arm.name: _mean_table([metrics.per_class(t.logits, t.labels, names) for t in arm.tests])
+        for arm in view.arms
+    }
     support = np.bincount(view.arms[0].tests[0].labels, minlength=len(names))
-    return [ClassRow(name=name, support=int(support[c]), scores=tuple(
-        tuple(_percent_or_none(tables[arm.name].iloc[c][k]) for k in ("precision", "recall", "f1")) for arm in view.arms))  # type: ignore[misc]
-        for c, name in enumerate(names)]  # fmt: skip
+    return [
+        ClassRow(
+            name=name,
+            support=int(support[c]),
+            scores=tuple(
+                tuple(_percent_or_none(tables[arm.name].iloc[c][k]) for k in ("precision", "recall", "f1"))
+                for arm in view.arms
+            ),
+        )  # type: ignore[misc]
+        for c, name in enumerate(names)
+    ]
 
 
 def _mean_table(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -198,16 +273,28 @@ def _claim_row(view: StudyView, finding: Finding) -> ClaimRow:
 
     unit = "points" if spec.unit == "fraction" else spec.unit
     a, b = (view.styles[name].label if name in view.styles else name for name in (claim.a, claim.b))
-    gap = "" if claim.gap_at is None else (
-        f", compared with the same difference with {words.budget(None if claim.gap_at == 'all' else claim.gap_at)}")
+    gap = (
+        ""
+        if claim.gap_at is None
+        else (
+            ", compared with the same difference with "
+            f"{words.budget(None if claim.gap_at == 'all' else claim.gap_at)}"
+        )
+    )
     beyond = f" by more than {shown(claim.margin).lstrip('+')} {unit}" if claim.margin else ""
     return ClaimRow(
-        sentence=claim.sentence, verdict=finding.verdict,
-        measured=f"{spec.title}, {words.budget(claim.labels_per_class)}: {a} less {b}{gap}, expected {claim.direction}{beyond}",
+        sentence=claim.sentence,
+        verdict=finding.verdict,
+        measured=f"{spec.title}, {words.budget(claim.labels_per_class)}: {a} less {b}{gap}, expected "
+        f"{claim.direction}{beyond}",
         effect=words.NONE if finding.effect is None else f"{shown(finding.effect)}\u202f{unit}",
-        interval=words.NONE if finding.interval is None else f"{shown(finding.interval[0])} to {shown(finding.interval[1])}",
-        p_value=words.NONE if finding.p_value is None else f"{finding.p_value:.2g}", n=finding.n, note=finding.note,
-    )  # fmt: skip
+        interval=words.NONE
+        if finding.interval is None
+        else f"{shown(finding.interval[0])} to {shown(finding.interval[1])}",
+        p_value=words.NONE if finding.p_value is None else f"{finding.p_value:.2g}",
+        n=finding.n,
+        note=finding.note,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,11 +310,21 @@ class Confidence:
 
 
 def confidences(view: StudyView) -> list[Confidence]:
-    """A row an arm: mean confidence beside accuracy, calibration error before and after temperature scaling."""
-    return [Confidence(
-        arm=arm, accuracy=arm.mean("test_accuracy"), ece=arm.mean("test_ece"), ece_calibrated=arm.mean("test_ece_calibrated"),
-        confidence=float(np.mean([metrics.probabilities(t.logits).max(axis=1).mean() for t in arm.tests])),
-        temperature=arm.mean("temperature")) for arm in view.arms]  # fmt: skip
+    """A row an arm: mean confidence beside accuracy, calibration error before and after temperature
+    scaling."""
+    return [
+        Confidence(
+            arm=arm,
+            accuracy=arm.mean("test_accuracy"),
+            ece=arm.mean("test_ece"),
+            ece_calibrated=arm.mean("test_ece_calibrated"),
+            confidence=float(
+                np.mean([metrics.probabilities(t.logits).max(axis=1).mean() for t in arm.tests])
+            ),
+            temperature=arm.mean("temperature"),
+        )
+        for arm in view.arms
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +334,8 @@ class BudgetRow:
 
 
 def budgets(view: StudyView) -> list[BudgetRow]:
-    """Test accuracy by label budget (rows) and arm, with 95 % intervals; empty where the study has one budget."""
+    """Test accuracy by label budget (rows) and arm, with 95 % intervals; empty where the study has one
+    budget."""
 
     def cell(results: list[Result]) -> Cell:
         values = [v for r in results if (v := r.metrics.get("test_accuracy")) is not None]
@@ -249,17 +347,24 @@ def budgets(view: StudyView) -> list[BudgetRow]:
 
 
 def budget_costs(view: StudyView) -> list[BudgetRow]:
-    """Mean operations of a trial, its frozen features included, and the number of trials; rows and columns as `budgets`."""
+    """Mean operations of a trial, its frozen features included, and the number of trials; rows and columns as
+    `budgets`."""
 
     def cell(results: list[Result]) -> Cell:
         if not results:
             return Cell(text=words.NONE)
-        return Cell(text=words.flops(sum(r.cost.flops for r in results) / len(results)), note=f"n = {len(results)}")
+        return Cell(
+            text=words.flops(sum(r.cost.flops for r in results) / len(results)), note=f"n = {len(results)}"
+        )
 
     return _by_budget(view, cell)
 
 
 def _by_budget(view: StudyView, cell: Callable[[list[Result]], Cell]) -> list[BudgetRow]:
-    return [BudgetRow(title="all" if size is None else f"{size:,}",
-                      cells=tuple(cell([r for _, r in view.at(arm.name, size)]) for arm in view.arms))
-            for size in (view.budgets if len(view.budgets) > 1 else [])]  # fmt: skip
+    return [
+        BudgetRow(
+            title="all" if size is None else f"{size:,}",
+            cells=tuple(cell([r for _, r in view.at(arm.name, size)]) for arm in view.arms),
+        )
+        for size in (view.budgets if len(view.budgets) > 1 else [])
+    ]

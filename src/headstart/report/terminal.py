@@ -20,10 +20,19 @@ def summary_table(study_folder: Path) -> Table:
     Raises: StoreError where no trial has finished."""
     view = load_study(study_folder)
     seeds = max(len(arm.trials) for arm in view.arms)
-    how = ("one seed: the interval is over test images, not over seeds" if seeds == 1
-           else f"means over up to {seeds} seeds, with t intervals")  # fmt: skip
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, caption_justify="left",
-                  caption=f"{words.budget(view.budget)}; {how}")
+    how = (
+        "one seed: the interval is over test images, not over seeds"
+        if seeds == 1
+        else f"means over up to {seeds} seeds, with t intervals"
+    )
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1),
+        collapse_padding=True,
+        caption_justify="left",
+        caption=f"{words.budget(view.budget)}; {how}",
+    )
     table.add_column("arm", min_width=12)
     for title in ("test %", "95 %", "val %", "NLL", "ECE", "seconds", "PFLOP", "GB"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -31,15 +40,24 @@ def summary_table(study_folder: Path) -> Table:
         values = [v for _, r in arm.trials if (v := r.metrics.get("test_accuracy")) is not None]
         found = estimate(values, view.test_images) if values else None
         test = f"{100 * found.value:.2f}" if found else words.NONE
-        interval = f"{100 * found.interval[0]:.1f}–{100 * found.interval[1]:.1f}" if found and found.interval else words.NONE
+        interval = (
+            f"{100 * found.interval[0]:.1f}–{100 * found.interval[1]:.1f}"
+            if found and found.interval
+            else words.NONE
+        )
         val = arm.mean("val_accuracy")
         results = [r for _, r in arm.trials]
         table.add_row(
-            arm.label, test, interval, words.NONE if val is None else f"{100 * val:.2f}", words.number(arm.mean("test_nll")),
-            words.number(arm.mean("test_ece")), f"{sum(r.cost.total_seconds for r in results) / len(results):.0f}",
+            arm.label,
+            test,
+            interval,
+            words.NONE if val is None else f"{100 * val:.2f}",
+            words.number(arm.mean("test_nll")),
+            words.number(arm.mean("test_ece")),
+            f"{sum(r.cost.total_seconds for r in results) / len(results):.0f}",
             f"{sum(r.cost.flops for r in results) / len(results) / 1e15:.3g}",
             f"{max(r.cost.peak_memory_bytes for r in results) / 1e9:.2f}",
-        )  # fmt: skip
+        )
     return table
 
 
@@ -50,10 +68,16 @@ def verdict(study_folder: Path) -> str:
 
 
 def ledger_table(study_folder: Path) -> Table:
-    """The study's claims with verdict, effect, interval and corrected p-value. Raises: StoreError without a finished trial."""
+    """The study's claims with verdict, effect, interval and corrected p-value. Raises: StoreError without a
+    finished trial."""
     view = load_study(study_folder)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), caption_justify="left",
-                  caption="intervals and p-values over seeds, Holm-adjusted over the family of claims")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1),
+        caption_justify="left",
+        caption="intervals and p-values over seeds, Holm-adjusted over the family of claims",
+    )
     for title in ("claim", "verdict", "effect", "interval", "p", "n"):
         table.add_column(title, justify="left" if title in ("claim", "verdict") else "right")
     for row in tables.ledger(view):
@@ -64,9 +88,18 @@ def ledger_table(study_folder: Path) -> Table:
 def health_table(found: Health) -> Table:
     """A dataset's copies within and across train and test, and its suspected label errors."""
     told = health.describe(found)
-    labels = "labels not checked" if told.suspects_total is None else f"{told.suspects_total:,} training labels look wrong"
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), caption_justify="left",
-                  caption=f"{told.message}; {labels}")
+    labels = (
+        "labels not checked"
+        if told.suspects_total is None
+        else f"{told.suspects_total:,} training labels look wrong"
+    )
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1),
+        caption_justify="left",
+        caption=f"{told.message}; {labels}",
+    )
     for title in ("pairs of copies", "exact", "hash", "features", "any way", "two labels"):
         table.add_column(title, justify="left" if title == "pairs of copies" else "right")
     for row in told.counts:

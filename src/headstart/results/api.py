@@ -1,4 +1,5 @@
-"""Finished studies from Python: two arms compared, a study's claims judged, its arms in one table; never imports torch.
+"""Finished studies from Python: two arms compared, a study's claims judged, its arms in one table; never
+imports torch.
 
 A thin door to `findings` and `store`, for notebooks and scripts.
 """
@@ -19,12 +20,18 @@ from headstart.results import headline
 from headstart.results.trials import Trials, relabelled
 from headstart.types import Claim, Finding
 
-RESULT_FOLDERS = ("runs/{}", "report/trials", "report/{}", "docs/results/{}")  # where a study's finished trials may lie
+RESULT_FOLDERS = (
+    "runs/{}",
+    "report/trials",
+    "report/{}",
+    "docs/results/{}",
+)  # where a study's finished trials may lie
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Findings of one family: their p-values and intervals are Holm-adjusted together. A notebook shows `frame()`."""
+    """Findings of one family: their p-values and intervals are Holm-adjusted together. A notebook shows
+    `frame()`."""
 
     findings: tuple[Finding, ...]
 
@@ -32,12 +39,16 @@ class Comparison:
         return len(self.findings)
 
     def frame(self) -> pd.DataFrame:
-        """A row a finding: claim, a, b, metric, n (pairs of seeds), effect (a - b, in the metric's own unit), low, high,
-        p_value, verdict, note; NaN where undefined, as the interval of one pair is."""
+        """A row a finding: claim, a, b, metric, n (pairs of seeds), effect (a - b, in the metric's own unit),
+        low, high, p_value, verdict, note; NaN where undefined, as the interval of one pair is."""
         return pd.DataFrame([_row(finding) for finding in self.findings], columns=_COLUMNS)
 
     def _repr_html_(self) -> str:
-        return self.frame().drop(columns=["a", "b"]).to_html(index=False, na_rep="n/a", float_format="{:.4g}".format)
+        return (
+            self.frame()
+            .drop(columns=["a", "b"])
+            .to_html(index=False, na_rep="n/a", float_format="{:.4g}".format)
+        )
 
 
 _COLUMNS = ("claim", "a", "b", "metric", "n", "effect", "low", "high", "p_value", "verdict", "note")
@@ -45,22 +56,41 @@ _COLUMNS = ("claim", "a", "b", "metric", "n", "effect", "low", "high", "p_value"
 
 def _row(finding: Finding) -> dict[str, Any]:
     low, high = finding.interval or (float("nan"), float("nan"))
-    effect, p_value = (float("nan") if value is None else value for value in (finding.effect, finding.p_value))
-    return {"claim": finding.claim.sentence, "a": finding.claim.a, "b": finding.claim.b, "metric": finding.claim.metric,
-            "n": finding.n, "effect": effect, "low": low, "high": high, "p_value": p_value, "verdict": finding.verdict,
-            "note": finding.note}  # fmt: skip
+    effect, p_value = (
+        float("nan") if value is None else value for value in (finding.effect, finding.p_value)
+    )
+    return {
+        "claim": finding.claim.sentence,
+        "a": finding.claim.a,
+        "b": finding.claim.b,
+        "metric": finding.claim.metric,
+        "n": finding.n,
+        "effect": effect,
+        "low": low,
+        "high": high,
+        "p_value": p_value,
+        "verdict": finding.verdict,
+        "note": finding.note,
+    }
 
 
 def compare(
-    folder: str | Path, a: str | None = None, b: str | None = None, metrics: str | Sequence[str] = "test_accuracy", *,
-    labels_per_class: int | None = None, margin: float = 0.0,
-) -> Comparison:  # fmt: skip
+    folder: str | Path,
+    a: str | None = None,
+    b: str | None = None,
+    metrics: str | Sequence[str] = "test_accuracy",
+    *,
+    labels_per_class: int | None = None,
+    margin: float = 0.0,
+) -> Comparison:
     """Is arm `a` of a finished study better than arm `b`? One finding a metric: effect, interval, verdict.
 
-    folder: as `run_study` returns it. a, b: arms' names; left out, they are a study's only two. metrics: names of
-    `metrics.METRICS`, costs ("seconds", "flops", ...) or "seconds_to_accuracy@0.85"; which way is better belongs to each.
+    folder: as `run_study` returns it. a, b: arms' names; left out, they are a study's only two. metrics:
+    names of `metrics.METRICS`, costs ("seconds", "flops", ...) or "seconds_to_accuracy@0.85"; which way is
+    better belongs to each.
     labels_per_class: the label budget, None: all. margin: by how much better, in the metrics' own unit.
-    Verdicts come from paired t intervals over seeds, Holm-adjusted over the metrics; one seed is "n/a", never a width of zero.
+    Verdicts come from paired t intervals over seeds, Holm-adjusted over the metrics; one seed is "n/a", never
+    a width of zero.
 
     Examples:
         >>> comparison = headstart.compare(folder, "cnn", "probe", ["test_accuracy", "seconds"])
@@ -69,8 +99,8 @@ def compare(
         >>> list(comparison.frame()["n"])
         [2, 2]
 
-    Raises: StoreError for a folder without finished trials; ConfigError for arms or metrics that are not there; DataError
-    where trials have different test sets."""
+    Raises: StoreError for a folder without finished trials; ConfigError for arms or metrics that are not
+    there; DataError where trials have different test sets."""
     trials = _trials(folder)
     a, b = _two_arms(trials, a, b)
     wanted = [metrics] if isinstance(metrics, str) else list(metrics)
@@ -81,8 +111,17 @@ def compare(
         sentence = f"{a} is better than {b}: {spec.title}, {'higher' if higher else 'lower'}"
         if margin:
             sentence += f" by more than {margin:g}"
-        claims.append(Claim(sentence=sentence, a=a, b=b, metric=metric, direction="higher" if higher else "lower", margin=margin,
-                            labels_per_class=labels_per_class))  # fmt: skip
+        claims.append(
+            Claim(
+                sentence=sentence,
+                a=a,
+                b=b,
+                metric=metric,
+                direction="higher" if higher else "lower",
+                margin=margin,
+                labels_per_class=labels_per_class,
+            )
+        )
     return Comparison(findings=tuple(headline.decide(claims, trials)))
 
 
@@ -100,22 +139,25 @@ def judge_claims(folder: str | Path) -> Comparison:
 
 
 def load_summary(folder: str | Path) -> pd.DataFrame:
-    """A finished study in one table: a row an arm, label budget and phase, means over seeds with 95 % intervals.
+    """A finished study in one table: a row an arm, label budget and phase, means over seeds with 95 %
+    intervals.
 
     Columns: see `findings.comparison_table`.
 
     Examples:
         >>> headstart.load_summary(folder)[["arm", "labels_per_class", "n"]].to_dict("records")
-        [{'arm': 'cnn', 'labels_per_class': 'all', 'n': 2}, {'arm': 'probe', 'labels_per_class': 'all', 'n': 1}]
+        [{'arm': 'cnn', 'labels_per_class': 'all', 'n': 2}, {'arm': 'probe', 'labels_per_class': 'all', 'n':
+        1}]
 
-    Raises: StoreError for a folder without finished trials; DataError where trials have different test sets."""
+    Raises: StoreError for a folder without finished trials; DataError where trials have different test
+    sets."""
     return headline.comparison_table(_trials(folder))
 
 
 def find_study(*names: str, start: str | Path = ".") -> Path:
-    """The folder of the first of these studies that has finished trials, looked for in `start` and the folders above it:
-    runs/NAME, report/trials, report/NAME and docs/results/NAME (a folder counts where its study.json names the study). The
-    path is relative to the working folder.
+    """The folder of the first of these studies that has finished trials, looked for in `start` and the
+    folders above it: runs/NAME, report/trials, report/NAME and docs/results/NAME (a folder counts where its
+    study.json names the study). The path is relative to the working folder.
 
     Examples:
         >>> headstart.find_study("cifar10", "mine").name
@@ -127,10 +169,15 @@ def find_study(*names: str, start: str | Path = ".") -> Path:
         for above in (here, *here.parents):
             for place in RESULT_FOLDERS:
                 folder = above / place.format(name)
-                if (folder / "study.json").is_file() and store.read_json(folder / "study.json").get("name") == name \
-                        and any(folder.glob("*/result.json")):  # fmt: skip
+                if (
+                    (folder / "study.json").is_file()
+                    and store.read_json(folder / "study.json").get("name") == name
+                    and any(folder.glob("*/result.json"))
+                ):
                     return Path(os.path.relpath(folder))
-    raise StoreError(f"no finished trial of {' or '.join(names)} at or above {here.name}; run: headstart study {names[0]}")
+    raise StoreError(
+        f"no finished trial of {' or '.join(names)} at or above {here.name}; run: headstart study {names[0]}"
+    )
 
 
 def _trials(folder: str | Path) -> Trials:

@@ -1,4 +1,5 @@
-"""The claims ledger: each claim of a study ends as supported, refuted, inconclusive or n/a, with its evidence."""
+"""The claims ledger: each claim of a study ends as supported, refuted, inconclusive or n/a, with its
+evidence."""
 
 from __future__ import annotations
 
@@ -39,12 +40,13 @@ class _Question:
 def decide(claims: Sequence[Claim], results: Trials, alpha: float = 0.05) -> list[Finding]:
     """One finding a claim, in the order given; the claims are one family.
 
-    The verdict comes from the t interval of the difference a - b, paired by seed, at the level of the claim's Holm
-    step: supported wholly beyond the margin, refuted wholly short of it, else inconclusive; so the chance that a family
-    holds any wrong "supported" or "refuted" is at most alpha. `p_value` is Holm-adjusted, of "the difference is the
-    margin".
-    One pair is "n/a", whatever its size, and does not count in the family. At all labels a deterministic arm has one
-    trial; it is paired with each seed of the other arm and the interval is over the other's seeds.
+    The verdict comes from the t interval of the difference a - b, paired by seed, at the level of the claim's
+    Holm
+    step: supported wholly beyond the margin, refuted wholly short of it, else inconclusive; so the chance
+    that a family holds any wrong "supported" or "refuted" is at most alpha. `p_value` is Holm-adjusted, of
+    "the difference is the margin". One pair is "n/a", whatever its size, and does not count in the family. At
+    all labels a deterministic arm has one trial; it is paired with each seed of the other arm and the
+    interval is over the other's seeds.
     Raises: ConfigError on an unknown metric; DataError on trials with different test sets.
     Source: Holm (1979); Student (1908)."""
     questions = [_ask(claim, newest(results)) for claim in claims]
@@ -75,7 +77,9 @@ def _ask(claim: Claim, trials: Trials) -> _Question:
     found = [pairs.at(common) for pairs in found]
     keys = tuple(dict.fromkeys(key for pairs in found for key in pairs.keys))
     if not common:
-        return _Question(finding=replace(unknown, note=f"no seed in common at {' and '.join(map(_budget, budgets))}"))
+        return _Question(
+            finding=replace(unknown, note=f"no seed in common at {' and '.join(map(_budget, budgets))}")
+        )
     if "seconds" in claim.metric and different_machines(*found):
         note = "measured on different machines, so their seconds do not compare"
         return _Question(finding=replace(unknown, note=note, trials=keys))
@@ -88,8 +92,14 @@ def _budget(labels_per_class: int | None) -> str:
 
 def _pairs(claim: Claim, trials: Trials, labels_per_class: int | None) -> Pairs | str:
     """The claim's two arms at a label budget, paired by seed, or why there are no pairs."""
-    sides = {name: [item for item in trials if item[1].trial["arm"]["name"] == name
-                    and item[1].trial["labels_per_class"] == labels_per_class] for name in (claim.a, claim.b)}
+    sides = {
+        name: [
+            item
+            for item in trials
+            if item[1].trial["arm"]["name"] == name and item[1].trial["labels_per_class"] == labels_per_class
+        ]
+        for name in (claim.a, claim.b)
+    }
     budget = _budget(labels_per_class)
     for name, items in sides.items():
         if not items:
@@ -98,13 +108,16 @@ def _pairs(claim: Claim, trials: Trials, labels_per_class: int | None) -> Pairs 
     if not phases:
         return f"{claim.a} and {claim.b} have no phase in common at {budget}"
     phase = "select" if "select" in phases else min(phases)
-    side_a, side_b = ([item for item in sides[name] if item[1].trial["phase"] == phase] for name in (claim.a, claim.b))
+    side_a, side_b = (
+        [item for item in sides[name] if item[1].trial["phase"] == phase] for name in (claim.a, claim.b)
+    )
     pairs = pair_by_seed(side_a, side_b)
     return pairs if pairs.a else f"{claim.a} and {claim.b} have no seed in common at {budget}"
 
 
 def _measure(claim: Claim, found: list[Pairs], images: int | None, finding: Finding) -> _Question:
-    """found: the pairs at the claim's label budget, and at that of gap_at where there is one; the same seeds."""
+    """found: the pairs at the claim's label budget, and at that of gap_at where there is one; the same
+    seeds."""
     values: list[tuple[float, ...]] = []
     never: list[str] = []
     for pairs in found:
@@ -112,14 +125,22 @@ def _measure(claim: Claim, found: list[Pairs], images: int | None, finding: Find
             own = [metric_value(result, claim.metric) for _, result in items]
             if None in own and "@" in claim.metric:
                 never.append(side)
-                own = [end_value(result, claim.metric) if value is None else value
-                       for value, (_, result) in zip(own, items, strict=True)]
+                own = [
+                    end_value(result, claim.metric) if value is None else value
+                    for value, (_, result) in zip(own, items, strict=True)
+                ]
             if None in own:
-                return _Question(finding=replace(finding, note=f"{getattr(claim, side)} has no {claim.metric}"))
+                return _Question(
+                    finding=replace(finding, note=f"{getattr(claim, side)} has no {claim.metric}")
+                )
             values.append(tuple(float(value) for value in own if value is not None))
     if len(found) == 2:
         if never:
-            return _Question(finding=replace(finding, note="some trials never reached the target: their gaps do not compare"))
+            return _Question(
+                finding=replace(
+                    finding, note="some trials never reached the target: their gaps do not compare"
+                )
+            )
         first, second = (tuple(x - y for x, y in zip(values[i], values[i + 1], strict=True)) for i in (0, 2))
         values = [first, second]
     resolution = 1.0 if claim.metric.startswith("epochs_to") else 0.0
@@ -127,11 +148,15 @@ def _measure(claim: Claim, found: list[Pairs], images: int | None, finding: Find
         resolution = len(found) / images
     signed_margin = claim.margin if claim.direction == "higher" else -claim.margin
     difference = stats.paired_difference(values[0], values[1], margin=signed_margin, resolution=resolution)
-    notes = [f"some trials of {getattr(claim, side)} never reached the target: their end counts, as a lower bound"
-             for side in never]
+    notes = [
+        f"some trials of {getattr(claim, side)} never reached the target: their end counts, as a lower bound"
+        for side in never
+    ]
     for alone in dict.fromkeys(pairs.alone for pairs in found if pairs.alone):
-        notes.append(f"{alone} is deterministic at all labels: its one trial is paired with each seed of the "
-                     "other, and the interval is over the other's seeds")
+        notes.append(
+            f"{alone} is deterministic at all labels: its one trial is paired with each seed of the "
+            "other, and the interval is over the other's seeds"
+        )
     if difference.n == 1:
         notes.insert(0, "one pair, so no interval over seeds")
         if claim.metric == "test_accuracy" and len(found) == 1:
@@ -145,8 +170,14 @@ def _measure(claim: Claim, found: list[Pairs], images: int | None, finding: Find
     if exact and claim.metric not in _COUNTED:
         note = "; ".join([*notes, "the same difference at every seed: no spread to build an interval on"])
         return _Question(finding=replace(finding, verdict="inconclusive", note=note))
-    return _Question(finding=finding, a=values[0], b=values[1], p_value=difference.p_value, resolution=resolution,
-                     never=tuple(never))
+    return _Question(
+        finding=finding,
+        a=values[0],
+        b=values[1],
+        p_value=difference.p_value,
+        resolution=resolution,
+        never=tuple(never),
+    )
 
 
 def _describe_pair(claim: Claim, pairs: Pairs) -> list[str]:
@@ -154,8 +185,12 @@ def _describe_pair(claim: Claim, pairs: Pairs) -> list[str]:
     if first is None or second is None:
         return []
     test = stats.mcnemar(correct(first), correct(second))
-    return [f"of {len(first.labels):,} test images {test.only_a:,} only {claim.a} gets right and {test.only_b:,} only "
-            f"{claim.b} (exact McNemar p = {test.p_value:.2g}), which compares these two trained models, not the arms"]
+    return [
+        f"of {len(first.labels):,} test images {test.only_a:,} only {claim.a} gets right and {test.only_b:,} "
+        "only "
+        f"{claim.b} (exact McNemar p = {test.p_value:.2g}), which compares these two trained models, not the "
+        "arms"
+    ]
 
 
 def _judge(question: _Question, p_value: float, level: float, family: int) -> Finding:
@@ -163,24 +198,47 @@ def _judge(question: _Question, p_value: float, level: float, family: int) -> Fi
     difference = stats.paired_difference(question.a, question.b, level, resolution=question.resolution)
     assert difference.interval is not None and difference.standard_deviation is not None
     outcome = stats.verdict(difference.interval, claim.margin, claim.direction)
-    # A lower bound in place of b's cost can only hide that a is lower; in place of a's, only that it is higher.
+    # A lower bound in place of b's cost can only hide that a is lower; in place of a's, only that it is
+    # higher.
     a_looks = {"a": "lower", "b": "higher"}
     for side in question.never:
-        a_is = claim.direction if outcome == "supported" else {"higher": "lower", "lower": "higher"}[claim.direction]
+        a_is = (
+            claim.direction
+            if outcome == "supported"
+            else {"higher": "lower", "lower": "higher"}[claim.direction]
+        )
         if a_is == a_looks[side]:
             outcome = "inconclusive"
     notes = [finding.note] if finding.note else []
     notes.append(f"interval at {100 * level:.4g} % (Holm, {family} {'claim' if family == 1 else 'claims'})")
-    smallest = stats.minimum_detectable_difference(difference.standard_deviation, difference.n, alpha=1 - level)
+    smallest = stats.minimum_detectable_difference(
+        difference.standard_deviation, difference.n, alpha=1 - level
+    )
     if outcome == "inconclusive" and smallest is not None:
         fraction = metric_spec(claim.metric).unit == "fraction"
-        shown = f"{100 * smallest:.2g} points" if fraction else f"{smallest:.2g} {metric_spec(claim.metric).unit}"
+        shown = (
+            f"{100 * smallest:.2g} points" if fraction else f"{smallest:.2g} {metric_spec(claim.metric).unit}"
+        )
         notes.append(f"{difference.n} seeds find a difference of {shown} beyond the margin with 80 % power")
-    return replace(finding, effect=difference.effect, interval=difference.interval, p_value=p_value, verdict=outcome,
-                   note="; ".join(notes))
+    return replace(
+        finding,
+        effect=difference.effect,
+        interval=difference.interval,
+        p_value=p_value,
+        verdict=outcome,
+        note="; ".join(notes),
+    )
 
 
 def as_json(findings: Sequence[Finding]) -> str:
     """The findings as JSON text, one object each: same findings, same bytes."""
-    return json.dumps([asdict(finding) for finding in findings], indent=1, sort_keys=True, ensure_ascii=False,
-                      allow_nan=False) + "\n"
+    return (
+        json.dumps(
+            [asdict(finding) for finding in findings],
+            indent=1,
+            sort_keys=True,
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+        + "\n"
+    )

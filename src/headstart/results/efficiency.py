@@ -1,4 +1,5 @@
-"""What accuracy costs: time to accuracy, accuracy at equal cost, the cost of what trials share, and the Pareto front."""
+"""What accuracy costs: time to accuracy, accuracy at equal cost, the cost of what trials share, and the
+Pareto front."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ from headstart.types import Result
 History = Sequence[Mapping[str, float]]
 
 
-def time_to_accuracy(history: History, target: float, metric: str = "val_accuracy") -> dict[str, float | None] | None:
-    """Cold cumulative cost {"seconds", "epochs", "flops"} at the first history row that reaches `target` (0..1) on
-    `metric`; None where no row does. A cost that the row does not state is None.
+def time_to_accuracy(
+    history: History, target: float, metric: str = "val_accuracy"
+) -> dict[str, float | None] | None:
+    """Cold cumulative cost {"seconds", "epochs", "flops"} at the first history row that reaches `target`
+    (0..1) on `metric`; None where no row does. A cost that the row does not state is None.
 
-    Nothing is interpolated: a model has an accuracy only where it was evaluated. Test accuracy is never read along
-    training, so this is validation accuracy."""
+    Nothing is interpolated: a model has an accuracy only where it was evaluated. Test accuracy is never read
+    along training, so this is validation accuracy."""
     for row in history:
         reached = row.get(metric)
         if reached is not None and reached >= target:
@@ -23,38 +26,49 @@ def time_to_accuracy(history: History, target: float, metric: str = "val_accurac
     return None
 
 
-def accuracy_at(history: History, *, seconds: float | None = None, flops: float | None = None,
-                metric: str = "val_accuracy") -> float | None:
-    """`metric` (0..1) of the last evaluation within `seconds` or within `flops` (cumulative, cold); None where nothing
-    was evaluated that early.
+def accuracy_at(
+    history: History,
+    *,
+    seconds: float | None = None,
+    flops: float | None = None,
+    metric: str = "val_accuracy",
+) -> float | None:
+    """`metric` (0..1) of the last evaluation within `seconds` or within `flops` (cumulative, cold); None
+    where nothing was evaluated that early.
 
     The last one, not the best so far: a running maximum would pick lucky evaluations.
     Raises: TypeError unless exactly one of the two is given."""
     if (seconds is None) == (flops is None):
         raise TypeError("accuracy_at takes either seconds or flops")
     column, limit = ("seconds", seconds or 0.0) if flops is None else ("flops", flops)
-    within = [row[metric] for row in history
-              if row.get(metric) is not None and row.get(column) is not None and row[column] <= limit]
+    within = [
+        row[metric]
+        for row in history
+        if row.get(metric) is not None and row.get(column) is not None and row[column] <= limit
+    ]
     return within[-1] if within else None
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Positions, cheapest first, of the (cost, accuracy) points that no other beats: none is at most as costly and at
-    least as accurate with one of the two better. Equal points stay together."""
+    """Positions, cheapest first, of the (cost, accuracy) points that no other beats: none is at most as
+    costly and at least as accurate with one of the two better. Equal points stay together."""
 
     def beaten(cost: float, accuracy: float) -> bool:
-        return any(other[0] <= cost and other[1] >= accuracy and tuple(other) != (cost, accuracy) for other in points)
+        return any(
+            other[0] <= cost and other[1] >= accuracy and tuple(other) != (cost, accuracy) for other in points
+        )
 
     front = [position for position, point in enumerate(points) if not beaten(*point)]
     return sorted(front, key=lambda position: (*points[position], position))
 
 
 def amortised_seconds(trials: Sequence[Result]) -> dict[str, float]:
-    """Wall seconds by trial key where trials that read the same frozen features share the cost of computing them.
+    """Wall seconds by trial key where trials that read the same frozen features share the cost of computing
+    them.
 
-    A trial's cold seconds count its features in full, as if it were alone; here their seconds are divided by the trials
-    (of those given) that use the same ones. Unlike the seconds that a trial itself spent, this does not depend on which
-    trial came first or on what an earlier study had left in the cache."""
+    A trial's cold seconds count its features in full, as if it were alone; here their seconds are divided by
+    the trials (of those given) that use the same ones. Unlike the seconds that a trial itself spent, this
+    does not depend on which trial came first or on what an earlier study had left in the cache."""
     shared: dict[str, list[str]] = {}
     for result in trials:
         shared.setdefault(_features_of(result), []).append(result.key)
@@ -66,12 +80,17 @@ def amortised_seconds(trials: Sequence[Result]) -> dict[str, float]:
 
 
 def _features_of(result: Result) -> str:
-    """What tells one set of frozen features from another. The frozen part of method `partial` depends on the trial's images,
-    so no two of its trials share one unless they have the same."""
+    """What tells one set of frozen features from another. The frozen part of method `partial` depends on the
+    trial's images, so no two of its trials share one unless they have the same."""
     trial, arm = result.trial, result.trial["arm"]
     if "features" not in result.cost.seconds:
         return result.key
-    parts: list[Any] = [arm["model"], trial.get("weights_hash"), trial.get("preprocessing"), trial.get("feature_precision")]
+    parts: list[Any] = [
+        arm["model"],
+        trial.get("weights_hash"),
+        trial.get("preprocessing"),
+        trial.get("feature_precision"),
+    ]
     if arm["method"] == "partial":
         # At all labels every seed has the same images; with fewer, a seed has its own.
         own = trial["seed"] if trial["labels_per_class"] is not None else None
@@ -82,18 +101,54 @@ def _features_of(result: Result) -> str:
 
 
 _ROUND_FLOPS = tuple(step * 10.0**power for power in range(6, 25) for step in (1, 2, 5))
-_ROUND_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18_000, 36_000, 72_000, 180_000)
+_ROUND_SECONDS = (
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    20,
+    30,
+    60,
+    120,
+    300,
+    600,
+    1200,
+    1800,
+    3600,
+    7200,
+    18_000,
+    36_000,
+    72_000,
+    180_000,
+)
 
 
-def equal_costs(histories: Sequence[History], column: str, count: int = 4, metric: str = "val_accuracy") -> list[float]:
-    """Up to `count` round costs at which arms can be compared, ascending: from where the first arm has been evaluated to
-    where the last one ends. column: "seconds" or "flops". Seconds are rounded as clocks are: 30, 60, 120, 300."""
-    ends = [(seen[0], seen[-1]) for rows in histories
-            if (seen := [row[column] for row in rows if row.get(metric) is not None and row.get(column) is not None])]
+def equal_costs(
+    histories: Sequence[History], column: str, count: int = 4, metric: str = "val_accuracy"
+) -> list[float]:
+    """Up to `count` round costs at which arms can be compared, ascending: from where the first arm has been
+    evaluated to where the last one ends. column: "seconds" or "flops". Seconds are rounded as clocks are: 30,
+    60, 120, 300."""
+    ends = [
+        (seen[0], seen[-1])
+        for rows in histories
+        if (
+            seen := [
+                row[column] for row in rows if row.get(metric) is not None and row.get(column) is not None
+            ]
+        )
+    ]
     if not ends:
         return []
     low, high = min(first for first, _ in ends), max(last for _, last in ends)
-    between = [float(cost) for cost in (_ROUND_SECONDS if column == "seconds" else _ROUND_FLOPS) if low <= cost <= high]
+    between = [
+        float(cost)
+        for cost in (_ROUND_SECONDS if column == "seconds" else _ROUND_FLOPS)
+        if low <= cost <= high
+    ]
     if len(between) <= count:
         return between
     return [between[round(k * (len(between) - 1) / (count - 1))] for k in range(count)]

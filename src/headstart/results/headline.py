@@ -1,7 +1,8 @@
-"""Finished trials -> findings: the comparison table and the answer in a sentence; the claims ledger beside them.
+"""Finished trials -> findings: the comparison table and the answer in a sentence; the claims ledger beside
+them.
 
-`trials` is what `store.finished_trials` returns. Ledger, per-image and cost functions are offered here too, so a report
-imports this module alone.
+`trials` is what `store.finished_trials` returns. Ledger, per-image and cost functions are offered here too,
+so a report imports this module alone.
 """
 
 from __future__ import annotations
@@ -43,25 +44,49 @@ from headstart.results.trials import (
 from headstart.types import Result
 
 __all__ = [
-    "COSTS", "accuracy_at", "agreement", "as_json", "comparison_table", "decide", "disagreements", "gallery_ids",
-    "hardest", "headline", "headline_pair", "main_trials", "metric_spec", "most_confident_errors", "newest", "pareto_front",
-    "representative_trials", "time_to_accuracy", "wrong_for_all",
-]  # fmt: skip
+    "COSTS",
+    "accuracy_at",
+    "agreement",
+    "as_json",
+    "comparison_table",
+    "decide",
+    "disagreements",
+    "gallery_ids",
+    "hardest",
+    "headline",
+    "headline_pair",
+    "main_trials",
+    "metric_spec",
+    "most_confident_errors",
+    "newest",
+    "pareto_front",
+    "representative_trials",
+    "time_to_accuracy",
+    "wrong_for_all",
+]
 
 _FEW = 3  # of more arms beside the two that a headline sets against each other, a table tells
 _TABLE_ACCURACIES = ("train_accuracy", "val_accuracy", "test_accuracy", "test_flip_accuracy")
-_TABLE_METRICS = ("test_top5_accuracy", "test_macro_f1", "test_nll", "test_ece", "test_brier", "generalization_gap")
+_TABLE_METRICS = (
+    "test_top5_accuracy",
+    "test_macro_f1",
+    "test_nll",
+    "test_ece",
+    "test_brier",
+    "generalization_gap",
+)
 _TABLE_COSTS = ("seconds", "spent_seconds", "examples", "flops", "joules")
 
 
 def comparison_table(trials: Trials) -> pd.DataFrame:
     """A row an arm x label budget x phase, ordered as `trials`; means over seeds, NaN where undefined.
 
-    Columns: arm, label, labels_per_class (int or "all"), phase, n (seeds), train_images; train_, val_, test_ and
-    test_flip_accuracy, each with _low and _high, the 95 % t interval over seeds (NaN at n = 1);
-    wilson_low and wilson_high, at n = 1 alone: the interval of test_accuracy over test images, for that one model;
-    test_top5_accuracy, test_macro_f1, test_nll, test_ece, test_brier, generalization_gap; seconds (cold), spent_seconds
-    (cached parts excluded), examples, flops, joules, and peak_memory_bytes (the highest).
+    Columns: arm, label, labels_per_class (int or "all"), phase, n (seeds), train_images; train_, val_, test_
+    and test_flip_accuracy, each with _low and _high, the 95 % t interval over seeds (NaN at n = 1);
+    wilson_low and wilson_high, at n = 1 alone: the interval of test_accuracy over test images, for that one
+    model; test_top5_accuracy, test_macro_f1, test_nll, test_ece, test_brier, generalization_gap; seconds
+    (cold), spent_seconds (cached parts excluded), examples, flops, joules, and peak_memory_bytes (the
+    highest).
     Raises: DataError where trials have different test sets."""
     groups: dict[tuple, list[tuple[Path, Result]]] = {}
     for item in newest(trials):
@@ -72,17 +97,25 @@ def comparison_table(trials: Trials) -> pd.DataFrame:
     for (arm, budget, phase), items in groups.items():
         results = [result for _, result in items]
         row: dict[str, Any] = {
-            "arm": arm, "label": _label(results[0]), "labels_per_class": "all" if budget is None else budget,
-            "phase": phase, "n": len(results), "train_images": results[0].train_images,
-        }  # fmt: skip
+            "arm": arm,
+            "label": _label(results[0]),
+            "labels_per_class": "all" if budget is None else budget,
+            "phase": phase,
+            "n": len(results),
+            "train_images": results[0].train_images,
+        }
         for metric in _TABLE_ACCURACIES:
-            values = [value for value in (metric_value(result, metric) for result in results) if value is not None]
+            values = [
+                value for value in (metric_value(result, metric) for result in results) if value is not None
+            ]
             # An accuracy ends at 0 and 1; the interval of a few seeds near them may not.
             low, high = np.clip(stats.t_interval(values) or (np.nan, np.nan), 0.0, 1.0)
             row |= {metric: _mean(values), f"{metric}_low": low, f"{metric}_high": high}
         row["wilson_low"], row["wilson_high"] = _wilson(items[0]) if len(items) == 1 else (np.nan, np.nan)
         for metric in (*_TABLE_METRICS, *_TABLE_COSTS):
-            values = [value for value in (metric_value(result, metric) for result in results) if value is not None]
+            values = [
+                value for value in (metric_value(result, metric) for result in results) if value is not None
+            ]
             row[metric] = _mean(values)
         row["peak_memory_bytes"] = max(result.cost.peak_memory_bytes for result in results)
         rows.append(row)
@@ -107,10 +140,11 @@ def _wilson(item: tuple[Path, Result]) -> tuple[float, float]:
 def headline(study: Mapping[str, Any], trials: Trials) -> str:
     """The study's answer in one sentence with its numbers, from `study` (study.json) and the `main_trials`.
 
-    The winner is computed; it is set against the best arm of the other kind of start (pretrained or random weights) where there
-    is one: that is the question. With two seeds or more, arms that the paired 95 % t interval cannot tell apart are called
-    so; with one seed, those that exact McNemar (p > 0.05) cannot tell apart on the stored test predictions. A study that
-    has a chosen arm is about that one: test images rank nothing then.
+    The winner is computed; it is set against the best arm of the other kind of start (pretrained or random
+    weights) where there is one: that is the question. With two seeds or more, arms that the paired 95 % t
+    interval cannot tell apart are called so; with one seed, those that exact McNemar (p > 0.05) cannot tell
+    apart on the stored test predictions. A study that has a chosen arm is about that one: test images rank
+    nothing then.
     Raises: DataError where trials have different test sets."""
     arms = _measured(study, trials)
     if not arms:
@@ -130,37 +164,59 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     second = arms[pair[1]]
     other, other_accuracy = _label(second[0][1]), _percent(_means(second, "test_accuracy"))
     clear, points, evidence = _tell_apart(first, second)
-    best_of = "" if pair[1] == names[1] else f"the best from {'random' if _is_random(second) else 'pretrained'} weights, "
+    best_of = (
+        ""
+        if pair[1] == names[1]
+        else f"the best from {'random' if _is_random(second) else 'pretrained'} weights, "
+    )
     if clear:
-        said = (f"{best} reached {accuracy} test accuracy, {points:.1f} points ({evidence}) above {best_of}{other} "
-                f"({other_accuracy})")
+        said = (
+            f"{best} reached {accuracy} test accuracy, {points:.1f} points ({evidence}) above "
+            f"{best_of}{other} "
+            f"({other_accuracy})"
+        )
     else:
-        said = f"{best} ({accuracy} test accuracy) and {other} ({other_accuracy}) cannot be told apart ({evidence})"
+        said = (
+            f"{best} ({accuracy} test accuracy) and {other} ({other_accuracy}) cannot be told apart "
+            f"({evidence})"
+        )
     ours, theirs = _duration(_seconds(first)), _duration(_seconds(second))
     if ours.split()[1] == theirs.split()[1]:
         theirs = theirs.split()[0]
     took = f"the first took {ours}, the second {theirs}"
     if not one_machine(result for _, result in (*first, *second)):
         took = "their times were measured on different machines and do not compare"
-    rest = [f"{_label(arms[name][0][1])} {_percent(_means(arms[name], 'test_accuracy'))}" for name in names if name not in pair]
-    also = f"; {'the others:' if best_of else 'behind them'} {', '.join(rest)}" if 0 < len(rest) <= _FEW else ""
+    rest = [
+        f"{_label(arms[name][0][1])} {_percent(_means(arms[name], 'test_accuracy'))}"
+        for name in names
+        if name not in pair
+    ]
+    also = (
+        f"; {'the others:' if best_of else 'behind them'} {', '.join(rest)}" if 0 < len(rest) <= _FEW else ""
+    )
     return f"{opening}{said}; {took}{also}."
 
 
 def _measured(study: Mapping[str, Any], trials: Trials) -> dict[str, Trials]:
     """The main trials of each arm that has a test accuracy."""
-    return {name: items for name, items in main_trials(trials, study.get("phase")).items()
-            if _means(items, "test_accuracy") is not None}  # fmt: skip
+    return {
+        name: items
+        for name, items in main_trials(trials, study.get("phase")).items()
+        if _means(items, "test_accuracy") is not None
+    }
 
 
 def _ranked(arms: Mapping[str, Trials]) -> list[str]:
     """The more accurate first; among equals the cheaper."""
-    return sorted(arms, key=lambda name: (-(_means(arms[name], "test_accuracy") or 0), _seconds(arms[name]), name))
+    return sorted(
+        arms, key=lambda name: (-(_means(arms[name], "test_accuracy") or 0), _seconds(arms[name]), name)
+    )
 
 
 def headline_pair(study: Mapping[str, Any], trials: Trials) -> tuple[str, ...]:
-    """The names of the arms that the headline is about: the leader, or the chosen arm, and the best of those that start from the
-    other kind of weights, pretrained or random; where there is none, the best of the others."""
+    """The names of the arms that the headline is about: the leader, or the chosen arm, and the best of those
+    that start from the other kind of weights, pretrained or random; where there is none, the best of the
+    others."""
     arms = _measured(study, trials)
     ranked = _ranked(arms)
     if (chosen := study.get("chosen")) in arms:
@@ -183,14 +239,23 @@ def _choice(study: Mapping[str, Any], arms: Mapping[str, Trials]) -> str:
     """The chosen arm's accuracy; those that did better on the test images are named, and had no say."""
     chosen = arms[study["chosen"]]
     reached = _means(chosen, "test_accuracy") or 0.0
-    told = (f"On {_dataset(study, chosen[0][1])} with {_budget(chosen[0][1])}, {_label(chosen[0][1])} is the one to use: chosen "
-            f"on validation images, it reached {_percent(reached)} test accuracy in {_duration(_seconds(chosen))}; "
-            f"{_seed_clause(chosen)}.")  # fmt: skip
-    better = [f"{_label(items[0][1])} ({_percent(found)})" for items in arms.values()
-              if (found := _means(items, "test_accuracy") or 0.0) > reached]  # fmt: skip
+    told = (
+        f"On {_dataset(study, chosen[0][1])} with {_budget(chosen[0][1])}, {_label(chosen[0][1])} is the one "
+        "to use: chosen "
+        f"on validation images, it reached {_percent(reached)} test accuracy in "
+        f"{_duration(_seconds(chosen))}; "
+        f"{_seed_clause(chosen)}."
+    )
+    better = [
+        f"{_label(items[0][1])} ({_percent(found)})"
+        for items in arms.values()
+        if (found := _means(items, "test_accuracy") or 0.0) > reached
+    ]
     if not better:
         return told
-    return f"{told} On the test images alone {' and '.join(better)} did better; they take no part in the choice."
+    return (
+        f"{told} On the test images alone {' and '.join(better)} did better; they take no part in the choice."
+    )
 
 
 def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
@@ -202,7 +267,9 @@ def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
         low, high = (100 * end for end in stats.t_interval(np.subtract(a, b), resolution=1e-4) or (0.0, 0.0))
         digits = 1 if f"{low:.1f}" != f"{high:.1f}" else 2
         bounds = f"{low:z.{digits}f} to {high:z.{digits}f}".replace("-", "−")
-        of, unit = ("", "") if low > 0 else (" of the difference", " points")  # where it is clear, the sentence says both
+        of, unit = (
+            ("", "") if low > 0 else (" of the difference", " points")
+        )  # where it is clear, the sentence says both
         clause = f"95 % interval{of} over {len(a)} seeds {bounds}{unit}"
         return low > 0, float(100 * np.mean(np.subtract(a, b))), clause
     one, other = stored_test(first[0][0]), stored_test(second[0][0])
@@ -217,7 +284,9 @@ def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
 
 
 def _seed_clause(items: Trials) -> str:
-    interval = stats.t_interval([result.metrics["test_accuracy"] or 0.0 for _, result in items], resolution=1e-4)
+    interval = stats.t_interval(
+        [result.metrics["test_accuracy"] or 0.0 for _, result in items], resolution=1e-4
+    )
     if interval is None:
         return "one seed, so no interval over seeds"
     return f"95 % interval over {len(items)} seeds {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"

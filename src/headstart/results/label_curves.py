@@ -1,8 +1,8 @@
 """Accuracy against labels per class: a fitted curve with its uncertainty, and what follows from it.
 
-Two forms, a - b n^-c and a - b exp(-c n); the one that better predicts each budget from the others is kept. Where the
-data cannot say, functions return None: fewer than four budgets, accuracy that falls with more labels, an answer more
-than 4x beyond the budgets measured.
+Two forms, a - b n^-c and a - b exp(-c n); the one that better predicts each budget from the others is kept.
+Where the data cannot say, functions return None: fewer than four budgets, accuracy that falls with more
+labels, an answer more than 4x beyond the budgets measured.
 Source: Viering and Loog (2022), The shape of learning curves: a review (POW3 and EXP3).
 """
 
@@ -24,7 +24,9 @@ Points = Mapping[float, Mapping[int, float]]  # accuracy (0..1) by labels per cl
 
 FEWEST_BUDGETS = 4
 FURTHEST = 4.0  # answers up to this many times beyond the budgets measured
-_CHECKED_TO = 10.0  # as far a hidden budget is predicted: an answer that is compared with the truth misleads nobody
+_CHECKED_TO = (
+    10.0  # as far a hidden budget is predicted: an answer that is compared with the truth misleads nobody
+)
 _TOLERATED_FALL = 0.005  # half a point: what one more seed can undo
 # Where c is searched; for the exponential in units of 1 / (geometric mean of the budgets).
 _RATES: dict[Form, tuple[float, float]] = {"power": (0.01, 4.0), "exponential": (0.01, 10.0)}
@@ -42,8 +44,8 @@ class Estimate:
 class Curve:
     """A fitted learning curve: accuracy a - b g(n), g(n) = n^-c or exp(-c n), n labels per class.
 
-    draws: float64 (D, 3), a row (a, b, c) a bootstrap fit; None with one seed. error: root mean squared error of
-    predicting each budget from the others (0..1). budgets: those measured, ascending.
+    draws: float64 (D, 3), a row (a, b, c) a bootstrap fit; None with one seed. error: root mean squared error
+    of predicting each budget from the others (0..1). budgets: those measured, ascending.
     """
 
     form: Form
@@ -58,12 +60,16 @@ class Curve:
         """Accuracy at these labels per class, float64 of the same shape."""
         return _evaluate(self.form, np.array([self.a, self.b, self.c]), labels)
 
-    def band(self, labels: ArrayLike, confidence: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Lower and upper end of the drawn curves' range at each of these labels per class, float64 (G,), within 0..1; None
-        with one seed. It holds the spread between seeds, not that the form may be wrong."""
+    def band(
+        self, labels: ArrayLike, confidence: float = 0.95
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Lower and upper end of the drawn curves' range at each of these labels per class, float64 (G,),
+        within 0..1; None with one seed. It holds the spread between seeds, not that the form may be wrong."""
         if self.draws is None:
             return None
-        drawn = _evaluate(self.form, self.draws[:, None, :], np.atleast_1d(np.asarray(labels, dtype=np.float64)))
+        drawn = _evaluate(
+            self.form, self.draws[:, None, :], np.atleast_1d(np.asarray(labels, dtype=np.float64))
+        )
         low, high = np.clip(np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0), 0, 1)
         return low, high
 
@@ -73,15 +79,22 @@ class Curve:
         return FURTHEST * self.budgets[-1]
 
 
-def points_from_trials(trials: Trials, arm: str, phase: str = "select",
-                       metric: str = "test_accuracy") -> dict[float, dict[int, float]]:
-    """Accuracy of one arm by labels per class, then by seed; all labels count as training images / classes, a budget
-    that need not be whole."""
+def points_from_trials(
+    trials: Trials, arm: str, phase: str = "select", metric: str = "test_accuracy"
+) -> dict[float, dict[int, float]]:
+    """Accuracy of one arm by labels per class, then by seed; all labels count as training images / classes, a
+    budget that need not be whole."""
     points: dict[float, dict[int, float]] = {}
-    chosen = [result for _, result in newest(trials)
-              if result.trial["arm"]["name"] == arm and result.trial["phase"] == phase]
-    classes = {round(result.train_images / result.trial["labels_per_class"]) for result in chosen
-               if result.trial["labels_per_class"]}
+    chosen = [
+        result
+        for _, result in newest(trials)
+        if result.trial["arm"]["name"] == arm and result.trial["phase"] == phase
+    ]
+    classes = {
+        round(result.train_images / result.trial["labels_per_class"])
+        for result in chosen
+        if result.trial["labels_per_class"]
+    }
     for result in chosen:
         value, budget = result.metrics.get(metric), result.trial["labels_per_class"]
         if budget is None and len(classes) == 1:
@@ -92,15 +105,16 @@ def points_from_trials(trials: Trials, arm: str, phase: str = "select",
 
 
 def fit_curve(points: Points, generator: np.random.Generator, draws: int = 1000) -> Curve | None:
-    """The learning curve through the mean over seeds at each budget, or None where the data cannot say: fewer than
-    four budgets, or a fall of more than half a point and twice its standard error from one budget to the next.
+    """The learning curve through the mean over seeds at each budget, or None where the data cannot say: fewer
+    than four budgets, or a fall of more than half a point and twice its standard error from one budget to the
+    next.
 
     Least squares with b >= 0 and a <= 1, budgets weighted by their number of seeds. Uncertainty: a multiplier
-    bootstrap over seeds. A seed's whole row of deviations is multiplied by one normal draw, all are divided by one
-    chi draw: at each budget the 95 % range of the drawn means is exactly the t interval over seeds (resampling three
-    seeds would give ten different curves and a range far too narrow). A budget with one seed takes the spread of the
-    nearest budget that has more, unless no budget has (then draws is None). Equal generators and equal seeds give
-    paired draws, for `crossing`.
+    bootstrap over seeds. A seed's whole row of deviations is multiplied by one normal draw, all are divided
+    by one chi draw: at each budget the 95 % range of the drawn means is exactly the t interval over seeds
+    (resampling three seeds would give ten different curves and a range far too narrow). A budget with one
+    seed takes the spread of the nearest budget that has more, unless no budget has (then draws is None).
+    Equal generators and equal seeds give paired draws, for `crossing`.
     Source: Wu (1986) and Mammen (1993) for multipliers; Student (1908) for the scale."""
     budgets = np.array(sorted(points), dtype=np.float64)
     if len(budgets) < FEWEST_BUDGETS:
@@ -116,8 +130,15 @@ def fit_curve(points: Points, generator: np.random.Generator, draws: int = 1000)
     form: Form = "power" if errors["power"] <= errors["exponential"] else "exponential"
     a, b, c = _fit(form, budgets, means[None], counts)[0]
     drawn = _draw_means(points, budgets, means, generator, draws)
-    return Curve(form=form, a=float(a), b=float(b), c=float(c), error=errors[form], budgets=tuple(budgets.tolist()),
-                 draws=None if drawn is None else _fit(form, budgets, drawn, counts))
+    return Curve(
+        form=form,
+        a=float(a),
+        b=float(b),
+        c=float(c),
+        error=errors[form],
+        budgets=tuple(budgets.tolist()),
+        draws=None if drawn is None else _fit(form, budgets, drawn, counts),
+    )
 
 
 def _evaluate(form: Form, parameters: NDArray[np.float64], labels: ArrayLike) -> NDArray[np.float64]:
@@ -130,8 +151,8 @@ def _evaluate(form: Form, parameters: NDArray[np.float64], labels: ArrayLike) ->
 def _fit(form: Form, budgets: NDArray, means: NDArray, weights: NDArray) -> NDArray[np.float64]:
     """Least-squares (a, b, c), float64 (D, 3), for each row of means (D, K).
 
-    For a given c the rest is a linear fit in closed form, so only c is searched: a grid on log c, refined four times
-    around each row's best. No start value to choose, nothing to fail to converge."""
+    For a given c the rest is a linear fit in closed form, so only c is searched: a grid on log c, refined
+    four times around each row's best. No start value to choose, nothing to fail to converge."""
     low, high = np.log(_RATES[form])
     scale = 0.0 if form == "power" else np.log(budgets).mean()
     grid = np.broadcast_to(np.linspace(low, high, 81), (len(means), 81))
@@ -147,8 +168,9 @@ def _fit(form: Form, budgets: NDArray, means: NDArray, weights: NDArray) -> NDAr
     return best
 
 
-def _linear_fit(form: Form, rate: NDArray, budgets: NDArray, means: NDArray,
-                weights: NDArray) -> tuple[NDArray, NDArray]:
+def _linear_fit(
+    form: Form, rate: NDArray, budgets: NDArray, means: NDArray, weights: NDArray
+) -> tuple[NDArray, NDArray]:
     """(a, b, c) (D, G, 3) and loss (D, G) for rates (D, G) and means (D, 1, K), under b >= 0 and a <= 1."""
     basis = np.exp(-rate[..., None] * (np.log(budgets) if form == "power" else budgets))
     share = weights / weights.sum()
@@ -158,7 +180,9 @@ def _linear_fit(form: Form, rate: NDArray, budgets: NDArray, means: NDArray,
     b = np.maximum(-((centred * (means - mean[..., None])) @ share) / spread, 0.0)
     a = mean + b * mean_basis
     over = a > 1  # on the border a = 1 only b is left to fit
-    b = np.where(over, np.maximum(((1 - means) * basis) @ share / np.maximum((basis**2) @ share, 1e-300), 0.0), b)
+    b = np.where(
+        over, np.maximum(((1 - means) * basis) @ share / np.maximum((basis**2) @ share, 1e-300), 0.0), b
+    )
     a = np.where(over, 1.0, a)
     loss = ((a[..., None] - b[..., None] * basis - means) ** 2) @ share
     return np.stack([a, b, rate], axis=-1), loss
@@ -174,9 +198,11 @@ def _left_out_error(form: Form, budgets: NDArray, means: NDArray, weights: NDArr
 
 
 def _standard_errors(points: Points, budgets: NDArray) -> NDArray[np.float64] | None:
-    """Standard error of each budget's mean; a budget with one seed takes the nearest other's spread; None where none
-    has two seeds."""
-    spread = np.array([np.std(list(points[n].values()), ddof=1) if len(points[n]) > 1 else np.nan for n in budgets])
+    """Standard error of each budget's mean; a budget with one seed takes the nearest other's spread; None
+    where none has two seeds."""
+    spread = np.array(
+        [np.std(list(points[n].values()), ddof=1) if len(points[n]) > 1 else np.nan for n in budgets]
+    )
     known = np.flatnonzero(~np.isnan(spread))
     if len(known) == 0:
         return None
@@ -184,8 +210,9 @@ def _standard_errors(points: Points, budgets: NDArray) -> NDArray[np.float64] | 
     return spread[nearest] / np.sqrt([len(points[n]) for n in budgets])
 
 
-def _draw_means(points: Points, budgets: NDArray, means: NDArray, generator: np.random.Generator,
-                draws: int) -> NDArray[np.float64] | None:
+def _draw_means(
+    points: Points, budgets: NDArray, means: NDArray, generator: np.random.Generator, draws: int
+) -> NDArray[np.float64] | None:
     """Bootstrap means, float64 (D, K), or None where no budget has two seeds."""
     errors = _standard_errors(points, budgets)
     if errors is None:
@@ -218,12 +245,18 @@ def _interval(values: NDArray[np.float64], confidence: float) -> tuple[float, fl
     return float(low), float(high)
 
 
-def predict_with_interval(curve: Curve, labels: float, generator: np.random.Generator,
-                          confidence: float = 0.95, furthest: float = FURTHEST) -> Estimate | None:
-    """Accuracy at `labels` per class; None more than `furthest` times beyond the budgets measured, on either side.
+def predict_with_interval(
+    curve: Curve,
+    labels: float,
+    generator: np.random.Generator,
+    confidence: float = 0.95,
+    furthest: float = FURTHEST,
+) -> Estimate | None:
+    """Accuracy at `labels` per class; None more than `furthest` times beyond the budgets measured, on either
+    side.
 
-    The interval is of the drawn curves, each with a normal error of the size of the left-out error: a curve through few
-    budgets misses the next one by about as much as it missed each of those."""
+    The interval is of the drawn curves, each with a normal error of the size of the left-out error: a curve
+    through few budgets misses the next one by about as much as it missed each of those."""
     if not curve.budgets[0] / furthest <= labels <= furthest * curve.budgets[-1]:
         return None
     value = float(curve.predict(labels))
@@ -231,8 +264,12 @@ def predict_with_interval(curve: Curve, labels: float, generator: np.random.Gene
         return Estimate(value=value, interval=None)
     drawn = _evaluate(curve.form, curve.draws, labels)
     interval = _interval(drawn + curve.error * generator.standard_normal(len(drawn)), confidence)
-    return Estimate(value=value, interval=None if interval is None else
-                    (float(np.clip(interval[0], 0, 1)), float(np.clip(interval[1], 0, 1))))
+    return Estimate(
+        value=value,
+        interval=None
+        if interval is None
+        else (float(np.clip(interval[0], 0, 1)), float(np.clip(interval[1], 0, 1))),
+    )
 
 
 def _inverse(form: Form, parameters: NDArray[np.float64], target: float) -> NDArray[np.float64]:
@@ -246,8 +283,9 @@ def _inverse(form: Form, parameters: NDArray[np.float64], target: float) -> NDAr
 
 
 def labels_for(curve: Curve, target: float, confidence: float = 0.95) -> Estimate | None:
-    """Labels per class needed for an accuracy of `target` (0..1); None where the curve does not reach it within 4x the
-    budgets measured, or where the interval reaches further than that (with one seed: no interval, the value alone)."""
+    """Labels per class needed for an accuracy of `target` (0..1); None where the curve does not reach it
+    within 4x the budgets measured, or where the interval reaches further than that (with one seed: no
+    interval, the value alone)."""
     value = float(_inverse(curve.form, np.array([curve.a, curve.b, curve.c]), target))
     if not curve.budgets[0] / FURTHEST <= value <= curve.furthest:
         return None
@@ -259,9 +297,11 @@ def labels_for(curve: Curve, target: float, confidence: float = 0.95) -> Estimat
     return Estimate(value=value, interval=interval)
 
 
-def gain_from_doubling(curve: Curve, labels: float | None = None, confidence: float = 0.95) -> Estimate | None:
-    """Accuracy (0..1) gained from `labels` per class (default: the largest budget measured) to twice as many; None
-    beyond 4x the budgets measured."""
+def gain_from_doubling(
+    curve: Curve, labels: float | None = None, confidence: float = 0.95
+) -> Estimate | None:
+    """Accuracy (0..1) gained from `labels` per class (default: the largest budget measured) to twice as many;
+    None beyond 4x the budgets measured."""
     start = curve.budgets[-1] if labels is None else labels
     if start < curve.budgets[0] / FURTHEST or 2 * start > curve.furthest:
         return None
@@ -273,10 +313,11 @@ def gain_from_doubling(curve: Curve, labels: float | None = None, confidence: fl
 
 
 def crossing(curve_a: Curve, curve_b: Curve, confidence: float = 0.95) -> Estimate | None:
-    """Labels per class at which the two curves meet, with the interval over paired draws; None where they do not meet,
-    or meet more than once, between the first budget that both have and 4x the last one that both have, or where more
-    than 2.5 % of the draws do not. With one seed on either side: no interval, the value alone. The interval holds the
-    spread between seeds, not that the form may be wrong: beyond the budgets measured it is a guess that both hold."""
+    """Labels per class at which the two curves meet, with the interval over paired draws; None where they do
+    not meet, or meet more than once, between the first budget that both have and 4x the last one that both
+    have, or where more than 2.5 % of the draws do not. With one seed on either side: no interval, the value
+    alone. The interval holds the spread between seeds, not that the form may be wrong: beyond the budgets
+    measured it is a guess that both hold."""
     low = max(curve_a.budgets[0], curve_b.budgets[0])
     high = FURTHEST * min(curve_a.budgets[-1], curve_b.budgets[-1])
     if high <= low:
@@ -290,8 +331,9 @@ def crossing(curve_a: Curve, curve_b: Curve, confidence: float = 0.95) -> Estima
     if curve_a.draws is None or curve_b.draws is None:
         return Estimate(value=float(value), interval=None)
     count = min(len(curve_a.draws), len(curve_b.draws))
-    gaps = (_evaluate(curve_a.form, curve_a.draws[:count, None, :], grid)
-            - _evaluate(curve_b.form, curve_b.draws[:count, None, :], grid))
+    gaps = _evaluate(curve_a.form, curve_a.draws[:count, None, :], grid) - _evaluate(
+        curve_b.form, curve_b.draws[:count, None, :], grid
+    )
     where, rows = _sign_changes(gaps), np.arange(count)
     before, after = gaps[rows, where], gaps[rows, np.minimum(where + 1, len(grid) - 1)]
     # Between two neighbours of a grid of 400 the gap is straight enough.
@@ -319,14 +361,20 @@ class HiddenBudget:
 
 
 def check_hidden_budget(points: Points, generator: np.random.Generator) -> HiddenBudget | None:
-    """Hides the largest budget, fits the others and compares; None where the rest is too little, or the largest more than
-    10x beyond it."""
+    """Hides the largest budget, fits the others and compares; None where the rest is too little, or the
+    largest more than 10x beyond it."""
     labels = max(points, default=0.0)
     curve = fit_curve({n: by_seed for n, by_seed in points.items() if n != labels}, generator)
-    predicted = None if curve is None else predict_with_interval(curve, labels, generator, furthest=_CHECKED_TO)
+    predicted = (
+        None if curve is None else predict_with_interval(curve, labels, generator, furthest=_CHECKED_TO)
+    )
     if predicted is None:
         return None
     observed = float(np.mean(list(points[labels].values())))
     interval = predicted.interval
-    return HiddenBudget(labels=labels, observed=observed, predicted=predicted,
-                        inside=None if interval is None else interval[0] <= observed <= interval[1])
+    return HiddenBudget(
+        labels=labels,
+        observed=observed,
+        predicted=predicted,
+        inside=None if interval is None else interval[0] <= observed <= interval[1],
+    )

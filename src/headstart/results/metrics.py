@@ -38,42 +38,57 @@ METRICS: dict[str, MetricSpec] = {
     "train_accuracy": MetricSpec(title="Training accuracy", unit="fraction", higher_is_better=True),
     "val_accuracy": MetricSpec(title="Validation accuracy", unit="fraction", higher_is_better=True),
     "test_accuracy": MetricSpec(title="Test accuracy", unit="fraction", higher_is_better=True),
-    "test_flip_accuracy": MetricSpec(title="Test accuracy, flip-averaged", unit="fraction", higher_is_better=True),
+    "test_flip_accuracy": MetricSpec(
+        title="Test accuracy, flip-averaged", unit="fraction", higher_is_better=True
+    ),
     "test_top5_accuracy": MetricSpec(title="Test top-5 accuracy", unit="fraction", higher_is_better=True),
-    "test_balanced_accuracy": MetricSpec(title="Test balanced accuracy", unit="fraction", higher_is_better=True),
+    "test_balanced_accuracy": MetricSpec(
+        title="Test balanced accuracy", unit="fraction", higher_is_better=True
+    ),
     "test_macro_f1": MetricSpec(title="Test macro F1", unit="fraction", higher_is_better=True),
     "val_nll": MetricSpec(title="Validation negative log-likelihood", unit="nats", higher_is_better=False),
     "test_nll": MetricSpec(title="Test negative log-likelihood", unit="nats", higher_is_better=False),
     "test_nll_calibrated": MetricSpec(
-        title="Test negative log-likelihood after temperature scaling", unit="nats", higher_is_better=False),
+        title="Test negative log-likelihood after temperature scaling", unit="nats", higher_is_better=False
+    ),
     "test_ece": MetricSpec(title="Expected calibration error", unit="fraction", higher_is_better=False),
     "test_ece_calibrated": MetricSpec(
-        title="Expected calibration error after temperature scaling", unit="fraction", higher_is_better=False),
+        title="Expected calibration error after temperature scaling", unit="fraction", higher_is_better=False
+    ),
     "test_brier": MetricSpec(title="Brier score", unit="squared error", higher_is_better=False),
-    "generalization_gap": MetricSpec(title="Training minus test accuracy", unit="fraction", higher_is_better=False),
+    "generalization_gap": MetricSpec(
+        title="Training minus test accuracy", unit="fraction", higher_is_better=False
+    ),
     "temperature": MetricSpec(title="Temperature fitted on validation", unit="ratio", higher_is_better=None),
-}  # fmt: skip
+}
 
 
 def _checked(logits: NDArray, labels: NDArray) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     logits, labels = np.asarray(logits), np.asarray(labels)
     if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels) or logits.shape[1] == 0:
-        raise DataError(f"logits {logits.shape} and labels {labels.shape} do not match; expected (N, C) and (N,)")
+        raise DataError(
+            f"logits {logits.shape} and labels {labels.shape} do not match; expected (N, C) and (N,)"
+        )
     if len(labels) == 0:
         raise DataError("no images to evaluate; expected at least one")
     bad = ~np.isfinite(logits).all(axis=1)
     if bad.any():
-        raise DataError(f"logits of {int(bad.sum())} of {len(bad)} images are not finite; "
-                        "the training diverged, lower its learning rate")
+        raise DataError(
+            f"logits of {int(bad.sum())} of {len(bad)} images are not finite; "
+            "the training diverged, lower its learning rate"
+        )
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise DataError(f"labels run from {labels.min()} to {labels.max()}; expected 0 to {logits.shape[1] - 1}")
+        raise DataError(
+            f"labels run from {labels.min()} to {labels.max()}; expected 0 to {logits.shape[1] - 1}"
+        )
     return logits.astype(np.float64), labels.astype(np.int64)
 
 
 def accuracy(logits: Logits, labels: NDArray[np.int64]) -> float:
     """Fraction of images whose largest logit is their label's.
 
-    Raises: DataError on logits that are not finite, on shapes that do not match, or on no images; so do all here."""
+    Raises: DataError on logits that are not finite, on shapes that do not match, or on no images; so do all
+    here."""
     values, labels = _checked(logits, labels)
     return float((values.argmax(axis=1) == labels).mean())
 
@@ -95,12 +110,12 @@ def probabilities(logits: Logits, temperature: float = 1.0) -> NDArray[np.float6
     return np.exp(log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1))
 
 
-def negative_log_likelihood(
-    logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0
-) -> float:
+def negative_log_likelihood(logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0) -> float:
     """Mean of -log p(label), in nats."""
     values, labels = _checked(logits, labels)
-    return float(-np.take_along_axis(log_softmax(values / temperature, axis=1), labels[:, None], axis=1).mean())
+    return float(
+        -np.take_along_axis(log_softmax(values / temperature, axis=1), labels[:, None], axis=1).mean()
+    )
 
 
 def brier_score(logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0) -> float:
@@ -113,14 +128,20 @@ def brier_score(logits: Logits, labels: NDArray[np.int64], temperature: float = 
     return float((errors**2).sum(axis=1).mean())
 
 
-def reliability(logits: Logits, labels: NDArray[np.int64], bins: int = 15, equal_mass: bool = True,
-                temperature: float = 1.0) -> pd.DataFrame:
-    """Reliability diagram: a row a non-empty bin, ordered by confidence, columns confidence (mean probability of
-    the predicted class), accuracy, count.
+def reliability(
+    logits: Logits,
+    labels: NDArray[np.int64],
+    bins: int = 15,
+    equal_mass: bool = True,
+    temperature: float = 1.0,
+) -> pd.DataFrame:
+    """Reliability diagram: a row a non-empty bin, ordered by confidence, columns confidence (mean probability
+    of the predicted class), accuracy, count.
 
-    equal_mass: bins hold equally many images (equal confidences stay together, so the order of the images cannot
-    matter); otherwise bins are equally wide on (0, 1], closed on the right.
-    Source: Guo et al. (2017), On calibration of modern neural networks, section 2; equal mass: Nixon et al. (2019).
+    equal_mass: bins hold equally many images (equal confidences stay together, so the order of the images
+    cannot matter); otherwise bins are equally wide on (0, 1], closed on the right.
+    Source: Guo et al. (2017), On calibration of modern neural networks, section 2; equal mass: Nixon et al.
+    (2019).
     """
     values, labels = _checked(logits, labels)
     probability = probabilities(values, temperature)
@@ -133,46 +154,62 @@ def reliability(logits: Logits, labels: NDArray[np.int64], bins: int = 15, equal
         place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     count = np.bincount(place)
     full = count > 0
-    return pd.DataFrame({
-        "confidence": np.bincount(place, weights=confidence)[full] / count[full],
-        "accuracy": np.bincount(place, weights=correct)[full] / count[full],
-        "count": count[full],
-    })
+    return pd.DataFrame(
+        {
+            "confidence": np.bincount(place, weights=confidence)[full] / count[full],
+            "accuracy": np.bincount(place, weights=correct)[full] / count[full],
+            "count": count[full],
+        }
+    )
 
 
-def expected_calibration_error(logits: Logits, labels: NDArray[np.int64], bins: int = 15,
-                               equal_mass: bool = True, temperature: float = 1.0) -> float:
+def expected_calibration_error(
+    logits: Logits,
+    labels: NDArray[np.int64],
+    bins: int = 15,
+    equal_mass: bool = True,
+    temperature: float = 1.0,
+) -> float:
     """Mean over images of their bin's |accuracy - confidence|, 0 to 1; bins as in `reliability`.
 
     Source: Naeini et al. (2015); Guo et al. (2017), equation 3."""
     table = reliability(logits, labels, bins, equal_mass, temperature)
-    return float((table["count"] * (table["accuracy"] - table["confidence"]).abs()).sum() / table["count"].sum())
+    return float(
+        (table["count"] * (table["accuracy"] - table["confidence"]).abs()).sum() / table["count"].sum()
+    )
 
 
 def confusion_matrix(logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Counts, int64 (C, C): a row a true class, a column a predicted class."""
     values, labels = _checked(logits, labels)
-    return _sklearn_confusion_matrix(labels, values.argmax(axis=1), labels=np.arange(values.shape[1])).astype(np.int64)
+    return _sklearn_confusion_matrix(labels, values.argmax(axis=1), labels=np.arange(values.shape[1])).astype(
+        np.int64
+    )
 
 
-def _precision_recall_f1_support(logits: NDArray, labels: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def _precision_recall_f1_support(
+    logits: NDArray, labels: NDArray
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     values, labels = _checked(logits, labels)
     return precision_recall_fscore_support(
-        labels, values.argmax(axis=1), labels=np.arange(values.shape[1]), average=None, zero_division=np.nan)
+        labels, values.argmax(axis=1), labels=np.arange(values.shape[1]), average=None, zero_division=np.nan
+    )
 
 
-def per_class(
-    logits: Logits, labels: NDArray[np.int64], class_names: Sequence[str]
-) -> pd.DataFrame:
+def per_class(logits: Logits, labels: NDArray[np.int64], class_names: Sequence[str]) -> pd.DataFrame:
     """A row a class (index "class"), columns precision, recall, f1 (0..1) and support (images of the class).
 
-    NaN where undefined: the precision of a class never predicted, the recall of a class without images, the F1 of a
-    class that is neither. Raises: DataError where the names are not one for each logit."""
+    NaN where undefined: the precision of a class never predicted, the recall of a class without images, the
+    F1 of a class that is neither. Raises: DataError where the names are not one for each logit."""
     if len(class_names) != np.asarray(logits).shape[-1]:
-        raise DataError(f"{len(class_names)} class names for {np.asarray(logits).shape[-1]} logits; expected one each")
+        raise DataError(
+            f"{len(class_names)} class names for {np.asarray(logits).shape[-1]} logits; expected one each"
+        )
     precision, recall, f1, support = _precision_recall_f1_support(logits, labels)
-    return pd.DataFrame({"precision": precision, "recall": recall, "f1": f1, "support": support.astype(np.int64)},
-                        index=pd.Index(class_names, name="class"))
+    return pd.DataFrame(
+        {"precision": precision, "recall": recall, "f1": f1, "support": support.astype(np.int64)},
+        index=pd.Index(class_names, name="class"),
+    )
 
 
 def balanced_accuracy(logits: Logits, labels: NDArray[np.int64]) -> float:
@@ -188,18 +225,22 @@ def macro_f1(logits: Logits, labels: NDArray[np.int64]) -> float:
 def fit_temperature(logits: Logits, labels: NDArray[np.int64]) -> float:
     """The temperature in [0.05, 20] whose softmax has the least negative log-likelihood on these images.
 
-    The likelihood is convex in 1/T, hence has one minimum in log T; where every image is right it falls towards
-    T = 0, and what comes back lies where it stops falling in float64, or on the lower bound.
+    The likelihood is convex in 1/T, hence has one minimum in log T; where every image is right it falls
+    towards T = 0, and what comes back lies where it stops falling in float64, or on the lower bound.
     Source: Guo et al. (2017), section 4.2."""
     values, labels = _checked(logits, labels)
-    found = minimize_scalar(lambda log_t: negative_log_likelihood(values, labels, float(np.exp(log_t))),
-                            bounds=(np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE)), method="bounded",
-                            options={"xatol": 1e-6})
+    found = minimize_scalar(
+        lambda log_t: negative_log_likelihood(values, labels, float(np.exp(log_t))),
+        bounds=(np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE)),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
     return float(np.exp(found.x))
 
 
 def evaluate(predictions: Mapping[str, Predictions]) -> dict[str, float | None]:
-    """Every metric in METRICS, by name; None where its part ("train", "val") was not predicted or it is undefined.
+    """Every metric in METRICS, by name; None where its part ("train", "val") was not predicted or it is
+    undefined.
 
     The temperature is fitted on "val" and applied to "test". Raises: DataError where "test" is missing."""
     if "test" not in predictions:
@@ -218,12 +259,13 @@ def evaluate(predictions: Mapping[str, Predictions]) -> dict[str, float | None]:
         "test_macro_f1": macro_f1(test.logits, test.labels),
         "val_nll": None if val is None else negative_log_likelihood(val.logits, val.labels),
         "test_nll": negative_log_likelihood(test.logits, test.labels),
-        "test_nll_calibrated":
-            None if temperature is None else negative_log_likelihood(test.logits, test.labels, temperature),
+        "test_nll_calibrated": None
+        if temperature is None
+        else negative_log_likelihood(test.logits, test.labels, temperature),
         "test_ece": expected_calibration_error(test.logits, test.labels),
-        "test_ece_calibrated":
-            None if temperature is None
-            else expected_calibration_error(test.logits, test.labels, temperature=temperature),
+        "test_ece_calibrated": None
+        if temperature is None
+        else expected_calibration_error(test.logits, test.labels, temperature=temperature),
         "test_brier": brier_score(test.logits, test.labels),
         "generalization_gap": None if train_accuracy is None else train_accuracy - test_accuracy,
         "temperature": temperature,

@@ -1,4 +1,5 @@
-"""Which trials compare with which (one test set, the same seed, one machine for seconds), and the value of a metric."""
+"""Which trials compare with which (one test set, the same seed, one machine for seconds), and the value of a
+metric."""
 
 from __future__ import annotations
 
@@ -20,18 +21,24 @@ from headstart.types import Predictions, Result
 
 COSTS: dict[str, MetricSpec] = {
     "seconds": MetricSpec(title="Time, cold", unit="seconds", higher_is_better=False),
-    "spent_seconds": MetricSpec(title="Time spent, cached parts excluded", unit="seconds", higher_is_better=False),
+    "spent_seconds": MetricSpec(
+        title="Time spent, cached parts excluded", unit="seconds", higher_is_better=False
+    ),
     "examples": MetricSpec(title="Images seen", unit="images", higher_is_better=False),
     "flops": MetricSpec(title="Floating-point operations", unit="FLOPs", higher_is_better=False),
     "peak_memory_bytes": MetricSpec(title="Peak memory", unit="bytes", higher_is_better=False),
     "joules": MetricSpec(title="Energy", unit="joules", higher_is_better=False),
 }
-_TO_ACCURACY = {"seconds_to_accuracy": "seconds", "epochs_to_accuracy": "epochs", "flops_to_accuracy": "flops"}
+_TO_ACCURACY = {
+    "seconds_to_accuracy": "seconds",
+    "epochs_to_accuracy": "epochs",
+    "flops_to_accuracy": "flops",
+}
 
 
 def metric_spec(name: str) -> MetricSpec:
-    """What a claim's metric is: a name of METRICS or COSTS, or "seconds_to_accuracy@0.85" (also epochs_, flops_), the
-    cost at which validation accuracy first reaches 0.85.
+    """What a claim's metric is: a name of METRICS or COSTS, or "seconds_to_accuracy@0.85" (also epochs_,
+    flops_), the cost at which validation accuracy first reaches 0.85.
 
     Raises: ConfigError on another name or a target outside (0, 1]."""
     known = METRICS | COSTS
@@ -47,8 +54,11 @@ def metric_spec(name: str) -> MetricSpec:
     if not 0 < wanted <= 1:
         raise ConfigError(f"metric {name!r} needs a target accuracy above 0 and up to 1, as in '{kind}@0.85'")
     unit = _TO_ACCURACY[kind]
-    return MetricSpec(title=f"{unit.capitalize().replace('Flops', 'FLOPs')} to {100 * wanted:g} % validation accuracy",
-                      unit=unit.replace("flops", "FLOPs"), higher_is_better=False)
+    return MetricSpec(
+        title=f"{unit.capitalize().replace('Flops', 'FLOPs')} to {100 * wanted:g} % validation accuracy",
+        unit=unit.replace("flops", "FLOPs"),
+        higher_is_better=False,
+    )
 
 
 def metric_value(result: Result, metric: str) -> float | None:
@@ -64,14 +74,18 @@ def metric_value(result: Result, metric: str) -> float | None:
 
 
 def end_value(result: Result, metric: str) -> float | None:
-    """The cost at the end of training: at least this much is needed for an accuracy that was never reached."""
+    """The cost at the end of training: at least this much is needed for an accuracy that was never
+    reached."""
     last = result.history[-1] if result.history else {}
-    return last.get({"seconds": "seconds", "epochs": "epoch", "flops": "flops"}[_TO_ACCURACY[metric.partition("@")[0]]])
+    return last.get(
+        {"seconds": "seconds", "epochs": "epoch", "flops": "flops"}[_TO_ACCURACY[metric.partition("@")[0]]]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Trials of two arms, paired by seed; `alone` names the deterministic arm whose one trial stands in every pair."""
+    """Trials of two arms, paired by seed; `alone` names the deterministic arm whose one trial stands in every
+    pair."""
 
     a: tuple[tuple[Path, Result], ...]
     b: tuple[tuple[Path, Result], ...]
@@ -80,7 +94,6 @@ class Pairs:
     @property
     def keys(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(result.key for _, result in self.a + self.b))
-
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -95,13 +108,17 @@ class Pairs:
 
 
 def pair_by_seed(a: Trials, b: Trials) -> Pairs:
-    """Pairs by seed, of trials that `newest` let through; at all labels a deterministic arm has one trial, which pairs
-    with each seed of the other."""
+    """Pairs by seed, of trials that `newest` let through; at all labels a deterministic arm has one trial,
+    which pairs with each seed of the other."""
     a, b = sorted(a, key=_seed), sorted(b, key=_seed)
     if len(a) == 1 and is_deterministic(a[0][1]) and b:
-        return Pairs(a=(a[0],) * len(b), b=tuple(b), alone=a[0][1].trial["arm"]["name"] if len(b) > 1 else None)
+        return Pairs(
+            a=(a[0],) * len(b), b=tuple(b), alone=a[0][1].trial["arm"]["name"] if len(b) > 1 else None
+        )
     if len(b) == 1 and is_deterministic(b[0][1]) and a:
-        return Pairs(a=tuple(a), b=(b[0],) * len(a), alone=b[0][1].trial["arm"]["name"] if len(a) > 1 else None)
+        return Pairs(
+            a=tuple(a), b=(b[0],) * len(a), alone=b[0][1].trial["arm"]["name"] if len(a) > 1 else None
+        )
     seeds = {_seed(item) for item in a} & {_seed(item) for item in b}
     paired = (tuple(item for item in side if _seed(item) in seeds) for side in (a, b))
     return Pairs(a=next(paired), b=next(paired))
@@ -131,12 +148,15 @@ def stored_test_set(folder: Path) -> tuple[str, int] | None:
 
 
 def require_one_test_set(items: Trials) -> int | None:
-    """The number of test images, None where no predictions are stored. Raises: DataError on different test sets."""
+    """The number of test images, None where no predictions are stored. Raises: DataError on different test
+    sets."""
     prints = {result.trial["dataset_fingerprint"] for _, result in items}
     tests = {each for each in (stored_test_set(folder) for folder in {folder for folder, _ in items}) if each}
     if len(prints) > 1 or len(tests) > 1:
-        raise DataError("these trials were tested on different images (dataset fingerprints "
-                        f"{', '.join(sorted(each[:12] for each in prints))}); compare trials of one dataset")
+        raise DataError(
+            "these trials were tested on different images (dataset fingerprints "
+            f"{', '.join(sorted(each[:12] for each in prints))}); compare trials of one dataset"
+        )
     return next(iter(tests))[1] if tests else None
 
 
@@ -150,7 +170,13 @@ def one_machine(results: Iterable[Result]) -> bool:
 
 
 def machine_of(result: Result) -> tuple[str, str, str, str, str]:
-    """Device, processor, threads and precision, "?" where unknown, and trials side by side: equal where seconds compare."""
+    """Device, processor, threads and precision, "?" where unknown, and trials side by side: equal where
+    seconds compare."""
     known = result.environment
-    return (str(known.get("device", "?")), str(known.get("processor", "?")), str(known.get("threads", "?")),
-            str(known.get("precision", "?")), str(known.get("jobs", 1)))
+    return (
+        str(known.get("device", "?")),
+        str(known.get("processor", "?")),
+        str(known.get("threads", "?")),
+        str(known.get("precision", "?")),
+        str(known.get("jobs", 1)),
+    )

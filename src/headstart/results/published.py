@@ -1,8 +1,9 @@
-"""A finished study kept in a repository without weights: its trials count as done anywhere, and its report renders from it.
+"""A finished study kept in a repository without weights: its trials count as done anywhere, and its report
+renders from it.
 
 <folder>/
-    study.json, study.toml, gallery.npz, ...   what lies beside the trials in the study's folder: settings, readings, pixels
-    <trial key>/
+    study.json, study.toml, gallery.npz, ...   what lies beside the trials in the study's folder: settings,
+    readings, pixels <trial key>/
         result.json       as in the run folder
         history.jsonl     as in the run folder
         predictions.npz   logits of the test images alone, float16
@@ -27,7 +28,13 @@ from headstart.results.trials import newest
 
 LIMIT_BYTES = 40_000_000  # of a whole published study: what a repository bears
 _SUMMARY = ("history.jsonl", "result.json")  # result.json last: it makes the trial finished
-_KEPT = (".json", ".jsonl", ".toml", ".npz", ".csv")  # of what lies beside the trials; never a network's weights
+_KEPT = (
+    ".json",
+    ".jsonl",
+    ".toml",
+    ".npz",
+    ".csv",
+)  # of what lies beside the trials; never a network's weights
 _MADE = ("results.csv",)  # made anew from the trials
 _OF_OTHER_IMAGES = ("robustness", "shift")  # their float32 arrays are logits
 _READINGS = ("robustness", "shift", "looks", "tuning", "health.json", "health.npz")
@@ -45,12 +52,16 @@ class Published:
 def publish(study_folder: Path, target: Path) -> Published:
     """Writes the newest finished trials of a study's folder, and all that its report needs, into `target`.
 
-    Trials that are there already stay as they are; what lies beside them is brought up to date. The same folder gives the same
-    bytes. Raises: StoreError where nothing is finished, target cannot be written or `target` lies in the study's folder."""
+    Trials that are there already stay as they are; what lies beside them is brought up to date. The same
+    folder gives the same bytes. Raises: StoreError where nothing is finished, target cannot be written or
+    `target` lies in the study's folder."""
     study_folder, target = Path(study_folder), Path(target)
     trials = newest(store.finished_trials(study_folder))
     if not trials:
-        raise StoreError(f"{study_folder} holds no finished trial to publish; run `headstart study --out {study_folder}` first")
+        raise StoreError(
+            f"{study_folder} holds no finished trial to publish; run `headstart study --out {study_folder}` "
+            "first"
+        )
     if target.resolve().is_relative_to(study_folder.resolve()):
         raise StoreError(f"{target} lies in the study's own folder {study_folder}; publish into another one")
     new = 0
@@ -59,22 +70,36 @@ def publish(study_folder: Path, target: Path) -> Published:
         if store.is_finished(there):
             continue
         test = store.read_predictions(folder)["test"]
-        store.write_bytes(there / "predictions.npz", packed({
-            "test_logits": half_precision(test.logits), "test_labels": test.labels.astype(np.int32),
-            "test_ids": test.example_ids.astype(np.int32)}))  # fmt: skip
+        store.write_bytes(
+            there / "predictions.npz",
+            packed(
+                {
+                    "test_logits": half_precision(test.logits),
+                    "test_labels": test.labels.astype(np.int32),
+                    "test_ids": test.example_ids.astype(np.int32),
+                }
+            ),
+        )
         _copy_summary(folder, there)
         new += 1
     for path in _beside_the_trials(study_folder):
         store.write_bytes(target / path.relative_to(study_folder), _repacked(path, study_folder))
-    return Published(new=new, trials=len(store.finished_trials(target)),
-                     size_bytes=sum(path.stat().st_size for path in target.rglob("*") if path.is_file()))  # fmt: skip
+    return Published(
+        new=new,
+        trials=len(store.finished_trials(target)),
+        size_bytes=sum(path.stat().st_size for path in target.rglob("*") if path.is_file()),
+    )
 
 
 def _beside_the_trials(study_folder: Path) -> Iterator[Path]:
     """Every file of a study's folder that its report may read and that belongs to no run folder."""
     for path in sorted(study_folder.rglob("*")):
         inside = path.relative_to(study_folder)
-        if path.suffix not in _KEPT or not path.is_file() or any(part.startswith(".") for part in inside.parts):
+        if (
+            path.suffix not in _KEPT
+            or not path.is_file()
+            or any(part.startswith(".") for part in inside.parts)
+        ):
             continue
         home = study_folder / inside.parts[0]
         if inside.parts[0] in _MADE or (home / "trial.json").exists() or (home / "result.json").exists():
@@ -83,7 +108,8 @@ def _beside_the_trials(study_folder: Path) -> Iterator[Path]:
 
 
 def _repacked(path: Path, study_folder: Path) -> bytes:
-    """A file's bytes; arrays as `packed`, logits among the readings of other images as float16, all else unchanged."""
+    """A file's bytes; arrays as `packed`, logits among the readings of other images as float16, all else
+    unchanged."""
     if path.suffix != ".npz":
         return path.read_bytes()
     try:
@@ -92,14 +118,18 @@ def _repacked(path: Path, study_folder: Path) -> bytes:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(f"cannot read {path}: {error}; delete it and run what wrote it again") from error
     if path.relative_to(study_folder).parts[0] in _OF_OTHER_IMAGES:
-        arrays = {name: half_precision(array) if array.dtype == np.float32 else array for name, array in arrays.items()}
+        arrays = {
+            name: half_precision(array) if array.dtype == np.float32 else array
+            for name, array in arrays.items()
+        }
     return packed(arrays)
 
 
 def packed(arrays: Mapping[str, NDArray]) -> bytes:
     """Arrays as an .npz file that numpy reads, compressed by bzip2, the same bytes for the same arrays.
 
-    A tenth smaller than numpy's own deflate on float16 logits (CIFAR-10's 10,000 x 10 of the CNN: 131 instead of 147 KB)."""
+    A tenth smaller than numpy's own deflate on float16 logits (CIFAR-10's 10,000 x 10 of the CNN: 131 instead
+    of 147 KB)."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive:
         for name, array in arrays.items():
@@ -112,11 +142,14 @@ def packed(arrays: Mapping[str, NDArray]) -> bytes:
 
 
 def half_precision(logits: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Logits float32 (..., C) as float16, each row's largest still its first largest: rounding must not change an answer.
+    """Logits float32 (..., C) as float16, each row's largest still its first largest: rounding must not
+    change an answer.
 
     Raises: StoreError for values outside float16's range."""
     if not (np.abs(logits) < np.finfo(np.float16).max).all():
-        raise StoreError("logits beyond 65504 or not finite cannot be published as float16; the trial went wrong")
+        raise StoreError(
+            "logits beyond 65504 or not finite cannot be published as float16; the trial went wrong"
+        )
     rows = logits.reshape(-1, logits.shape[-1])
     halved = rows.astype(np.float16)
     best = rows.argmax(axis=1)
@@ -126,7 +159,8 @@ def half_precision(logits: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def adopt(published: Path, key: str, run_folder: Path) -> bool:
-    """Makes a published trial a finished one in its run folder (without a model); False where it is not published."""
+    """Makes a published trial a finished one in its run folder (without a model); False where it is not
+    published."""
     source = published / key
     if not store.is_finished(source):
         return False
@@ -137,8 +171,8 @@ def adopt(published: Path, key: str, run_folder: Path) -> bool:
 
 
 def adopt_readings(published: Path, folder: Path) -> None:
-    """Copies what was read beside the published trials (corrupted images, shift sets, where networks look, data health, tries
-    of a search) and is not in the study's folder yet."""
+    """Copies what was read beside the published trials (corrupted images, shift sets, where networks look,
+    data health, tries of a search) and is not in the study's folder yet."""
     for path in _beside_the_trials(published):
         inside = path.relative_to(published)
         if inside.parts[0] in _READINGS and not (folder / inside).exists():

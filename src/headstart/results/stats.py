@@ -22,10 +22,12 @@ Verdict = Literal["supported", "refuted", "inconclusive"]
 
 
 def t_interval(values: ArrayLike, confidence: float = 0.95, resolution: float = 0.0) -> Interval | None:
-    """Interval for the mean of independent values (one a seed); None for fewer than two: one seed has no spread.
+    """Interval for the mean of independent values (one a seed); None for fewer than two: one seed has no
+    spread.
 
-    resolution: the step in which values are measured (1 for epochs). Their standard deviation is taken as no less
-    than resolution / sqrt(12), that of rounding, so equal rounded values do not give an interval of zero width.
+    resolution: the step in which values are measured (1 for epochs). Their standard deviation is taken as no
+    less than resolution / sqrt(12), that of rounding, so equal rounded values do not give an interval of zero
+    width.
     Source: Student (1908)."""
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2:
@@ -46,25 +48,32 @@ def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> Int
 
     Raises: DataError on no images. Source: Wilson (1927); Brown, Cai and DasGupta (2001), equation 4."""
     if count < 1 or not 0 <= successes <= count:
-        raise DataError(f"{successes} right of {count} images is no proportion; expected at least one image, "
-                        "and no more right than there are")
+        raise DataError(
+            f"{successes} right of {count} images is no proportion; expected at least one image, "
+            "and no more right than there are"
+        )
     found = stats.binomtest(int(successes), int(count)).proportion_ci(confidence, method="wilson")
     return float(found.low), float(found.high)
 
 
-def difference_interval(right_a: int, images_a: int, right_b: int, images_b: int, confidence: float = 0.95) -> Interval:
+def difference_interval(
+    right_a: int, images_a: int, right_b: int, images_b: int, confidence: float = 0.95
+) -> Interval:
     """Interval for a difference of two proportions counted on different images, a - b; inside [-1, 1].
 
-    Raises: as `wilson_interval`. Source: Newcombe (1998), Interval estimation for the difference between independent
-    proportions, method 10."""
-    (low_a, high_a), (low_b, high_b) = (wilson_interval(*side, confidence) for side in ((right_a, images_a), (right_b, images_b)))
+    Raises: as `wilson_interval`. Source: Newcombe (1998), Interval estimation for the difference between
+    independent proportions, method 10."""
+    (low_a, high_a), (low_b, high_b) = (
+        wilson_interval(*side, confidence) for side in ((right_a, images_a), (right_b, images_b))
+    )
     a, b = right_a / images_a, right_b / images_b
     return a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
-    """A mean difference a - b over n pairs; interval, p_value and standard_deviation are None for one pair."""
+    """A mean difference a - b over n pairs; interval, p_value and standard_deviation are None for one
+    pair."""
 
     effect: float
     interval: Interval | None
@@ -73,15 +82,19 @@ class PairedDifference:
     n: int
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95, margin: float = 0.0,
-                      resolution: float = 0.0) -> PairedDifference:
-    """Mean of a - b, pair by pair (same seed, same split), with its t interval and two-sided t test against `margin`.
+def paired_difference(
+    a: ArrayLike, b: ArrayLike, confidence: float = 0.95, margin: float = 0.0, resolution: float = 0.0
+) -> PairedDifference:
+    """Mean of a - b, pair by pair (same seed, same split), with its t interval and two-sided t test against
+    `margin`.
 
-    No spread at all gives an interval of zero width and p 0 or 1. Raises: DataError where a and b differ in length or
-    are empty. Source: Student (1908); resolution as in `t_interval`."""
+    No spread at all gives an interval of zero width and p 0 or 1. Raises: DataError where a and b differ in
+    length or are empty. Source: Student (1908); resolution as in `t_interval`."""
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1 or len(first) == 0:
-        raise DataError(f"values {first.shape} and {second.shape} do not pair up; expected one of each a seed")
+        raise DataError(
+            f"values {first.shape} and {second.shape} do not pair up; expected one of each a seed"
+        )
     differences = first - second
     n, effect = len(differences), float(differences.mean())
     if n == 1:
@@ -91,13 +104,19 @@ def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95, marg
         p_value = float(2 * stats.t.sf(abs(effect - margin) / (spread / math.sqrt(n)), n - 1))
     else:
         p_value = 1.0 if math.isclose(effect, margin, rel_tol=1e-12, abs_tol=1e-15) else 0.0
-    return PairedDifference(effect=effect, interval=t_interval(differences, confidence, resolution),
-                            p_value=p_value, standard_deviation=spread, n=n)
+    return PairedDifference(
+        effect=effect,
+        interval=t_interval(differences, confidence, resolution),
+        p_value=p_value,
+        standard_deviation=spread,
+        n=n,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar:
-    """Images that only the first, or only the second model gets right, and the exact two-sided p of "equally many"."""
+    """Images that only the first, or only the second model gets right, and the exact two-sided p of "equally
+    many"."""
 
     only_a: int
     only_b: int
@@ -105,10 +124,11 @@ class McNemar:
 
 
 def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> McNemar:
-    """Exact McNemar test on bool (N,) of the same images. It compares two trained models, so it describes; it says
-    nothing about another seed of the same two arms.
+    """Exact McNemar test on bool (N,) of the same images. It compares two trained models, so it describes; it
+    says nothing about another seed of the same two arms.
 
-    Raises: DataError where the shapes differ. Source: McNemar (1947); exact binomial form: Dietterich (1998)."""
+    Raises: DataError where the shapes differ. Source: McNemar (1947); exact binomial form: Dietterich
+    (1998)."""
     first, second = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if first.shape != second.shape or first.ndim != 1:
         raise DataError(f"predictions {first.shape} and {second.shape} are not of the same images")
@@ -118,8 +138,8 @@ def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> McNem
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number, in the order given: reject those <= alpha and the chance of any false
-    rejection in the family is at most alpha. Source: Holm (1979)."""
+    """p-values adjusted for their number, in the order given: reject those <= alpha and the chance of any
+    false rejection in the family is at most alpha. Source: Holm (1979)."""
     order = np.argsort(p_values, kind="stable")
     factors = np.arange(len(order), 0, -1)
     adjusted = np.minimum(np.maximum.accumulate(np.asarray(p_values, dtype=np.float64)[order] * factors), 1.0)
@@ -129,11 +149,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def holm_confidences(p_values: Sequence[float], alpha: float = 0.05) -> list[float]:
-    """Each claim's confidence level at its Holm step, in the order given: 1 - alpha / (m - rank) for rejected ones
-    (rank from 0 by p), and for all others the level at which Holm stopped.
+    """Each claim's confidence level at its Holm step, in the order given: 1 - alpha / (m - rank) for rejected
+    ones (rank from 0 by p), and for all others the level at which Holm stopped.
 
-    An interval at that level excludes the margin exactly where the adjusted p is at most alpha, so intervals and
-    p-values never disagree about a verdict. Source: Holm (1979)."""
+    An interval at that level excludes the margin exactly where the adjusted p is at most alpha, so intervals
+    and p-values never disagree about a verdict. Source: Holm (1979)."""
     order = np.argsort(p_values, kind="stable")
     levels, steps = [0.0] * len(order), len(order)
     stopped: float | None = None
@@ -146,17 +166,19 @@ def holm_confidences(p_values: Sequence[float], alpha: float = 0.05) -> list[flo
 
 
 def verdict(interval: Interval, margin: float, direction: Literal["higher", "lower"] = "higher") -> Verdict:
-    """What an interval of a - b says about "a is higher (lower) than b by more than margin": "supported" wholly beyond
-    the margin, "refuted" wholly short of it, else "inconclusive"."""
+    """What an interval of a - b says about "a is higher (lower) than b by more than margin": "supported"
+    wholly beyond the margin, "refuted" wholly short of it, else "inconclusive"."""
     low, high = interval if direction == "higher" else (-interval[1], -interval[0])
     if low > margin:
         return "supported"
     return "refuted" if high < margin else "inconclusive"
 
 
-def bootstrap_interval(values: ArrayLike, generator: np.random.Generator, confidence: float = 0.95,
-                       resamples: int = 2000) -> Interval:
-    """Percentile bootstrap interval for the mean of many values. For a few seeds use `t_interval`: this is too narrow.
+def bootstrap_interval(
+    values: ArrayLike, generator: np.random.Generator, confidence: float = 0.95, resamples: int = 2000
+) -> Interval:
+    """Percentile bootstrap interval for the mean of many values. For a few seeds use `t_interval`: this is
+    too narrow.
 
     Source: Efron (1979)."""
     sample = np.asarray(values, dtype=np.float64)
@@ -165,13 +187,14 @@ def bootstrap_interval(values: ArrayLike, generator: np.random.Generator, confid
     return float(low), float(high)
 
 
-def hierarchical_bootstrap(values: NDArray, generator: np.random.Generator, confidence: float = 0.95,
-                           resamples: int = 2000) -> Interval:
+def hierarchical_bootstrap(
+    values: NDArray, generator: np.random.Generator, confidence: float = 0.95, resamples: int = 2000
+) -> Interval:
     """Percentile interval for the mean of `values` (S, N), S seeds by N test images, resampling both.
 
-    values: correctness (0/1), or the difference of two arms' correctness (-1, 0, 1), a row a seed. Every seed sees the
-    same images, so seeds and images are crossed: one draw of images serves all drawn seeds. The part over seeds is as
-    narrow as any percentile bootstrap over few; what this adds is the part over test images.
+    values: correctness (0/1), or the difference of two arms' correctness (-1, 0, 1), a row a seed. Every seed
+    sees the same images, so seeds and images are crossed: one draw of images serves all drawn seeds. The part
+    over seeds is as narrow as any percentile bootstrap over few; what this adds is the part over test images.
     Source: Owen (2007), The pigeonhole bootstrap."""
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2 or table.size == 0:
@@ -186,8 +209,9 @@ def hierarchical_bootstrap(values: NDArray, generator: np.random.Generator, conf
     return float(low), float(high)
 
 
-def minimum_detectable_difference(standard_deviation: float, n: int, power: float = 0.8,
-                                  alpha: float = 0.05) -> float | None:
+def minimum_detectable_difference(
+    standard_deviation: float, n: int, power: float = 0.8, alpha: float = 0.05
+) -> float | None:
     """The true difference that a two-sided paired t test over n seeds finds with this power, in the unit of
     standard_deviation (of the paired differences); None for one seed.
 
@@ -197,7 +221,8 @@ def minimum_detectable_difference(standard_deviation: float, n: int, power: floa
     critical = stats.f.ppf(1 - alpha, 1, n - 1)
 
     def shortfall(noncentrality: float) -> float:
-        # |t| > t0 is t^2 > t0^2, a noncentral F; scipy's noncentral t gives NaN far out, where n = 2 needs it.
+        # |t| > t0 is t^2 > t0^2, a noncentral F; scipy's noncentral t gives NaN far out, where n = 2 needs
+        # it.
         return float(stats.ncf.sf(critical, 1, n - 1, noncentrality**2)) - power
 
     high = 2.0

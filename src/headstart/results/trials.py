@@ -29,23 +29,28 @@ def correct(predictions: Predictions) -> NDArray[np.bool_]:
 
 
 def require_same_images(a: Predictions, b: Predictions) -> None:
-    """Raises: DataError unless both are predictions of the same images, in the same order, with the same labels."""
+    """Raises: DataError unless both are predictions of the same images, in the same order, with the same
+    labels."""
     if not (np.array_equal(a.example_ids, b.example_ids) and np.array_equal(a.labels, b.labels)):
-        raise DataError(f"predictions of {len(a.labels)} and {len(b.labels)} images are not of the same test set; "
-                        "compare trials of one dataset")
+        raise DataError(
+            f"predictions of {len(a.labels)} and {len(b.labels)} images are not of the same test set; "
+            "compare trials of one dataset"
+        )
 
 
 def _label_probability(predictions: Predictions) -> NDArray[np.float64]:
     return probabilities(predictions.logits)[np.arange(len(predictions.labels)), predictions.labels]
 
 
-def _largest_first(ids: NDArray[np.int64], values: NDArray[np.float64], count: int | None) -> NDArray[np.int64]:
+def _largest_first(
+    ids: NDArray[np.int64], values: NDArray[np.float64], count: int | None
+) -> NDArray[np.int64]:
     return ids[np.lexsort((ids, -values))][:count].astype(np.int64)
 
 
 def agreement(a: Predictions, b: Predictions) -> dict[str, float]:
-    """Fractions of images (0..1): same_prediction, both_right, both_wrong, only_a, only_b; and Cohen's kappa of the two
-    predictions (NaN where both always predict one same class).
+    """Fractions of images (0..1): same_prediction, both_right, both_wrong, only_a, only_b; and Cohen's kappa
+    of the two predictions (NaN where both always predict one same class).
 
     Raises: DataError on different images. Source: Cohen (1960)."""
     require_same_images(a, b)
@@ -63,8 +68,8 @@ def agreement(a: Predictions, b: Predictions) -> dict[str, float]:
 
 
 def disagreements(a: Predictions, b: Predictions, count: int | None = None) -> NDArray[np.int64]:
-    """Ids, int64, of the images that `a` gets right and `b` wrong; first those where a's probability of the label is
-    furthest above b's.
+    """Ids, int64, of the images that `a` gets right and `b` wrong; first those where a's probability of the
+    label is furthest above b's.
 
     Raises: DataError on different images."""
     require_same_images(a, b)
@@ -74,14 +79,17 @@ def disagreements(a: Predictions, b: Predictions, count: int | None = None) -> N
 
 
 def most_confident_errors(predictions: Predictions, count: int | None = None) -> NDArray[np.int64]:
-    """Ids, int64, of wrongly predicted images; first those with the highest probability of the predicted class."""
+    """Ids, int64, of wrongly predicted images; first those with the highest probability of the predicted
+    class."""
     wrong = ~correct(predictions)
-    return _largest_first(predictions.example_ids[wrong], probabilities(predictions.logits).max(axis=1)[wrong], count)
+    return _largest_first(
+        predictions.example_ids[wrong], probabilities(predictions.logits).max(axis=1)[wrong], count
+    )
 
 
 def hardest(predictions: Sequence[Predictions], count: int | None = None) -> NDArray[np.int64]:
-    """Ids, int64, of the images that some model gets wrong: first those that most get wrong, among them those with the
-    lowest mean probability of the label.
+    """Ids, int64, of the images that some model gets wrong: first those that most get wrong, among them those
+    with the lowest mean probability of the label.
 
     Raises: DataError on different images, or on no predictions."""
     if not predictions:
@@ -96,29 +104,33 @@ def hardest(predictions: Sequence[Predictions], count: int | None = None) -> NDA
 
 
 def wrong_for_all(predictions: Sequence[Predictions], count: int | None = None) -> NDArray[np.int64]:
-    """Ids, int64, of the images that every model gets wrong, in the order of `hardest`. Raises: as `hardest`."""
+    """Ids, int64, of the images that every model gets wrong, in the order of `hardest`. Raises: as
+    `hardest`."""
     ranked = hardest(predictions)
     missed = np.logical_and.reduce([~correct(each) for each in predictions])
     return ranked[np.isin(ranked, predictions[0].example_ids[missed])][:count]
 
 
 def relabelled(trials: Trials, labels: Mapping[str, str]) -> list[tuple[Path, Result]]:
-    """The trials under the names that their study has for people now (arm name -> label); each keeps the one that it was run
-    with in its own folder, and here where its arm is not among these."""
+    """The trials under the names that their study has for people now (arm name -> label); each keeps the one
+    that it was run with in its own folder, and here where its arm is not among these."""
     named = []
     for path, result in trials:
         arm = result.trial["arm"]
         if arm["name"] in labels:
-            result = dataclasses.replace(result, trial={**result.trial, "arm": {**arm, "label": labels[arm["name"]]}})
+            result = dataclasses.replace(
+                result, trial={**result.trial, "arm": {**arm, "label": labels[arm["name"]]}}
+            )
         named.append((path, result))
     return named
 
 
 def newest(trials: Trials) -> list[tuple[Path, Result]]:
-    """The trials that count, in the order given: for each arm, label budget, phase and seed the one started last; of a
-    deterministic arm at all labels, where every seed gives the same model, only the lowest seed.
+    """The trials that count, in the order given: for each arm, label budget, phase and seed the one started
+    last; of a deterministic arm at all labels, where every seed gives the same model, only the lowest seed.
 
-    A study folder keeps the trials of earlier settings; to count those, or copies, as more seeds invents certainty."""
+    A study folder keeps the trials of earlier settings; to count those, or copies, as more seeds invents
+    certainty."""
     latest: dict[tuple, tuple[Path, Result]] = {}
     for folder, result in trials:
         trial = result.trial
@@ -128,8 +140,11 @@ def newest(trials: Trials) -> list[tuple[Path, Result]]:
     lowest: dict[tuple, int] = {}
     for *group, seed in latest:
         lowest[tuple(group)] = min(seed, lowest.get(tuple(group), seed))
-    return [item for (*group, seed), item in latest.items()
-            if seed == lowest[tuple(group)] or not is_deterministic(item[1])]
+    return [
+        item
+        for (*group, seed), item in latest.items()
+        if seed == lowest[tuple(group)] or not is_deterministic(item[1])
+    ]
 
 
 def is_deterministic(result: Result) -> bool:
@@ -142,8 +157,8 @@ def _age(result: Result) -> tuple[str, str]:
 
 
 def main_trials(trials: Trials, phase: str | None = None) -> dict[str, list[tuple[Path, Result]]]:
-    """The trials that a study's answer rests on, by arm and then seed: all labels where some trial has them, else the
-    largest label budget; of one phase (the one named, else "select" where there is one)."""
+    """The trials that a study's answer rests on, by arm and then seed: all labels where some trial has them,
+    else the largest label budget; of one phase (the one named, else "select" where there is one)."""
     current = newest(trials)
     budgets = {result.trial["labels_per_class"] for _, result in current}
     budget = None if None in budgets else max(budgets, default=None)
@@ -164,15 +179,21 @@ def representative_trials(trials: Trials, phase: str | None = None) -> dict[str,
 
 
 def gallery_ids(trials: Trials, per_kind: int = A_PANEL, phase: str | None = None) -> NDArray[np.int64]:
-    """Sorted unique ids, int64, of every test image that the report shows: of the representative trials, each one's
-    `most_confident_errors` and each ordered pair's `disagreements`, and what is `wrong_for_all` of the main trials;
-    `per_kind` of each.
+    """Sorted unique ids, int64, of every test image that the report shows: of the representative trials, each
+    one's `most_confident_errors` and each ordered pair's `disagreements`, and what is `wrong_for_all` of the
+    main trials; `per_kind` of each.
 
     Raises: DataError where trials have different test sets; StoreError where predictions are missing."""
-    tests = [store.read_predictions(folder)["test"] for folder, _ in representative_trials(trials, phase).values()]
+    tests = [
+        store.read_predictions(folder)["test"] for folder, _ in representative_trials(trials, phase).values()
+    ]
     chosen = [most_confident_errors(test, per_kind) for test in tests]
     chosen += [disagreements(a, b, per_kind) for a in tests for b in tests if a is not b]
     if chosen:
-        main = [store.read_predictions(folder)["test"] for items in main_trials(trials, phase).values() for folder, _ in items]
+        main = [
+            store.read_predictions(folder)["test"]
+            for items in main_trials(trials, phase).values()
+            for folder, _ in items
+        ]
         chosen.append(wrong_for_all(main, per_kind))
     return np.unique(np.concatenate(chosen)).astype(np.int64) if chosen else np.empty(0, dtype=np.int64)

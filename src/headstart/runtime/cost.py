@@ -22,7 +22,8 @@ def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any
     return sdpa_backward_flop_count(gradient, query, key, value)
 
 
-# The counter knows these products (given as shapes) by the names that they have on a GPU, not on a CPU (torch 2.13).
+# The counter knows these products (given as shapes) by the names that they have on a GPU, not on a CPU (torch
+# 2.13).
 _ATTENTION_ON_CPU = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
@@ -32,7 +33,8 @@ _ATTENTION_ON_CPU = {
 def count_flops(work: Callable[[], Any]) -> tuple[Any, int]:
     """What `work` returns, and the floating-point operations of its convolutions and matrix products.
 
-    A multiply and an add count as two; elementwise work, pooling and normalisation count as none (torch's own counter)."""
+    A multiply and an add count as two; elementwise work, pooling and normalisation count as none (torch's own
+    counter)."""
     with FlopCounterMode(display=False, custom_mapping=_ATTENTION_ON_CPU) as counter:
         value = work()
     return value, int(counter.get_total_flops())
@@ -68,7 +70,8 @@ _STATUS = Path("/proc/self/status")
 
 
 def reset_peak_memory() -> None:
-    """Starts the peak anew where the kernel allows it (Linux); elsewhere the process's peak stays a lifetime one."""
+    """Starts the peak anew where the kernel allows it (Linux); elsewhere the process's peak stays a lifetime
+    one."""
     # Read-only or absent elsewhere: peak_memory_bytes then covers the whole process, which is an upper bound.
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

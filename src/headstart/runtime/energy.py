@@ -1,8 +1,10 @@
-"""Joules from the machine's own counters: RAPL through /sys/class/powercap, NVIDIA GPUs through the driver's NVML library.
+"""Joules from the machine's own counters: RAPL through /sys/class/powercap, NVIDIA GPUs through the driver's
+NVML library.
 
-Counters belong to the machine: other programs that run at the same time are counted too. Where no counter can be read
-(virtual machines, RAPL without root's leave, other GPUs) there is no number.
-Source: the kernel's Documentation/power/powercap; NVML's nvmlDeviceGetTotalEnergyConsumption (millijoules, Volta and later).
+Counters belong to the machine: other programs that run at the same time are counted too. Where no counter can
+be read (virtual machines, RAPL without root's leave, other GPUs) there is no number.
+Source: the kernel's Documentation/power/powercap; NVML's nvmlDeviceGetTotalEnergyConsumption (millijoules,
+Volta and later).
 """
 
 from __future__ import annotations
@@ -17,14 +19,15 @@ from typing import Self
 
 POWERCAP = Path("/sys/class/powercap")
 NVML = "libnvidia-ml.so.1"  # comes with the driver
-# A RAPL counter of 32 bits runs round in three to thirty minutes under load: looked at more often, no round is missed.
+# A RAPL counter of 32 bits runs round in three to thirty minutes under load: looked at more often, no round
+# is missed.
 _LOOK_EVERY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counter:
-    """A running count of energy. read: micro- or millijoules, whole; raises OSError. round_at: the count after which it begins
-    again at 0, None where it never does. joules: of one unit."""
+    """A running count of energy. read: micro- or millijoules, whole; raises OSError. round_at: the count
+    after which it begins again at 0, None where it never does. joules: of one unit."""
 
     what: str
     read: Callable[[], int]
@@ -32,7 +35,8 @@ class Counter:
     round_at: int | None = None
 
     def between(self, before: int, after: int) -> float:
-        """Joules from one reading to the next, at most one round later. Raises: OSError where a count fell that cannot."""
+        """Joules from one reading to the next, at most one round later. Raises: OSError where a count fell
+        that cannot."""
         if after >= before:
             return (after - before) * self.joules
         if self.round_at is None or before > self.round_at:
@@ -51,8 +55,12 @@ def rapl_counters(folder: Path = POWERCAP) -> list[Counter]:
             inner = zone.name.count(":") == 2
             if not (name.startswith("package") and not inner) and not (name == "dram" and inner):
                 continue
-            counter = Counter(what=name, read=_whole_number(zone / "energy_uj"), joules=1e-6,
-                              round_at=int((zone / "max_energy_range_uj").read_text()))
+            counter = Counter(
+                what=name,
+                read=_whole_number(zone / "energy_uj"),
+                joules=1e-6,
+                round_at=int((zone / "max_energy_range_uj").read_text()),
+            )
             counter.read()
         except (OSError, ValueError):
             continue
@@ -81,7 +89,10 @@ def gpu_counter(uuid: str, library: str = NVML) -> Counter | None:
                 raise OSError("NVML gives no energy")
             return int(value.value)
 
-        if nvml.nvmlInit_v2() != 0 or nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)) != 0:
+        if (
+            nvml.nvmlInit_v2() != 0
+            or nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)) != 0
+        ):
             return None
         read()
     except (OSError, AttributeError):  # no such library, or no such function in it
@@ -99,7 +110,8 @@ def count_nothing() -> None:
 
 
 def counters(gpu_uuid: str | None = None) -> list[Counter]:
-    """All that this machine can read: RAPL's, and those of the GPU where one is named; none after count_nothing."""
+    """All that this machine can read: RAPL's, and those of the GPU where one is named; none after
+    count_nothing."""
     if not _counts:
         return []
     gpu = gpu_counter(gpu_uuid) if gpu_uuid is not None else None
@@ -107,8 +119,8 @@ def counters(gpu_uuid: str | None = None) -> list[Counter]:
 
 
 class Meter:
-    """`with Meter(counters()) as meter: work()`, then `meter.joules`: what the counters counted meanwhile, None where there
-    is none or one failed. `meter.covers` says in words what was counted."""
+    """`with Meter(counters()) as meter: work()`, then `meter.joules`: what the counters counted meanwhile,
+    None where there is none or one failed. `meter.covers` says in words what was counted."""
 
     def __init__(self, watched: list[Counter], look_every_seconds: float = _LOOK_EVERY_SECONDS) -> None:
         self._watched, self._every = watched, look_every_seconds
@@ -129,7 +141,9 @@ class Meter:
             self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._done.set()
         if self._thread is not None:
             self._thread.join()
@@ -151,8 +165,10 @@ class Meter:
                 return
             try:
                 now = [counter.read() for counter in self._watched]
-                self._sum += sum(counter.between(before, after)
-                                 for counter, before, after in zip(self._watched, self._last, now, strict=True))
+                self._sum += sum(
+                    counter.between(before, after)
+                    for counter, before, after in zip(self._watched, self._last, now, strict=True)
+                )
                 self._last = now
             except OSError:
                 self._sum = None

@@ -1,4 +1,5 @@
-"""Memory-mapped arrays read once from end to end, without counting every page that was touched as this process's memory."""
+"""Memory-mapped arrays read once from end to end, without counting every page that was touched as this
+process's memory."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 
 def file_mapping(values: NDArray) -> mmap.mmap | None:
-    """The file mapping beneath an array or a view of one, where its pages may be dropped without losing anything."""
+    """The file mapping beneath an array or a view of one, where its pages may be dropped without losing
+    anything."""
     base: object = values
     shared = False
     while isinstance(base, np.ndarray):
@@ -20,6 +22,7 @@ def file_mapping(values: NDArray) -> mmap.mmap | None:
 
 
 def release_pages(mapping: mmap.mmap | None) -> None:
-    """Takes a mapping's pages out of this process; the kernel keeps them cached, and reading them again costs a page fault."""
+    """Takes a mapping's pages out of this process; the kernel keeps them cached, and reading them again costs
+    a page fault."""
     if mapping is not None:
         mapping.madvise(mmap.MADV_DONTNEED)

@@ -29,12 +29,14 @@ def has_native_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
-    asked = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    asked = [
+        getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    ]
     return any(ask() for ask in asked if ask is not None)
 
 
 def resolve_precision(asked: str, device: torch.device) -> str:
-    """"bf16" or "fp32" for "auto", "bf16" or "fp32". Raises: ConfigError for anything else."""
+    """ "bf16" or "fp32" for "auto", "bf16" or "fp32". Raises: ConfigError for anything else."""
     if asked not in PRECISIONS:
         raise ConfigError(f"precision {asked!r} is not one of {', '.join(PRECISIONS)}")
     if asked == "auto":

@@ -1,4 +1,5 @@
-"""Trials side by side, each in a process of its own: for a GPU that small trials leave idle, and for many cores."""
+"""Trials side by side, each in a process of its own: for a GPU that small trials leave idle, and for many
+cores."""
 
 from __future__ import annotations
 
@@ -26,13 +27,17 @@ Found = TypeVar("Found")
 
 
 def attempts(
-    due: Iterable[tuple[int, Work]], run: Callable[[Work], Found], jobs: int, is_kept: Callable[[Work], bool] = lambda _: False
-) -> Generator[tuple[int, Work, Callable[[], Found]], None, None]:  # fmt: skip
-    """Each numbered piece of work (a trial, a search) with a call that gives its result or raises its error: in order and run by
-    that call for one job, as they end for several.
+    due: Iterable[tuple[int, Work]],
+    run: Callable[[Work], Found],
+    jobs: int,
+    is_kept: Callable[[Work], bool] = lambda _: False,
+) -> Generator[tuple[int, Work, Callable[[], Found]], None, None]:
+    """Each numbered piece of work (a trial, a search) with a call that gives its result or raises its error:
+    in order and run by that call for one job, as they end for several.
 
-    due: asked for the next one when there is a process free for it. run: picklable. is_kept: whether run has nothing to
-    compute, so that it needs no other process. Closed early, it ends the processes; their checkpoints stand.
+    due: asked for the next one when there is a process free for it. run: picklable. is_kept: whether run has
+    nothing to compute, so that it needs no other process. Closed early, it ends the processes; their
+    checkpoints stand.
     Raises: TrialsFailedError where a process is gone."""
     if jobs == 1:
         yield from ((number, work, partial(run, work)) for number, work in due)
@@ -53,8 +58,10 @@ def attempts(
         while running:
             yield from _ended(running)
     except BrokenProcessPool as error:
-        raise TrialsFailedError("a trial's process ended before its trial (no memory left?); finished trials are kept and the "
-                                "same command goes on, with fewer --jobs where memory is short") from error  # fmt: skip
+        raise TrialsFailedError(
+            "a trial's process ended before its trial (no memory left?); finished trials are kept and the "
+            "same command goes on, with fewer --jobs where memory is short"
+        ) from error
     finally:
         if running:
             held.close()
@@ -74,7 +81,8 @@ def _ended(running: dict[Future[Found], tuple[int, Work]]) -> Iterator[tuple[int
 
 @contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal: one that is begun in here never sees it, and is ended by this one."""
+    """Ctrl-C reaches every process of a terminal: one that is begun in here never sees it, and is ended by
+    this one."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -83,7 +91,8 @@ def _interrupts_wait() -> Iterator[None]:
 
 
 def _begin(jobs: int, watched: Connection) -> None:
-    """Makes a new process one of several: silent, with its share of the cores, gone when the first process is."""
+    """Makes a new process one of several: silent, with its share of the cores, gone when the first process
+    is."""
     threading.Thread(target=_end_with, args=(watched,), name="end", daemon=True).start()
     torch.set_num_threads(max(1, usable_cores() // jobs))
     keep_freed_memory()

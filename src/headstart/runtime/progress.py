@@ -52,9 +52,16 @@ class Track:
         now = time.monotonic()
         if sys.stderr.isatty():
             if self._bar is None and now - self._start > _QUIET_SECONDS:
-                self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
-                                     TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[remark]}"),
-                                     console=_console, transient=True)
+                self._bar = Progress(
+                    TextColumn("{task.description}"),
+                    BarColumn(),
+                    TextColumn("{task.percentage:3.0f} %"),
+                    TimeElapsedColumn(),
+                    TimeRemainingColumn(),
+                    TextColumn("{task.fields[remark]}"),
+                    console=_console,
+                    transient=True,
+                )
                 self._task = self._bar.add_task(self.what, total=self.total, remark="")
                 self._bar.start()
             if self._bar is not None:
@@ -62,7 +69,10 @@ class Track:
         elif now - self._last > _LOG_EVERY_SECONDS and self.done:
             self._last = now
             left = (now - self._start) * max(self.total - self.done, 0) / self.done
-            say(f"{self.what}: {self.done:,.0f} of {self.total:,.0f} {self.unit}, {clock(left)} left  {self.remark}".rstrip())
+            say(
+                f"{self.what}: {self.done:,.0f} of {self.total:,.0f} {self.unit}, {clock(left)} left  "
+                f"{self.remark}".rstrip()
+            )
 
     def close(self) -> None:
         if self._bar is not None:

@@ -1,8 +1,10 @@
-"""What a study would run and about how long that takes on this machine, from short measurements: nothing is trained.
+"""What a study would run and about how long that takes on this machine, from short measurements: nothing is
+trained.
 
-Seconds of a trial that has finished on this machine stand for the others of its arm and label budget. Where there is none, a few
-training steps, batches of frozen layers and passes of the head's solver are timed on the arm's own network and multiplied up. Of
-what comes after the trials, corrupted images and data health are timed in the same way, shift sets are not.
+Seconds of a trial that has finished on this machine stand for the others of its arm and label budget. Where
+there is none, a few training steps, batches of frozen layers and passes of the head's solver are timed on the
+arm's own network and multiplied up. Of what comes after the trials, corrupted images and data health are
+timed in the same way, shift sets are not.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ _TIMED_IMAGES = 100  # corrupted, and passed through a whole network
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """The trials of an arm at a label budget: how many, how many are finished, seconds of one that is not (features apart)."""
+    """The trials of an arm at a label budget: how many, how many are finished, seconds of one that is not
+    (features apart)."""
 
     arm: str
     labels_per_class: int | None
@@ -70,7 +73,8 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedFeatures:
-    """Frozen layers that some trial needs: what they are, seconds and bytes that are still missing of them."""
+    """Frozen layers that some trial needs: what they are, seconds and bytes that are still missing of
+    them."""
 
     what: str
     seconds: float
@@ -79,7 +83,8 @@ class PlannedFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStep:
-    """What a study does after its trials, and the seconds that are left of it, frozen features apart; None: not estimated."""
+    """What a study does after its trials, and the seconds that are left of it, frozen features apart; None:
+    not estimated."""
 
     what: str
     seconds: float | None
@@ -87,8 +92,8 @@ class PlannedStep:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyPlan:
-    """What is left to do. Seconds are wall seconds on this machine. searches: seconds of each search that found one of the
-    study's recipes, where it ran; nothing of it is left, for the recipes are stored."""
+    """What is left to do. Seconds are wall seconds on this machine. searches: seconds of each search that
+    found one of the study's recipes, where it ran; nothing of it is left, for the recipes are stored."""
 
     study: str
     rows: tuple[Planned, ...]
@@ -98,40 +103,75 @@ class StudyPlan:
 
     @property
     def seconds_left(self) -> float:
-        return sum([*(row.seconds_left for row in self.rows), *(part.seconds for part in self.features),
-                    *(step.seconds or 0.0 for step in self.after)])  # fmt: skip
+        return sum(
+            [
+                *(row.seconds_left for row in self.rows),
+                *(part.seconds for part in self.features),
+                *(step.seconds or 0.0 for step in self.after),
+            ]
+        )
 
 
 def plan_study(
-    study: str | Study, out: str | Path | None = None, *, changes: dict[str, str] | None = None, seeds: int | None = None,
+    study: str | Study,
+    out: str | Path | None = None,
+    *,
+    changes: dict[str, str] | None = None,
+    seeds: int | None = None,
     published: str | Path | None = None,
-) -> StudyPlan:  # fmt: skip
-    """The plan of a study; arguments as launch.run_study. Reads dataset and weights (fetched where missing), trains nothing."""
+) -> StudyPlan:
+    """The plan of a study; arguments as launch.run_study. Reads dataset and weights (fetched where missing),
+    trains nothing."""
     value = load_study(study, changes, seeds)[0] if isinstance(study, str) else study
-    folders = [Path(out) if out is not None else Path("runs") / value.name, *([Path(published)] if published else [])]
+    folders = [
+        Path(out) if out is not None else Path("runs") / value.name,
+        *([Path(published)] if published else []),
+    ]
     keep_freed_memory()
     dataset, device = load_dataset(value.dataset), default_device()
     groups: dict[tuple[str, int | None], list[Trial]] = {}
     for trial in trials_of(value):
-        groups.setdefault((trial.arm.name, trial.labels_per_class), []).append(as_finished(trial, value, dataset, folders))
+        groups.setdefault((trial.arm.name, trial.labels_per_class), []).append(
+            as_finished(trial, value, dataset, folders)
+        )
     rows, needed = [], _FeatureNeeds(dataset, device)
     with tempfile.TemporaryDirectory(prefix="headstart-plan-") as scratch:
         timings = _Timings(dataset, device, Path(scratch))
         for number, ((_, budget), trials) in enumerate(groups.items(), 1):
-            progress.say(f"planning {number} of {len(groups)}: {trials[0].arm.label}, {budget or 'all'} labels")
+            progress.say(
+                f"planning {number} of {len(groups)}: {trials[0].arm.label}, {budget or 'all'} labels"
+            )
             keys = [trial_key(resolve(trial, dataset)) for trial in trials]
-            done = [folder / key for key in keys for folder in folders if store.is_finished(folder / key)][: len(keys)]
-            missing = [trial for trial, key in zip(trials, keys, strict=True)
-                       if not any(store.is_finished(folder / key) for folder in folders)]  # fmt: skip
+            done = [folder / key for key in keys for folder in folders if store.is_finished(folder / key)][
+                : len(keys)
+            ]
+            missing = [
+                trial
+                for trial, key in zip(trials, keys, strict=True)
+                if not any(store.is_finished(folder / key) for folder in folders)
+            ]
             spent = _seconds_here(done, device, every=not missing)
             seconds = float(np.mean(spent)) if spent else timings.trial(missing[0])
-            rows.append(Planned(arm=trials[0].arm.label, labels_per_class=budget, trials=len(trials), seconds=seconds,
-                                finished=len(trials) - len(missing), measured=bool(spent)))  # fmt: skip
+            rows.append(
+                Planned(
+                    arm=trials[0].arm.label,
+                    labels_per_class=budget,
+                    trials=len(trials),
+                    seconds=seconds,
+                    finished=len(trials) - len(missing),
+                    measured=bool(spent),
+                )
+            )
             for trial in missing:
                 needed.add(trial)
         after = tuple(_after(value, folders, timings, needed))  # which may need features too
-        return StudyPlan(study=value.name, rows=tuple(rows), features=tuple(needed.planned(timings)), after=after,
-                         searches=_searches(trials[0].arm.recipe_name for trials in groups.values()))  # fmt: skip
+        return StudyPlan(
+            study=value.name,
+            rows=tuple(rows),
+            features=tuple(needed.planned(timings)),
+            after=after,
+            searches=_searches(trials[0].arm.recipe_name for trials in groups.values()),
+        )
 
 
 def _searches(recipes: Iterable[str]) -> tuple[float, ...]:
@@ -141,20 +181,30 @@ def _searches(recipes: Iterable[str]) -> tuple[float, ...]:
 
 
 def _seconds_here(done: Sequence[Path], device: torch.device, every: bool) -> list[float]:
-    """Seconds of finished trials, features apart: of those that ran on this machine, one at a time; or of every one."""
+    """Seconds of finished trials, features apart: of those that ran on this machine, one at a time; or of
+    every one."""
     here = environment(device, "fp32")
     found = []
     for folder in done:
         result = store.read_result(folder)
         theirs = result.environment
-        if every or (theirs.get("jobs", 1) == 1 and all(theirs.get(name) == here[name] for name in ("device", "processor"))):
-            found.append(sum(seconds for phase, seconds in result.cost.seconds.items() if phase != "features"))
+        if every or (
+            theirs.get("jobs", 1) == 1
+            and all(theirs.get(name) == here[name] for name in ("device", "processor"))
+        ):
+            found.append(
+                sum(seconds for phase, seconds in result.cost.seconds.items() if phase != "features")
+            )
     return found
 
 
-def _after(study: Study, folders: Sequence[Path], timings: _Timings, needed: _FeatureNeeds) -> Iterator[PlannedStep]:
+def _after(
+    study: Study, folders: Sequence[Path], timings: _Timings, needed: _FeatureNeeds
+) -> Iterator[PlannedStep]:
     if study.robustness is not None and has_textures():
-        yield PlannedStep(what="corrupted images", seconds=_corrupted_seconds(study, study.robustness, folders, timings))
+        yield PlannedStep(
+            what="corrupted images", seconds=_corrupted_seconds(study, study.robustness, folders, timings)
+        )
     if study.shift_sets:
         yield PlannedStep(what="shift sets", seconds=None)
     if study.looks:
@@ -164,12 +214,15 @@ def _after(study: Study, folders: Sequence[Path], timings: _Timings, needed: _Fe
 
 
 def _corrupted_seconds(study: Study, wanted: Robustness, folders: Sequence[Path], timings: _Timings) -> float:
-    """Of every wanted arm without a reading: its images corrupted, and passed through its network with the clean ones."""
+    """Of every wanted arm without a reading: its images corrupted, and passed through its network with the
+    clean ones."""
     dataset, trials = timings.dataset, trials_of(study)
     most = max(trial.labels_per_class or np.inf for trial in trials)
     chosen: dict[str, Trial] = {}
     for trial in trials:
-        whole = trial.labels_per_class is None and METHODS[trial.arm.method].deterministic  # one seed stands for all
+        whole = (
+            trial.labels_per_class is None and METHODS[trial.arm.method].deterministic
+        )  # one seed stands for all
         asked = not wanted.arms or trial.arm.name in wanted.arms
         if asked and (trial.labels_per_class or np.inf) == most and (whole or trial.seed == wanted.seed):
             chosen.setdefault(trial.arm.name, trial)
@@ -182,14 +235,27 @@ def _corrupted_seconds(study: Study, wanted: Robustness, folders: Sequence[Path]
     return seconds
 
 
-def _health_seconds(study: Study, folders: Sequence[Path], timings: _Timings, needed: _FeatureNeeds) -> float | None:
-    """Of comparing all images and of the cross-validated probe; None where the network's weights are not to be had."""
+def _health_seconds(
+    study: Study, folders: Sequence[Path], timings: _Timings, needed: _FeatureNeeds
+) -> float | None:
+    """Of comparing all images and of the cross-validated probe; None where the network's weights are not to
+    be had."""
     dataset, backbone = timings.dataset, backbone_of(dataclasses.asdict(study))
     if any(known_health(folder, dataset, backbone) for folder in folders):
         return 0.0
-    arm = Arm(name="data health", label="data health", dataset=study.dataset, model=backbone.model, weights=backbone.weights,
-              method="linear_probe", recipe=recipe_named("probe"), input_pixels=backbone.input_pixels)  # fmt: skip
-    trial = Trial(arm=arm, labels_per_class=None, seed=0, precision="fp32", feature_precision=backbone.precision)
+    arm = Arm(
+        name="data health",
+        label="data health",
+        dataset=study.dataset,
+        model=backbone.model,
+        weights=backbone.weights,
+        method="linear_probe",
+        recipe=recipe_named("probe"),
+        input_pixels=backbone.input_pixels,
+    )
+    trial = Trial(
+        arm=arm, labels_per_class=None, seed=0, precision="fp32", feature_precision=backbone.precision
+    )
     try:
         for images in (dataset.train, dataset.test):
             needed.note(trial, "pool", images, None, False)
@@ -225,15 +291,26 @@ class _Timings:
         count = len(context.train_ids)
         batch = min(recipe.batch_size, count)
         arm = context.trial.arm
-        key = (arm.model, arm.input_pixels, type(recipe), getattr(recipe, "trainable_from", ""), batch, context.trial.precision)
+        key = (
+            arm.model,
+            arm.input_pixels,
+            type(recipe),
+            getattr(recipe, "trainable_from", ""),
+            batch,
+            context.trial.precision,
+        )
         if key not in self._known:
             self._known[key] = _step(context, recipe)
         step, flops = self._known[key]
         steps_per_epoch = -(-count // batch)
         steps = resolve_steps(recipe.duration, steps_per_epoch, lambda: step, flops)
-        # A forward pass is about a third of a step. Both views of the test images and the training sample are read, validation
-        # after every epoch.
-        read = 2 * len(self.dataset.test) + min(count, SAMPLE_IMAGES) + len(context.val_ids) * (steps / steps_per_epoch + 1)
+        # A forward pass is about a third of a step. Both views of the test images and the training sample are
+        # read, validation after every epoch.
+        read = (
+            2 * len(self.dataset.test)
+            + min(count, SAMPLE_IMAGES)
+            + len(context.val_ids) * (steps / steps_per_epoch + 1)
+        )
         return steps * step + read * step / batch / 3
 
     def head(self, trial: Trial) -> float:
@@ -257,7 +334,9 @@ class _Timings:
             return self.features(trial, "pool")
         key = ("forward", arm.model, arm.input_pixels, getattr(arm.recipe, "widths", None), trial.precision)
         if key not in self._known:
-            model = network.build_network(make_context(trial, self.dataset, "planned", self.scratch, self.device))
+            model = network.build_network(
+                make_context(trial, self.dataset, "planned", self.scratch, self.device)
+            )
             images = np.array(self.dataset.test.images[:_TIMED_IMAGES])
             for _ in range(2):  # once to warm up
                 start = time.perf_counter()
@@ -283,13 +362,20 @@ class _Timings:
         if key not in self._known:
             model = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
             self._known[key] = features.seconds_per_image(
-                model, self.dataset.train, precision=precision, device=self.device, cut=cut, batches=_TIMED_BATCHES,
-                weights_hash=resolve(trial, self.dataset)["weights_hash"])  # fmt: skip
+                model,
+                self.dataset.train,
+                precision=precision,
+                device=self.device,
+                cut=cut,
+                batches=_TIMED_BATCHES,
+                weights_hash=resolve(trial, self.dataset)["weights_hash"],
+            )
         return self._known[key]
 
 
 def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
-    """Seconds and operations of a training step of the trial; a cached cut's activations are random numbers."""
+    """Seconds and operations of a training step of the trial; a cached cut's activations are random
+    numbers."""
     trial, device = context.trial, context.device
     ids = context.train_ids[: recipe.batch_size]
     model: nn.Module
@@ -298,7 +384,9 @@ def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
         shape, _ = features.outline(network_, context.dataset.train, cut)
         values = np.random.default_rng(0).random((len(ids), *shape), dtype=np.float32).astype(np.float16)
         labels = torch.from_numpy(context.dataset.train.labels[ids]).to(device)
-        batches: Batches = ActivationBatches(values, values, labels, rows=np.arange(len(ids)), batch_size=len(ids), seed=0)
+        batches: Batches = ActivationBatches(
+            values, values, labels, rows=np.arange(len(ids)), batch_size=len(ids), seed=0
+        )
         model = partial.Tail(network_, cut)
 
         def prepare(x: torch.Tensor) -> torch.Tensor:
@@ -334,7 +422,9 @@ class _FeatureNeeds:
             for mirrored in (False, True):
                 self.note(trial, cut, self.dataset.train, chosen, mirrored)
                 self.note(trial, cut, self.dataset.test, None, mirrored)
-        elif METHODS[trial.arm.method].deterministic or isinstance(recipe, LogisticRecipe):  # a frozen backbone, or LP-FT's start
+        elif METHODS[trial.arm.method].deterministic or isinstance(
+            recipe, LogisticRecipe
+        ):  # a frozen backbone, or LP-FT's start
             self.note(trial, "pool", self.dataset.train, None, False)
             if METHODS[trial.arm.method].deterministic:
                 self.note(trial, "pool", self.dataset.test, None, False)
@@ -346,14 +436,29 @@ class _FeatureNeeds:
             self._models[arm] = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
         model = self._models[arm]
         options: dict[str, Any] = {
-            "weights_hash": resolve(trial, self.dataset)["weights_hash"], "mirrored": mirrored, "cut": cut, "ids": ids,
-            "precision": trial.feature_precision if cut == "pool" else trial.precision, "device": self.device,
-            "calibration": self.dataset.train}  # fmt: skip
+            "weights_hash": resolve(trial, self.dataset)["weights_hash"],
+            "mirrored": mirrored,
+            "cut": cut,
+            "ids": ids,
+            "precision": trial.feature_precision if cut == "pool" else trial.precision,
+            "device": self.device,
+            "calibration": self.dataset.train,
+        }
         missing = features.missing_bytes(model, images, **options)
         shape, _ = features.outline(model, images, cut)
         row_bytes = 2 * int(np.prod(shape))
-        key = store.digest([arm.model, options["weights_hash"], arm.input_pixels, cut, images.fingerprint, mirrored,
-                            options["precision"], None if ids is None else ids.tolist()])  # fmt: skip
+        key = store.digest(
+            [
+                arm.model,
+                options["weights_hash"],
+                arm.input_pixels,
+                cut,
+                images.fingerprint,
+                mirrored,
+                options["precision"],
+                None if ids is None else ids.tolist(),
+            ]
+        )
         self._parts.setdefault(key, (trial, cut, images, missing, row_bytes))
 
     def planned(self, timings: _Timings) -> Iterator[PlannedFeatures]:
@@ -371,27 +476,54 @@ class _FeatureNeeds:
 def plan_tables(plan: StudyPlan) -> list[Table | str]:
     """The plan for a terminal."""
     table = Table(title=f"{plan.study}: what would run", title_justify="left", title_style="bold")
-    for column, side in (("arm", "left"), ("labels a class", "right"), ("trials", "right"), ("finished", "right"),
-                         ("each", "right"), ("left", "right"), ("known from", "left")):  # fmt: skip
+    for column, side in (
+        ("arm", "left"),
+        ("labels a class", "right"),
+        ("trials", "right"),
+        ("finished", "right"),
+        ("each", "right"),
+        ("left", "right"),
+        ("known from", "left"),
+    ):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
     for row in plan.rows:
-        table.add_row(row.arm, str(row.labels_per_class or "all"), str(row.trials), str(row.finished),
-                      progress.clock(row.seconds), progress.clock(row.seconds_left) if row.seconds_left else "-",
-                      "finished trials" if row.measured else "a few steps")  # fmt: skip
+        table.add_row(
+            row.arm,
+            str(row.labels_per_class or "all"),
+            str(row.trials),
+            str(row.finished),
+            progress.clock(row.seconds),
+            progress.clock(row.seconds_left) if row.seconds_left else "-",
+            "finished trials" if row.measured else "a few steps",
+        )
     parts: list[Table | str] = [table]
     if plan.features:
         frozen = Table(title="frozen layers, computed once", title_justify="left", title_style="bold")
         for column, side in (("of", "left"), ("left", "right"), ("disk", "right")):
             frozen.add_column(column, justify=side)  # type: ignore[arg-type]
         for part in plan.features:
-            frozen.add_row(part.what, progress.clock(part.seconds) if part.seconds else "-", f"{part.missing_bytes / 1e9:.2f} GB")
+            frozen.add_row(
+                part.what,
+                progress.clock(part.seconds) if part.seconds else "-",
+                f"{part.missing_bytes / 1e9:.2f} GB",
+            )
         parts.append(frozen)
     left: Sequence[Planned] = [row for row in plan.rows if row.trials > row.finished]
     if plan.after:
-        told = [f"{step.what} {'not estimated' if step.seconds is None else progress.clock(step.seconds)}" for step in plan.after]
+        told = [
+            f"{step.what} {'not estimated' if step.seconds is None else progress.clock(step.seconds)}"
+            for step in plan.after
+        ]
         parts.append(f"after the trials: {', '.join(told)}")
     if plan.searches:
-        parts.append(f"recipes: {len(plan.searches)} searched before, in {progress.clock(sum(plan.searches))} of tries; they "
-                     "are stored, so nothing of that is left")  # fmt: skip
-    return [*parts, f"about {progress.clock(plan.seconds_left)} left for {sum(r.trials - r.finished for r in left)} trials, "
-                    "on this machine as it is now"]  # fmt: skip
+        parts.append(
+            f"recipes: {len(plan.searches)} searched before, in {progress.clock(sum(plan.searches))} of "
+            "tries; they "
+            "are stored, so nothing of that is left"
+        )
+    return [
+        *parts,
+        f"about {progress.clock(plan.seconds_left)} left for {sum(r.trials - r.finished for r in left)} "
+        "trials, "
+        "on this machine as it is now",
+    ]

@@ -18,7 +18,15 @@ import numpy as np
 from headstart import store
 from headstart.data import load_dataset
 from headstart.data_quality.dataset import backbone_of, examine_into
-from headstart.errors import BusyError, ConfigError, DownloadError, HeadstartError, StoreError, TrialsFailedError, WeightsError
+from headstart.errors import (
+    BusyError,
+    ConfigError,
+    DownloadError,
+    HeadstartError,
+    StoreError,
+    TrialsFailedError,
+    WeightsError,
+)
 from headstart.evaluation.corruptions.weather import frost_textures
 from headstart.evaluation.gradcam import run_looks
 from headstart.evaluation.robustness import run_robustness
@@ -43,24 +51,42 @@ from headstart.types import Cell, Dataset, Study, Trial
 
 
 def trials_of(study: Study) -> list[Trial]:
-    """Every trial of a study: frozen backbones first, for they are cheap, then seed by seed, small label budgets first, so
-    that each is a whole curve. An arm that every seed would repeat bit for bit is run once."""
+    """Every trial of a study: frozen backbones first, for they are cheap, then seed by seed, small label
+    budgets first, so that each is a whole curve. An arm that every seed would repeat bit for bit is run
+    once."""
     device = default_device()
     precision = resolve_precision(study.precision, device)
     feature_precision = resolve_feature_precision(study.feature_precision, device)
     trials = [
-        Trial(arm=cell.arm, labels_per_class=cell.labels_per_class, seed=seed, phase=study.phase, precision=precision,
-              feature_precision=feature_precision)
+        Trial(
+            arm=cell.arm,
+            labels_per_class=cell.labels_per_class,
+            seed=seed,
+            phase=study.phase,
+            precision=precision,
+            feature_precision=feature_precision,
+        )
         for cell in cells_of(study)
-        for seed in (cell.seeds[:1] if cell.labels_per_class is None and METHODS[cell.arm.method].deterministic else cell.seeds)
-    ]  # fmt: skip
-    return sorted(trials, key=lambda trial: (not METHODS[trial.arm.method].deterministic, trial.seed,
-                                             trial.labels_per_class or 10**9))  # fmt: skip
+        for seed in (
+            cell.seeds[:1]
+            if cell.labels_per_class is None and METHODS[cell.arm.method].deterministic
+            else cell.seeds
+        )
+    ]
+    return sorted(
+        trials,
+        key=lambda trial: (
+            not METHODS[trial.arm.method].deterministic,
+            trial.seed,
+            trial.labels_per_class or 10**9,
+        ),
+    )
 
 
 def as_finished(trial: Trial, study: Study, dataset: Dataset, folders: Sequence[Path]) -> Trial:
-    """The trial in the precision in which one of the folders holds it finished; as given where none does, or where the study
-    itself says the precision. So a study goes on where another machine computes natively in another precision."""
+    """The trial in the precision in which one of the folders holds it finished; as given where none does, or
+    where the study itself says the precision. So a study goes on where another machine computes natively in
+    another precision."""
     precisions = [trial.precision, *(NATIVE_PRECISIONS if study.precision == "auto" else ())]
     of_features = [trial.feature_precision, *(NATIVE_PRECISIONS if study.feature_precision == "auto" else ())]
     for precision, feature_precision in product(dict.fromkeys(precisions), dict.fromkeys(of_features)):
@@ -78,31 +104,41 @@ def _is_kept(trial: Trial, dataset: Dataset, folders: Sequence[Path]) -> bool:
 
 def cells_of(study: Study) -> tuple[Cell, ...]:
     """The study's cells; where it names none, every arm at every label budget with every seed."""
-    return study.cells or tuple(Cell(arm=arm, labels_per_class=budget, seeds=study.seeds)
-                                for budget in study.labels_per_class for arm in study.arms)
+    return study.cells or tuple(
+        Cell(arm=arm, labels_per_class=budget, seeds=study.seeds)
+        for budget in study.labels_per_class
+        for arm in study.arms
+    )
 
 
 def run_study(
-    study: str | Study, out: str | Path | None = None, *, changes: dict[str, str] | None = None, seeds: int | None = None,
-    command: str = "", published: str | Path | None = None, minutes: float | None = None,
+    study: str | Study,
+    out: str | Path | None = None,
+    *,
+    changes: dict[str, str] | None = None,
+    seeds: int | None = None,
+    command: str = "",
+    published: str | Path | None = None,
+    minutes: float | None = None,
     jobs: int = 1,
-) -> Path:  # fmt: skip
+) -> Path:
     """Runs what is missing of a study and returns its folder (default: runs/<study name>).
 
-    study: a built-in study's name, a TOML file's path, or a Study. Finished trials are kept; a failed one does not
-    stop the others. published: a folder of published trials, which count as finished. Where the study leaves the precision to
-    the machine, a trial that is finished in another one counts too. minutes: no trial is begun later than that; the study then
-    stands as far as it is (its trials alone), and the same call goes on. jobs: trials at once, each in a process of its own
-    with its share of the cores; a script then calls this under `if __name__ == "__main__":`. Their seconds are those of trials
-    side by side and compare with no others; joules are not counted.
+    study: a built-in study's name, a TOML file's path, or a Study. Finished trials are kept; a failed one
+    does not stop the others. published: a folder of published trials, which count as finished. Where the
+    study leaves the precision to the machine, a trial that is finished in another one counts too. minutes: no
+    trial is begun later than that; the study then stands as far as it is (its trials alone), and the same
+    call goes on. jobs: trials at once, each in a process of its own with its share of the cores; a script
+    then calls this under `if __name__ == "__main__":`. Their seconds are those of trials side by side and
+    compare with no others; joules are not counted.
 
     Examples:
         >>> folder = headstart.run_study("mine.toml", out="runs/mine", seeds=2)
         >>> sorted(path.name for path in folder.iterdir() if path.suffix)
         ['gallery.npz', 'results.csv', 'study.json', 'study.toml']
 
-    Raises: TrialsFailedError at the end where any failed; BusyError where another process runs this folder; DownloadError,
-    WeightsError, DataError, StoreError before or as soon as they are met."""
+    Raises: TrialsFailedError at the end where any failed; BusyError where another process runs this folder;
+    DownloadError, WeightsError, DataError, StoreError before or as soon as they are met."""
     if minutes is not None and not minutes >= 0:
         raise ConfigError(f"minutes must be 0 or more, got {minutes:g}")
     if jobs < 1:
@@ -113,30 +149,43 @@ def run_study(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"cannot write {folder}: {error.strerror or error}; choose another folder with --out") from error
+        raise StoreError(
+            f"cannot write {folder}: {error.strerror or error}; choose another folder with --out"
+        ) from error
     if published is not None and not Path(published).is_dir():
-        raise StoreError(f"{published} is not a folder; give the folder that `headstart publish` wrote, or leave it out")
+        raise StoreError(
+            f"{published} is not a folder; give the folder that `headstart publish` wrote, or leave it out"
+        )
     keep_freed_memory()
     with store.lock(folder / "lock", f"the study folder {folder}"):
         dataset = load_dataset(value.dataset)
         store.write_bytes(folder / "study.toml", text.encode())
         store.write_json(folder / "study.json", describe(value, dataset, command))
-        for model, weights in sorted({(arm.model, arm.weights) for arm in value.arms if arm.weights != "none"}):
+        for model, weights in sorted(
+            {(arm.model, arm.weights) for arm in value.arms if arm.weights != "none"}
+        ):
             load_model(model, weights)  # fetched and checked before anything is computed
         corrupts = value.robustness is not None and has_textures()  # these too
         done_elsewhere = Path(published) if published is not None else None
-        trials = [as_finished(trial, value, dataset, [folder, *([done_elsewhere] if done_elsewhere else [])])
-                  for trial in trials_of(value)]  # fmt: skip
+        trials = [
+            as_finished(trial, value, dataset, [folder, *([done_elsewhere] if done_elsewhere else [])])
+            for trial in trials_of(value)
+        ]
         failed, left = _run_missing(trials, value.name, dataset, folder, done_elsewhere, deadline, jobs)
         store.write_results_csv(folder)
         _write_gallery(folder, dataset, value.phase)
         if failed:
-            raise TrialsFailedError(f"{len(failed)} of {len(trials)} trials failed ({'; '.join(failed)}); the others are kept in "
-                                    f"{folder}. The same command runs the failed ones again")  # fmt: skip
+            raise TrialsFailedError(
+                f"{len(failed)} of {len(trials)} trials failed ({'; '.join(failed)}); the others are kept in "
+                f"{folder}. The same command runs the failed ones again"
+            )
         if published is not None:
             adopt_readings(Path(published), folder)
         if left:
-            progress.say(f"{minutes:g} minutes are over: {left} of {len(trials)} trials are left; the same command goes on")
+            progress.say(
+                f"{minutes:g} minutes are over: {left} of {len(trials)} trials are left; the same command "
+                "goes on"
+            )
             return folder
         if corrupts and value.robustness is not None:
             run_robustness(folder, value.robustness)
@@ -160,10 +209,16 @@ def has_textures() -> bool:
 
 
 def _run_missing(
-    trials: list[Trial], study: str, dataset: Dataset, folder: Path, published: Path | None, deadline: float | None, jobs: int
+    trials: list[Trial],
+    study: str,
+    dataset: Dataset,
+    folder: Path,
+    published: Path | None,
+    deadline: float | None,
+    jobs: int,
 ) -> tuple[list[str], int]:
-    """Runs each trial that is not finished, and begins none after the deadline (time.monotonic). The failed ones, each in a few
-    words; how many were left."""
+    """Runs each trial that is not finished, and begins none after the deadline (time.monotonic). The failed
+    ones, each in a few words; how many were left."""
     failed, left = [], 0
     kept = [folder, *([published] if published else [])]
     took: dict[tuple[str, int | None], list[float]] = {}
@@ -180,7 +235,9 @@ def _run_missing(
     run = partial(run_trial, study=study, study_folder=folder, published=published, jobs=jobs)
     with closing(attempts(due(), run, jobs, partial(_is_kept, dataset=dataset, folders=kept))) as attempted:
         for number, trial, result_of in attempted:
-            budget = "all labels" if trial.labels_per_class is None else f"{trial.labels_per_class} labels a class"
+            budget = (
+                "all labels" if trial.labels_per_class is None else f"{trial.labels_per_class} labels a class"
+            )
             name = f"{trial.arm.name}, {budget}, seed {trial.seed}"
             rest -= Counter([_cell(trial)])
             try:
@@ -192,15 +249,23 @@ def _run_missing(
                 progress.say(f"trial {number} of {len(trials)} ({name}) failed: {error}")
                 continue
             except Exception as error:
-                store.write_bytes(folder / "failures" / f"{trial.arm.name}-{trial.seed}.txt", traceback.format_exc().encode())
+                store.write_bytes(
+                    folder / "failures" / f"{trial.arm.name}-{trial.seed}.txt",
+                    traceback.format_exc().encode(),
+                )
                 failed.append(f"{name}: {type(error).__name__}: {error}")
-                progress.say(f"trial {number} of {len(trials)} ({name}) failed: {error}; details in {folder / 'failures'}")
+                progress.say(
+                    f"trial {number} of {len(trials)} ({name}) failed: {error}; details in "
+                    f"{folder / 'failures'}"
+                )
                 continue
             store.write_results_csv(folder)
             if result.environment.get("jobs", 1) == jobs:  # else it was finished before, by other means
                 took.setdefault(_cell(trial), []).append(result.cost.spent_seconds)
-            progress.say(f"trial {number} of {len(trials)} ({name}): test accuracy {result.metrics['test_accuracy']:.4f}"
-                         + (_time_left(took, rest, jobs) if jobs > 1 else ""))  # fmt: skip
+            progress.say(
+                f"trial {number} of {len(trials)} ({name}): test accuracy "
+                f"{result.metrics['test_accuracy']:.4f}" + (_time_left(took, rest, jobs) if jobs > 1 else "")
+            )
     return failed, left
 
 
@@ -208,8 +273,11 @@ def _cell(trial: Trial) -> tuple[str, int | None]:
     return trial.arm.name, trial.labels_per_class
 
 
-def _time_left(took: Mapping[tuple[str, int | None], list[float]], rest: Counter[tuple[str, int | None]], jobs: int) -> str:
-    """What the trials still to end take by those of their arm and label budget; nothing where one of these has none yet."""
+def _time_left(
+    took: Mapping[tuple[str, int | None], list[float]], rest: Counter[tuple[str, int | None]], jobs: int
+) -> str:
+    """What the trials still to end take by those of their arm and label budget; nothing where one of these
+    has none yet."""
     if not rest or not rest.keys() <= took.keys():
         return ""
     seconds = sum(count * float(np.mean(took[cell])) for cell, count in rest.items()) / jobs
@@ -219,14 +287,25 @@ def _time_left(took: Mapping[tuple[str, int | None], list[float]], rest: Counter
 def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
     """What study.json holds: all that a report needs to know about the study itself."""
     value = dataclasses.asdict(study)
-    value["cells"] = [{"arm": cell.arm.name, "labels_per_class": cell.labels_per_class, "seeds": cell.seeds,
-                       "recipe_name": cell.arm.recipe_name}
-                      for cell in cells_of(study)]  # fmt: skip
+    value["cells"] = [
+        {
+            "arm": cell.arm.name,
+            "labels_per_class": cell.labels_per_class,
+            "seeds": cell.seeds,
+            "recipe_name": cell.arm.recipe_name,
+        }
+        for cell in cells_of(study)
+    ]
     value["dataset"] = {
-        "name": dataset.name, "title": dataset.title, "source": dataset.source, "fingerprint": dataset.fingerprint,
-        "class_names": list(dataset.train.class_names), "train_images": len(dataset.train), "test_images": len(dataset.test),
+        "name": dataset.name,
+        "title": dataset.title,
+        "source": dataset.source,
+        "fingerprint": dataset.fingerprint,
+        "class_names": list(dataset.train.class_names),
+        "train_images": len(dataset.train),
+        "test_images": len(dataset.test),
         "image_pixels": int(dataset.train.images.shape[1]),
-    }  # fmt: skip
+    }
     value["command"] = command or f"headstart study {study.name}"
     value["models"] = describe_models((arm.model, arm.weights) for arm in study.arms)
     names = {cell.arm.recipe_name for cell in cells_of(study)} | {arm.recipe_name for arm in study.arms}

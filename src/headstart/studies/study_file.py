@@ -50,7 +50,9 @@ class _ArmFile(_Strict):
     input_pixels: int | None = None
     labels_per_class: list[_Budget] | None = None  # left out: the study's
     at: list[_AtFile] = []
-    tuned: bool | list[_Budget] = True  # in a study whose recipes are: at these label budgets; true: at all, false: at none
+    tuned: bool | list[_Budget] = (
+        True  # in a study whose recipes are: at these label budgets; true: at all, false: at none
+    )
     tuned_as: str | None = None  # an arm whose tuned recipes it takes; left out: its own
 
 
@@ -122,7 +124,9 @@ def built_in_studies() -> dict[str, Path]:
     return {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
 
 
-def load_study(name_or_path: str, changes: dict[str, str] | None = None, seeds: int | None = None) -> tuple[Study, str]:
+def load_study(
+    name_or_path: str, changes: dict[str, str] | None = None, seeds: int | None = None
+) -> tuple[Study, str]:
     """A study and the text of its file.
 
     changes: dotted keys to values as typed on a command line, e.g. {"arms.cnn.recipe.duration": "1 epochs"}.
@@ -157,13 +161,16 @@ def _find(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if path.suffix == ".toml" or path.exists():
         if not path.is_file():
-            raise ConfigError(f"study file {path} is not there; give a .toml file or one of: {', '.join(built_in)}")
+            raise ConfigError(
+                f"study file {path} is not there; give a .toml file or one of: {', '.join(built_in)}"
+            )
         return path
     raise unknown_name("study", name_or_path, built_in)
 
 
 def _set(value: dict[str, Any], key: str, typed: str) -> None:
-    """Puts one --set into the parsed file; arms are named, not numbered; arms.NAME.recipe.FIELD changes a recipe."""
+    """Puts one --set into the parsed file; arms are named, not numbered; arms.NAME.recipe.FIELD changes a
+    recipe."""
     try:
         new = tomllib.loads(f"x = {typed}")["x"]
     except tomllib.TOMLDecodeError:
@@ -184,21 +191,37 @@ def _set(value: dict[str, Any], key: str, typed: str) -> None:
     here[steps[-1]] = new
 
 
-_EXPECTED = {"string_type": "a text in quotes", "int_type": "a whole number", "float_type": "a number", "list_type": "a list",
-             "dict_type": "a table", "model_type": "a table", "int_from_float": "a whole number",
-             "bool_type": "true or false"}  # fmt: skip
+_EXPECTED = {
+    "string_type": "a text in quotes",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+}
 
 
 def _explain(error: ValidationError, path: Path, text: str) -> str:
     """The first problem in one line: file, line, key, what was expected."""
     first = error.errors()[0]
-    place = [step for step in first["loc"] if not (isinstance(step, str) and step.startswith(("literal", "int", "constrained")))]
+    place = [
+        step
+        for step in first["loc"]
+        if not (isinstance(step, str) and step.startswith(("literal", "int", "constrained")))
+    ]
     key = ".".join(str(step) for step in place)
     where = f"{path}, line {_line(text, place)}" if _line(text, place) else str(path)
     if first["type"] == "extra_forbidden":
-        tables: dict[str, type[_Strict]] = {"arms": _ArmFile, "claims": _ClaimFile, "seeds_at": _SeedsFile,
-                                            "robustness": _RobustnessFile, "shift_sets": _ShiftSetFile,
-                                            "tuning": _SearchFile}  # fmt: skip
+        tables: dict[str, type[_Strict]] = {
+            "arms": _ArmFile,
+            "claims": _ClaimFile,
+            "seeds_at": _SeedsFile,
+            "robustness": _RobustnessFile,
+            "shift_sets": _ShiftSetFile,
+            "tuning": _SearchFile,
+        }
         fields = tables.get(str(place[0]), _StudyFile) if len(place) > 1 else _StudyFile
         if "at" in place[1:-1]:
             fields = _AtFile
@@ -207,9 +230,11 @@ def _explain(error: ValidationError, path: Path, text: str) -> str:
         return f"{where}: key {key!r} is missing; add it"
     is_budget = "labels_per_class" in key or "gap_at" in key
     if first["type"] == "literal_error" or is_budget:
-        expected = "whole numbers or \"all\"" if is_budget else first["ctx"]["expected"]
+        expected = 'whole numbers or "all"' if is_budget else first["ctx"]["expected"]
         return f"{where}: key {key!r} expects {expected}, got {first['input']!r}"
-    return f"{where}: key {key!r} expects {_EXPECTED.get(first['type'], first['msg'])}, got {first['input']!r}"
+    return (
+        f"{where}: key {key!r} expects {_EXPECTED.get(first['type'], first['msg'])}, got {first['input']!r}"
+    )
 
 
 def _line(text: str, place: list[Any]) -> int | None:
@@ -217,7 +242,11 @@ def _line(text: str, place: list[Any]) -> int | None:
     lines = text.splitlines()
     start, stop = 0, len(lines)
     if len(place) > 2 and isinstance(place[1], int):
-        heads = [n for n, line in enumerate(lines) if re.match(rf"\s*\[\[\s*{re.escape(str(place[0]))}\s*\]\]", line)]
+        heads = [
+            n
+            for n, line in enumerate(lines)
+            if re.match(rf"\s*\[\[\s*{re.escape(str(place[0]))}\s*\]\]", line)
+        ]
         if place[1] < len(heads):
             start, stop = heads[place[1]], (*heads, len(lines))[place[1] + 1]
     names = [step for step in place if isinstance(step, str)]
@@ -229,7 +258,9 @@ def _line(text: str, place: list[Any]) -> int | None:
 
 def _study(file: _StudyFile, where: str) -> Study:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", file.name):
-        raise ConfigError(f"{where}: study name {file.name!r} must be letters, digits, dots and dashes: it names a folder")
+        raise ConfigError(
+            f"{where}: study name {file.name!r} must be letters, digits, dots and dashes: it names a folder"
+        )
     path = Path(file.dataset).expanduser()
     is_file = path.is_file() and path.suffix.lower() in (*TABLE_SUFFIXES, ".toml")
     if file.dataset not in DATASETS and not path.is_dir() and not is_file:
@@ -238,12 +269,25 @@ def _study(file: _StudyFile, where: str) -> Study:
         raise ConfigError(f"{where}: a study needs at least one [[arms]] table")
     for seeds in (file.seeds, *(entry.seeds for entry in file.seeds_at)):
         if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-            raise ConfigError(f"{where}: seeds must be different whole numbers from 0 up, at least one; got {seeds}")
-    for budgets in (file.labels_per_class, *(arm.labels_per_class for arm in file.arms if arm.labels_per_class is not None)):
-        if any(isinstance(n, int) and n < 1 for n in budgets) or not budgets or len(set(budgets)) != len(budgets):
-            raise ConfigError(f"{where}: labels_per_class must be different numbers from 1 up or \"all\"; got {budgets}")
-    for name, given, choices in (("precision", file.precision, PRECISIONS),
-                                 ("feature_precision", file.feature_precision, FEATURE_PRECISIONS)):
+            raise ConfigError(
+                f"{where}: seeds must be different whole numbers from 0 up, at least one; got {seeds}"
+            )
+    for budgets in (
+        file.labels_per_class,
+        *(arm.labels_per_class for arm in file.arms if arm.labels_per_class is not None),
+    ):
+        if (
+            any(isinstance(n, int) and n < 1 for n in budgets)
+            or not budgets
+            or len(set(budgets)) != len(budgets)
+        ):
+            raise ConfigError(
+                f'{where}: labels_per_class must be different numbers from 1 up or "all"; got {budgets}'
+            )
+    for name, given, choices in (
+        ("precision", file.precision, PRECISIONS),
+        ("feature_precision", file.feature_precision, FEATURE_PRECISIONS),
+    ):
         if given not in choices:
             raise unknown_name(name, given, choices)
     arms = tuple(_arm(arm, file.dataset, where) for arm in file.arms)
@@ -251,15 +295,26 @@ def _study(file: _StudyFile, where: str) -> Study:
     if len(set(names)) != len(names):
         raise ConfigError(f"{where}: two arms have the same name; names are {names}")
     return Study(
-        name=file.name, title=file.title or file.name, question=file.question, dataset=file.dataset, arms=arms,
-        labels_per_class=tuple(_budget(n) for n in file.labels_per_class), seeds=tuple(file.seeds), phase=file.phase,
-        precision=file.precision, feature_precision=file.feature_precision, data_health=file.data_health,
-        looks=file.looks, notes=tuple(file.notes),
-        claims=tuple(_claim(claim, names, where) for claim in file.claims), cells=tuple(_cells(file, arms, where)),
+        name=file.name,
+        title=file.title or file.name,
+        question=file.question,
+        dataset=file.dataset,
+        arms=arms,
+        labels_per_class=tuple(_budget(n) for n in file.labels_per_class),
+        seeds=tuple(file.seeds),
+        phase=file.phase,
+        precision=file.precision,
+        feature_precision=file.feature_precision,
+        data_health=file.data_health,
+        looks=file.looks,
+        notes=tuple(file.notes),
+        claims=tuple(_claim(claim, names, where) for claim in file.claims),
+        cells=tuple(_cells(file, arms, where)),
         shift_sets=_shift_sets(file, where),
         robustness=None if file.robustness is None else _robustness(file, names, where),
-        searches=tuple(_search(each, names, file.labels_per_class, where) for each in file.tuning), tuned=file.tuned,
-    )  # fmt: skip
+        searches=tuple(_search(each, names, file.labels_per_class, where) for each in file.tuning),
+        tuned=file.tuned,
+    )
 
 
 def _cells(file: _StudyFile, arms: tuple[Arm, ...], where: str) -> Iterator[Cell]:
@@ -277,21 +332,35 @@ def _cells(file: _StudyFile, arms: tuple[Arm, ...], where: str) -> Iterator[Cell
             here = arm
             if budget in changed:
                 entry = changed[budget]
-                again = written.model_copy(update={
-                    "recipe": entry.recipe or written.recipe,
-                    "recipe_changes": entry.recipe_changes if entry.recipe else written.recipe_changes | entry.recipe_changes})
+                again = written.model_copy(
+                    update={
+                        "recipe": entry.recipe or written.recipe,
+                        "recipe_changes": entry.recipe_changes
+                        if entry.recipe
+                        else written.recipe_changes | entry.recipe_changes,
+                    }
+                )
                 here = _arm(again, file.dataset, f"{where}: {budget} labels a class")
             searched = written.tuned if isinstance(written.tuned, bool) else budget in written.tuned
-            if file.tuned and searched and (tuned := f"{file.name}-{written.tuned_as or arm.name}-{budget}") in RECIPES:
+            if (
+                file.tuned
+                and searched
+                and (tuned := f"{file.name}-{written.tuned_as or arm.name}-{budget}") in RECIPES
+            ):
                 again = written.model_copy(update={"recipe": tuned, "recipe_changes": {}})
                 here = _arm(again, file.dataset, f"{where}: {budget} labels a class")
-            yield Cell(arm=here, labels_per_class=_budget(budget), seeds=own_seeds.get(budget, tuple(file.seeds)))
+            yield Cell(
+                arm=here, labels_per_class=_budget(budget), seeds=own_seeds.get(budget, tuple(file.seeds))
+            )
 
 
 def _require_known(budgets: Iterable[int | str], known: Sequence[int | str], where: str) -> None:
     for budget in budgets:
         if budget not in known:
-            raise ConfigError(f"{where}: {budget!r} is not among the label budgets {list(known)}; add it there, or leave it out")
+            raise ConfigError(
+                f"{where}: {budget!r} is not among the label budgets {list(known)}; add it there, or leave "
+                "it out"
+            )
 
 
 def _search(file: _SearchFile, names: list[str], budgets: Sequence[int | str], where: str) -> Search:
@@ -300,9 +369,16 @@ def _search(file: _SearchFile, names: list[str], budgets: Sequence[int | str], w
             raise ConfigError(f"{where}: [[tuning]]: {unknown_name('arm', name, names)}")
     _require_known([file.labels_per_class], budgets, f"{where}: [[tuning]]")
     return Search(
-        arms=tuple(file.arms), labels_per_class=_budget(file.labels_per_class), tries=file.tries,
-        proxy=Proxy(duration=file.duration, images=file.images, validation_images=file.validation_images, folds=file.folds),
-    )  # fmt: skip
+        arms=tuple(file.arms),
+        labels_per_class=_budget(file.labels_per_class),
+        tries=file.tries,
+        proxy=Proxy(
+            duration=file.duration,
+            images=file.images,
+            validation_images=file.validation_images,
+            folds=file.folds,
+        ),
+    )
 
 
 def _robustness(file: _StudyFile, names: list[str], where: str) -> Robustness:
@@ -313,7 +389,9 @@ def _robustness(file: _StudyFile, names: list[str], where: str) -> Robustness:
     if given.images < 1:
         raise ConfigError(f"{where}: [robustness] images must be at least 1, got {given.images}")
     if given.seed not in file.seeds:
-        raise ConfigError(f"{where}: [robustness] seed {given.seed} is none of the study's seeds {file.seeds}")
+        raise ConfigError(
+            f"{where}: [robustness] seed {given.seed} is none of the study's seeds {file.seeds}"
+        )
     return Robustness(arms=tuple(dict.fromkeys(given.arms)), images=given.images, seed=given.seed)
 
 
@@ -323,10 +401,15 @@ def _shift_sets(file: _StudyFile, where: str) -> tuple[ShiftSet, ...]:
         raise ConfigError(f"{where}: two shift sets have the same name; names are {names}")
     for each in file.shift_sets:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", each.name):
-            raise ConfigError(f"{where}: shift set name {each.name!r} must be letters, digits, dots and dashes: it names a "
-                              "folder")  # fmt: skip
+            raise ConfigError(
+                f"{where}: shift set name {each.name!r} must be letters, digits, dots and dashes: it names a "
+                "folder"
+            )
         if not Path(each.path).expanduser().is_dir():
-            raise ConfigError(f"{where}: shift set {each.name!r}: {each.path} is not a folder; give one with labelled images")
+            raise ConfigError(
+                f"{where}: shift set {each.name!r}: {each.path} is not a folder; give one with labelled "
+                "images"
+            )
     return tuple(ShiftSet(name=each.name, path=each.path) for each in file.shift_sets)
 
 
@@ -341,24 +424,40 @@ def _arm(file: _ArmFile, dataset: str, where: str) -> Arm:
     weights = file.weights or "none"
     if file.weights is None and method.needs_weights:
         control = '; weights = "none" is the control on random ones' if method.random_control else ""
-        raise ConfigError(f"{where}: arm {file.name!r}: method {file.method!r} needs pretrained weights; set weights, e.g. "
-                          f"weights = \"imagenet-keras\" with model = \"resnet50\"{control}")
+        raise ConfigError(
+            f"{where}: arm {file.name!r}: method {file.method!r} needs pretrained weights; set weights, e.g. "
+            f'weights = "imagenet-keras" with model = "resnet50"{control}'
+        )
     if is_url(weights):
         try:
             url_digits(weights)
         except WeightsError as error:
             raise ConfigError(f"{where}: arm {file.name!r}: weights: {error}") from error
     elif weights != "none" and weights not in weights_names and not Path(weights).is_file():
-        raise unknown_name(f"weights for model {file.model!r}", weights, (*weights_names, "a FILE or URL of weights"))
+        raise unknown_name(
+            f"weights for model {file.model!r}", weights, (*weights_names, "a FILE or URL of weights")
+        )
     if file.input_pixels is not None and not 16 <= file.input_pixels <= 1024:
-        raise ConfigError(f"{where}: arm {file.name!r}: input_pixels must lie between 16 and 1024, got {file.input_pixels}")
+        raise ConfigError(
+            f"{where}: arm {file.name!r}: input_pixels must lie between 16 and 1024, got {file.input_pixels}"
+        )
     recipe = recipe_named(file.recipe or method.default_recipe)
     if not isinstance(recipe, method.recipe):
-        raise ConfigError(f"{where}: arm {file.name!r}: recipe {file.recipe!r} is not one of method {file.method!r}")
+        raise ConfigError(
+            f"{where}: arm {file.name!r}: recipe {file.recipe!r} is not one of method {file.method!r}"
+        )
     recipe = with_changes(recipe, file.recipe_changes, f"{where}: arm {file.name!r}")
-    arm = Arm(name=file.name, label=file.label or file.name, dataset=dataset, model=file.model, weights=weights,
-               method=file.method, recipe=recipe, recipe_name=file.recipe or method.default_recipe,
-               input_pixels=file.input_pixels)  # fmt: skip
+    arm = Arm(
+        name=file.name,
+        label=file.label or file.name,
+        dataset=dataset,
+        model=file.model,
+        weights=weights,
+        method=file.method,
+        recipe=recipe,
+        recipe_name=file.recipe or method.default_recipe,
+        input_pixels=file.input_pixels,
+    )
     check_arm(arm, where)
     return arm
 

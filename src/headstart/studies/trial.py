@@ -28,7 +28,8 @@ from headstart.runtime.cost import Stopwatch, peak_memory_bytes, reset_peak_memo
 from headstart.runtime.precision import default_device, gpu_uuid
 from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
 
-# Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not a new one.
+# Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not
+# a new one.
 _ADDED_FIELDS = {"activation": "relu", "norm_momentum": 0.4, "balance": False}
 SAMPLE_IMAGES = 5000  # training images on which training accuracy is read, as many as validation has
 
@@ -53,8 +54,8 @@ def resolve(trial: Trial, dataset: Dataset) -> dict[str, Any]:
 
 
 def _start_hash(arm: Arm) -> str:
-    """What identifies the weights that an arm starts from. Where random weights stay frozen they are part of the arm; else
-    they are drawn from the trial's seed, which stands beside them."""
+    """What identifies the weights that an arm starts from. Where random weights stay frozen they are part of
+    the arm; else they are drawn from the trial's seed, which stands beside them."""
     return (start_hash if METHODS[arm.method].random_control else weights_hash)(arm.weights, arm.model)
 
 
@@ -63,10 +64,13 @@ def trial_key(resolved: dict[str, Any]) -> str:
     return store.digest(resolved)
 
 
-def run_trial(trial: Trial, study: str, study_folder: Path, published: Path | None = None, jobs: int = 1) -> Result:
+def run_trial(
+    trial: Trial, study: str, study_folder: Path, published: Path | None = None, jobs: int = 1
+) -> Result:
     """Runs a trial into its folder, or returns the finished one that is there or among the published ones.
 
-    jobs: how many run at once here. Resumes from the folder's checkpoint. Reads the test set once, at the end."""
+    jobs: how many run at once here. Resumes from the folder's checkpoint. Reads the test set once, at the
+    end."""
     dataset = load_dataset(trial.arm.dataset)
     resolved = resolve(trial, dataset)
     key = trial_key(resolved)
@@ -77,8 +81,9 @@ def run_trial(trial: Trial, study: str, study_folder: Path, published: Path | No
         return _run(trial, dataset, resolved, key, folder, study, jobs)
 
 
-def _run(trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, folder: Path, study: str,
-         jobs: int) -> Result:  # fmt: skip
+def _run(
+    trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, folder: Path, study: str, jobs: int
+) -> Result:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     for_people = {"name": trial.arm.name, "label": trial.arm.label, "recipe_name": trial.arm.recipe_name}
     described = resolved | {"arm": resolved["arm"] | for_people}
@@ -95,10 +100,17 @@ def _run(trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, fol
         measured = {name: None if name.startswith("val_") else value for name, value in measured.items()}
     cost = _cost(context, outcome, meter.joules if whole else None)
     result = Result(
-        key=key, study=study, trial=described, metrics=measured, train_images=len(context.train_ids),
-        history=tuple(outcome.history), cost=cost, selected=outcome.selected,
-        environment=environment(device, trial.precision, jobs) | {"energy": meter.covers or "not reported", "started": started},
-    )  # fmt: skip
+        key=key,
+        study=study,
+        trial=described,
+        metrics=measured,
+        train_images=len(context.train_ids),
+        history=tuple(outcome.history),
+        cost=cost,
+        selected=outcome.selected,
+        environment=environment(device, trial.precision, jobs)
+        | {"energy": meter.covers or "not reported", "started": started},
+    )
     _write(folder, result, outcome, dataset)
     return result
 
@@ -106,29 +118,44 @@ def _run(trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, fol
 def make_context(trial: Trial, dataset: Dataset, weights: str, folder: Path, device: torch.device) -> Context:
     """The trial with its images: which it trains on, which choose, which show its training accuracy."""
     labels, fingerprint = dataset.train.labels, dataset.train.fingerprint
-    train_ids, val_ids = validation_split(labels, fingerprint, validation_count(len(labels)), dataset.train.groups)
+    train_ids, val_ids = validation_split(
+        labels, fingerprint, validation_count(len(labels)), dataset.train.groups
+    )
     none = np.zeros(0, dtype=np.int64)
     if trial.phase == "refit":
         if trial.labels_per_class is not None:
-            raise ConfigError("a refit uses all labels; leave labels_per_class at \"all\" for phase = \"refit\"")
+            raise ConfigError('a refit uses all labels; leave labels_per_class at "all" for phase = "refit"')
         train_ids, val_ids = np.arange(len(labels)), none
     elif trial.labels_per_class is not None:
-        train_ids, val_ids = label_subset(labels, train_ids, fingerprint, trial.seed, trial.labels_per_class), none
+        train_ids, val_ids = (
+            label_subset(labels, train_ids, fingerprint, trial.seed, trial.labels_per_class),
+            none,
+        )
     step = max(1, len(train_ids) // SAMPLE_IMAGES)
     return Context(
-        trial=trial, dataset=dataset, train_ids=train_ids, val_ids=val_ids, sample_ids=train_ids[::step][:SAMPLE_IMAGES],
-        weights_hash=weights, folder=folder, device=device, watch=Stopwatch(),
-    )  # fmt: skip
+        trial=trial,
+        dataset=dataset,
+        train_ids=train_ids,
+        val_ids=val_ids,
+        sample_ids=train_ids[::step][:SAMPLE_IMAGES],
+        weights_hash=weights,
+        folder=folder,
+        device=device,
+        watch=Stopwatch(),
+    )
 
 
 def _cost(context: Context, outcome: Outcome, joules: float | None) -> Cost:
     cached = context.watch.carried_joules
     seconds = {name: round(value, 3) for name, value in context.watch.seconds.items()}
     return Cost(
-        seconds=seconds, spent_seconds=round(sum(context.watch.seconds.values()) - outcome.cached_seconds, 3),
-        examples=outcome.examples, flops=outcome.flops, peak_memory_bytes=peak_memory_bytes(),
+        seconds=seconds,
+        spent_seconds=round(sum(context.watch.seconds.values()) - outcome.cached_seconds, 3),
+        examples=outcome.examples,
+        flops=outcome.flops,
+        peak_memory_bytes=peak_memory_bytes(),
         joules=None if joules is None or cached is None else round(joules + cached, 1),
-    )  # fmt: skip
+    )
 
 
 def _write(folder: Path, result: Result, outcome: Outcome, dataset: Dataset) -> None:
@@ -137,13 +164,20 @@ def _write(folder: Path, result: Result, outcome: Outcome, dataset: Dataset) -> 
     from safetensors.torch import save
 
     description = dict(outcome.architecture) | {
-        "class_names": list(dataset.train.class_names), "preprocessing": result.trial["preprocessing"],
-        "method": result.trial["arm"]["method"], "weights_hash": result.trial["weights_hash"],
-        "image_pixels": int(dataset.train.images.shape[1]), "precision": result.trial["precision"],
+        "class_names": list(dataset.train.class_names),
+        "preprocessing": result.trial["preprocessing"],
+        "method": result.trial["arm"]["method"],
+        "weights_hash": result.trial["weights_hash"],
+        "image_pixels": int(dataset.train.images.shape[1]),
+        "precision": result.trial["precision"],
         "feature_precision": result.trial["feature_precision"],
-        "dataset": {"name": result.trial["arm"]["dataset"], "title": dataset.title, "source": dataset.source,
-                    "fingerprint": dataset.fingerprint},
-    }  # fmt: skip
+        "dataset": {
+            "name": result.trial["arm"]["dataset"],
+            "title": dataset.title,
+            "source": dataset.source,
+            "fingerprint": dataset.fingerprint,
+        },
+    }
     tensors = {name: value.detach().cpu().contiguous() for name, value in outcome.state.items()}
     store.write_bytes(folder / "model.safetensors", save(tensors, {"headstart": json.dumps(description)}))
     store.write_predictions(folder / "predictions.npz", outcome.predictions)
@@ -153,13 +187,21 @@ def _write(folder: Path, result: Result, outcome: Outcome, dataset: Dataset) -> 
 
 
 def environment(device: torch.device, precision: str, jobs: int = 1) -> dict[str, Any]:
-    """Versions and hardware of this process, as stored in every result; jobs where several trials share the machine."""
+    """Versions and hardware of this process, as stored in every result; jobs where several trials share the
+    machine."""
     side_by_side = {"jobs": jobs} if jobs > 1 else {}
     return side_by_side | {
-        "headstart": headstart.__version__, "python": platform.python_version(), "torch": torch.__version__,
-        "numpy": np.__version__, "platform": f"{platform.system()} {platform.machine()}", "processor": processor_name(),
-        "cores": usable_cores(), "threads": torch.get_num_threads(), "device": _device_name(device), "precision": precision,
-    }  # fmt: skip
+        "headstart": headstart.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": processor_name(),
+        "cores": usable_cores(),
+        "threads": torch.get_num_threads(),
+        "device": _device_name(device),
+        "precision": precision,
+    }
 
 
 def _device_name(device: torch.device) -> str:
@@ -170,4 +212,6 @@ def _plain(value: Any) -> Any:
     """Dataclasses as dicts, tuples as lists, all the way down: what JSON will give back."""
     import json
 
-    return json.loads(json.dumps(dataclasses.asdict(value) if isinstance(value, Trial | Preprocessing) else value))
+    return json.loads(
+        json.dumps(dataclasses.asdict(value) if isinstance(value, Trial | Preprocessing) else value)
+    )

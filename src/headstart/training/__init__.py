@@ -1,1 +1,2 @@
-"""How parameters are learned: the training loop, its optimizers, and logistic regression for a linear head."""
+"""How parameters are learned: the training loop, its optimizers, and logistic regression for a linear
+head."""

@@ -1,23 +1,26 @@
 """Multinomial logistic regression over a whole L2 path, on features that stay on disk.
 
-The objective is scikit-learn's (its C is 1 / (l2 * N)): weighted mean cross-entropy + l2 / 2 * ||W||^2, on features
-standardised over the training rows, biases unpenalised. Strong to weak l2, each started from a linear extrapolation (in
-log l2) of the two before it.
+The objective is scikit-learn's (its C is 1 / (l2 * N)): weighted mean cross-entropy + l2 / 2 * ||W||^2, on
+features standardised over the training rows, biases unpenalised. Strong to weak l2, each started from a
+linear extrapolation (in log l2) of the two before it.
 
-The method: L-BFGS whose initial inverse Hessian is one Cholesky factor for each l2, of a * S + l2 * I, where S is the
-Gram matrix of rows drawn in proportion to 1 - sum p^2 and a the mean curvature of the softmax. Its curvature pairs are kept
-along the path: a change of l2 changes their part of the gradient by a known amount. Logits are linear in the step, so the
-line search is exact and reads no features: an iteration is one product X d and one product X' r. At the end the whole
-path is checked in float64, in one reading.
+The method: L-BFGS whose initial inverse Hessian is one Cholesky factor for each l2, of a * S + l2 * I, where
+S is the Gram matrix of rows drawn in proportion to 1 - sum p^2 and a the mean curvature of the softmax. Its
+curvature pairs are kept along the path: a change of l2 changes their part of the gradient by a known amount.
+Logits are linear in the step, so the line search is exact and reads no features: an iteration is one product
+X d and one product X' r. At the end the whole path is checked in float64, in one reading.
 
 What each idea gave, in passes over all features until the gap is <= 1e-6 of the loss (2026-11-23):
-- made-up, nearly separable 10,000 x 2,048, the first 7 of 10 values of logspace(0.5, -4): Boehning's bound X'X / 2N as S
-  751, rows weighted by how undecided they are 90; less separable, all 10 values: 190, with extrapolation 105.
-- made-up 45,000 x 2,048, 8,192 rows drawn, l2 = 1e-3 alone: a search only where the unit step fails 44, the exact line
-  search 24; no further gain from nine factors (one for each eigenvalue of the softmax's curvature) or ten Gram matrices
-  (one a class). Extrapolated probabilities as weights of S: worse (157 against 105 passes), they are too sure.
-- ResNet-50 features of 45,000 CIFAR-10 images at 96 px, gap <= 1e-4, logspace(0.5, -4): 60 pairs kept 359, 200 pairs
-  297; 1 to 0.002 in 10 values: 20 pairs 122, 100 pairs 110, that is 17 s on one core of an AMD EPYC (AVX512-BF16).
+- made-up, nearly separable 10,000 x 2,048, the first 7 of 10 values of logspace(0.5, -4): Boehning's bound
+  X'X / 2N as S 751, rows weighted by how undecided they are 90; less separable, all 10 values: 190, with
+  extrapolation 105.
+- made-up 45,000 x 2,048, 8,192 rows drawn, l2 = 1e-3 alone: a search only where the unit step fails 44, the
+  exact line search 24; no further gain from nine factors (one for each eigenvalue of the softmax's curvature)
+  or ten Gram matrices (one a class). Extrapolated probabilities as weights of S: worse (157 against 105
+  passes), they are too sure.
+- ResNet-50 features of 45,000 CIFAR-10 images at 96 px, gap <= 1e-4, logspace(0.5, -4): 60 pairs kept 359,
+  200 pairs 297; 1 to 0.002 in 10 values: 20 pairs 122, 100 pairs 110, that is 17 s on one core of an AMD EPYC
+  (AVX512-BF16).
 """
 
 from __future__ import annotations
@@ -47,8 +50,12 @@ __all__ = ["LogisticFit", "fit_path", "predict_logits", "standardisation"]
 MAX_PAIRS = 100  # of L-BFGS, fewer where they would take more than PAIR_BYTES; at least 10
 PAIR_BYTES = 64 * 2**20
 _CHECK_COLUMNS = 256  # optima x classes looked at in one reading in float64
-REFRESH_ITERATIONS = 12  # after so many at one l2, look whether the preconditioner is stale: matters for a cold start
-STALE_FRACTION = 0.5  # the Gram matrix is drawn anew when the rows are less undecided than this times what they were
+REFRESH_ITERATIONS = (
+    12  # after so many at one l2, look whether the preconditioner is stale: matters for a cold start
+)
+STALE_FRACTION = (
+    0.5  # the Gram matrix is drawn anew when the rows are less undecided than this times what they were
+)
 
 Raw = Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]]
 OnPass = Callable[[float, int, float, Raw], None]
@@ -58,10 +65,12 @@ OnPass = Callable[[float, int, float, Raw], None]
 class LogisticFit:
     """The optimum for one l2: logits are features @ weight.T + bias, on raw (not standardised) features.
 
-    weight: float32 (K, D). bias: float32 (K,). A class without training rows has weight 0 and a low constant logit.
+    weight: float32 (K, D). bias: float32 (K,). A class without training rows has weight 0 and a low constant
+    logit.
     loss: the objective, evaluated in float64 from this weight and bias over the classes that have rows.
     gradient_norm: largest absolute entry of its gradient (standardised weights and bias), float64.
-    gap: bound on loss - optimum, ||g_W||^2 / (2 l2) by strong convexity, plus the bias's part to second order.
+    gap: bound on loss - optimum, ||g_W||^2 / (2 l2) by strong convexity, plus the bias's part to second
+    order.
     passes: readings of all features, the float64 check included. converged: gap <= tolerance * loss.
     flops: floating-point operations, counted. history: (pass, loss) after each pass, falling.
     """
@@ -93,13 +102,14 @@ def fit_path(
 ) -> list[LogisticFit]:
     """One LogisticFit for each of l2_values, in their order.
 
-    values: (N, D) float16 or float32, may be memory-mapped; labels: (N,) in [0, num_classes); sample_weight: (N,) >= 0 or
-    None; ids: the rows to train on (order does not matter), None: all. tolerance: wanted gap as a fraction of the loss.
-    max_passes: at most this many for each l2. on_pass(l2, pass, loss, raw) is called after each pass; raw() gives the
-    weight and bias of that moment, for raw features. device: where the features are worked on; the CPU for fewer rows than
-    columns in any case. Same inputs, threads and device: the same bits.
-    Raises: DataError for features that are not finite, labels out of range, lengths that differ or no rows; ConfigError
-    for an l2 that is not positive.
+    values: (N, D) float16 or float32, may be memory-mapped; labels: (N,) in [0, num_classes); sample_weight:
+    (N,) >= 0 or None; ids: the rows to train on (order does not matter), None: all. tolerance: wanted gap as
+    a fraction of the loss.
+    max_passes: at most this many for each l2. on_pass(l2, pass, loss, raw) is called after each pass; raw()
+    gives the weight and bias of that moment, for raw features. device: where the features are worked on; the
+    CPU for fewer rows than columns in any case. Same inputs, threads and device: the same bits.
+    Raises: DataError for features that are not finite, labels out of range, lengths that differ or no rows;
+    ConfigError for an l2 that is not positive.
     """
     wanted = [float(value) for value in l2_values]
     for value in wanted:
@@ -107,7 +117,8 @@ def fit_path(
             raise ConfigError(f"l2 must be positive and finite, not {value}")
     rows = Rows(values, None if ids is None else np.sort(np.asarray(ids).astype(np.int64)))
     targets, weights = targets_of(rows, labels, sample_weight, num_classes)
-    # Few rows are rotated into their span (logistic_problem.Problem): less than a GPU's answers would have to be waited for.
+    # Few rows are rotated into their span (logistic_problem.Problem): less than a GPU's answers would have to
+    # be waited for.
     on = device if len(rows) >= rows.values.shape[1] else "cpu"
     with full_precision():
         problem = Problem(rows, targets, weights, num_classes, torch.device(on))
@@ -132,7 +143,8 @@ class _State:
 
 
 class _Pair(NamedTuple):
-    """A step and what it changed in the data's part of the gradient; the penalty's part follows from the l2 of the moment."""
+    """A step and what it changed in the data's part of the gradient; the penalty's part follows from the l2
+    of the moment."""
 
     step: Tensor
     change: Tensor
@@ -150,7 +162,9 @@ class _Solver:
     def __init__(self, problem: Problem, tolerance: float, max_passes: int, on_pass: OnPass | None) -> None:
         self.problem, self.tolerance, self.max_passes, self.on_pass = problem, tolerance, max_passes, on_pass
         self.pairs: list[_Pair] = []
-        self.most_pairs = min(MAX_PAIRS, max(10, PAIR_BYTES // (8 * len(problem.present) * (problem.width + 1))))
+        self.most_pairs = min(
+            MAX_PAIRS, max(10, PAIR_BYTES // (8 * len(problem.present) * (problem.width + 1)))
+        )
         self.gram: Tensor | None = None
         self.gram_level = 0.0
 
@@ -183,7 +197,9 @@ class _Solver:
             before = self.problem.flops
             raw = [self.problem.raw(state.theta) for state in states]
             checks = self.problem.check(
-                np.stack([weight for weight, _ in raw]), np.stack([bias for _, bias in raw]), [state.l2 for state in states]
+                np.stack([weight for weight, _ in raw]),
+                np.stack([bias for _, bias in raw]),
+                [state.l2 for state in states],
             )
             left: list[_State] = []
             for state, (weight, bias), check in zip(states, raw, checks, strict=True):
@@ -195,9 +211,17 @@ class _Solver:
                     continue
                 weight, bias = self.problem.expand(weight, bias, state.floor)
                 yield LogisticFit(
-                    l2=state.l2, weight=weight, bias=bias, loss=check.loss, gradient_norm=check.gradient_norm, gap=check.gap,
-                    passes=state.passes, converged=converged, flops=state.flops, history=state.history,
-                )  # fmt: skip
+                    l2=state.l2,
+                    weight=weight,
+                    bias=bias,
+                    loss=check.loss,
+                    gradient_norm=check.gradient_norm,
+                    gap=check.gap,
+                    passes=state.passes,
+                    converged=converged,
+                    flops=state.flops,
+                    history=state.history,
+                )
             states = left
             for state in states:
                 before = self.problem.flops
@@ -209,7 +233,8 @@ class _Solver:
                 state.flops += self.problem.flops - before
 
     def _predict(self, state: _State, states: list[_State]) -> None:
-        """Moves to the straight line (in log l2) through the last two optima, where that has a lower loss than the last."""
+        """Moves to the straight line (in log l2) through the last two optima, where that has a lower loss
+        than the last."""
         if len(states) < 2:
             return
         first, second = states[-2:]
@@ -223,7 +248,8 @@ class _Solver:
             state.logits = self.problem.logits(state.theta)  # anew: the running sum has drifted in float32
 
     def _descend(self, state: _State) -> None:
-        """Steps until the goal is met, the passes are spent (but for the check) or float32 has no more to give."""
+        """Steps until the goal is met, the passes are spent (but for the check) or float32 has no more to
+        give."""
         problem, l2, theta, logits = self.problem, state.l2, state.theta, state.logits
         assert logits is not None
         loss, gradient = self._loss(theta, logits, l2), problem.gradient(logits)
@@ -249,14 +275,18 @@ class _Solver:
                 self.pairs.clear()
                 continue
             new_gradient = problem.gradient(new_logits)
-            self.pairs = [*self.pairs[1 - self.most_pairs :], _Pair.of(new_theta - theta, new_gradient - gradient)]
+            self.pairs = [
+                *self.pairs[1 - self.most_pairs :],
+                _Pair.of(new_theta - theta, new_gradient - gradient),
+            ]
             theta, logits, loss, gradient = new_theta, new_logits, new_loss, new_gradient
             state.theta, state.logits = theta, logits
             self._report(state, loss)
         state.floor = problem.floor(logits)
 
     def _precondition(self, l2: float, logits: Tensor) -> int:
-        """From a known optimum's logits: extrapolated ones are too sure of themselves. Readings of the features: 0 or 1."""
+        """From a known optimum's logits: extrapolated ones are too sure of themselves. Readings of the
+        features: 0 or 1."""
         share, level, self.bias_hessian = self.problem.spread(logits)
         stale = self.gram is None or level < STALE_FRACTION * self.gram_level
         if stale:
@@ -309,7 +339,10 @@ class _Solver:
             theta, logits, problem = state.theta, state.logits, self.problem
             assert logits is not None
             self.on_pass(
-                state.l2, state.passes, loss, lambda: problem.expand(*problem.raw(theta), problem.floor(logits))
+                state.l2,
+                state.passes,
+                loss,
+                lambda: problem.expand(*problem.raw(theta), problem.floor(logits)),
             )
 
 

@@ -1,7 +1,8 @@
-"""Products with features that stay on disk: what the logistic regression's solver needs of them, and nothing else.
+"""Products with features that stay on disk: what the logistic regression's solver needs of them, and nothing
+else.
 
-Features are read in chunks, converted to float32 and standardised there; where they fit into CACHE_BYTES the result is
-kept, with the same bits. Memory then depends on the number of rows only through their logits.
+Features are read in chunks, converted to float32 and standardised there; where they fit into CACHE_BYTES the
+result is kept, with the same bits. Memory then depends on the number of rows only through their logits.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ from headstart.runtime.precision import has_native_bf16
 
 CHUNK_ROWS = 512
 _GRAM_ROWS = 2048
-CACHE_BYTES = 512 * 2**20  # standardised float32 features up to this size are kept in memory, larger ones read each pass
+CACHE_BYTES = (
+    512 * 2**20
+)  # standardised float32 features up to this size are kept in memory, larger ones read each pass
 ABSENT_PROBABILITY = 1e-7  # at most this on every training row, for a class without any
-_LOGIT_BLOCK = 32768  # logits worked on in float64 at a time: torch's grain size, above which it wakes a second thread
+_LOGIT_BLOCK = (
+    32768  # logits worked on in float64 at a time: torch's grain size, above which it wakes a second thread
+)
 
 
 class Check(NamedTuple):
@@ -35,8 +40,11 @@ class Check(NamedTuple):
     gap: float
 
 
-def standardisation(values: ArrayLike, ids: ArrayLike | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of each column over the rows `ids` (None: all), float32 (D,), summed in float64.
+def standardisation(
+    values: ArrayLike, ids: ArrayLike | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each column over the rows `ids` (None: all), float32 (D,), summed in
+    float64.
 
     values: (N, D) float16 or float32, may be memory-mapped. A constant column gets a deviation of 1.
     Raises: DataError naming the first row that is not finite, or where there are no rows.
@@ -100,8 +108,14 @@ class Rows:
         if self.values.ndim != 2:
             raise DataError(f"features must be a matrix (rows, columns), not {self.values.ndim}-dimensional")
         self.ids = None if ids is None else np.asarray(ids).astype(np.int64)
-        if self.ids is not None and len(self.ids) and not (self.ids.min() >= 0 and self.ids.max() < len(self.values)):
-            raise DataError(f"row ids must be in [0, {len(self.values)}); found {self.ids.min()} to {self.ids.max()}")
+        if (
+            self.ids is not None
+            and len(self.ids)
+            and not (self.ids.min() >= 0 and self.ids.max() < len(self.values))
+        ):
+            raise DataError(
+                f"row ids must be in [0, {len(self.values)}); found {self.ids.min()} to {self.ids.max()}"
+            )
         if len(self) == 0 and not allow_none:
             raise DataError("there are no rows to train on")
         self._map = file_mapping(self.values)
@@ -116,7 +130,8 @@ class Rows:
     def chunks(self, device: torch.device | str, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
         """(start, rows (n <= CHUNK_ROWS, D)); good until the next one: the buffers are the same each time."""
         shape = (min(CHUNK_ROWS, len(self)), self.values.shape[1])
-        # Fresh buffers for each chunk cost more than the conversion (page faults: 574 ms against 111 ms a pass).
+        # Fresh buffers for each chunk cost more than the conversion (page faults: 574 ms against 111 ms a
+        # pass).
         stored = np.empty(shape, dtype=self.values.dtype)
         converted = torch.empty(shape, dtype=dtype, device=device)
         for start in range(0, len(self), CHUNK_ROWS):
@@ -151,16 +166,22 @@ def targets_of(
 
 
 class Problem:
-    """Products with the standardised features, over the classes that have rows; theta is (C, F + 1), bias last.
+    """Products with the standardised features, over the classes that have rows; theta is (C, F + 1), bias
+    last.
 
-    With fewer rows than columns the features are rotated into the span of the rows (X' = Q R): the optimum lies there,
-    and F is N instead of D.
-    Features, logits and Gram matrix lie on the device; theta, gradients and the biases' Hessian on the CPU, where the solver's
-    many products of such short vectors wait for no GPU.
+    With fewer rows than columns the features are rotated into the span of the rows (X' = Q R): the optimum
+    lies there, and F is N instead of D. Features, logits and Gram matrix lie on the device; theta, gradients
+    and the biases' Hessian on the CPU, where the solver's many products of such short vectors wait for no
+    GPU.
     """
 
     def __init__(
-        self, rows: Rows, labels: NDArray[np.int64], weights: NDArray[np.float64], num_classes: int, device: torch.device
+        self,
+        rows: Rows,
+        labels: NDArray[np.int64],
+        weights: NDArray[np.float64],
+        num_classes: int,
+        device: torch.device,
     ) -> None:
         self.rows, self.device, self.num_classes = rows, device, num_classes
         self.flops = 0
@@ -201,7 +222,8 @@ class Problem:
                 yield start, self.cache[start : start + rows]
 
     def _parts(self) -> Iterator[slice]:
-        """Slices of rows for the work on logits alone: small enough to stay in the processor's own cache; all for a GPU."""
+        """Slices of rows for the work on logits alone: small enough to stay in the processor's own cache; all
+        for a GPU."""
         rows = self.count if self.device.type == "cuda" else max(1, _LOGIT_BLOCK // len(self.present))
         return (slice(start, min(start + rows, self.count)) for start in range(0, self.count, rows))
 
@@ -211,7 +233,9 @@ class Problem:
 
     def _residual(self, chance: Tensor, part: slice) -> Tensor:
         """Weight times (probability - one-hot label); in place."""
-        return chance.scatter_add_(0, self.labels[None, part], torch.full_like(chance[:1], -1)).mul_(self.weights[part])
+        return chance.scatter_add_(0, self.labels[None, part], torch.full_like(chance[:1], -1)).mul_(
+            self.weights[part]
+        )
 
     def start(self) -> Tensor:
         """No weights, and the logarithms of the class frequencies as biases, centred."""
@@ -222,7 +246,8 @@ class Problem:
         return theta
 
     def logits(self, theta: Tensor) -> Tensor:
-        """float32 (C, N): half a pass. Classes first: a softmax over the last, short axis takes five times as long."""
+        """float32 (C, N): half a pass. Classes first: a softmax over the last, short axis takes five times as
+        long."""
         there = theta.to(self.device)
         out = torch.empty(len(theta), self.count, device=self.device)
         for start, chunk in self.chunks():
@@ -234,7 +259,8 @@ class Problem:
         """Weighted mean cross-entropy, float64 from float32 logits."""
         total = 0.0
         for part in self._parts():
-            # not logsumexp: that goes through MKL's exp, whose threads cost 50 times the work on a busy machine
+            # not logsumexp: that goes through MKL's exp, whose threads cost 50 times the work on a busy
+            # machine
             total -= float(self.weights[part] @ self._own(logits[:, part].double().log_softmax(0), part))
         return total
 
@@ -253,10 +279,13 @@ class Problem:
         self.flops += 2 * self.count * self.width * len(out)
         return out.cpu()
 
-    def line_minimum(self, logits: Tensor, change: Tensor, slope: float, along: float, square: float) -> float:
+    def line_minimum(
+        self, logits: Tensor, change: Tensor, slope: float, along: float, square: float
+    ) -> float:
         """The step to the minimum along a line, to 2 % of the slope at 0 (negative).
 
-        change: of the logits for a step of 1. along, square: first and second derivative of the penalty there."""
+        change: of the logits for a step of 1. along, square: first and second derivative of the penalty
+        there."""
         own = sum(
             float(self.weights[part] @ self._own(change[:, part], part).double()) for part in self._parts()
         )
@@ -278,9 +307,12 @@ class Problem:
         return step
 
     def spread(self, logits: Tensor) -> tuple[Tensor, float, Tensor]:
-        """How undecided each row is, u (1 - sum p^2) (N,), the mean curvature a, and the biases' own Hessian (C, C)."""
+        """How undecided each row is, u (1 - sum p^2) (N,), the mean curvature a, and the biases' own Hessian
+        (C, C)."""
         share = torch.empty(self.count, dtype=torch.float64, device=self.device)
-        bias_hessian = torch.zeros(len(self.present), len(self.present), dtype=torch.float64, device=self.device)
+        bias_hessian = torch.zeros(
+            len(self.present), len(self.present), dtype=torch.float64, device=self.device
+        )
         for part in self._parts():
             chance = logits[:, part].double().softmax(0)
             share[part] = self.weights[part] * (1 - chance.square().sum(0)).clamp_min_(0)
@@ -300,7 +332,8 @@ class Problem:
             drawn = torch.searchsorted(share.cumsum(0), grid).clamp_(max=self.count - 1)
             amount = (torch.bincount(drawn, minlength=self.count).double() / draws).sqrt().float()
         gram = torch.zeros(self.width, self.width, device=self.device)
-        # bf16 products only where rows are drawn and the level below covers their rounding; this is no part of the objective
+        # bf16 products only where rows are drawn and the level below covers their rounding; this is no part
+        # of the objective
         dtype = torch.bfloat16 if self.count > draws and has_native_bf16(self.device) else torch.float32
         held, waiting = [], 0
         for start, chunk in self.chunks():
@@ -311,13 +344,15 @@ class Problem:
                 self._add_gram(gram, torch.cat(held))
                 held, waiting = [], 0
         if self.count > draws:
-            # Few draws make small eigenvalues too small and the steps too long: the line search then cuts them to a third.
+            # Few draws make small eigenvalues too small and the steps too long: the line search then cuts
+            # them to a third.
             level = 0.1 * float(gram.diagonal().mean())
             gram.mul_(0.9).diagonal().add_(level)
         return gram
 
     def _add_gram(self, gram: Tensor, block: Tensor) -> None:
-        # Only the blocks of the lower triangle, which is what the Cholesky factorisation reads: 5/8 of the products.
+        # Only the blocks of the lower triangle, which is what the Cholesky factorisation reads: 5/8 of the
+        # products.
         size = max(64, -(-self.width // 4))
         for i in range(0, self.width, size):
             gram[i : i + size, : i + size] += block[:, i : i + size].T @ block[:, : i + size]
@@ -344,10 +379,14 @@ class Problem:
         whole[self.present], offset[self.present] = weight, bias
         return whole, offset
 
-    def check(self, weight: NDArray[np.float32], bias: NDArray[np.float32], l2: Sequence[float]) -> list[Check]:
-        """Loss, gradient and gap in float64 from the raw features and the weights handed out, float32 (P, C, D), (P, C).
+    def check(
+        self, weight: NDArray[np.float32], bias: NDArray[np.float32], l2: Sequence[float]
+    ) -> list[Check]:
+        """Loss, gradient and gap in float64 from the raw features and the weights handed out, float32 (P, C,
+        D), (P, C).
 
-        All in one reading: P optima cost little more than one, since a product with ten columns waits for memory."""
+        All in one reading: P optima cost little more than one, since a product with ten columns waits for
+        memory."""
         several, classes, columns = weight.shape
         kernel = torch.from_numpy(weight).double().to(self.device).reshape(-1, columns)
         offset = torch.from_numpy(bias).double().to(self.device).reshape(-1, 1)
@@ -361,12 +400,16 @@ class Problem:
             loss -= logits.log_softmax(1).gather(1, own)[:, 0] @ self.weights[part]
             chance = logits.softmax(1)
             hessian += _softmax_hessian(chance, self.weights[part])
-            residual = chance.scatter_add_(1, own, torch.full_like(chance[:, :1], -1)).mul_(self.weights[part])
+            residual = chance.scatter_add_(1, own, torch.full_like(chance[:, :1], -1)).mul_(
+                self.weights[part]
+            )
             gradient.addmm_(residual.view(several * classes, -1), wide)
             residual_sum += residual.sum(2).view(-1, 1)
         self.flops += 4 * self.count * kernel.numel()
         standardised = (kernel / self.scale.double()).view(several, classes, columns)
-        gradient = ((gradient - residual_sum * self.mean.double()) * self.scale.double()).view_as(standardised)
+        gradient = ((gradient - residual_sum * self.mean.double()) * self.scale.double()).view_as(
+            standardised
+        )
         gradient += penalty[:, None, None] * standardised
         loss += 0.5 * penalty * standardised.square().sum((1, 2))
         residual_sum = residual_sum.view(several, classes)

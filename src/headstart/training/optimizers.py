@@ -17,10 +17,12 @@ from headstart.runtime.precision import has_native_bf16
 class Muon(Optimizer):
     """Momentum whose update is made orthogonal; for convolution filters (out, in, kh, kw).
 
-    Each step first scales a filter bank back to norm sqrt(out), so its size never drifts and weight decay is not
-    needed. torch.optim.Muon takes matrices only and does not hold the norm. Its products are bfloat16 where the device
-    does those in hardware: where it does not, float32 made the CNN's training 1.59 times as fast (two AVX2 cores).
-    Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the norm as in cifar10-airbench.
+    Each step first scales a filter bank back to norm sqrt(out), so its size never drifts and weight decay is
+    not needed. torch.optim.Muon takes matrices only and does not hold the norm. Its products are bfloat16
+    where the device does those in hardware: where it does not, float32 made the CNN's training 1.59 times as
+    fast (two AVX2 cores).
+    Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the norm as in
+    cifar10-airbench.
     """
 
     def __init__(self, params: Sequence[Tensor], learning_rate: float, momentum: float) -> None:
@@ -61,8 +63,8 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype, steps: int = 3) -> Tensor:
 
 
 def build_optimizers(model: nn.Module, recipe: TrainingRecipe) -> list[Optimizer]:
-    """The optimisers of a recipe over the parameters that learn. Each group holds `initial_lr` and, where it stops
-    learning early, `lr_ends_at` (a fraction of all steps)."""
+    """The optimisers of a recipe over the parameters that learn. Each group holds `initial_lr` and, where it
+    stops learning early, `lr_ends_at` (a fraction of all steps)."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     optimizers: list[Optimizer]
     if recipe.optimizer == "muon":
@@ -74,29 +76,58 @@ def build_optimizers(model: nn.Module, recipe: TrainingRecipe) -> list[Optimizer
         biases = [p for _, p in named if id(p) not in taken]
 
         def group(params: list, lr: float, ends_at: float = 1.0) -> dict:
-            lr *= recipe.batch_size  # the recipe's rates are for a loss summed over the batch, ours is its mean
+            lr *= (
+                recipe.batch_size
+            )  # the recipe's rates are for a loss summed over the batch, ours is its mean
             # torch couples decay with the learning rate; the recipe's is per step
-            return {"params": params, "lr": lr, "weight_decay": recipe.weight_decay / lr, "lr_ends_at": ends_at}
+            return {
+                "params": params,
+                "lr": lr,
+                "weight_decay": recipe.weight_decay / lr,
+                "lr_ends_at": ends_at,
+            }
 
-        groups = [group(whiten, recipe.bias_learning_rate, recipe.whiten_bias_fraction),
-                  group(biases, recipe.bias_learning_rate), group(heads, recipe.head_learning_rate)]
-        optimizers = [SGD(groups, momentum=recipe.bias_momentum, nesterov=True),
-                      Muon(filters, recipe.learning_rate, recipe.momentum)]
+        groups = [
+            group(whiten, recipe.bias_learning_rate, recipe.whiten_bias_fraction),
+            group(biases, recipe.bias_learning_rate),
+            group(heads, recipe.head_learning_rate),
+        ]
+        optimizers = [
+            SGD(groups, momentum=recipe.bias_momentum, nesterov=True),
+            Muon(filters, recipe.learning_rate, recipe.momentum),
+        ]
     else:
         scales = stage_scales(model, recipe) if isinstance(recipe, TransferRecipe) else {}
         shared: dict[tuple[float, bool], list[Tensor]] = {}
         for _, p in named:
-            shared.setdefault((scales.get(id(p), 1.0), p.ndim > 1), []).append(p)  # biases and BatchNorm are not decayed
+            shared.setdefault((scales.get(id(p), 1.0), p.ndim > 1), []).append(
+                p
+            )  # biases and BatchNorm are not decayed
         # The recipe's own rate first: it is the one that set_learning_rates reports.
         order = sorted(shared, key=lambda part: (part[0] != 1.0, -part[0], not part[1]))
-        parts = [{"params": shared[scale, decays], "lr": recipe.learning_rate * scale,
-                  "weight_decay": recipe.weight_decay if decays else 0.0} for scale, decays in order]  # fmt: skip
-        fused = True if all(p.is_cuda for _, p in named) else None  # on a GPU: one kernel a group instead of dozens
+        parts = [
+            {
+                "params": shared[scale, decays],
+                "lr": recipe.learning_rate * scale,
+                "weight_decay": recipe.weight_decay if decays else 0.0,
+            }
+            for scale, decays in order
+        ]
+        fused = (
+            True if all(p.is_cuda for _, p in named) else None
+        )  # on a GPU: one kernel a group instead of dozens
         if recipe.optimizer == "adamw":
             optimizers = [AdamW(parts, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=fused)]
         else:
-            optimizers = [SGD(parts, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0,
-                              fused=fused)]  # fmt: skip
+            optimizers = [
+                SGD(
+                    parts,
+                    lr=recipe.learning_rate,
+                    momentum=recipe.momentum,
+                    nesterov=recipe.momentum > 0,
+                    fused=fused,
+                )
+            ]
     for optimizer in optimizers:
         for g in optimizer.param_groups:
             g["initial_lr"] = g["lr"]
@@ -112,8 +143,11 @@ def stage_scales(model: nn.Module, recipe: TransferRecipe) -> dict[int, float]:
     if not hasattr(model, "stages"):
         if recipe.stage_lr_decay == recipe.head_lr_scale == 1:
             return {}
-        raise ConfigError(f"{type(model).__name__} has no stages to give learning rates of their own; set stage_lr_decay = 1 and "
-                          "head_lr_scale = 1 in recipe_changes")  # fmt: skip
+        raise ConfigError(
+            f"{type(model).__name__} has no stages to give learning rates of their own; set stage_lr_decay = "
+            "1 and "
+            "head_lr_scale = 1 in recipe_changes"
+        )
     stages = [found for _, stage in model.stages() if (found := list(stage.parameters()))]  # type: ignore[operator]
     scales = {id(p): recipe.head_lr_scale for p in model.parameters()}
     for steps_before_last, stage in enumerate(reversed(stages)):
@@ -121,13 +155,19 @@ def stage_scales(model: nn.Module, recipe: TransferRecipe) -> dict[int, float]:
     return scales
 
 
-def set_learning_rates(optimizers: list[Optimizer], step: int, total_steps: int, recipe: TrainingRecipe) -> float:
+def set_learning_rates(
+    optimizers: list[Optimizer], step: int, total_steps: int, recipe: TrainingRecipe
+) -> float:
     """Sets each group's learning rate for a step (counted from 0) and returns the main group's."""
     warmup = recipe.warmup_fraction * total_steps
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             end = group["lr_ends_at"] * total_steps
-            factor = (step + 1) / (warmup + 1) if step < warmup else max(0.0, 1 - (step - warmup) / max(end - warmup, 1e-9))
+            factor = (
+                (step + 1) / (warmup + 1)
+                if step < warmup
+                else max(0.0, 1 - (step - warmup) / max(end - warmup, 1e-9))
+            )
             if group["lr_ends_at"] == 1.0:
                 factor = recipe.final_lr_fraction + (1 - recipe.final_lr_fraction) * factor
             group["lr"] = group["initial_lr"] * factor

@@ -1,7 +1,7 @@
 """Proposing the next try: optuna's tree-structured Parzen estimator, told of every try before.
 
-Each proposal is a function of the search's seed and the tries so far: a search that was interrupted goes on as if it had
-never stopped, and needs no storage of the sampler's own.
+Each proposal is a function of the search's seed and the tries so far: a search that was interrupted goes on
+as if it had never stopped, and needs no storage of the sampler's own.
 """
 
 from __future__ import annotations
@@ -20,28 +20,38 @@ _RANDOM_TRIES = 4  # before the estimator has anything to go by
 def propose(space: Sequence[Knob], tries: Sequence[Mapping[str, Any]], *, seed: int) -> dict[str, Any]:
     """Values for the next try, numbers with three significant digits.
 
-    tries: with `values` and `accuracy` (None where it failed: it counts as 0, so that the search keeps away from there).
+    tries: with `values` and `accuracy` (None where it failed: it counts as 0, so that the search keeps away
+    from there).
     Raises: ConfigError where optuna is not installed."""
     try:
         import optuna
         from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
     except ImportError as error:
-        raise ConfigError("tuning needs optuna, which is not installed: pip install 'headstart[tune]'") from error
+        raise ConfigError(
+            "tuning needs optuna, which is not installed: pip install 'headstart[tune]'"
+        ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions: dict[str, BaseDistribution] = {
-        knob.name: FloatDistribution(knob.low, knob.high, log=knob.log) if isinstance(knob, Range)
-        else CategoricalDistribution(knob.values) for knob in space
-    }  # fmt: skip
-    sampler = optuna.samplers.TPESampler(seed=seed_for(seed, "tuning", len(tries)) % 2**32, n_startup_trials=_RANDOM_TRIES)
+        knob.name: FloatDistribution(knob.low, knob.high, log=knob.log)
+        if isinstance(knob, Range)
+        else CategoricalDistribution(knob.values)
+        for knob in space
+    }
+    sampler = optuna.samplers.TPESampler(
+        seed=seed_for(seed, "tuning", len(tries)) % 2**32, n_startup_trials=_RANDOM_TRIES
+    )
     study = optuna.create_study(direction="maximize", sampler=sampler)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for row in tries:
             if holds(space, row["values"]):  # the arm's own recipe may lie outside
-                study.add_trial(optuna.trial.create_trial(
-                    params={knob.name: row["values"][knob.name] for knob in space}, distributions=distributions,
-                    value=row["accuracy"] or 0.0,
-                ))  # fmt: skip
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params={knob.name: row["values"][knob.name] for knob in space},
+                        distributions=distributions,
+                        value=row["accuracy"] or 0.0,
+                    )
+                )
         drawn = study.ask(distributions).params
     values = {}
     for knob in space:

@@ -1,11 +1,12 @@
 """Choosing a recipe for an arm: a stated number of tries, the same for every arm, on validation images alone.
 
-The test set is no part of it: a try is given the training images and an empty test set. Below 5 labels a class nothing is
-tuned; from 5 up a try is read on folds inside the label budget; at all labels on the validation split.
+The test set is no part of it: a try is given the training images and an empty test set. Below 5 labels a
+class nothing is tuned; from 5 up a try is read on folds inside the label budget; at all labels on the
+validation split.
 
-    <study folder>/tuning/<arm>-<labels>/tuning.json   every try, rewritten whole after each: an interrupted search goes on
-                                         tuning.csv    the tries as a table
-                                         recipe.toml   the best recipe with its provenance; an arm names it: recipe = "FILE"
+    <study folder>/tuning/<arm>-<labels>/tuning.json   every try, rewritten whole after each: an interrupted
+                                         search goes on tuning.csv    the tries as a table recipe.toml   the
+                                         best recipe with its provenance; an arm names it: recipe = "FILE"
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ SCHEMA = 1  # raised when the same question would be answered by other tries
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """A finished search: the tries as stored, the best one (None where all failed), and where the recipe lies."""
+    """A finished search: the tries as stored, the best one (None where all failed), and where the recipe
+    lies."""
 
     arm: str
     tries: list[dict[str, Any]]
@@ -62,28 +64,48 @@ class Tuned:
 
 
 def tune(
-    study: str | Study, arms: Sequence[str] = (), *, labels_per_class: int | None = None, tries: int | None = None,
-    out: str | Path | None = None, proxy: Proxy | None = None, pixels: Sequence[int] = (), seed: int = 0,
-    changes: dict[str, str] | None = None, jobs: int = 1,
-) -> list[Tuned]:  # fmt: skip
-    """Searches a recipe for each named arm of a study (all of them where none is named), `tries` tries for each.
+    study: str | Study,
+    arms: Sequence[str] = (),
+    *,
+    labels_per_class: int | None = None,
+    tries: int | None = None,
+    out: str | Path | None = None,
+    proxy: Proxy | None = None,
+    pixels: Sequence[int] = (),
+    seed: int = 0,
+    changes: dict[str, str] | None = None,
+    jobs: int = 1,
+) -> list[Tuned]:
+    """Searches a recipe for each named arm of a study (all of them where none is named), `tries` tries for
+    each.
 
-    tries: None for the searches that the study's file asks for, of the named arms; labels_per_class and proxy are then theirs.
-    out: the study's folder (default: runs/<study name>). pixels: input sizes to choose among. seed: of the label subset and
-    of the search. jobs: searches at once, each in a process of its own with its share of the cores.
-    The first try is the arm's own recipe (not one that was tuned before), so that the best one is never worse on validation.
-    Raises: ConfigError for what makes no sense, before anything is computed; BusyError; StoreError; the errors of a trial."""
+    tries: None for the searches that the study's file asks for, of the named arms; labels_per_class and proxy
+    are then theirs.
+    out: the study's folder (default: runs/<study name>). pixels: input sizes to choose among. seed: of the
+    label subset and of the search. jobs: searches at once, each in a process of its own with its share of the
+    cores. The first try is the arm's own recipe (not one that was tuned before), so that the best one is
+    never worse on validation.
+    Raises: ConfigError for what makes no sense, before anything is computed; BusyError; StoreError; the
+    errors of a trial."""
     value = load_study(study, (changes or {}) | {"tuned": "false"})[0] if isinstance(study, str) else study
     if tries is None:
         if proxy or labels_per_class is not None:
             raise ConfigError("say how many --tries too, or leave all of it to the study's file")
-        searches = [dataclasses.replace(search, arms=named) for search in value.searches
-                    if (named := tuple(name for name in search.arms if not arms or name in arms))]  # fmt: skip
+        searches = [
+            dataclasses.replace(search, arms=named)
+            for search in value.searches
+            if (named := tuple(name for name in search.arms if not arms or name in arms))
+        ]
         if not searches:
-            raise ConfigError(f"study {value.name} says nothing of tuning {' or '.join(arms) or 'its arms'}; give --tries, or "
-                              "add a [[tuning]] table to its file")  # fmt: skip
+            raise ConfigError(
+                f"study {value.name} says nothing of tuning {' or '.join(arms) or 'its arms'}; give --tries, "
+                "or "
+                "add a [[tuning]] table to its file"
+            )
     else:
-        searches = [Search(arms=tuple(arms), labels_per_class=labels_per_class, tries=tries, proxy=proxy or Proxy())]
+        searches = [
+            Search(arms=tuple(arms), labels_per_class=labels_per_class, tries=tries, proxy=proxy or Proxy())
+        ]
     if jobs < 1:
         raise ConfigError(f"jobs must be 1 or more, got {jobs}")
     due = [(arm, search) for search in searches for arm in _arms(value, search.arms, search.labels_per_class)]
@@ -94,36 +116,59 @@ def tune(
         load_model(model, weights)  # fetched and checked before anything is computed
     load_dataset(value.dataset)
     folder = Path(out) if out is not None else Path("runs") / value.name
-    run = partial(_tune_one, study=dataclasses.replace(value, searches=()), pixels=tuple(pixels), seed=seed, folder=folder)
+    run = partial(
+        _tune_one,
+        study=dataclasses.replace(value, searches=()),
+        pixels=tuple(pixels),
+        seed=seed,
+        folder=folder,
+    )
     found: dict[int, Tuned] = {}
     with closing(attempts(enumerate(due), run, jobs)) as attempted:
         for number, (arm, search), result_of in attempted:
             found[number] = result_of()
             if jobs > 1:
-                progress.say(f"{arm.name}, {search.labels_per_class or 'all'} labels a class: {_summary(found[number])}")
+                progress.say(
+                    f"{arm.name}, {search.labels_per_class or 'all'} labels a class: "
+                    f"{_summary(found[number])}"
+                )
     return [found[number] for number in sorted(found)]
 
 
 def _summary(tuned: Tuned) -> str:
     if tuned.best is None:
         return f"all {len(tuned.tries)} tries failed"
-    return (f"best of {len(tuned.tries)} tries {tuned.best['accuracy']:.4f} (try {tuned.best['number']}), "
-            f"{progress.clock(tuned.seconds)}")  # fmt: skip
+    return (
+        f"best of {len(tuned.tries)} tries {tuned.best['accuracy']:.4f} (try {tuned.best['number']}), "
+        f"{progress.clock(tuned.seconds)}"
+    )
 
 
-def _tune_one(due: tuple[Arm, Search], *, study: Study, pixels: tuple[int, ...], seed: int, folder: Path) -> Tuned:
+def _tune_one(
+    due: tuple[Arm, Search], *, study: Study, pixels: tuple[int, ...], seed: int, folder: Path
+) -> Tuned:
     arm, search = due
-    return _tune_arm(_Search(
-        study=study, arm=arm, dataset=without_test(load_dataset(study.dataset)), labels_per_class=search.labels_per_class,
-        seed=seed, proxy=search.proxy, space=space_of(arm.method, arm.recipe, pixels),
-        folder=folder / "tuning" / f"{arm.name}-{search.labels_per_class or 'all'}",
-    ), search.tries)  # fmt: skip
+    return _tune_arm(
+        _Search(
+            study=study,
+            arm=arm,
+            dataset=without_test(load_dataset(study.dataset)),
+            labels_per_class=search.labels_per_class,
+            seed=seed,
+            proxy=search.proxy,
+            space=space_of(arm.method, arm.recipe, pixels),
+            folder=folder / "tuning" / f"{arm.name}-{search.labels_per_class or 'all'}",
+        ),
+        search.tries,
+    )
 
 
 def without_test(dataset: Dataset) -> Dataset:
     """The same training images with an empty test set: nothing that is given this can read a test image."""
     train = dataset.train
-    empty = ImageSet(images=train.images[:0], labels=train.labels[:0], class_names=train.class_names, fingerprint="none")
+    empty = ImageSet(
+        images=train.images[:0], labels=train.labels[:0], class_names=train.class_names, fingerprint="none"
+    )
     return dataclasses.replace(dataset, test=empty)
 
 
@@ -140,15 +185,20 @@ def _arms(study: Study, names: Sequence[str], labels_per_class: int | None) -> l
 def _check(search: Search, pixels: Sequence[int]) -> None:
     proxy, labels_per_class, tries = search.proxy, search.labels_per_class, search.tries
     if labels_per_class is not None and labels_per_class < MINIMUM_FOR_SELECTION:
-        raise ConfigError(f"with {labels_per_class} labels a class nothing is tuned: recipes written beforehand are used; tune "
-                          f"at {MINIMUM_FOR_SELECTION} labels a class or more")  # fmt: skip
+        raise ConfigError(
+            f"with {labels_per_class} labels a class nothing is tuned: recipes written beforehand are used; "
+            "tune "
+            f"at {MINIMUM_FOR_SELECTION} labels a class or more"
+        )
     if tries < 1:
         raise ConfigError(f"--tries must be at least 1, got {tries}")
     if proxy.duration is not None:
         for part in proxy.duration.split(", at least "):
             parse_duration(part)
     if labels_per_class is not None and (proxy.images or proxy.validation_images):
-        raise ConfigError("--images and --validation-images are for all labels; at a label budget use --folds")
+        raise ConfigError(
+            "--images and --validation-images are for all labels; at a label budget use --folds"
+        )
     if labels_per_class is None and proxy.folds:
         raise ConfigError("--folds is for label budgets; at all labels use --images and --validation-images")
     if proxy.folds is not None and not 1 <= proxy.folds <= 5:
@@ -174,14 +224,20 @@ class _Search:
     @property
     def start(self) -> dict[str, Any]:
         """The arm's own values of what is searched: the first try."""
-        return {knob.name: self.arm.input_pixels if knob.name == PIXELS else getattr(self.arm.recipe, knob.name)
-                for knob in self.space}  # fmt: skip
+        return {
+            knob.name: self.arm.input_pixels if knob.name == PIXELS else getattr(self.arm.recipe, knob.name)
+            for knob in self.space
+        }
 
     def trial(self, arm: Arm) -> Trial:
         device = default_device()
-        return Trial(arm=arm, labels_per_class=self.labels_per_class, seed=self.seed,
-                     precision=resolve_precision(self.study.precision, device),
-                     feature_precision=resolve_feature_precision(self.study.feature_precision, device))  # fmt: skip
+        return Trial(
+            arm=arm,
+            labels_per_class=self.labels_per_class,
+            seed=self.seed,
+            precision=resolve_precision(self.study.precision, device),
+            feature_precision=resolve_feature_precision(self.study.feature_precision, device),
+        )
 
     def recipe(self, values: dict[str, Any]) -> Recipe:
         """The arm's recipe with a try's values."""
@@ -189,12 +245,18 @@ class _Search:
         return with_changes(self.arm.recipe, fields, f"arm {self.arm.name!r}")
 
     def context(self, arm: Arm, folder: Path) -> Context:
-        """The trial's images, no test among them, less what the proxy leaves out; no training sample is read."""
+        """The trial's images, no test among them, less what the proxy leaves out; no training sample is
+        read."""
         trial = self.trial(arm)
         resolved = resolve(trial, self.dataset)
         context = make_context(trial, self.dataset, resolved["weights_hash"], folder, default_device())
-        train, val = (self._some(ids, wanted) for ids, wanted in ((context.train_ids, self.proxy.images),
-                                                                  (context.val_ids, self.proxy.validation_images)))  # fmt: skip
+        train, val = (
+            self._some(ids, wanted)
+            for ids, wanted in (
+                (context.train_ids, self.proxy.images),
+                (context.val_ids, self.proxy.validation_images),
+            )
+        )
         return dataclasses.replace(context, train_ids=train, val_ids=val, sample_ids=val[:0])
 
     def _some(self, ids: Ids, wanted: int | None) -> Ids:
@@ -203,14 +265,21 @@ class _Search:
         train = self.dataset.train
         per_class = wanted // len(train.class_names)
         if not 0 < wanted <= len(ids) or not per_class:
-            raise ConfigError(f"{wanted:,} images asked of {len(ids):,}; choose {len(train.class_names)} to {len(ids):,}")
+            raise ConfigError(
+                f"{wanted:,} images asked of {len(ids):,}; choose {len(train.class_names)} to {len(ids):,}"
+            )
         return label_subset(train.labels, ids, train.fingerprint, self.seed, per_class, train.class_names)
 
     def question(self) -> dict[str, Any]:
         """All that a try's outcome depends on, beside its own values."""
         resolved = resolve(self.trial(self.arm), self.dataset)
-        return {"schema": SCHEMA, "trial": resolved, "proxy": self.proxy.told(), "space": described(self.space),
-                "search_seed": self.seed}  # fmt: skip
+        return {
+            "schema": SCHEMA,
+            "trial": resolved,
+            "proxy": self.proxy.told(),
+            "space": described(self.space),
+            "search_seed": self.seed,
+        }
 
 
 def _tune_arm(search: _Search, tries: int) -> Tuned:
@@ -223,8 +292,10 @@ def _tune_arm(search: _Search, tries: int) -> Tuned:
         every = grid(search.space)
         wanted = tries if every is None else min(tries, len(every) + (search.start not in every))
         if wanted < tries:
-            progress.say(f"{arm.name}: {wanted} {'try is' if wanted == 1 else 'tries are'} all there is to compare"
-                         + ("" if search.space else ": what its method selects, it selects itself"))  # fmt: skip
+            progress.say(
+                f"{arm.name}: {wanted} {'try is' if wanted == 1 else 'tries are'} all there is to compare"
+                + ("" if search.space else ": what its method selects, it selects itself")
+            )
         for stray in folder.glob(".try-*"):  # of a search that was killed
             shutil.rmtree(stray, ignore_errors=True)
         begun, before = time.perf_counter(), len(done)
@@ -243,11 +314,18 @@ def _tune_arm(search: _Search, tries: int) -> Tuned:
         if best is not None:
             text = recipe_toml(folder.name, search.recipe(best["values"]), _provenance(search, done, best))
             store.write_bytes(recipe_file, text.encode())
-    return Tuned(arm=arm.name, tries=done, best=best, recipe_file=recipe_file, seconds=sum(row["seconds"] for row in done))
+    return Tuned(
+        arm=arm.name,
+        tries=done,
+        best=best,
+        recipe_file=recipe_file,
+        seconds=sum(row["seconds"] for row in done),
+    )
 
 
 def _next(search: _Search, done: list[dict[str, Any]], every: list[dict[str, Any]] | None) -> dict[str, Any]:
-    """The arm's own recipe first, then what is left of a small space in order, else what the sampler proposes."""
+    """The arm's own recipe first, then what is left of a small space in order, else what the sampler
+    proposes."""
     if not done:
         return search.start
     if every is not None:
@@ -267,7 +345,9 @@ def _run_try(search: _Search, values: dict[str, Any]) -> dict[str, Any]:
     recipe = search.recipe(values)
     if search.proxy.duration is not None and isinstance(recipe, TrainingRecipe):
         recipe = dataclasses.replace(recipe, duration=search.proxy.duration)
-    arm = dataclasses.replace(search.arm, recipe=recipe, input_pixels=values.get(PIXELS, search.arm.input_pixels))
+    arm = dataclasses.replace(
+        search.arm, recipe=recipe, input_pixels=values.get(PIXELS, search.arm.input_pixels)
+    )
     row: dict[str, Any] = {"values": values, "accuracy": None, "nll": None, "seconds": 0.0, "failed": ""}
     begun = time.perf_counter()
     try:
@@ -289,7 +369,9 @@ def _read(search: _Search, arm: Arm, scratch: Path) -> dict[str, Any]:
     logits, truth, trained = [], [], 0
     for place, (fit_ids, held_out) in enumerate(splits):
         trial = whole.trial
-        if search.labels_per_class is not None:  # what the method selects inside must do with what this fold has
+        if (
+            search.labels_per_class is not None
+        ):  # what the method selects inside must do with what this fold has
             fewest = int(np.bincount(labels[fit_ids], minlength=whole.num_classes).min())
             trial = dataclasses.replace(trial, labels_per_class=fewest)
         folder = scratch / str(place)
@@ -300,8 +382,12 @@ def _read(search: _Search, arm: Arm, scratch: Path) -> dict[str, Any]:
         trained = max(trained, len(fit_ids))
     every, answers = np.concatenate(logits), np.concatenate(truth)
     accuracy, nll = metrics.accuracy(every, answers), metrics.negative_log_likelihood(every, answers)
-    return {"accuracy": round(accuracy, 6), "nll": round(nll, 6),
-            "train_images": trained, "validation_images": len(answers)}  # fmt: skip
+    return {
+        "accuracy": round(accuracy, 6),
+        "nll": round(nll, 6),
+        "train_images": trained,
+        "validation_images": len(answers),
+    }
 
 
 def best_try(tries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -312,10 +398,16 @@ def best_try(tries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 def _told(arm: Arm, done: list[dict[str, Any]], wanted: int, left: float) -> str:
     row, best = done[-1], best_try(done)
-    read = f"validation accuracy {row['accuracy']:.4f}" if row["accuracy"] is not None else f"failed: {row['failed']}"
+    read = (
+        f"validation accuracy {row['accuracy']:.4f}"
+        if row["accuracy"] is not None
+        else f"failed: {row['failed']}"
+    )
     leader = f"best {best['accuracy']:.4f} (try {best['number']})" if best else "none has ended yet"
     rest = f", about {progress.clock(left)} left" if len(done) < wanted else ""
-    return f"{arm.name}: try {len(done)} of {wanted}, {read}, {progress.clock(row['seconds'])}; {leader}{rest}"
+    return (
+        f"{arm.name}: try {len(done)} of {wanted}, {read}, {progress.clock(row['seconds'])}; {leader}{rest}"
+    )
 
 
 def _read_tries(path: Path, question: str) -> list[dict[str, Any]]:
@@ -324,33 +416,76 @@ def _read_tries(path: Path, question: str) -> list[dict[str, Any]]:
         return []
     stored = store.read_json(path)
     if stored.get("question") != question:
-        raise ConfigError(f"{path.parent} holds tries of another recipe, search space or proxy; give another --out, or delete it")
+        raise ConfigError(
+            f"{path.parent} holds tries of another recipe, search space or proxy; give another --out, or "
+            "delete it"
+        )
     return stored["tries"]
 
 
 def _write(search: _Search, path: Path, question: str, tries: int, done: list[dict[str, Any]]) -> None:
     arm, best = search.arm, best_try(done)
-    store.write_json(path, {
-        "question": question, "study": search.study.name, "arm": arm.name, "label": arm.label, "method": arm.method,
-        "model": arm.model, "weights": arm.weights, "labels_per_class": search.labels_per_class, "seed": search.seed,
-        "tries_asked": tries, "proxy": search.proxy.told(), "space": described(search.space), "start": arm.recipe_name,
-        "tries": done, "best": best["number"] if best else None,
-    })  # fmt: skip
-    table = pd.DataFrame([{"try": row["number"], **row["values"], "val_accuracy": row["accuracy"], "val_nll": row["nll"],
-                           "seconds": row["seconds"], "failed": row["failed"]} for row in done])  # fmt: skip
+    store.write_json(
+        path,
+        {
+            "question": question,
+            "study": search.study.name,
+            "arm": arm.name,
+            "label": arm.label,
+            "method": arm.method,
+            "model": arm.model,
+            "weights": arm.weights,
+            "labels_per_class": search.labels_per_class,
+            "seed": search.seed,
+            "tries_asked": tries,
+            "proxy": search.proxy.told(),
+            "space": described(search.space),
+            "start": arm.recipe_name,
+            "tries": done,
+            "best": best["number"] if best else None,
+        },
+    )
+    table = pd.DataFrame(
+        [
+            {
+                "try": row["number"],
+                **row["values"],
+                "val_accuracy": row["accuracy"],
+                "val_nll": row["nll"],
+                "seconds": row["seconds"],
+                "failed": row["failed"],
+            }
+            for row in done
+        ]
+    )
     store.write_bytes(path.with_name("tuning.csv"), table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def _provenance(search: _Search, done: list[dict[str, Any]], best: dict[str, Any]) -> dict[str, Any]:
     known = environment(default_device(), search.trial(search.arm).precision)
     return {
-        "study": search.study.name, "arm": search.arm.name, "dataset": search.dataset.name,
-        "dataset_fingerprint": search.dataset.fingerprint, "method": search.arm.method, "model": search.arm.model,
-        "weights": search.arm.weights, "input_pixels": best["values"].get(PIXELS, search.arm.input_pixels),
-        "labels_per_class": search.labels_per_class or "all", "seed": search.seed, "tries": len(done),
-        "failed_tries": sum(row["accuracy"] is None for row in done), "best_try": best["number"],
-        "validation_accuracy": best["accuracy"], "start": search.arm.recipe_name, "start_accuracy": done[0]["accuracy"],
-        "seconds": round(sum(row["seconds"] for row in done), 1), "proxy": search.proxy.told(), "space": described(search.space),
-        "headstart": known["headstart"], "torch": torch.__version__, "processor": known["processor"], "threads": known["threads"],
+        "study": search.study.name,
+        "arm": search.arm.name,
+        "dataset": search.dataset.name,
+        "dataset_fingerprint": search.dataset.fingerprint,
+        "method": search.arm.method,
+        "model": search.arm.model,
+        "weights": search.arm.weights,
+        "input_pixels": best["values"].get(PIXELS, search.arm.input_pixels),
+        "labels_per_class": search.labels_per_class or "all",
+        "seed": search.seed,
+        "tries": len(done),
+        "failed_tries": sum(row["accuracy"] is None for row in done),
+        "best_try": best["number"],
+        "validation_accuracy": best["accuracy"],
+        "start": search.arm.recipe_name,
+        "start_accuracy": done[0]["accuracy"],
+        "seconds": round(sum(row["seconds"] for row in done), 1),
+        "proxy": search.proxy.told(),
+        "space": described(search.space),
+        "headstart": known["headstart"],
+        "torch": torch.__version__,
+        "processor": known["processor"],
+        "threads": known["threads"],
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }  # fmt: skip
+    }

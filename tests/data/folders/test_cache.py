@@ -44,7 +44,11 @@ def _decode(folder: Path, pixels: int = 32):
 
 def test_rows_are_the_squares_of_the_files_in_the_order_of_their_names(folder):
     found = _decode(folder, 20)
-    assert isinstance(found.images, np.memmap) and found.images.shape == (32, 20, 20, 3) and found.small.shape == (32, 32, 32, 3)
+    assert (
+        isinstance(found.images, np.memmap)
+        and found.images.shape == (32, 20, 20, 3)
+        and found.small.shape == (32, 32, 32, 3)
+    )
     assert [fact.name for fact in found.facts] == sorted(fact.name for fact in found.facts)
     for place, (entry, fact) in enumerate(zip(found.source.entries, found.facts, strict=True)):
         if entry.name.endswith("bad.png"):
@@ -62,7 +66,11 @@ def test_the_second_time_nothing_is_decoded(folder):
     first = _decode(folder)
     second = _decode(folder)
     assert (first.decoded_now, second.decoded_now) == (32, 0)
-    assert first.key == second.key and first.facts == second.facts and np.array_equal(first.images, second.images)
+    assert (
+        first.key == second.key
+        and first.facts == second.facts
+        and np.array_equal(first.images, second.images)
+    )
 
 
 def test_only_changed_and_new_files_are_decoded_again(folder, images, cache):
@@ -118,7 +126,10 @@ def test_a_state_that_lost_something_is_made_again(folder, cache, name):
     (state / name).unlink()
     found = _decode(folder)
     assert found.decoded_now == 32
-    assert all(np.array_equal(found.images[place], decode_image(found.source.entries[place].path)) for place in found.readable)
+    assert all(
+        np.array_equal(found.images[place], decode_image(found.source.entries[place].path))
+        for place in found.readable
+    )
 
 
 def test_equal_pictures_have_equal_digests_whatever_their_files(folder, images):

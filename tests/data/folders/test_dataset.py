@@ -19,7 +19,9 @@ def folder(tmp_path, monkeypatch):
         (tmp_path / "pets" / name).mkdir(parents=True)
         for i in range(10):
             image = Image.new("RGB", (20, 30), (25 * i, 100 * label, 7))
-            image.save(tmp_path / "pets" / name / f"{i}.{'png' if i % 2 else 'JPG'}", "PNG" if i % 2 else "JPEG")
+            image.save(
+                tmp_path / "pets" / name / f"{i}.{'png' if i % 2 else 'JPG'}", "PNG" if i % 2 else "JPEG"
+            )
     return tmp_path / "pets"
 
 
@@ -48,8 +50,10 @@ def test_copies_of_an_image_stay_on_one_side(folder):
         for copy in range(3):
             (folder / "dog" / f"copy{copy}_{path.name}").write_bytes(path.read_bytes())
     pets = load_dataset(folder, image_pixels=8)
-    sides = [{image.tobytes() for image, label in zip(part.images, part.labels, strict=True) if label == 1}
-             for part in (pets.train, pets.test)]
+    sides = [
+        {image.tobytes() for image, label in zip(part.images, part.labels, strict=True) if label == 1}
+        for part in (pets.train, pets.test)
+    ]
     assert not sides[0] & sides[1]
     assert np.bincount(pets.train.labels).tolist() == [8, 32]
 
@@ -110,7 +114,9 @@ def test_few_unreadable_images_are_skipped_and_named(folder, capsys):
 def test_too_many_unreadable_images_are_named(folder, content):
     for number in range(2):
         (folder / "cat" / f"bad{number}.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"2 of 22 files in .*pets .*: cat/bad0\.png: .+; cat/bad1\.png: ") as error:
+    with pytest.raises(
+        DataError, match=r"2 of 22 files in .*pets .*: cat/bad0\.png: .+; cat/bad1\.png: "
+    ) as error:
         load_dataset(folder)
     assert "\n" not in str(error.value)
     assert len(load_images(folder, bad_files="skip").train) == 16
@@ -128,7 +134,9 @@ def test_sixteen_bit_image_is_brought_to_eight(folder):
 
 def test_empty_class_is_named(folder):
     (folder / "emu").mkdir()
-    with pytest.raises(DataError, match=r"class 'emu' has 0 readable images in 0 different .*each class needs two at least"):
+    with pytest.raises(
+        DataError, match=r"class 'emu' has 0 readable images in 0 different .*each class needs two at least"
+    ):
         load_dataset(folder)
 
 
@@ -142,7 +150,9 @@ def test_a_class_of_near_duplicates_cannot_be_divided(folder):
 
 
 def test_folder_without_classes_is_refused(tmp_path):
-    with pytest.raises(DataError, match="has 0 sub-folders; a dataset needs one for each class, two at least"):
+    with pytest.raises(
+        DataError, match="has 0 sub-folders; a dataset needs one for each class, two at least"
+    ):
         load_dataset(tmp_path)
 
 
@@ -156,10 +166,15 @@ def test_given_train_and_test_folders_are_kept(folder):
     shutil.rmtree(folder / "cat")
     shutil.rmtree(folder / "dog")
     pets = load_dataset(folder, image_pixels=4)
-    reds = [sorted(round(int(red) / 25) for red in part.images[part.labels == 1][:, 0, 0, 0]) for part in (pets.train, pets.test)]
+    reds = [
+        sorted(round(int(red) / 25) for red in part.images[part.labels == 1][:, 0, 0, 0])
+        for part in (pets.train, pets.test)
+    ]
     assert reds == [[0, 1, 2, 3, 4], [5, 6, 7]]  # validation images are trained on: a trial draws its own
     shutil.rmtree(folder / "test")
-    assert len(load_dataset(folder, image_pixels=4).test) == 2  # without a test folder, validation is the test set
+    assert (
+        len(load_dataset(folder, image_pixels=4).test) == 2
+    )  # without a test folder, validation is the test set
 
 
 def test_a_train_folder_alone_is_not_enough(folder):
@@ -167,12 +182,17 @@ def test_a_train_folder_alone_is_not_enough(folder):
         (folder / part).mkdir()
     for name in ("cat", "dog"):
         (folder / name).rename(folder / "train" / name)
-    with pytest.raises(DataError, match="has pictures for training only; add a folder test with the same classes"):
+    with pytest.raises(
+        DataError, match="has pictures for training only; add a folder test with the same classes"
+    ):
         load_dataset(folder)
 
 
 def test_a_table_is_a_dataset(folder):
-    rows = ["path,label", *(f"{path.relative_to(folder.parent)},{path.parent.name}s" for path in folder.glob("*/*"))]
+    rows = [
+        "path,label",
+        *(f"{path.relative_to(folder.parent)},{path.parent.name}s" for path in folder.glob("*/*")),
+    ]
     (folder.parent / "pets.csv").write_text("\n".join(rows))
     by_table, by_folder = load_dataset(folder.parent / "pets.csv"), load_dataset(folder)
     assert by_table.train.class_names == ("cats", "dogs")
@@ -194,9 +214,13 @@ def test_near_duplicates_stay_out_of_validation_or_together_in_it(tmp_path, monk
         home = tmp_path / "photos" / ("cat", "dog")[number % 2]
         home.mkdir(parents=True, exist_ok=True)
         for copy in range(3):  # a burst: each a little brighter
-            Image.fromarray(np.clip(image.astype(int) + 3 * copy, 0, 255).astype(np.uint8)).save(home / f"{number}_{copy}.png")
+            Image.fromarray(np.clip(image.astype(int) + 3 * copy, 0, 255).astype(np.uint8)).save(
+                home / f"{number}_{copy}.png"
+            )
     train = load_images(tmp_path / "photos").train
-    assert train.groups is not None and np.bincount(np.unique(train.groups, return_counts=True)[1]).tolist() == [0, 0, 0, 64]
+    assert train.groups is not None and np.bincount(
+        np.unique(train.groups, return_counts=True)[1]
+    ).tolist() == [0, 0, 0, 64]
     train_ids, val_ids = validation_split(train.labels, train.fingerprint, 24, train.groups)
     assert not set(train.groups[train_ids]) & set(train.groups[val_ids])
     assert len(train_ids) + len(val_ids) == 192 and np.bincount(train.labels[val_ids]).tolist() == [12, 12]
@@ -210,7 +234,9 @@ def test_a_changed_file_is_noticed(folder):
     first = load_dataset(folder)
     Image.new("RGB", (20, 30), (1, 2, 250)).save(folder / "cat" / "1.png")
     assert load_dataset(folder).fingerprint != first.fingerprint
-    assert len(list((folder.parent / "cache" / "datasets" / "folders").glob("*/*/meta.json"))) == 1  # the old state is gone
+    assert (
+        len(list((folder.parent / "cache" / "datasets" / "folders").glob("*/*/meta.json"))) == 1
+    )  # the old state is gone
 
 
 def test_size_below_one_pixel_is_refused(folder):

@@ -56,8 +56,16 @@ def test_a_path_and_its_bytes_give_the_same_writable_pixels(photo, tmp_path):
     assert found.dtype == np.uint8
 
 
-STORED = {1: None, 2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE",
-          8: "ROTATE_270"}  # fmt: skip
+STORED = {
+    1: None,
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_90",
+    7: "TRANSVERSE",
+    8: "ROTATE_270",
+}
 
 
 @pytest.mark.parametrize("orientation", STORED)
@@ -104,10 +112,18 @@ def test_sixteen_bits_become_eight(format):
 
 def test_sixteen_bit_colour_becomes_eight():
     rows = b"".join(b"\0" + np.array([[10 * 257, 20 * 257, 30 * 257]] * 2, ">u2").tobytes() for _ in range(2))
+
     def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-    png = (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
-           + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))  # fmt: skip
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    png = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
     assert decode_image(png).tolist() == [[[10, 20, 30]] * 2] * 2
 
 
@@ -149,19 +165,22 @@ def _truncated(photo, format, **options):
     return content[: len(content) // 2]
 
 
-@pytest.mark.parametrize(("content", "reason"), [
-    (b"", "the file is empty"),
-    (b"just words\n" * 99, "text, not an image"),
-    ("naïve café ".encode() * 99, "text, not an image"),
-    (b"<!DOCTYPE html><html>", "a web page, not an image"),
-    (b"<svg xmlns=''>", "XML or SVG, not an image of pixels"),
-    (b"%PDF-1.7\n", "a PDF, not an image"),
-    (b"\0\0\0\x18ftypheic" + b"\0" * 600, "a damaged HEIC photo"),
-    (bytes(4000), "not an image of a known format, or its start is damaged"),
-    (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "text, not an image"),
-    (_bytes(np.zeros((1, 1, 3), np.uint8)), "1 x 1 pixels: too small to show anything"),
-    (_bytes(np.zeros((1, 9, 3), np.uint8)), "9 x 1 pixels: too small to show anything"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"just words\n" * 99, "text, not an image"),
+        ("naïve café ".encode() * 99, "text, not an image"),
+        (b"<!DOCTYPE html><html>", "a web page, not an image"),
+        (b"<svg xmlns=''>", "XML or SVG, not an image of pixels"),
+        (b"%PDF-1.7\n", "a PDF, not an image"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 600, "a damaged HEIC photo"),
+        (bytes(4000), "not an image of a known format, or its start is damaged"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "text, not an image"),
+        (_bytes(np.zeros((1, 1, 3), np.uint8)), "1 x 1 pixels: too small to show anything"),
+        (_bytes(np.zeros((1, 9, 3), np.uint8)), "9 x 1 pixels: too small to show anything"),
+    ],
+)
 def test_what_is_no_image_is_named(content, reason):
     with pytest.raises(UnreadableError) as error:
         decode_image(content)
@@ -180,7 +199,13 @@ def test_half_a_file_is_no_image(photo, format):
 
 def test_a_bomb_is_refused_by_its_header():
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + b"\0\0\0\x09IDAT"
+    chunk = (
+        struct.pack(">I", 13)
+        + b"IHDR"
+        + header
+        + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+        + b"\0\0\0\x09IDAT"
+    )
     with pytest.raises(UnreadableError, match=r"\(900,000,000 pixels; at most 89,478,485 are decoded\)"):
         decode_image(b"\x89PNG\r\n\x1a\n" + chunk)
 
@@ -188,9 +213,11 @@ def test_a_bomb_is_refused_by_its_header():
 def test_limits_on_pixels_bytes_and_seconds(photo, tmp_path):
     content = _bytes(photo)
     (tmp_path / "a.png").write_bytes(content)
-    for limits, reason in ((Limits(max_pixels=767), "32 x 24 pixels; at most 767 are decoded"),
-                           (Limits(max_bytes=100), f"{len(content):,} bytes; at most 100 are read"),
-                           (Limits(max_seconds=-1), "takes longer than -1 seconds to decode")):  # fmt: skip
+    for limits, reason in (
+        (Limits(max_pixels=767), "32 x 24 pixels; at most 767 are decoded"),
+        (Limits(max_bytes=100), f"{len(content):,} bytes; at most 100 are read"),
+        (Limits(max_seconds=-1), "takes longer than -1 seconds to decode"),
+    ):
         for source in (content, tmp_path / "a.png"):
             with pytest.raises(UnreadableError) as error:
                 decode_image(source, limits)
@@ -202,8 +229,12 @@ def test_what_is_not_a_file_never_blocks(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "self.png").symlink_to("self.png")
-    for name, reason in (("pipe.png", "not a file"), ("folder.png", "not a file"), ("gone.png", "there is no such file"),
-                         ("self.png", "too many levels of symbolic links")):  # fmt: skip
+    for name, reason in (
+        ("pipe.png", "not a file"),
+        ("folder.png", "not a file"),
+        ("gone.png", "there is no such file"),
+        ("self.png", "too many levels of symbolic links"),
+    ):
         with pytest.raises(UnreadableError) as error:
             decode_image(tmp_path / name)
         assert error.value.reason == reason

@@ -1,4 +1,5 @@
-"""Entries, labels, splits and groups come out of folders and tables as they stand; what is left out is counted."""
+"""Entries, labels, splits and groups come out of folders and tables as they stand; what is left out is
+counted."""
 
 from __future__ import annotations
 
@@ -27,16 +28,23 @@ def test_sub_folders_are_classes_however_deep_the_files(tmp_path):
     _fill(tmp_path, "dog/b.jpg", "cat/a.PNG", "cat/more/c.heic")
     source = find_entries(tmp_path)
     assert source.form == "folder" and source.class_names == ("cat", "dog") and not source.has_splits
-    assert _found(tmp_path) == [("cat/a.PNG", "cat", None, None), ("cat/more/c.heic", "cat", None, None),
-                                ("dog/b.jpg", "dog", None, None)]  # fmt: skip
+    assert _found(tmp_path) == [
+        ("cat/a.PNG", "cat", None, None),
+        ("cat/more/c.heic", "cat", None, None),
+        ("dog/b.jpg", "dog", None, None),
+    ]
     assert source.entries[0].path == tmp_path / "cat" / "a.PNG"
 
 
 def test_split_folders_are_recognised_under_their_usual_names(tmp_path):
     _fill(tmp_path, "Train/cat/a.png", "Train/dog/b.png", "valid/cat/c.png", "test/dog/d.png")
     assert find_entries(tmp_path).form == "split folders"
-    assert _found(tmp_path) == [("Train/cat/a.png", "cat", "train", None), ("Train/dog/b.png", "dog", "train", None),
-                                ("test/dog/d.png", "dog", "test", None), ("valid/cat/c.png", "cat", "val", None)]  # fmt: skip
+    assert _found(tmp_path) == [
+        ("Train/cat/a.png", "cat", "train", None),
+        ("Train/dog/b.png", "dog", "train", None),
+        ("test/dog/d.png", "dog", "test", None),
+        ("valid/cat/c.png", "cat", "val", None),
+    ]
 
 
 def test_a_class_called_train_beside_others_is_a_class(tmp_path):
@@ -51,11 +59,26 @@ def test_two_folders_for_one_split_are_refused(tmp_path):
 
 
 def test_hidden_junk_and_other_files_are_counted(tmp_path):
-    _fill(tmp_path, "cat/a.png", "dog/b.png", "cat/.ipynb_checkpoints/a.png", "cat/.ipynb_checkpoints/b.png", "dog/Thumbs.db",
-          "__MACOSX/cat/._a.png", ".DS_Store", "dog/notes.txt", "dog/film.mp4", "loose.png")  # fmt: skip
+    _fill(
+        tmp_path,
+        "cat/a.png",
+        "dog/b.png",
+        "cat/.ipynb_checkpoints/a.png",
+        "cat/.ipynb_checkpoints/b.png",
+        "dog/Thumbs.db",
+        "__MACOSX/cat/._a.png",
+        ".DS_Store",
+        "dog/notes.txt",
+        "dog/film.mp4",
+        "loose.png",
+    )
     source = find_entries(tmp_path)
     assert len(source.entries) == 2 and source.class_names == ("cat", "dog")
-    assert source.ignored == {"hidden or junk": 5, "not pictures by their names": 2, "outside the class folders": 1}
+    assert source.ignored == {
+        "hidden or junk": 5,
+        "not pictures by their names": 2,
+        "outside the class folders": 1,
+    }
 
 
 def test_links_in_a_circle_end(tmp_path):
@@ -67,7 +90,10 @@ def test_links_in_a_circle_end(tmp_path):
     (photos / "dog" / "gone.png").symlink_to("nowhere.png")
     source = find_entries(photos)
     assert [entry.name for entry in source.entries] == ["cat/a.png", "dog/b.png", "dog/gone.png"]
-    assert source.ignored == {"links back into a folder that is read already": 3, "not pictures by their names": 1}
+    assert source.ignored == {
+        "links back into a folder that is read already": 3,
+        "not pictures by their names": 1,
+    }
 
 
 def test_a_linked_folder_elsewhere_is_read(tmp_path):
@@ -79,12 +105,20 @@ def test_a_linked_folder_elsewhere_is_read(tmp_path):
 
 def test_unicode_forms_and_spaces_are_one_class_and_reported(tmp_path):
     composed, apart = (unicodedata.normalize(form, "Vögel") for form in ("NFC", "NFD"))
-    _fill(tmp_path, f"train/{composed}/a.png", f"train/{composed}/b.png", f"test/{apart}/c.png", "train/船/d.png",
-          "test/船 /e.png")  # fmt: skip
+    _fill(
+        tmp_path,
+        f"train/{composed}/a.png",
+        f"train/{composed}/b.png",
+        f"test/{apart}/c.png",
+        "train/船/d.png",
+        "test/船 /e.png",
+    )
     source = find_entries(tmp_path)
     assert source.class_names == (composed, "船")
     assert {(mixed.spellings, mixed.merged) for mixed in source.mixed_names} == {
-        (((apart, 1), (composed, 2)), True), ((("船", 1), ("船 ", 1)), True)}  # fmt: skip
+        (((apart, 1), (composed, 2)), True),
+        ((("船", 1), ("船 ", 1)), True),
+    }
 
 
 def test_upper_and_lower_case_stay_two_classes_and_are_reported(tmp_path):
@@ -92,45 +126,66 @@ def test_upper_and_lower_case_stay_two_classes_and_are_reported(tmp_path):
     source = find_entries(tmp_path)
     assert source.class_names == ("Cat", "cat", "dog", "hot dog", "hot_dog")
     assert {(mixed.spellings, mixed.merged) for mixed in source.mixed_names} == {
-        ((("Cat", 1), ("cat", 2)), False), ((("hot dog", 1), ("hot_dog", 1)), False)}  # fmt: skip
+        ((("Cat", 1), ("cat", 2)), False),
+        ((("hot dog", 1), ("hot_dog", 1)), False),
+    }
 
 
 def test_file_names_that_are_no_text_are_shown_with_a_replacement(tmp_path):
     _fill(tmp_path, "cat/a.png", "dog/b.png")
     (tmp_path / "cat" / "b\udcff.png").write_bytes(b"")
-    assert [entry.name for entry in find_entries(tmp_path).entries] == ["cat/a.png", "cat/b\ufffd.png", "dog/b.png"]
+    assert [entry.name for entry in find_entries(tmp_path).entries] == [
+        "cat/a.png",
+        "cat/b\ufffd.png",
+        "dog/b.png",
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
 def test_a_table_gives_paths_labels_splits_and_groups(tmp_path, suffix):
     table = tmp_path / f"pictures.{suffix}"
-    rows = pd.DataFrame({"Path": ["a.png", "in/b.png", "in/c.png"], "label": ["007", "NA", "007"],
-                         "split": ["train", "validation", "Test"], "object": ["x", "y", "x"]})  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "Path": ["a.png", "in/b.png", "in/c.png"],
+            "label": ["007", "NA", "007"],
+            "split": ["train", "validation", "Test"],
+            "object": ["x", "y", "x"],
+        }
+    )
     if suffix == "parquet":
         rows.to_parquet(table)
     else:
         rows.to_csv(table, index=False, sep="\t" if suffix == "tsv" else ",")
-    assert _found(table, group_column="object") == [("a.png", "007", "train", "x"), ("in/b.png", "NA", "val", "y"),
-                                                    ("in/c.png", "007", "test", "x")]  # fmt: skip
+    assert _found(table, group_column="object") == [
+        ("a.png", "007", "train", "x"),
+        ("in/b.png", "NA", "val", "y"),
+        ("in/c.png", "007", "test", "x"),
+    ]
     assert find_entries(table).entries[1].path == tmp_path / "in" / "b.png"
     assert find_entries(table).form == "table"
 
 
 def test_a_path_that_comes_twice_keeps_both_rows(tmp_path):
     (tmp_path / "t.csv").write_text("path,label\na.png,x\na.png,y\n")
-    assert [(e.name, e.label) for e in find_entries(tmp_path / "t.csv").entries] == [("a.png", "x"), ("a.png (row 2)", "y")]
+    assert [(e.name, e.label) for e in find_entries(tmp_path / "t.csv").entries] == [
+        ("a.png", "x"),
+        ("a.png (row 2)", "y"),
+    ]
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("file,label\na,b\n", "has no column 'path', only file, label"),
-    ("path,label\na.png,\n", "row 1 has no label"),
-    ("path,label\na.png, \n", "row 1 has no label"),
-    ("path,label,split\na.png,x,train\nb.png,y,\n", "b.png has no split while others have"),
-    ("path,label,split\na.png,x,holdout\n", "unknown split 'holdout'; use train, val or test"),
-    ("path,label\na.png,x\nb.png,x\n", "has 1 labels; a dataset needs one for each class, two at least"),
-    ('path,label\n"a.png,x\n', "cannot be read as a table"),
-    ("", "cannot be read as a table"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\na,b\n", "has no column 'path', only file, label"),
+        ("path,label\na.png,\n", "row 1 has no label"),
+        ("path,label\na.png, \n", "row 1 has no label"),
+        ("path,label,split\na.png,x,train\nb.png,y,\n", "b.png has no split while others have"),
+        ("path,label,split\na.png,x,holdout\n", "unknown split 'holdout'; use train, val or test"),
+        ("path,label\na.png,x\nb.png,x\n", "has 1 labels; a dataset needs one for each class, two at least"),
+        ('path,label\n"a.png,x\n', "cannot be read as a table"),
+        ("", "cannot be read as a table"),
+    ],
+)
 def test_a_table_that_makes_no_sense_is_one_line(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(DataError, match=message) as error:
@@ -144,19 +199,27 @@ def test_an_unknown_group_column_names_the_columns(tmp_path):
         find_entries(tmp_path / "t.csv", group_column="objekt")
 
 
-@pytest.mark.parametrize(("expression", "groups"), [
-    (r"(\d+)_", ["12", "12", None]), (r"(?P<x>[a-z])_?(?P<group>\d+)", ["12", "12", "7"]), (r"\d\d", ["12", "12", None]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("expression", "groups"),
+    [
+        (r"(\d+)_", ["12", "12", None]),
+        (r"(?P<x>[a-z])_?(?P<group>\d+)", ["12", "12", "7"]),
+        (r"\d\d", ["12", "12", None]),
+    ],
+)
 def test_a_regular_expression_on_the_path_gives_groups(tmp_path, expression, groups):
     _fill(tmp_path, "cat/a12_1.png", "cat/a12_2.png", "dog/b7.png")
     assert [entry.group for entry in find_entries(tmp_path, group_regex=expression).entries] == groups
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"group_regex": "("}, r"'\(' is no regular expression"),
-    ({"group_regex": "x{9}"}, "matches none of 2 paths, e.g. cat/a.png"),
-    ({"group_column": "object"}, "--group-column object needs a table"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"group_regex": "("}, r"'\(' is no regular expression"),
+        ({"group_regex": "x{9}"}, "matches none of 2 paths, e.g. cat/a.png"),
+        ({"group_column": "object"}, "--group-column object needs a table"),
+    ],
+)
 def test_group_options_that_make_no_sense_are_one_line(tmp_path, options, message):
     _fill(tmp_path, "cat/a.png", "dog/b.png")
     with pytest.raises(ConfigError, match=message):

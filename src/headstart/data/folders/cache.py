@@ -1,14 +1,16 @@
-"""Pictures decoded once, in parallel, into memory-mapped arrays in the cache; only what is new or changed is decoded again.
+"""Pictures decoded once, in parallel, into memory-mapped arrays in the cache; only what is new or changed is
+decoded again.
 
     pictures/<folder, size, decoder>/<state of the files>/
         squares.u8    uint8 (N, S, S, 3), row i is entry i; zeros where it cannot be read
-        small.u8      uint8 (N, 32, 32, 3), the whole picture squeezed: what duplicates are looked for in, at any S the same
-        facts.jsonl   a line a finished row, in the order of finishing; after an interruption those rows stay
-        meta.json     written last
-A file counts as changed when its size or time of change is another. When any has changed, a new state is made beside the old
-one, takes over the rows that still hold, and the old one is removed.
+        small.u8      uint8 (N, 32, 32, 3), the whole picture squeezed: what duplicates are looked for in, at
+        any S the same facts.jsonl   a line a finished row, in the order of finishing; after an interruption
+        those rows stay meta.json     written last
+A file counts as changed when its size or time of change is another. When any has changed, a new state is made
+beside the old one, takes over the rows that still hold, and the old one is removed.
 
-Threads, not processes: Pillow lets go of Python's lock while it decodes and resizes, and one process shares one limit on memory.
+Threads, not processes: Pillow lets go of Python's lock while it decodes and resizes, and one process shares
+one limit on memory.
 """
 
 from __future__ import annotations
@@ -58,8 +60,9 @@ _Keep = Callable[[Iterable[_Row]], None]
 class Facts:
     """What is known of one file. reason: why it gives no picture, None where it does.
 
-    bytes, mtime_ns: of the file, -1 where there is none. width, height: upright. digest: SHA-256 of the upright RGB pixels at
-    the size they were decoded at: equal pictures have equal ones, whatever their files are called."""
+    bytes, mtime_ns: of the file, -1 where there is none. width, height: upright. digest: SHA-256 of the
+    upright RGB pixels at the size they were decoded at: equal pictures have equal ones, whatever their files
+    are called."""
 
     name: str
     bytes: int
@@ -74,9 +77,11 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Every entry of a source, decoded. images: uint8 (N, S, S, 3). small: uint8 (N, 32, 32, 3). Both memory-mapped, read-only.
+    """Every entry of a source, decoded. images: uint8 (N, S, S, 3). small: uint8 (N, 32, 32, 3). Both
+    memory-mapped, read-only.
 
-    key: SHA-256 of the files' names, sizes and times, and of how they were decoded. decoded_now: files decoded by this call.
+    key: SHA-256 of the files' names, sizes and times, and of how they were decoded. decoded_now: files
+    decoded by this call.
     """
 
     source: Source
@@ -100,12 +105,17 @@ def decode_source(source: Source, image_pixels: int, limits: Limits = DEFAULT_LI
     """The source's pictures at (image_pixels, image_pixels), from the cache where they are there already.
 
     A file that gives no picture becomes a fact with a reason, never an error.
-    Raises: ConfigError for a size below 1; StoreError where the cache cannot be written or the disk is full."""
+    Raises: ConfigError for a size below 1; StoreError where the cache cannot be written or the disk is
+    full."""
     if image_pixels < 1:
         raise ConfigError(f"image_pixels is {image_pixels}; it must be at least 1")
     size = SMALL_PIXELS * SMALL_PIXELS * 3 + image_pixels * image_pixels * 3
     decoder = [SCHEMA, PIL.__version__, known_formats(), asdict(limits)]
-    home = store.cache_folder() / "pictures" / store.digest([printable(str(source.root.resolve())), image_pixels, decoder])[:32]
+    home = (
+        store.cache_folder()
+        / "pictures"
+        / store.digest([printable(str(source.root.resolve())), image_pixels, decoder])[:32]
+    )
     states = [_state(entry) for entry in source.entries]
     key = store.digest([[fact.name, fact.bytes, fact.mtime_ns] for fact in states] + decoder + [image_pixels])
     folder = home / key[:16]
@@ -119,10 +129,13 @@ def decode_source(source: Source, image_pixels: int, limits: Limits = DEFAULT_LI
                 shutil.rmtree(other, ignore_errors=True)
         facts = {place: fact for place, fact in _stored_facts(folder)}
     return Pictures(
-        source=source, facts=tuple(facts[place] for place in range(len(states))), key=key, decoded_now=decoded_now,
+        source=source,
+        facts=tuple(facts[place] for place in range(len(states))),
+        key=key,
+        decoded_now=decoded_now,
         images=_rows(folder / "squares.u8", len(states), image_pixels),
         small=_rows(folder / "small.u8", len(states), SMALL_PIXELS),
-    )  # fmt: skip
+    )
 
 
 def _is_whole(folder: Path, count: int, image_pixels: int) -> bool:
@@ -132,8 +145,11 @@ def _is_whole(folder: Path, count: int, image_pixels: int) -> bool:
     except OSError:
         return False
     places = {place for place, _ in _stored_facts(folder)}
-    return (folder / "meta.json").exists() and sizes == [count * side**2 * 3 for side in (image_pixels, SMALL_PIXELS)] \
-        and places == set(range(count))  # fmt: skip
+    return (
+        (folder / "meta.json").exists()
+        and sizes == [count * side**2 * 3 for side in (image_pixels, SMALL_PIXELS)]
+        and places == set(range(count))
+    )
 
 
 def _rows(path: Path, count: int, side: int) -> NDArray[np.uint8]:
@@ -163,7 +179,9 @@ def _stored_facts(folder: Path) -> Iterator[tuple[int, Facts]]:
 
 def _holds_row(folder: Path, place: int, sides: dict[str, int]) -> bool:
     try:
-        return all((folder / name).stat().st_size >= (place + 1) * side**2 * 3 for name, side in sides.items())
+        return all(
+            (folder / name).stat().st_size >= (place + 1) * side**2 * 3 for name, side in sides.items()
+        )
     except OSError:
         return False
 
@@ -172,14 +190,24 @@ def _fill(folder: Path, source: Source, states: Sequence[Facts], image_pixels: i
     """Makes every row, and meta.json last; returns how many files were decoded."""
     folder.mkdir(parents=True, exist_ok=True)
     sides = {"squares.u8": image_pixels, "small.u8": SMALL_PIXELS}
-    earlier = [*(other for other in sorted(folder.parent.iterdir()) if other != folder), folder]  # its own rows count most
-    known = {(fact.name, fact.bytes, fact.mtime_ns): (other, place, fact) for other in earlier
-             for place, fact in _stored_facts(other) if _holds_row(other, place, sides)}  # fmt: skip
+    earlier = [
+        *(other for other in sorted(folder.parent.iterdir()) if other != folder),
+        folder,
+    ]  # its own rows count most
+    known = {
+        (fact.name, fact.bytes, fact.mtime_ns): (other, place, fact)
+        for other in earlier
+        for place, fact in _stored_facts(other)
+        if _holds_row(other, place, sides)
+    }
     for name, side in sides.items():
         (folder / name).touch()
         os.truncate(folder / name, len(states) * side * side * 3)
-    with (folder / "squares.u8").open("r+b") as squares, (folder / "small.u8").open("r+b") as smalls, \
-            (folder / "facts.jsonl").open("a", encoding="utf-8") as record:  # fmt: skip
+    with (
+        (folder / "squares.u8").open("r+b") as squares,
+        (folder / "small.u8").open("r+b") as smalls,
+        (folder / "facts.jsonl").open("a", encoding="utf-8") as record,
+    ):
         record.write("\n")  # ends a line that was cut off
 
         def keep(done: Iterable[_Row]) -> None:
@@ -203,8 +231,16 @@ def _fill(folder: Path, source: Source, states: Sequence[Facts], image_pixels: i
             elif other != folder or old_place != place:
                 taken.append((place, other, old_place, fact))
         _take_over(taken, sides, keep)
-        _decode_all([(place, source.entries[place], states[place]) for place in waiting], source, image_pixels, limits, keep)
-    store.write_json(folder / "meta.json", {"schema": SCHEMA, "images": len(states), "image_pixels": image_pixels})
+        _decode_all(
+            [(place, source.entries[place], states[place]) for place in waiting],
+            source,
+            image_pixels,
+            limits,
+            keep,
+        )
+    store.write_json(
+        folder / "meta.json", {"schema": SCHEMA, "images": len(states), "image_pixels": image_pixels}
+    )
     return len(waiting)
 
 
@@ -218,12 +254,21 @@ def _take_over(taken: Sequence[tuple[int, Path, int, Facts]], sides: dict[str, i
             return file.read(size)
 
     for start in range(0, len(taken), _BATCH):
-        keep([(place, fact, row(other, "squares.u8", old_place), row(other, "small.u8", old_place))
-              for place, other, old_place, fact in taken[start : start + _BATCH]])  # fmt: skip
+        keep(
+            [
+                (place, fact, row(other, "squares.u8", old_place), row(other, "small.u8", old_place))
+                for place, other, old_place, fact in taken[start : start + _BATCH]
+            ]
+        )
 
 
-def _decode_all(waiting: Sequence[tuple[int, Entry, Facts]], source: Source, image_pixels: int, limits: Limits,
-                keep: _Keep) -> None:  # fmt: skip
+def _decode_all(
+    waiting: Sequence[tuple[int, Entry, Facts]],
+    source: Source,
+    image_pixels: int,
+    limits: Limits,
+    keep: _Keep,
+) -> None:
     gate = _Gate(limits.max_pixels)
 
     def work(job: tuple[int, Entry, Facts]) -> _Row:
@@ -242,8 +287,7 @@ def _decode_all(waiting: Sequence[tuple[int, Entry, Facts]], source: Source, ima
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _decoded(place: int, entry: Entry, state: Facts, image_pixels: int, limits: Limits,
-             gate: _Gate) -> _Row:  # fmt: skip
+def _decoded(place: int, entry: Entry, state: Facts, image_pixels: int, limits: Limits, gate: _Gate) -> _Row:
     with ExitStack() as held:  # the pixels count until they are let go, not only while they are decoded
         try:
             picture = decode(entry.path, limits, lambda pixels: held.enter_context(gate.hold(pixels)))
@@ -258,8 +302,16 @@ def _row(place: int, state: Facts, picture: Decoded, image_pixels: int) -> _Row:
     digest = hashlib.sha256(json.dumps(image.size).encode())
     for top in range(0, image.height, _STRIP_ROWS):
         digest.update(image.crop((0, top, image.width, min(top + _STRIP_ROWS, image.height))).tobytes())
-    fact = Facts(name=state.name, bytes=state.bytes, mtime_ns=state.mtime_ns, width=picture.width, height=picture.height,
-                 format=picture.format, notes=picture.notes, digest=digest.hexdigest())  # fmt: skip
+    fact = Facts(
+        name=state.name,
+        bytes=state.bytes,
+        mtime_ns=state.mtime_ns,
+        width=picture.width,
+        height=picture.height,
+        format=picture.format,
+        notes=picture.notes,
+        digest=digest.hexdigest(),
+    )
     small = image.resize((SMALL_PIXELS, SMALL_PIXELS), Image.Resampling.BICUBIC)
     return place, fact, square(image, image_pixels).tobytes(), small.tobytes()
 

@@ -1,7 +1,8 @@
-"""Anybody's pictures as a dataset: a folder with one sub-folder a class, train/val/test folders of such, or a table.
+"""Anybody's pictures as a dataset: a folder with one sub-folder a class, train/val/test folders of such, or a
+table.
 
-The finished arrays lie in the cache, named by the state of the files and the options: the next loading only looks at the files'
-sizes and times.
+The finished arrays lie in the cache, named by the state of the files and the options: the next loading only
+looks at the files' sizes and times.
 """
 
 from __future__ import annotations
@@ -25,26 +26,38 @@ _CHUNK = 512  # images copied at once
 
 
 def load_images(
-    path: str | Path, *, image_pixels: int = 32, group_column: str | None = None, group_regex: str | None = None,
+    path: str | Path,
+    *,
+    image_pixels: int = 32,
+    group_column: str | None = None,
+    group_regex: str | None = None,
     bad_files: folders.BadFiles = "few",
-) -> Dataset:  # fmt: skip
-    """The pictures of a folder or table at (image_pixels, image_pixels), a fixed fifth of each class held out as the test set.
+) -> Dataset:
+    """The pictures of a folder or table at (image_pixels, image_pixels), a fixed fifth of each class held out
+    as the test set.
 
-    Classes are the sub-folders' names (or the table's labels), sorted. An image's shorter side is resized (bicubic,
-    antialiased) and its middle cut out; transparency lies on white; the camera's rotation is applied. Which images are for
-    testing, and their order, follows from the pixels (and groups) alone: renaming files changes nothing. Copies, near
-    duplicates and what a group names never stand on both sides. Given train and test folders are taken as they are; validation
-    pictures join the training set, of which a trial draws its own, or are the test set where there is none.
-    Images are memory-mapped.
-    Raises: ConfigError for a path or option that makes no sense; DataError where a class is missing on a side or too many files
-    give no picture; StoreError where the cache cannot be written.
+    Classes are the sub-folders' names (or the table's labels), sorted. An image's shorter side is resized
+    (bicubic, antialiased) and its middle cut out; transparency lies on white; the camera's rotation is
+    applied. Which images are for testing, and their order, follows from the pixels (and groups) alone:
+    renaming files changes nothing. Copies, near duplicates and what a group names never stand on both sides.
+    Given train and test folders are taken as they are; validation pictures join the training set, of which a
+    trial draws its own, or are the test set where there is none. Images are memory-mapped.
+    Raises: ConfigError for a path or option that makes no sense; DataError where a class is missing on a side
+    or too many files give no picture; StoreError where the cache cannot be written.
     """
     source = folders.find_entries(Path(path).expanduser(), group_column=group_column, group_regex=group_regex)
     pictures = folders.decode_source(source, image_pixels)
     folders.require_mostly_good(pictures, bad_files)
     _tell(pictures)
-    identity = [SCHEMA, pictures.key, source.class_names, [[e.label, e.split, e.group] for e in source.entries]]
-    where = store.digest([folders.printable(str(source.root.resolve())), image_pixels, group_column, group_regex])[:32]
+    identity = [
+        SCHEMA,
+        pictures.key,
+        source.class_names,
+        [[e.label, e.split, e.group] for e in source.entries],
+    ]
+    where = store.digest(
+        [folders.printable(str(source.root.resolve())), image_pixels, group_column, group_regex]
+    )[:32]
     home = store.cache_folder() / "datasets" / "folders" / where / store.digest(identity)[:16]
     with store.lock(home.parent / "lock", f"the dataset of {source.root}", wait_seconds=24 * 3600):
         try:
@@ -74,11 +87,17 @@ def _tell(pictures: folders.Pictures) -> None:
     for reason, count in sorted(pictures.source.ignored.items()):
         say(f"{root}: {count:,} {'file' if count == 1 else 'files'} ignored: {reason}")
     if bad:
-        say(f"{root}: {len(bad):,} of {len(pictures.facts):,} files give no picture and are skipped, e.g. {bad[0].name} "
-            f"({bad[0].reason}); `headstart data check {root}` lists them")  # fmt: skip
+        say(
+            f"{root}: {len(bad):,} of {len(pictures.facts):,} files give no picture and are skipped, e.g. "
+            f"{bad[0].name} "
+            f"({bad[0].reason}); `headstart data check {root}` lists them"
+        )
     for mixed in pictures.source.mixed_names:
         names = ", ".join(repr(name) for name, _ in mixed.spellings)
-        say(f"{root}: class names {names} " + ("are read as one class" if mixed.merged else "look like one class; rename them"))
+        say(
+            f"{root}: class names {names} "
+            + ("are read as one class" if mixed.merged else "look like one class; rename them")
+        )
 
 
 def _assemble(home: Path, pictures: folders.Pictures) -> None:
@@ -98,7 +117,9 @@ def _assemble(home: Path, pictures: folders.Pictures) -> None:
     groups = io.BytesIO()
     np.save(groups, division.units[~is_test], allow_pickle=False)
     store.write_bytes(home / "train_groups.npy", groups.getvalue())
-    arrays.write_dataset(home, arrays.dataset(name, name, f"images in the folder {name}", sets["train"], sets["test"]))
+    arrays.write_dataset(
+        home, arrays.dataset(name, name, f"images in the folder {name}", sets["train"], sets["test"])
+    )
     for file in parts:
         file.unlink(missing_ok=True)
 

@@ -1,8 +1,9 @@
 """One file to RGB pixels, under limits: whatever a file holds, there come pixels or a reason, never a crash.
 
-One decoder for training, evaluation, prediction and export: `decode_image`, then `square` for the size that is needed.
-Colour profiles are not applied. Large JPEGs are decoded at a half, a quarter or an eighth of their size, which their format
-offers nearly for free, as long as both sides keep ENOUGH_PIXELS (a 12-megapixel photo: at a half).
+One decoder for training, evaluation, prediction and export: `decode_image`, then `square` for the size that
+is needed. Colour profiles are not applied. Large JPEGs are decoded at a half, a quarter or an eighth of their
+size, which their format offers nearly for free, as long as both sides keep ENOUGH_PIXELS (a 12-megapixel
+photo: at a half).
 """
 
 from __future__ import annotations
@@ -31,8 +32,15 @@ ENOUGH_PIXELS = 1024  # a side that no reduced decoding goes below
 # Formats that show pictures and nothing else: no EPS, which would start Ghostscript, no PDF, no video.
 FORMATS = ("PNG", "JPEG", "MPO", "JPEG2000", "GIF", "WEBP", "AVIF", "HEIF", "BMP", "DIB", "TIFF", "PPM")
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
-          8: "ROTATE_90"}  # fmt: skip
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 _UNKNOWN = "not an image of a known format, or its start is damaged"
 _LYING = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -40,7 +48,8 @@ _ORIENTATION = 0x0112  # the EXIF tag
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one file may take. max_pixels: width x height, checked before anything is decoded (Pillow's own limit is the same).
+    """What one file may take. max_pixels: width x height, checked before anything is decoded (Pillow's own
+    limit is the same).
     max_seconds: of decoding, in processor time, looked at whenever the decoder asks for more bytes."""
 
     max_pixels: int = 89_478_485
@@ -64,7 +73,8 @@ class UnreadableError(DataError):
 class Decoded:
     """A picture as it should be looked at.
 
-    image: a Pillow image in mode RGB, upright. width, height: upright, before any reduced decoding. format, mode: as stored.
+    image: a Pillow image in mode RGB, upright. width, height: upright, before any reduced decoding. format,
+    mode: as stored.
     notes: what was done to it beyond decoding ("turned upright", "transparency on white", ...).
     """
 
@@ -79,14 +89,16 @@ class Decoded:
 def decode_image(source: str | Path | bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """The picture in a file (or in a file's bytes), uint8 (H, W, 3), RGB, writable.
 
-    Raises: UnreadableError (a DataError, one line) for anything that is not a whole picture within the limits.
+    Raises: UnreadableError (a DataError, one line) for anything that is not a whole picture within the
+    limits.
     """
     with quiet_pillow():
         return np.array(decode(source, limits).image)
 
 
 def square(image: Image | NDArray[np.uint8], image_pixels: int) -> NDArray[np.uint8]:
-    """The middle of a picture at (image_pixels, image_pixels), uint8 (S, S, 3): the shorter side resized, the rest cut off.
+    """The middle of a picture at (image_pixels, image_pixels), uint8 (S, S, 3): the shorter side resized, the
+    rest cut off.
 
     Pillow's bicubic, antialiased."""
     from PIL import Image, ImageOps
@@ -97,10 +109,11 @@ def square(image: Image | NDArray[np.uint8], image_pixels: int) -> NDArray[np.ui
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Pillow's warnings (odd metadata, large pictures) are not shown: what matters comes as notes and reasons.
+    """Pillow's warnings (odd metadata, large pictures) are not shown: what matters comes as notes and
+    reasons.
 
-    Half a file is no image, whatever another package told Pillow. Changes the process's warning filters: enter it once around
-    threads, not in them."""
+    Half a file is no image, whatever another package told Pillow. Changes the process's warning filters:
+    enter it once around threads, not in them."""
     from PIL import Image, ImageFile
 
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -111,11 +124,14 @@ def quiet_pillow() -> Iterator[None]:
 
 
 def decode(
-    source: str | Path | bytes, limits: Limits = DEFAULT_LIMITS, reserve: Callable[[int], None] = lambda pixels: None
+    source: str | Path | bytes,
+    limits: Limits = DEFAULT_LIMITS,
+    reserve: Callable[[int], None] = lambda pixels: None,
 ) -> Decoded:
     """As decode_image, with what was found on the way; call it inside quiet_pillow.
 
-    reserve: called with a picture's number of pixels before they are decoded; may wait (bulk work shares its memory so).
+    reserve: called with a picture's number of pixels before they are decoded; may wait (bulk work shares its
+    memory so).
     Raises: UnreadableError."""
     name = "the image" if isinstance(source, bytes) else _printable(str(source))
     try:
@@ -125,7 +141,9 @@ def decode(
         raise
     except MemoryError:
         raise UnreadableError(name, "not enough memory to decode it") from None
-    except Exception as error:  # decoders of damaged files raise nearly anything: struct.error, IndexError, zlib.error, ...
+    except (
+        Exception
+    ) as error:  # decoders of damaged files raise nearly anything: struct.error, IndexError, zlib.error, ...
         raise UnreadableError(name, _reason(error)) from error
 
 
@@ -142,11 +160,15 @@ def _decode(file: IO[bytes], name: str, limits: Limits, reserve: Callable[[int],
     except UnidentifiedImageError:
         raise UnreadableError(name, _what_else(head)) from None
     except pillow.DecompressionBombError as error:  # above twice Pillow's own limit it does not even open
-        raise UnreadableError(name, f"{_pixels_in(str(error))} pixels; at most {limits.max_pixels:,} are decoded") from None
+        raise UnreadableError(
+            name, f"{_pixels_in(str(error))} pixels; at most {limits.max_pixels:,} are decoded"
+        ) from None
     width, height = opened.size
     mode, kind = opened.mode, opened.format or "?"
     if width * height > limits.max_pixels:
-        raise UnreadableError(name, f"{width:,} x {height:,} pixels; at most {limits.max_pixels:,} are decoded")
+        raise UnreadableError(
+            name, f"{width:,} x {height:,} pixels; at most {limits.max_pixels:,} are decoded"
+        )
     if min(width, height) < limits.min_side_pixels:
         raise UnreadableError(name, f"{width} x {height} pixels: too small to show anything")
     notes = ["first of several frames"] if _is_animated(opened) else []
@@ -160,7 +182,9 @@ def _decode(file: IO[bytes], name: str, limits: Limits, reserve: Callable[[int],
         image = image.transpose(pillow.Transpose[turn])
         notes.append("turned upright")
     upright = (height, width) if turn in _LYING else (width, height)
-    return Decoded(image=image, width=upright[0], height=upright[1], format=kind, mode=mode, notes=tuple(notes))
+    return Decoded(
+        image=image, width=upright[0], height=upright[1], format=kind, mode=mode, notes=tuple(notes)
+    )
 
 
 def _as_rgb(image: Image, name: str, notes: list[str]) -> Image:
@@ -169,7 +193,9 @@ def _as_rgb(image: Image, name: str, notes: list[str]) -> Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         values = np.asarray(image)
         if image.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) > 65535:
-            raise UnreadableError(name, "its values are 32-bit numbers, not grey levels; save it with 8 or 16 bits")
+            raise UnreadableError(
+                name, "its values are 32-bit numbers, not grey levels; save it with 8 or 16 bits"
+            )
         notes.append("16 bits brought to 8")
         # A table, not arithmetic: that would take 12 bytes a pixel on the way.
         to_eight = ((np.arange(65536) + 128) // 257).astype(np.uint8)
@@ -261,7 +287,8 @@ class _TimedBytes(io.BytesIO, _Timed):
 
 @cache
 def known_formats() -> list[str]:
-    """FORMATS, less those that this Pillow was built without; HEIC through pillow-heif where it is installed."""
+    """FORMATS, less those that this Pillow was built without; HEIC through pillow-heif where it is
+    installed."""
     from PIL import Image
 
     try:
@@ -299,7 +326,9 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError) or (type(error) is OSError and error.errno is None):
         text = str(error)
     elif isinstance(error, OSError) and error.strerror:
-        return {"No such file or directory": "there is no such file"}.get(error.strerror, error.strerror.lower())
+        return {"No such file or directory": "there is no such file"}.get(
+            error.strerror, error.strerror.lower()
+        )
     else:
         text = f"damaged: {error or type(error).__name__}"
     if "truncated" in text or "unexpected end" in text.lower():

@@ -1,4 +1,5 @@
-"""A CSV, TSV or Parquet file with a row a picture: columns path and label, optional split and a group column."""
+"""A CSV, TSV or Parquet file with a row a picture: columns path and label, optional split and a group
+column."""
 
 from __future__ import annotations
 
@@ -28,23 +29,36 @@ class Row:
 def read_table(table: Path, *, group_column: str | None = None) -> list[Row]:
     """The rows of a table; relative paths start at the table's own folder.
 
-    Raises: ConfigError for a group column that is not there; DataError for a table that cannot be read, lacks a column, or
-    has a row without path or label."""
+    Raises: ConfigError for a group column that is not there; DataError for a table that cannot be read, lacks
+    a column, or has a row without path or label."""
     values = _read(table)
     columns = {str(column).strip().lower(): column for column in values.columns}
     for needed in ("path", "label"):
         if needed not in columns:
-            raise DataError(f"{table} has no column {needed!r}, only {', '.join(map(str, values.columns))}; "
-                            "a table of pictures has the columns path and label")  # fmt: skip
+            raise DataError(
+                f"{table} has no column {needed!r}, only {', '.join(map(str, values.columns))}; "
+                "a table of pictures has the columns path and label"
+            )
     if group_column is not None and group_column not in values.columns:
-        raise unknown_name(f"column for --group-column in {table.name}", group_column, map(str, values.columns))
-    texts = {name: [_text(value) for value in values[columns[name]]] for name in ("path", "label", "split") if name in columns}
-    groups = [_text(value) for value in values[group_column]] if group_column is not None else [None] * len(values)
+        raise unknown_name(
+            f"column for --group-column in {table.name}", group_column, map(str, values.columns)
+        )
+    texts = {
+        name: [_text(value) for value in values[columns[name]]]
+        for name in ("path", "label", "split")
+        if name in columns
+    }
+    groups = (
+        [_text(value) for value in values[group_column]] if group_column is not None else [None] * len(values)
+    )
     rows = []
     seen: dict[str, int] = {}
     for place, (given, label) in enumerate(zip(texts["path"], texts["label"], strict=True)):
         if given is None or label is None:
-            raise DataError(f"{table}: row {place + 1} has no {'path' if given is None else 'label'}; fill it or remove the row")
+            raise DataError(
+                f"{table}: row {place + 1} has no {'path' if given is None else 'label'}; fill it or remove "
+                "the row"
+            )
         seen[given] = seen.get(given, 0) + 1
         name = given if seen[given] == 1 else f"{given} (row {place + 1})"
         split = texts["split"][place] if "split" in texts else None
@@ -62,9 +76,13 @@ def _read(table: Path) -> pd.DataFrame:
         # Text as it stands: a class called "NA" or "007" is a name, not a missing value or a number.
         return pd.read_csv(table, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except ImportError as error:
-        raise ConfigError(f'{table} is a Parquet table, which needs pyarrow: pip install "headstart[parquet]"') from error
+        raise ConfigError(
+            f'{table} is a Parquet table, which needs pyarrow: pip install "headstart[parquet]"'
+        ) from error
     except (OSError, ValueError) as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
-        raise DataError(f"{table} cannot be read as a table ({' '.join(str(error).split())[:150]})") from error
+        raise DataError(
+            f"{table} cannot be read as a table ({' '.join(str(error).split())[:150]})"
+        ) from error
 
 
 def _text(value: object) -> str | None:

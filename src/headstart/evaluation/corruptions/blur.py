@@ -41,10 +41,11 @@ def disk(radius: float, smoothing: float) -> NDArray[np.float64]:
 
 
 def glass(images: Images, constant: tuple[float, int], rng: np.random.Generator) -> Images:
-    """Frosted glass: blurred, each pixel taken from itself or a neighbour above or left, some times over, blurred again.
+    """Frosted glass: blurred, each pixel taken from itself or a neighbour above or left, some times over,
+    blurred again.
 
-    The first two rows and columns stay where they are. The published images come from a loop that means to swap neighbours
-    but, because it assigns through views, copies one onto the other; so does this."""
+    The first two rows and columns stay where they are. The published images come from a loop that means to
+    swap neighbours but, because it assigns through views, copies one onto the other; so does this."""
     sigma, times = constant
     count, height, width, _ = images.shape
     pixels = _smooth(images, sigma)
@@ -69,7 +70,8 @@ def motion(images: Images, constant: tuple[int, float], rng: np.random.Generator
 
 
 def zoom(images: Images, end: float, rng: np.random.Generator) -> Images:
-    """The mean of the image and of ever closer zooms into its middle: a camera that moves towards the scene."""
+    """The mean of the image and of ever closer zooms into its middle: a camera that moves towards the
+    scene."""
     values = shares(images)
     height, width = images.shape[1:3]
     factors = np.arange(1, end, 0.01)

@@ -12,7 +12,9 @@ Images = NDArray[np.uint8]
 
 def gaussian(images: Images, deviation: float, rng: np.random.Generator) -> Images:
     """Normal noise of this standard deviation (as a share of white) on every value: low light."""
-    return to_pixels(shares(images) + np.float32(deviation) * rng.standard_normal(images.shape, dtype=np.float32))
+    return to_pixels(
+        shares(images) + np.float32(deviation) * rng.standard_normal(images.shape, dtype=np.float32)
+    )
 
 
 def shot(images: Images, photons: float, rng: np.random.Generator) -> Images:
@@ -21,6 +23,7 @@ def shot(images: Images, photons: float, rng: np.random.Generator) -> Images:
 
 
 def impulse(images: Images, amount: float, rng: np.random.Generator) -> Images:
-    """This share of the values becomes 0 or 255, evenly: bit errors, in colour for each channel is hit on its own."""
+    """This share of the values becomes 0 or 255, evenly: bit errors, in colour for each channel is hit on its
+    own."""
     hit, white = rng.random(images.shape) < amount, rng.random(images.shape) < 0.5
     return np.where(hit, np.where(white, np.uint8(255), np.uint8(0)), images)

@@ -24,7 +24,8 @@ def to_pixels(values: NDArray[np.floating]) -> NDArray[np.uint8]:
 def zoom_matrix(size: int, factor: float) -> NDArray[np.float32]:
     """Linear zoom into the middle by `factor` as a matrix, float32 (size, size); rows sum to 1.
 
-    As scipy.ndimage.zoom with order 1: the ends of the part that is cut out fall on the ends of what it becomes."""
+    As scipy.ndimage.zoom with order 1: the ends of the part that is cut out fall on the ends of what it
+    becomes."""
     part = int(np.ceil(size / factor))
     first = (size - part) // 2
     zoomed = round(part * factor)
@@ -41,10 +42,11 @@ def zoom_matrix(size: int, factor: float) -> NDArray[np.float32]:
 def blur_along_lines(
     values: NDArray[np.float32], radius: int, sigma: float, degrees: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Each image (of N, H, W, C) blurred along its own angle: half a Gaussian that trails from each pixel, borders repeated.
+    """Each image (of N, H, W, C) blurred along its own angle: half a Gaussian that trails from each pixel,
+    borders repeated.
 
-    degrees: (N,), clockwise from the right, for y points down. Source: ImageMagick's MotionBlurImage: 2 radius + 1 taps at
-    the whole pixels nearest to the line."""
+    degrees: (N,), clockwise from the right, for y points down. Source: ImageMagick's MotionBlurImage: 2
+    radius + 1 taps at the whole pixels nearest to the line."""
     count, height, width, _ = values.shape
     steps = np.arange(2 * radius + 1)
     kernel = np.exp(-(steps**2) / (2 * sigma**2))
