@@ -69,6 +69,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
     there."""
     folder, real = tmp_path_factory.mktemp("cache"), store.cache_folder()
     for part in ("datasets", "weights"):
+        (real / part).mkdir(parents=True, exist_ok=True)  # on a fresh machine nothing was fetched yet
         (folder / part).symlink_to(real / part)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(folder))

@@ -172,9 +172,9 @@ def test_the_planted_folder_loads_with_its_own_parts(small, tmp_path, monkeypatc
 def test_all_that_the_full_folder_plants_is_found(tmp_path, monkeypatch):
     planted = plant(tmp_path / "photos")
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "weights").symlink_to(
-        cache_folder() / "weights"
-    )  # the published weights, nothing else
+    weights = cache_folder() / "weights"  # the published weights, nothing else
+    weights.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cache" / "weights").symlink_to(weights)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     found, peak = _checked(planted.root, tmp_path / "out", label_errors=True)
     rows = _table(planted, found)

@@ -75,6 +75,7 @@ def test_a_damaged_cached_file_is_announced_and_made_anew(
     resnet50: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     downloads = store.cache_folder() / "downloads"
+    downloads.mkdir(parents=True, exist_ok=True)
     (tmp_path / "weights").mkdir()
     (tmp_path / "downloads").symlink_to(downloads)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
