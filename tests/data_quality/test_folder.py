@@ -21,9 +21,9 @@ from headstart.store import cache_folder
 _MEASURED = """
 import json, sys
 from pathlib import Path
-from headstart.check import check_images
+from headstart.data_quality.folder import check_images
 done = check_images(Path(sys.argv[1]), out=Path(sys.argv[2]), label_errors=sys.argv[3] == "yes")
-from headstart.cost import peak_memory_bytes
+from headstart.runtime.cost import peak_memory_bytes
 print(json.dumps(peak_memory_bytes()))
 """
 

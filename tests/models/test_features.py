@@ -125,8 +125,8 @@ def test_a_full_disk_is_said_before_anything_is_computed(
 _READ_ALL = """
 import sys
 import numpy as np, torch
-from headstart import features
-from headstart.cost import peak_memory_bytes, reset_peak_memory
+from headstart.models import features
+from headstart.runtime.cost import peak_memory_bytes, reset_peak_memory
 from headstart.types import ImageSet, Preprocessing
 
 class Means(torch.nn.Module):

@@ -246,7 +246,7 @@ def test_without_weasyprint_one_line_says_so_and_all_else_is_written(tmp_path: P
     code = (
         "import sys; sys.modules['weasyprint'] = None; sys.argv = ['headstart', 'report', sys.argv[1], "
         "'--to', sys.argv[2]]\n"
-        "from headstart.cli import main; main()"
+        "from headstart.cli.app import main; main()"
     )
     command = [sys.executable, "-c", code, str(study), str(tmp_path / "report")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -35,7 +35,7 @@ def test_phases_add_up_and_survive_an_error() -> None:
 def test_peak_memory_is_that_since_the_reset() -> None:
     code = """
 import numpy as np
-from headstart.cost import peak_memory_bytes, reset_peak_memory
+from headstart.runtime.cost import peak_memory_bytes, reset_peak_memory
 big = np.ones(40_000_000); del big      # 320 MB, freed again
 high = peak_memory_bytes()
 reset_peak_memory()

@@ -296,7 +296,7 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(change, error, message):
 MEMORY = """
 import sys
 import numpy as np, torch
-from headstart import logistic, logistic_problem
+from headstart.training import logistic, logistic_problem
 torch.set_num_threads(1)
 cache, columns = int(sys.argv[1]), int(sys.argv[2])
 if cache >= 0:

@@ -186,8 +186,8 @@ def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Est
         for place, run in enumerate(runs)
     ]
     only = "" if len(lead) > 1 else ", the only budget that arms share"
-    among = ", among arms with several budgets" if beaten else ""
-    return f"In front by labels a class: {'; '.join(told)}{only}{among}"
+    limit = ", among arms with several budgets" if beaten else ""
+    return f"In front by labels a class: {'; '.join(told)}{only}{limit}"
 
 
 def _span(budgets: list[float], is_last: bool) -> str:

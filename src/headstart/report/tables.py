@@ -228,10 +228,14 @@ def classes(view: StudyView) -> list[ClassRow]:
             name=name,
             support=int(support[c]),
             scores=tuple(
-                tuple(_percent_or_none(tables[arm.name].iloc[c][k]) for k in ("precision", "recall", "f1"))
+                (
+                    _percent_or_none(tables[arm.name].iloc[c]["precision"]),
+                    _percent_or_none(tables[arm.name].iloc[c]["recall"]),
+                    _percent_or_none(tables[arm.name].iloc[c]["f1"]),
+                )
                 for arm in view.arms
             ),
-        )  # type: ignore[misc]
+        )
         for c, name in enumerate(names)
     ]
 

@@ -145,9 +145,8 @@ def load_summary(folder: str | Path) -> pd.DataFrame:
     Columns: see `findings.comparison_table`.
 
     Examples:
-        >>> headstart.load_summary(folder)[["arm", "labels_per_class", "n"]].to_dict("records")
-        [{'arm': 'cnn', 'labels_per_class': 'all', 'n': 2}, {'arm': 'probe', 'labels_per_class': 'all', 'n':
-        1}]
+        >>> headstart.load_summary(folder)[["arm", "labels_per_class", "n"]].to_dict("list")
+        {'arm': ['cnn', 'probe'], 'labels_per_class': ['all', 'all'], 'n': [2, 1]}
 
     Raises: StoreError for a folder without finished trials; DataError where trials have different test
     sets."""
