@@ -19,7 +19,7 @@ from headstart.errors import StoreError
 from headstart.evaluation import gradcam
 from headstart.evaluation.gradcam import looks_ids, run_looks
 from headstart.evaluation.records import read_arrays, read_looks
-from headstart.plots.evidence import _heated
+from headstart.plots.gradcam import _overlaid
 from headstart.predict.gradcam import explain_pixels, upsampled
 from headstart.predict.predictor import load_predictor
 from headstart.results.published import adopt_readings, publish
@@ -219,7 +219,7 @@ def test_evidence_is_drawn_as_explain_draws_it() -> None:
     black = np.zeros((32, 32, 3), np.uint8)
     heat = upsampled(evidence, 32)
     wanted = 255 * (0.15 + 0.55 * heat[..., None]) * mpl.colormaps["inferno"](heat)[..., :3]
-    np.testing.assert_allclose(_heated(black, evidence).astype(float), wanted, atol=2)
+    np.testing.assert_allclose(_overlaid(black, evidence).astype(float), wanted, atol=2)
 
 
 @pytest.mark.parametrize(("arms", "pictures"), [(1, 20), (2, 30), (5, 60)])
@@ -228,16 +228,16 @@ def test_the_figure_has_a_picture_an_arm_and_the_same_bytes_always(arms: int, pi
     images = rng.integers(0, 256, (10, 80, 80, 3), dtype=np.uint8)
     styles = plots.arm_styles({str(k): f"Network {k}" for k in range(arms)})
     columns = [
-        plots.EvidenceColumn(
+        plots.GradCamColumn(
             style=style,
-            evidence=rng.random((10, 3, 3)),
-            answers=["a very long class name"] * 10,
+            heatmaps=rng.random((10, 3, 3)),
+            predictions=["a very long class name"] * 10,
             probabilities=[0.5] * 10,
             right=[True] * 9 + [False],
         )
         for style in styles.values()
     ]
     first, again = (
-        plots.svg_text(plots.evidence_grid(images, ["dog"] * 10, columns), "fig", "d") for _ in range(2)
+        plots.svg_text(plots.gradcam_grid(images, ["dog"] * 10, columns), "fig", "d") for _ in range(2)
     )
     assert first == again and first.count("<image ") == pictures and first.count("✗") == arms

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from headstart import plots
-from headstart.plots import Curve, Estimate
+from headstart.plots import BudgetPoint, CostPoint, Crossing, Curve, Estimate, TimeToTarget
 
 STYLES = plots.arm_styles({"cnn": "CNN from scratch", "probe": "ResNet-50, linear probe"})
 SVG = "{http://www.w3.org/2000/svg}"
@@ -162,7 +162,11 @@ def test_class_bars_begin_at_zero_and_end_at_the_value() -> None:
 
 
 def test_a_target_that_is_never_reached_says_so() -> None:
-    figure = plots.time_to_accuracy([0.8, 0.9], {"cnn": [60.0, 240.0], "probe": [30.0, None]}, STYLES, "Time")
+    times = {
+        "cnn": [TimeToTarget(seconds=60.0), TimeToTarget(seconds=240.0)],
+        "probe": [TimeToTarget(seconds=30.0), None],
+    }
+    figure = plots.time_to_accuracy([0.8, 0.9], times, STYLES, "Time")
     shown = [text.replace("\u202f", " ") for text in texts(figure)]
     assert shown == [
         "CNN from scratch, 60 s",
@@ -254,7 +258,12 @@ def test_severities_are_steps_of_equal_distance_named_at_the_end() -> None:
 
 
 def test_label_budgets_are_on_a_log_scale_with_the_budgets_as_ticks() -> None:
-    points = {"cnn": [(10.0, "10", Estimate(value=0.4)), (4500.0, "all\n(4,500)", Estimate(value=0.9))]}
+    points = {
+        "cnn": [
+            BudgetPoint(labels=10.0, tick="10", estimate=Estimate(value=0.4)),
+            BudgetPoint(labels=4500.0, tick="all\n(4,500)", estimate=Estimate(value=0.9)),
+        ]
+    }
     axes = plots.accuracy_by_labels(points, STYLES, "Test accuracy").axes[0]
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["10", "all\n(4,500)"]
@@ -265,9 +274,9 @@ FEW_STYLES = plots.arm_styles({"a": "A", "b": "B", "c": "C"})
 
 def test_a_front_is_filled_and_stepped_and_the_beaten_are_hollow() -> None:
     points = {
-        "a": (10.0, Estimate(value=0.7, interval=(0.68, 0.72))),
-        "b": (100.0, Estimate(value=0.9)),
-        "c": (200.0, Estimate(value=0.8)),
+        "a": CostPoint(cost=10.0, estimate=Estimate(value=0.7, interval=(0.68, 0.72))),
+        "b": CostPoint(cost=100.0, estimate=Estimate(value=0.9)),
+        "c": CostPoint(cost=200.0, estimate=Estimate(value=0.8)),
     }
     axes = plots.accuracy_against_cost(points, ["a", "b"], FEW_STYLES, "seconds", "Test accuracy").axes[0]
     marks = {
@@ -286,7 +295,10 @@ def test_a_front_is_filled_and_stepped_and_the_beaten_are_hollow() -> None:
 
 
 def test_floating_point_operations_are_ticked_in_words() -> None:
-    points = {"a": (3e13, Estimate(value=0.7)), "b": (2.2e15, Estimate(value=0.9))}
+    points = {
+        "a": CostPoint(cost=3e13, estimate=Estimate(value=0.7)),
+        "b": CostPoint(cost=2.2e15, estimate=Estimate(value=0.9)),
+    }
     axes = plots.accuracy_against_cost(points, ["a", "b"], FEW_STYLES, "flops", "Test accuracy").axes[0]
     shown = [text.get_text().replace("\u202f", " ") for text in axes.get_xticklabels()]
     assert shown == ["30 TFLOP", "100 TFLOP", "1 PFLOP"]
@@ -295,9 +307,18 @@ def test_floating_point_operations_are_ticked_in_words() -> None:
 def test_a_fitted_curve_is_drawn_with_its_band_and_dotted_beyond_what_was_measured() -> None:
     x = np.geomspace(10, 200, 30)
     fit = plots.Fit(x=x, y=1 - 1 / x, low=0.98 - 1 / x, high=np.minimum(1.02 - 1 / x, 1), measured_to=100.0)
-    points = {"a": [(10.0, "10", Estimate(value=0.9)), (100.0, "100", Estimate(value=0.99))]}
+    points = {
+        "a": [
+            BudgetPoint(labels=10.0, tick="10", estimate=Estimate(value=0.9)),
+            BudgetPoint(labels=100.0, tick="100", estimate=Estimate(value=0.99)),
+        ]
+    }
     axes = plots.accuracy_by_labels(
-        points, FEW_STYLES, "Test accuracy", fits={"a": fit}, crossing=(50.0, (40.0, 60.0))
+        points,
+        FEW_STYLES,
+        "Test accuracy",
+        fits={"a": fit},
+        crossing=Crossing(labels=50.0, interval=(40.0, 60.0)),
     ).axes[0]
     assert len(axes.collections) == 1  # the band
     inside, beyond = sorted(

@@ -9,12 +9,12 @@ light to dark. Used alone, the SVG falls back to the light colours.
 from __future__ import annotations
 
 from headstart.plots.bars import accuracy, by_class, confusion, cost_by_phase
-from headstart.plots.costs import Fit, accuracy_against_cost, accuracy_by_labels
-from headstart.plots.curves import learning_curves, time_to_accuracy
-from headstart.plots.differences import points_by_labels
-from headstart.plots.evidence import EvidenceColumn, evidence_grid
+from headstart.plots.costs import CostPoint, accuracy_against_cost
+from headstart.plots.curves import TimeToTarget, learning_curves, time_to_accuracy
+from headstart.plots.gradcam import GradCamColumn, gradcam_grid
+from headstart.plots.images import class_counts, embedding, image_grid, lines
+from headstart.plots.labels import BudgetPoint, Crossing, Fit, accuracy_by_labels, points_by_labels
 from headstart.plots.panels import ReliabilityLine, accuracy_by_severity, reliability_panels
-from headstart.plots.pictures import class_counts, embedding, image_grid, lines
 from headstart.plots.style import (
     ARM_COLORS_DARK,
     ARM_COLORS_LIGHT,
@@ -33,11 +33,15 @@ __all__ = [
     "ARM_COLORS_DARK",
     "ARM_COLORS_LIGHT",
     "ArmStyle",
+    "BudgetPoint",
+    "CostPoint",
+    "Crossing",
     "Curve",
     "Estimate",
-    "EvidenceColumn",
     "Fit",
+    "GradCamColumn",
     "ReliabilityLine",
+    "TimeToTarget",
     "accuracy",
     "accuracy_against_cost",
     "accuracy_by_labels",
@@ -49,7 +53,7 @@ __all__ = [
     "confusion",
     "cost_by_phase",
     "embedding",
-    "evidence_grid",
+    "gradcam_grid",
     "image_grid",
     "learning_curves",
     "lines",

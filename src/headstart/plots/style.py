@@ -6,12 +6,13 @@ import functools
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import LineStyleType
 from numpy.typing import NDArray
 
 # Drawn in light colours; svg_text swaps each for its CSS variable. They must differ from one another and from
@@ -45,7 +46,7 @@ ARM_COLORS_DARK = (
     "#ff8fb4",
 )
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">")
-_LINES: tuple[Any, ...] = (
+_LINES: tuple[LineStyleType, ...] = (
     "-",
     (0, (5, 1.6)),
     (0, (1.2, 1.4)),
@@ -103,18 +104,20 @@ STYLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class ArmStyle:
-    """How one arm looks in every figure: colour, marker and line, by its place in the study."""
+    """How every figure draws one arm: colour, marker and line, by its place in the study."""
 
     name: str
     label: str
     color: str
     marker: str
-    line: Any
+    line: LineStyleType
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A measured share with its interval; `points` are the single seeds where there are several."""
+    """A measured share (0..1), or a difference of shares, with its interval.
+
+    points: the single seeds, where there are several."""
 
     value: float
     interval: tuple[float, float] | None = None
@@ -123,10 +126,10 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One seed's learning curve of one arm: x (epochs or seconds) and accuracies 0..1; NaN where not
-    measured.
+    """A learning curve of one arm: x (epochs or seconds) and accuracies 0..1, each float64 (N,); NaN where
+    not measured.
 
-    low, high: of several seeds' curves drawn as one, the lowest and highest validation accuracy."""
+    low, high: the lowest and highest validation accuracy, where the curve is the mean of several seeds."""
 
     arm: str
     x: NDArray[np.float64]
@@ -137,8 +140,9 @@ class Curve:
 
 
 def arm_styles(labels: Mapping[str, str]) -> dict[str, ArmStyle]:
-    """The style of each arm (name -> label), by order; the eleventh arm begins again with the first one's
-    colour."""
+    """The style of each arm, in the order of `labels` (name -> label).
+
+    The eleventh arm begins again with the first one's colour."""
     count = len(_MARKERS)
     return {
         name: ArmStyle(
@@ -152,30 +156,37 @@ def arm_styles(labels: Mapping[str, str]) -> dict[str, ArmStyle]:
     }
 
 
+Parameters = ParamSpec("Parameters")
 Drawn = TypeVar("Drawn", bound=Figure | None)
 
 
-def styled(draw: Callable[..., Drawn]) -> Callable[..., Drawn]:
+def styled(draw: Callable[Parameters, Drawn]) -> Callable[Parameters, Drawn]:
+    """Decorate a function that draws: it runs under STYLE and leaves matplotlib's own settings as they
+    are."""
+
     @functools.wraps(draw)
-    def styled(*args: Any, **kwargs: Any) -> Drawn:
+    def styled(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Drawn:
         with mpl.rc_context(STYLE):  # type: ignore[arg-type]
             return draw(*args, **kwargs)
 
     return styled
 
 
-def new_figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-    return figure, figure.add_subplot()
+def new_figure(height: float, title: str) -> tuple[Figure, Axes]:
+    """A figure of this height and the common width, in SVG units, with one pair of axes under a title."""
+    figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    return figure, axes
 
 
 def wrapped(label: str, width: int, lines: int = 3) -> str:
-    """A label in lines of at most `width` characters, the rest cut with "…"."""
+    """The label in lines of at most `width` characters; what is left over is cut with "…"."""
     return "\n".join(textwrap.wrap(label, width, max_lines=lines, placeholder="…")) or label
 
 
 def shortened(label: str, length: int) -> str:
-    """A label on one line of at most `length` characters, the rest cut with "…"."""
+    """The label on one line of at most `length` characters; what is left over is cut with "…"."""
     return label if len(label) <= length else label[: length - 1].rstrip(" ,") + "…"
 
 
@@ -196,15 +207,14 @@ def short_duration(seconds: float) -> str:
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions near the wanted ones, in their order, at least `gap` apart and inside [low, high] where they
-    fit."""
+    """Positions near the wanted ones, in the same order, at least `gap` apart and inside [low, high] where
+    they fit."""
     if not wanted:
         return []
     order = sorted(range(len(wanted)), key=lambda i: (wanted[i], i))
     gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
-    clusters: list[
-        tuple[float, int]
-    ] = []  # (sum of the wanted starts, members); each cluster is a stack of labels
+    # (sum of the wanted starts, number of members); each cluster is a stack of labels
+    clusters: list[tuple[float, int]] = []
     for i in order:
         total, size = wanted[i], 1
         while clusters:

@@ -56,14 +56,13 @@ def svg_text(figure: Figure, name: str, description: str) -> str:
 
 
 def on_paper(markup: str) -> str:
-    """Markup whose colours follow a page, with the light ones in their place: for files and paper, which know
-    no variables."""
+    """The markup with the light colours in place of CSS variables, for files and paper."""
     markup = re.sub(r"var\(--[a-z0-9]+,(#[0-9a-f]{6})\)", r"\1", markup)
     return markup.replace("currentColor", INK)
 
 
 def svg_file(svg: str) -> str:
-    """An inline <svg> as a file of its own: fixed colours on a white ground, readable in a dark page too."""
+    """An inline <svg> as the text of a file: fixed colours on a white ground, readable in a dark page too."""
     svg = re.sub(
         r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', on_paper(svg), count=1
     )
@@ -78,13 +77,13 @@ def _clean_tag(tag: str, used: set[str], name: str) -> str:
     """One tag with page colours, prefixed ids (unused ones dropped), no font family, short numbers."""
     if "data:image" not in tag:
         tag = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), tag)
-    tag = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", tag)
+    tag = re.sub(r' id="([^"]+)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", tag)
     tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", tag)
     tag = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', tag)
     tag = re.sub(r"font-family: [^;\"]+;? ?", "", tag)
     tag = re.sub(
         r"font: ([^;\"]*?)([\d.]+px) [^;\"]+;? ?",
-        lambda found: f"font-weight: {found[1].strip() or 'normal'}; font-size: {found[2]}; ",
+        lambda match: f"font-weight: {match[1].strip() or 'normal'}; font-size: {match[2]}; ",
         tag,
     )
     tag = re.sub(r' transform="rotate\(-0 [^"]+\)"', "", tag)

@@ -365,13 +365,11 @@ def times(view: StudyView) -> Figure | None:
         message = f"{first} reaches {100 * top:g} % first"
     else:
         message = "Time until validation accuracy first reaches a target"
-    ranges = {name: [row["range"] for row in rows if row["arm"].name == name] for name in arms}
     drawing = plots.time_to_accuracy(
         chosen,
-        seconds,
+        {name: [_time(row) for row in rows if row["arm"].name == name] for name in arms},
         view.styles,
         "Time to validation accuracy (log scale)",
-        ranges,
         {row["arm"].name: row["machine"] for row in rows},
     )
     seeds = max(row["seeds"] for row in rows)
@@ -385,6 +383,11 @@ def times(view: StudyView) -> Figure | None:
         + (f"Means over up to {seeds} seeds; bars: fastest to slowest seed." if seeds > 1 else "One seed.")
         + clocks(view, _curve_trials(view)),
     )
+
+
+def _time(row: dict) -> plots.TimeToTarget | None:
+    seconds = row["seconds"]
+    return None if seconds is None else plots.TimeToTarget(seconds=seconds, seed_range=row["range"])
 
 
 def cost(view: StudyView) -> Figure:

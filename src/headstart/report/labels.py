@@ -103,12 +103,14 @@ def crossings(fits: Sequence[Fitted]) -> list[Crossing]:
 def figure(view: StudyView, fits: Sequence[Fitted]) -> figures.Figure | None:
     """Test accuracy against labels a class; None where the study has one budget."""
     points = _measured(view)
-    if len({x for row in points.values() for x, _, _ in row}) < 2:
+    if len({point.labels for row in points.values() for point in row}) < 2:
         return None
     drawn = {fit.arm.name: _to_draw(fit.curve) for fit in fits if fit.curve is not None}
     met = crossings(fits)
     # One meeting is drawn; more would hide the curves, and the list names them all.
-    shown = (met[0].labels.value, met[0].labels.interval) if len(met) == 1 else None
+    shown = (
+        plots.Crossing(labels=met[0].labels.value, interval=met[0].labels.interval) if len(met) == 1 else None
+    )
     drawing = plots.accuracy_by_labels(points, view.styles, "Test accuracy", fits=drawn, crossing=shown)
     band = any(fit.low is not None for fit in drawn.values())
     straight = (
@@ -123,7 +125,7 @@ def figure(view: StudyView, fits: Sequence[Fitted]) -> figures.Figure | None:
         if drawn
         else ""
     )
-    told += "The grey stripe is the 95 % interval of where they meet. " if shown and shown[1] else ""
+    told += "The grey stripe is the 95 % interval of where they meet. " if shown and shown.interval else ""
     message = _meeting(met[0]) if len(met) == 1 else _leaders(view, points)
     return figures.finish(
         drawing,
@@ -135,9 +137,9 @@ def figure(view: StudyView, fits: Sequence[Fitted]) -> figures.Figure | None:
     )
 
 
-def _measured(view: StudyView) -> dict[str, list[tuple[float, str, plots.Estimate]]]:
+def _measured(view: StudyView) -> dict[str, list[plots.BudgetPoint]]:
     """By arm: labels a class, the text of that tick and the accuracy, ascending."""
-    points: dict[str, list[tuple[float, str, plots.Estimate]]] = {}
+    points: dict[str, list[plots.BudgetPoint]] = {}
     for arm in view.arms:
         for size in view.budgets:
             items = view.at(arm.name, size)
@@ -145,7 +147,10 @@ def _measured(view: StudyView) -> dict[str, list[tuple[float, str, plots.Estimat
             if values:
                 labels = items[0][1].train_images / len(view.class_names)
                 text = f"all\n({labels:,.0f})" if size is None else f"{size:,}"
-                points.setdefault(arm.name, []).append((labels, text, estimate(values, view.test_images)))
+                point = plots.BudgetPoint(
+                    labels=labels, tick=text, estimate=estimate(values, view.test_images)
+                )
+                points.setdefault(arm.name, []).append(point)
     return points
 
 
@@ -163,7 +168,7 @@ def _meeting(met: Crossing) -> str:
     return f"{met.ahead.label} overtakes {met.behind.label} at {at}"
 
 
-def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Estimate]]]) -> str:
+def _leaders(view: StudyView, points: dict[str, list[plots.BudgetPoint]]) -> str:
     """Who leads at each label budget that two arms or more have.
 
     Arms with one budget are set aside where others have several: they would lead wherever nobody else was
@@ -171,8 +176,8 @@ def _leaders(view: StudyView, points: dict[str, list[tuple[float, str, plots.Est
     several = {name: row for name, row in points.items() if len(row) > 1}
     compared = several if len(several) > 1 else points
     lead, beaten = [], False
-    for x in sorted({x for row in compared.values() for x, _, _ in row}):
-        there = {name: e.value for name, row in points.items() for at, _, e in row if at == x}
+    for x in sorted({point.labels for row in compared.values() for point in row}):
+        there = {name: p.estimate.value for name, row in points.items() for p in row if p.labels == x}
         among = [name for name in compared if name in there]
         if len(among) > 1:
             best = max(among, key=lambda name: there[name])
@@ -269,7 +274,7 @@ def _turns(view: StudyView, fits: Sequence[Fitted]) -> Iterator[str]:
     ):
         if a.curve is not None and b.curve is not None:
             continue
-        sides = [{x: e for x, _, e in measured.get(fit.arm.name, [])} for fit in (a, b)]
+        sides = [{p.labels: p.estimate for p in measured.get(fit.arm.name, [])} for fit in (a, b)]
         leads = {x: _clear_lead(sides[0][x], sides[1][x]) for x in sorted(sides[0].keys() & sides[1].keys())}
         behind, ahead = ([x for x, lead in leads.items() if lead == sign] for sign in (-1, 1))
         if not behind or not ahead or max(behind) > min(ahead):

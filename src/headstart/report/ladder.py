@@ -146,31 +146,30 @@ def _told(found: stats.PairedDifference) -> str:
     return f"{change} ({_range(found)})" if found.interval else f"{change} (1 pair)"
 
 
-Measured = tuple[float, tuple[float, float] | None]  # a value and its interval
-Point = tuple[float, str, float, tuple[float, float] | None]  # labels a class, tick text, then Measured
-
-
-def _points(view: StudyView, arm: Arm, value: Callable[[int | None], Measured | None]) -> list[Point]:
+def _points(
+    view: StudyView, arm: Arm, value: Callable[[int | None], plots.Estimate | None]
+) -> list[plots.BudgetPoint]:
     """The points of one arm's line; value: what was measured at a label budget."""
     found = []
     for budget in view.budgets:
         items, measured = view.at(arm.name, budget), value(budget)
         if items and measured is not None:
             labels = items[0][1].train_images / len(view.class_names)
-            found.append((labels, f"all\n({labels:,.0f})" if budget is None else f"{budget:,}", *measured))
+            tick = f"all\n({labels:,.0f})" if budget is None else f"{budget:,}"
+            found.append(plots.BudgetPoint(labels=labels, tick=tick, estimate=measured))
     return found
 
 
 def pretraining_figure(view: StudyView) -> Figure | None:
     """Points of test accuracy that pretraining adds over each control, by label budget; None with one budget
     or without a control."""
-    drawn: dict[str, list[Point]] = {}
+    drawn: dict[str, list[plots.BudgetPoint]] = {}
     seeds = 0
     for arm, control in _controlled(view):
 
-        def gain(budget: int | None, arm: Arm = arm, control: Arm = control) -> Measured | None:
+        def gain(budget: int | None, arm: Arm = arm, control: Arm = control) -> plots.Estimate | None:
             found = difference(view, arm, control, budget)
-            return None if found is None else (found.effect, found.interval)
+            return None if found is None else plots.Estimate(value=found.effect, interval=found.interval)
 
         points = _points(view, arm, gain)
         if len(points) > 1:
@@ -179,11 +178,11 @@ def pretraining_figure(view: StudyView) -> Figure | None:
     if not drawn:
         return None
     # A weak control flatters pretraining: the title is about the one that leaves it the least.
-    strongest = min(drawn, key=lambda name: drawn[name][-1][2])
+    strongest = min(drawn, key=lambda name: drawn[name][-1].estimate.value)
     row = drawn[strongest]
     told = [
-        f"{words.points(value)} {_at(tick)}"
-        for _, tick, value, _ in (row[0], max(row, key=lambda p: p[2]), row[-1])
+        f"{words.points(point.estimate.value)} {_at(point.tick)}"
+        for point in (row[0], max(row, key=lambda point: point.estimate.value), row[-1])
     ]
     message = f"Pretrained less “{view.styles[strongest].label}”: {words.listing(list(dict.fromkeys(told)))}"
     drawing = plots.points_by_labels(drawn, view.styles, "Test accuracy: pretrained less its control")
@@ -220,7 +219,9 @@ def gap_figure(view: StudyView) -> Figure | None:
         return None
     pair = headline.headline_pair(view.study, view.trials)
     told = [
-        f"{words.points(drawn[name][-1][2])} for {view.styles[name].label}" for name in pair if name in drawn
+        f"{words.points(drawn[name][-1].estimate.value)} for {view.styles[name].label}"
+        for name in pair
+        if name in drawn
     ]
     message = (
         f"Training ahead of test at the largest budget: {words.listing(told)}"
@@ -248,9 +249,11 @@ def gap_note(view: StudyView) -> str:
     )
 
 
-def _gap(view: StudyView, arm: Arm, budget: int | None) -> Measured | None:
+def _gap(view: StudyView, arm: Arm, budget: int | None) -> plots.Estimate | None:
     values = _metric([r for _, r in view.at(arm.name, budget)], "generalization_gap")
-    return (float(np.mean(values)), stats.t_interval(values)) if values else None
+    if not values:
+        return None
+    return plots.Estimate(value=float(np.mean(values)), interval=stats.t_interval(values))
 
 
 def _metric(results: list[Result], name: str) -> list[float]:

@@ -26,7 +26,7 @@ def figure(view: StudyView) -> Figure | None:
     read = [arm for arm in view.arms if arm.name in shown]
     here = _first_ones(view, read)
     names = view.class_names
-    drawing = plots.evidence_grid(
+    drawing = plots.gradcam_grid(
         found.images,
         [names[label] for label in found.labels],
         [_column(arm, shown[arm.name], found, names) for arm in here],
@@ -65,11 +65,11 @@ def _unread(view: StudyView, read: Sequence[Arm]) -> str:
     return f"; not read yet: {'; '.join(left)}" if left else ""
 
 
-def _column(arm: Arm, look: Look, found: Looks, names: Sequence[str]) -> plots.EvidenceColumn:
-    return plots.EvidenceColumn(
+def _column(arm: Arm, look: Look, found: Looks, names: Sequence[str]) -> plots.GradCamColumn:
+    return plots.GradCamColumn(
         style=arm.style,
-        evidence=look.evidence,
-        answers=[names[answer] for answer in look.answers],
+        heatmaps=look.evidence,
+        predictions=[names[answer] for answer in look.answers],
         probabilities=look.probabilities.astype(np.float64).max(axis=1).tolist(),
         right=(look.answers == found.labels).tolist(),
     )

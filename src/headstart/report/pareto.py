@@ -107,7 +107,11 @@ def _figure(
     names = list(estimates)
     front = [names[i] for i in efficiency.pareto_front([(cost[n], estimates[n].value) for n in names])]
     drawing = plots.accuracy_against_cost(
-        {n: (cost[n], estimates[n]) for n in names}, front, view.styles, unit, measure
+        {n: plots.CostPoint(cost=cost[n], estimate=estimates[n]) for n in names},
+        front,
+        view.styles,
+        unit,
+        measure,
     )
     return figures.finish(
         drawing,

@@ -1,4 +1,4 @@
-"""Figures of the images themselves: grids of pictures, class counts, maps of feature spaces."""
+"""Figures of the images themselves: grids of images, class counts, maps of feature spaces."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from headstart.plots.axes import percent_ticks
 from headstart.plots.style import ARM_COLORS_LIGHT, INK, MUTED, WIDTH, new_figure, shortened, styled
 
 _TITLE, _LINE = 10.0, 13.0  # font size and line height of a tile's title, in units
@@ -37,11 +38,10 @@ def image_grid(
     columns: int = 8,
     row_titles: Sequence[str] = (),
 ) -> Figure:
-    """Images in rows of `columns`, pixel by pixel, a title under each (may have several lines) or one before
-    each row.
+    """Images in rows of `columns`, pixel by pixel, with a title under each image or before each row.
 
-    images: uint8 (N, H, W, 3); or floating (N, H, W, 3), brought from each image's own range to 0..1, as
-    filters need."""
+    images: uint8 (N, H, W, 3); or floating (N, H, W, 3), each brought from its own range to 0..1, as filters
+    need. titles: may have several lines."""
     rows = math.ceil(len(images) / columns)
     lines = max((title.count("\n") + 1 for title in titles), default=0)
     left = 92.0 if row_titles else 2.0
@@ -52,11 +52,11 @@ def image_grid(
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, WIDTH), ylim=(height, 0))
     axes.axis("off")
-    longest = int(tile / 5.6)
+    letters = int(tile / 5.6)
     for place, image in enumerate(images):
         x, y = left + tile * (place % columns), pitch * (place // columns)
         axes.imshow(
-            _shown(np.asarray(image)),
+            _displayable(np.asarray(image)),
             extent=(x + 1, x + tile - 1, y + tile - 1, y + 1),
             interpolation="nearest",
             aspect="auto",
@@ -65,7 +65,7 @@ def image_grid(
             axes.text(
                 x + 1,
                 y + tile + _LINE * (line + 0.6),
-                shortened(text, longest),
+                shortened(text, letters),
                 fontsize=_TITLE,
                 va="center",
                 color=MUTED if line else INK,
@@ -76,7 +76,7 @@ def image_grid(
     return figure
 
 
-def _shown(image: NDArray[Any]) -> NDArray[Any]:
+def _displayable(image: NDArray[Any]) -> NDArray[Any]:
     if image.dtype == np.uint8:
         return image
     low, high = float(image.min()), float(image.max())
@@ -85,10 +85,10 @@ def _shown(image: NDArray[Any]) -> NDArray[Any]:
 
 @styled
 def class_counts(class_names: Sequence[str], counts: Mapping[str, Sequence[int]], measure: str) -> Figure:
-    """Images of each class, a bar a class made of parts ("training", "validation", ...), the counts written
-    on them."""
-    figure, axes = new_figure(64 + 26 * len(class_names) + 18)
-    axes.set_title(measure)
+    """The number of images of each class, a bar for each class made of parts with the counts written on them.
+
+    counts: by part ("training", "validation", ...), one number for each class."""
+    figure, axes = new_figure(64 + 26 * len(class_names) + 18, measure)
     start = np.zeros(len(class_names))
     longest = max(sum(column) for column in zip(*counts.values(), strict=True)) or 1
     for part, (name, values) in enumerate(counts.items()):
@@ -131,12 +131,11 @@ def class_counts(class_names: Sequence[str], counts: Mapping[str, Sequence[int]]
 def embedding(
     points: NDArray[np.floating[Any]], labels: NDArray[np.int64], class_names: Sequence[str], measure: str
 ) -> Figure:
-    """A map of images in two dimensions: a dot an image in its class's colour, the class's name at its dots'
-    median.
+    """A map of images in two dimensions: a dot for each image in the colour of its class, and the class's
+    name at the median of its dots.
 
     points: (N, 2). labels: int64 (N,). Axes have no unit: only near and far mean something."""
-    figure, axes = new_figure(WIDTH * 0.86)
-    axes.set_title(measure)
+    figure, axes = new_figure(WIDTH * 0.86, measure)
     for label, name in enumerate(class_names):
         own = points[labels == label]
         if not len(own):
@@ -177,10 +176,9 @@ def embedding(
 def lines(
     x: Sequence[float], series: Mapping[str, Sequence[float]], axis: str, measure: str, *, log_x: bool = False
 ) -> Figure:
-    """Shares (0..1) against a number, in percent: a line with marks for each of `series`, named at its last
-    mark."""
-    figure, axes = new_figure(300)
-    axes.set_title(measure)
+    """Shares (0..1) over a number, drawn in percent: a line with marks for each of `series`, named at its
+    last mark."""
+    figure, axes = new_figure(300, measure)
     if log_x:
         axes.set_xscale("log")
     for place, (name, values) in enumerate(series.items()):
@@ -198,5 +196,5 @@ def lines(
     axes.minorticks_off()
     axes.set_xlabel(axis)
     axes.margins(y=0.18)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}\u202f%")
+    percent_ticks(axes.yaxis)
     return figure
