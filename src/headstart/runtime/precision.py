@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -11,6 +12,10 @@ from headstart.errors import ConfigError
 NATIVE_PRECISIONS = ("bf16", "fp32")  # what "auto" may become, by machine
 PRECISIONS = ("auto", *NATIVE_PRECISIONS)
 FEATURE_PRECISIONS = ("auto", "bf16", "fp32", "int8")
+# Values of oneDNN's own ONEDNN_MAX_CPU_ISA under which it does bf16 products in float32, on any processor.
+_ONEDNN_LIMITS_BELOW_BF16 = frozenset(
+    ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+)
 
 
 def default_device() -> torch.device:
@@ -24,10 +29,13 @@ def gpu_uuid(device: torch.device) -> str | None:
 
 
 def has_native_bf16(device: torch.device) -> bool:
-    """Whether bf16 products are done in hardware: a GPU that says so, or a CPU with AVX512-BF16 or AMX."""
+    """Whether bf16 products are done in hardware: a GPU that says so, or a CPU with AVX512-BF16 or AMX.
+
+    On a CPU that ONEDNN_MAX_CPU_ISA limits to older instructions they are not: oneDNN obeys it, and torch's
+    own answer, which is the processor's, does not."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu":
+    if device.type != "cpu" or os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ONEDNN_LIMITS_BELOW_BF16:
         return False
     asked = [
         getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

@@ -1,0 +1,41 @@
+"""What the processor, and a limit set to oneDNN, say of native bf16."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from headstart.runtime.precision import has_native_bf16, resolve_precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("limit", "native"),
+    [
+        (None, True),
+        ("", True),
+        ("DEFAULT", True),
+        ("AVX512_CORE_BF16", True),
+        ("avx512_core_amx", True),
+        ("AVX512_CORE", False),
+        ("avx512_core_vnni", False),
+        ("AVX2", False),
+    ],
+)
+def test_a_limit_below_bf16_takes_native_bf16_away(
+    limit: str | None, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert has_native_bf16(CPU) is native
+    assert resolve_precision("auto", CPU) == ("bf16" if native else "fp32")
+
+
+def test_no_limit_gives_a_processor_what_it_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "ALL")
+    assert not has_native_bf16(CPU)
