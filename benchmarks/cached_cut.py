@@ -34,7 +34,7 @@ from headstart.runtime.precision import default_device, resolve_precision
 from headstart.studies.trial import environment, make_context
 from headstart.training.loop import Batches, train
 from headstart.tuning.search import without_test
-from headstart.types import Arm, Trial
+from headstart.types import Arm, LabelBudget, Trial
 
 _STARTS = ("layer4", "layer4.1")  # the last stage; its last two blocks
 _BATCH = 64
@@ -115,7 +115,9 @@ def _context(recipe: PartialRecipe, pixels: int, images: int, folder: Path) -> C
         recipe=recipe,
         input_pixels=pixels,
     )
-    trial = Trial(arm=arm, labels_per_class=images // 10, seed=0, precision=resolve_precision("auto", device))
+    trial = Trial(
+        arm=arm, label_budget=LabelBudget(images // 10), seed=0, precision=resolve_precision("auto", device)
+    )
     return make_context(trial, without_test(load_dataset("cifar10")), "cached cut", folder, device)
 
 

@@ -390,7 +390,7 @@ def _finetune_ready(pixels: int = 64, batch_size: int = 128) -> _Ready:
     from headstart.models import preprocessing_of
     from headstart.recipes import recipe_named
     from headstart.runtime.precision import default_device, resolve_precision
-    from headstart.types import Arm, Trial
+    from headstart.types import ALL_LABELS, Arm, Trial
 
     recipe = dataclasses.replace(recipe_named("finetune"), batch_size=batch_size)  # type: ignore[call-arg]
     arm = Arm(
@@ -405,7 +405,7 @@ def _finetune_ready(pixels: int = 64, batch_size: int = 128) -> _Ready:
     )
     trial = Trial(
         arm=arm,
-        labels_per_class=None,
+        label_budget=ALL_LABELS,
         seed=0,
         phase="refit",
         precision=resolve_precision("auto", default_device()),

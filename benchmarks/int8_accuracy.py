@@ -32,7 +32,7 @@ def probe_accuracies(
     from headstart.models.weights import weights_hash
     from headstart.recipes import LogisticRecipe, recipe_named
     from headstart.studies.trial import make_context
-    from headstart.types import Arm, Trial
+    from headstart.types import Arm, LabelBudget, Trial
 
     dataset, device = load_dataset("cifar10"), torch.device("cpu")
     if train_images is not None:
@@ -79,7 +79,7 @@ def probe_accuracies(
             continue
         scores: dict[str, list[float]] = {precision: [] for precision in found}
         for seed in range(1 if budget is None else _SUBSETS):
-            trial = Trial(arm=arm, labels_per_class=budget, seed=seed, precision=native)
+            trial = Trial(arm=arm, label_budget=LabelBudget(budget), seed=seed, precision=native)
             context = make_context(trial, dataset, model_hash, Path("."), device)
             for precision, values in found.items():
                 scores[precision].append(probe_accuracy(context, values, recipe, val_ids))

@@ -28,7 +28,7 @@ from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.precision import default_device, resolve_precision
 from headstart.studies.trial import environment, make_context
 from headstart.tuning.search import without_test
-from headstart.types import Arm, Trial
+from headstart.types import Arm, LabelBudget, Trial
 
 _WEIGHTS, _SMALL_STEM = "imagenet-keras", "resnet50-small-stem"
 WAYS = (("resnet50", 32), (_SMALL_STEM, 32), ("resnet50", 64), ("resnet50", 96), ("resnet50", 128))
@@ -92,7 +92,7 @@ def measure(
     accuracy: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         trials = {
-            (budget, seed): Trial(arm=arm, labels_per_class=budget, seed=seed, precision=precision)
+            (budget, seed): Trial(arm=arm, label_budget=LabelBudget(budget), seed=seed, precision=precision)
             for budget in budgets
             for seed in range(seeds if budget <= _FEW else 1)
         }

@@ -20,7 +20,7 @@ from headstart.recipes import recipe_named
 from headstart.runtime.cost import peak_memory_bytes, reset_peak_memory
 from headstart.runtime.memory import keep_freed_memory
 from headstart.studies.trial import make_context
-from headstart.types import Arm, Dataset, ImageSet, Trial
+from headstart.types import ALL_LABELS, Arm, Dataset, ImageSet, Trial
 
 
 def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
@@ -39,7 +39,7 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     )
     trial = Trial(
         arm=arm,
-        labels_per_class=None,
+        label_budget=ALL_LABELS,
         seed=0,
         precision=config["precision"],
         feature_precision=config["precision"],

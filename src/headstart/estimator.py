@@ -27,7 +27,7 @@ from headstart.recipes import recipe_named, with_changes
 from headstart.runtime.cost import Stopwatch
 from headstart.runtime.precision import default_device, resolve_feature_precision, resolve_precision
 from headstart.studies.trial import resolve
-from headstart.types import Arm, Dataset, Trial
+from headstart.types import ALL_LABELS, Arm, Dataset, LabelBudget, Trial
 
 # images: fewer make too small a validation set, so folds choose (one solver run each, on cached features)
 FOLDS_BELOW = 2000
@@ -227,7 +227,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         smallest = int(np.bincount(labels).min())
         trial = Trial(
             arm=arm,
-            labels_per_class=None if len(train) >= FOLDS_BELOW else smallest,
+            label_budget=ALL_LABELS if len(train) >= FOLDS_BELOW else LabelBudget(smallest),
             seed=self.seed,
             phase="refit",
             precision=resolve_precision(self.precision, device),

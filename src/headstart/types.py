@@ -6,6 +6,7 @@ Arrays are numpy here: reports and statistics read these types without torch.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,6 +16,78 @@ from numpy.typing import NDArray
 
 Phase = Literal["select", "refit"]
 MINIMUM_FOR_SELECTION = 5  # labels a class: below, nothing is chosen and recipes written beforehand are used
+
+
+@functools.total_ordering
+@dataclass(frozen=True)
+class LabelBudget:
+    """How many training labels an arm may use: so many of each class, or all.
+
+    per_class: labels of each class; None: all labels. Budgets sort ascending, all labels last. Files say
+    `labels_per_class`: null (JSON) or "all" (TOML, tables) for all labels. Every wording of a budget is here.
+    """
+
+    per_class: int | None = None
+
+    @classmethod
+    def of(cls, value: int | str | None) -> LabelBudget:
+        """The budget that a file, a table or a caller writes as a number, None or "all"."""
+        return cls(None if value is None or value == "all" else int(value))
+
+    @property
+    def is_all(self) -> bool:
+        return self.per_class is None
+
+    @property
+    def allows_selection(self) -> bool:
+        """Whether a hyperparameter may be chosen with so many labels."""
+        return self.per_class is None or self.per_class >= MINIMUM_FOR_SELECTION
+
+    @property
+    def toml(self) -> int | Literal["all"]:
+        """The budget as study files and tables write it."""
+        return "all" if self.per_class is None else self.per_class
+
+    def __lt__(self, other: LabelBudget) -> bool:
+        if self.per_class is None:
+            return False
+        return other.per_class is None or self.per_class < other.per_class
+
+    def __str__(self) -> str:
+        """ "all" or "1000": in names of folders, recipes and figures."""
+        return str(self.toml)
+
+    @property
+    def title(self) -> str:
+        """ "all" or "1,000": the head of a table's row or column."""
+        return "all" if self.per_class is None else f"{self.per_class:,}"
+
+    @property
+    def words(self) -> str:
+        """ "all labels", "1 label a class" or "1,000 labels a class": in a report's sentences."""
+        return (
+            "all labels"
+            if self.is_all
+            else f"{self.title} {'label' if self.per_class == 1 else 'labels'} a class"
+        )
+
+    @property
+    def plain_words(self) -> str:
+        """ "all labels" or "1000 labels a class": in progress lines and in stored notes."""
+        return "all labels" if self.is_all else f"{self} labels a class"
+
+    def with_images(self, train_images: int) -> str:
+        """ "all 45,000 training labels" or "10 labels a class (100 training labels)": in the headline."""
+        if self.is_all:
+            return f"all {train_images:,} training labels"
+        return f"{self.title} labels a class ({train_images:,} training labels)"
+
+    def tick(self, per_class: float) -> str:
+        """An axis's text: "10", or "all" over the labels of each class that these are on average."""
+        return f"all\n({per_class:,.0f})" if self.is_all else self.title
+
+
+ALL_LABELS = LabelBudget()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +167,7 @@ class Trial:
     """One training and one test reading."""
 
     arm: Arm
-    labels_per_class: int | None  # None: all
+    label_budget: LabelBudget
     seed: int
     phase: Phase = (
         "select"  # select: trains on the training images less validation; refit: on all, nothing selected
@@ -107,8 +180,8 @@ class Trial:
 class Claim:
     """A sentence that a study can support or refute: arm `a` beats arm `b` on `metric` by more than `margin`.
 
-    gap_at: another label budget (or "all"): the claim is then that the difference a - b at labels_per_class
-    beats the difference a - b there."""
+    gap_at: another label budget: the claim is then that the difference a - b at label_budget beats the
+    difference a - b there."""
 
     sentence: str
     a: str
@@ -116,8 +189,16 @@ class Claim:
     metric: str
     direction: Literal["higher", "lower"] = "higher"
     margin: float = 0.0  # in the metric's own unit
-    labels_per_class: int | None = None
-    gap_at: int | Literal["all"] | None = None
+    label_budget: LabelBudget = ALL_LABELS
+    gap_at: LabelBudget | None = None
+
+    @classmethod
+    def from_stored(cls, value: Mapping[str, Any]) -> Claim:
+        """The claim in a study.json."""
+        fields = dict(value)
+        budget = LabelBudget.of(fields.pop("labels_per_class", None))
+        gap_at = fields.pop("gap_at", None)
+        return cls(**fields, label_budget=budget, gap_at=None if gap_at is None else LabelBudget.of(gap_at))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +207,7 @@ class Cell:
     budget."""
 
     arm: Arm
-    labels_per_class: int | None
+    label_budget: LabelBudget
     seeds: tuple[int, ...]
 
 
@@ -171,7 +252,7 @@ class Search:
     each."""
 
     arms: tuple[str, ...]
-    labels_per_class: int | None
+    label_budget: LabelBudget
     tries: int
     proxy: Proxy
 
@@ -194,7 +275,7 @@ class Study:
     question: str
     dataset: str
     arms: tuple[Arm, ...]
-    labels_per_class: tuple[int | None, ...]
+    label_budgets: tuple[LabelBudget, ...]
     seeds: tuple[int, ...]
     phase: Phase = "select"
     precision: str = "auto"
@@ -295,3 +376,25 @@ class Finding:
     n: int
     trials: tuple[str, ...]
     note: str = ""
+
+
+def as_stored(value: Any) -> Any:
+    """A value of these types as dicts, lists, texts and numbers, under the names that JSON files use."""
+    if isinstance(value, LabelBudget):
+        return value.per_class
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        stored = {}
+        for each in dataclasses.fields(value):
+            part = getattr(value, each.name)
+            if each.name == "gap_at" and part is not None:
+                part = part.toml  # null says that there is none
+            stored[_STORED_NAMES.get(each.name, each.name)] = as_stored(part)
+        return stored
+    if isinstance(value, Mapping):
+        return {name: as_stored(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_stored(part) for part in value]
+    return value
+
+
+_STORED_NAMES = {"label_budget": "labels_per_class", "label_budgets": "labels_per_class"}

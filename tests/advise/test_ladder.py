@@ -166,13 +166,13 @@ def test_a_recipe_that_is_not_balanced_keeps_its_trials() -> None:
     from headstart.advise.ladder import Rung
     from headstart.data import load_dataset
     from headstart.studies.trial import resolve
-    from headstart.types import Trial
+    from headstart.types import ALL_LABELS, Trial
 
     stored = [
         resolve(
             Trial(
                 arm=Rung(name="cnn", label="", method="scratch", pixels=32, balance=balance).arm("cifar10"),
-                labels_per_class=None,
+                label_budget=ALL_LABELS,
                 seed=0,
                 precision="fp32",
             ),

@@ -22,7 +22,7 @@ from headstart.models import features, int8, load_model
 from headstart.models.resnet import ResNet
 from headstart.recipes import recipe_named
 from headstart.studies.trial import make_context
-from headstart.types import Arm, Dataset, ImageSet, Trial
+from headstart.types import ALL_LABELS, Arm, Dataset, ImageSet, Trial
 
 CPU = torch.device("cpu")
 
@@ -218,7 +218,7 @@ def test_a_linear_probe_on_int8_features_calibrates_on_its_training_images(
         recipe=recipe_named("probe"),
         input_pixels=32,
     )
-    trial = Trial(arm=arm, labels_per_class=None, seed=0, precision="fp32", feature_precision="int8")
+    trial = Trial(arm=arm, label_budget=ALL_LABELS, seed=0, precision="fp32", feature_precision="int8")
     dataset = Dataset(
         name="few", title="few", train=few(CIFAR10.train, 300), test=TEST, source="", fingerprint="few"
     )

@@ -12,7 +12,7 @@ from scipy import stats as reference
 from headstart import store
 from headstart.errors import ConfigError, DataError, StoreError
 from headstart.results import headline
-from headstart.types import Claim, Cost, Predictions, Result
+from headstart.types import ALL_LABELS, Claim, Cost, LabelBudget, Predictions, Result
 
 LABELS = np.arange(100) % 2
 
@@ -101,7 +101,13 @@ def study(tmp_path):
 
 def claim(metric="test_accuracy", direction="higher", margin=0.0, a="cnn", b="probe", budget=None):
     return Claim(
-        sentence="", a=a, b=b, metric=metric, direction=direction, margin=margin, labels_per_class=budget
+        sentence="",
+        a=a,
+        b=b,
+        metric=metric,
+        direction=direction,
+        margin=margin,
+        label_budget=LabelBudget(budget),
     )
 
 
@@ -212,13 +218,13 @@ def test_a_gap_at_few_labels_is_compared_with_the_gap_at_all(study):
         for arm, few, whole in (("cnn", few_cnn, all_cnn), ("probe", few_probe, all_probe)):
             study.add(arm, few, seed, budget=10)
             study.add(arm, whole, seed)
-    found = decide_one(study, replace(claim(a="probe", b="cnn", budget=10), gap_at="all"))
+    found = decide_one(study, replace(claim(a="probe", b="cnn", budget=10), gap_at=ALL_LABELS))
     # gaps 0.40, 0.38, 0.41 against -0.03, -0.04, -0.02: differences 0.43, 0.42, 0.43
     assert found.effect == pytest.approx(1.28 / 3)
     assert (found.verdict, found.n, len(found.trials)) == ("supported", 3, 12)
-    refuted = decide_one(study, replace(claim(a="cnn", b="probe", budget=10), gap_at="all"))
+    refuted = decide_one(study, replace(claim(a="cnn", b="probe", budget=10), gap_at=ALL_LABELS))
     assert refuted.effect == pytest.approx(-1.28 / 3) and refuted.verdict == "refuted"
-    missing = decide_one(study, replace(claim(a="probe", b="cnn", budget=10), gap_at=50))
+    missing = decide_one(study, replace(claim(a="probe", b="cnn", budget=10), gap_at=LabelBudget(50)))
     assert missing.verdict == "n/a" and missing.note == "no finished trial of probe at 50 labels a class"
 
 

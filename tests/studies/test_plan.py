@@ -49,7 +49,9 @@ def study(tmp_path: Path) -> str:
 
 def test_a_plan_names_what_is_missing_and_trains_nothing(study: str, tmp_path: Path) -> None:
     plan = plan_study(study, tmp_path / "runs")
-    found = {(row.arm, row.labels_per_class): (row.trials, row.finished, row.measured) for row in plan.rows}
+    found = {
+        (row.arm, row.label_budget.per_class): (row.trials, row.finished, row.measured) for row in plan.rows
+    }
     assert found == {
         ("cnn", 2): (2, 0, False),
         ("cnn", 20): (2, 0, False),
@@ -134,7 +136,7 @@ def test_finished_trials_are_not_left_and_tell_how_long_the_others_take(tmp_path
     (tmp_path / "small.toml").write_text(text)
     study = str(tmp_path / "small.toml")
     folder = run_study(study, tmp_path / "runs", seeds=1)
-    rows = {row.labels_per_class: row for row in plan_study(study, folder).rows}
+    rows = {row.label_budget.per_class: row for row in plan_study(study, folder).rows}
     spent = {
         result.trial["labels_per_class"]: sum(result.cost.seconds.values())
         for _, result in store.finished_trials(folder)

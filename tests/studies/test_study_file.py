@@ -10,7 +10,7 @@ from headstart.errors import ConfigError
 from headstart.recipes import CNNRecipe
 from headstart.studies.run import trials_of
 from headstart.studies.study_file import built_in_studies, load_study
-from headstart.types import Robustness, ShiftSet
+from headstart.types import ALL_LABELS, LabelBudget, Robustness, ShiftSet
 
 GOOD = """name = "mine"
 dataset = "cifar10"
@@ -47,7 +47,7 @@ def test_a_file_becomes_a_study(tmp_path: Path) -> None:
     study, text = load_study(_file(tmp_path, GOOD))
     assert text == GOOD
     assert study.seeds == (0, 1)
-    assert study.labels_per_class == (None,)
+    assert study.label_budgets == (ALL_LABELS,)
     cnn, probe = study.arms
     assert isinstance(cnn.recipe, CNNRecipe) and cnn.recipe.duration == "1 epochs"
     assert probe.input_pixels == 64
@@ -61,7 +61,7 @@ def test_changes_from_the_command_line_take_typed_values(tmp_path: Path) -> None
     }
     study, _ = load_study(_file(tmp_path, GOOD), changes, seeds=3)
     assert study.arms[0].recipe.batch_size == 64  # type: ignore[attr-defined]
-    assert study.labels_per_class == (1, None)
+    assert study.label_budgets == (LabelBudget(1), ALL_LABELS)
     assert study.arms[1].label == "Frozen one"
     assert study.seeds == (0, 1, 2)
 
@@ -161,7 +161,7 @@ recipe_changes = {""",
 
 def test_an_arm_may_have_its_own_budgets_and_recipes_and_a_budget_its_own_seeds(tmp_path: Path) -> None:
     study, _ = load_study(_file(tmp_path, BUDGETS))
-    found = [(cell.arm.name, cell.labels_per_class, cell.seeds) for cell in study.cells]
+    found = [(cell.arm.name, cell.label_budget.per_class, cell.seeds) for cell in study.cells]
     assert found == [
         ("cnn", 10, (0, 1)),
         ("cnn", None, (0, 1)),
@@ -177,7 +177,7 @@ def test_an_arm_may_have_its_own_budgets_and_recipes_and_a_budget_its_own_seeds(
 
 def test_frozen_arms_run_first_then_whole_curves_seed_by_seed(tmp_path: Path) -> None:
     study, _ = load_study(_file(tmp_path, BUDGETS))
-    order = [(trial.arm.name, trial.labels_per_class, trial.seed) for trial in trials_of(study)]
+    order = [(trial.arm.name, trial.label_budget.per_class, trial.seed) for trial in trials_of(study)]
     assert order == [
         ("probe", 1, 0),
         ("probe", 10, 0),

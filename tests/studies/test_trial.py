@@ -18,7 +18,7 @@ from headstart.data import load_dataset
 from headstart.studies.run import run_study, trials_of
 from headstart.studies.study_file import load_study
 from headstart.studies.trial import make_context, resolve, trial_key
-from headstart.types import Study, Trial
+from headstart.types import ALL_LABELS, Study, Trial
 
 STUDY = """name = "small"
 dataset = "cifar10"
@@ -54,7 +54,7 @@ def test_a_changed_hyperparameter_is_a_new_trial_and_a_changed_label_is_not(tmp_
 
 def test_training_validation_and_test_images_never_overlap(tmp_path: Path) -> None:
     data = load_dataset("cifar10")
-    trial = replace(_trial(tmp_path), labels_per_class=None)
+    trial = replace(_trial(tmp_path), label_budget=ALL_LABELS)
     import torch
 
     context = make_context(trial, data, "none", tmp_path, torch.device("cpu"))

@@ -17,7 +17,7 @@ from headstart.methods import METHODS, Context
 from headstart.models import load_model
 from headstart.recipes import recipe_named
 from headstart.studies.trial import make_context
-from headstart.types import Arm, Dataset, Trial
+from headstart.types import Arm, Dataset, LabelBudget, Trial
 
 CPU = torch.device("cpu")
 SHORT: dict[str, dict[str, Any]] = {  # what makes a recipe last two or three steps
@@ -89,6 +89,10 @@ def context_of(
         input_pixels=pixels,
     )
     trial = Trial(
-        arm=arm, labels_per_class=labels_per_class, seed=0, precision="fp32", feature_precision="fp32"
+        arm=arm,
+        label_budget=LabelBudget(labels_per_class),
+        seed=0,
+        precision="fp32",
+        feature_precision="fp32",
     )
     return make_context(trial, data or tiny_dataset(), f"of {weights}", folder, CPU)

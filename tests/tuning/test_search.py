@@ -27,7 +27,7 @@ from headstart.studies.run import run_study
 from headstart.studies.study_file import load_study
 from headstart.tuning.sampler import propose
 from headstart.tuning.search import best_try, tune, without_test
-from headstart.types import Arm, Cell, Dataset, Proxy, Study
+from headstart.types import ALL_LABELS, Arm, Cell, Dataset, LabelBudget, Proxy, Study
 
 pytest.importorskip("optuna")
 
@@ -69,7 +69,7 @@ def _study(*methods: str, weights: str, **changes: Any) -> Study:
         question="",
         dataset="tiny",
         arms=arms,
-        labels_per_class=(None,),
+        label_budgets=(ALL_LABELS,),
         seeds=(0,),
         precision="fp32",
         feature_precision="fp32",
@@ -403,7 +403,10 @@ def test_an_arm_is_tuned_from_its_recipe_at_that_label_budget(
     study = _study("knn", weights=weights)
     (arm,) = study.arms
     own = dataclasses.replace(arm, recipe=dataclasses.replace(arm.recipe, temperature=0.2))
-    cells = (Cell(arm=own, labels_per_class=5, seeds=(0,)), Cell(arm=arm, labels_per_class=None, seeds=(0,)))
+    cells = (
+        Cell(arm=own, label_budget=LabelBudget(5), seeds=(0,)),
+        Cell(arm=arm, label_budget=ALL_LABELS, seeds=(0,)),
+    )
     study = dataclasses.replace(study, cells=cells)
     (few,), (every,) = (
         _tune(tiny, study, tmp_path, tries=1, labels_per_class=labels) for labels in (5, None)
@@ -564,7 +567,7 @@ def test_a_study_whose_recipes_are_tuned_takes_them_where_there_are_any(
     found = dataclasses.replace(RECIPES["cnn-full"], learning_rate=0.2, batch_size=32)
     monkeypatch.setitem(RECIPES, "small-a-all", found)
     study, _ = load_study(file)
-    recipes = {(cell.arm.name, cell.labels_per_class): cell.arm.recipe for cell in study.cells}
+    recipes = {(cell.arm.name, cell.label_budget.per_class): cell.arm.recipe for cell in study.cells}
     assert recipes["a", None] == recipes["b", None] == found
     assert (
         recipes["a", 5].learning_rate == RECIPES["cnn-full"].learning_rate
@@ -573,9 +576,9 @@ def test_a_study_whose_recipes_are_tuned_takes_them_where_there_are_any(
     but_one, _ = load_study(file, {"arms.b.tuned": "false"})
     assert {cell.arm.name for cell in but_one.cells if cell.arm.recipe == found} == {"a"}
     at_some, _ = load_study(file, {"arms.a.tuned": "[5]", "arms.b.tuned": '["all"]'})
-    assert [(cell.arm.name, cell.labels_per_class) for cell in at_some.cells if cell.arm.recipe == found] == [
-        ("b", None)
-    ]
+    assert [
+        (cell.arm.name, cell.label_budget.per_class) for cell in at_some.cells if cell.arm.recipe == found
+    ] == [("b", None)]
     with pytest.raises(ConfigError, match=r"arm 'a', tuned: 50 is not among the label budgets \[5, 'all'\]"):
         load_study(file, {"arms.a.tuned": "[50]"})
     untuned, _ = load_study(file, {"tuned": "false"})

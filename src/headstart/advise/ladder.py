@@ -36,7 +36,7 @@ from headstart.studies.plan import plan_study
 from headstart.studies.run import run_study, trials_of
 from headstart.studies.trial import run_trial
 from headstart.training.logistic import fit_path, predict_logits
-from headstart.types import Arm, Dataset, Result, Study
+from headstart.types import ALL_LABELS, Arm, Dataset, Result, Study
 
 BACKBONE = "resnet50"
 _SIDES = (224, 160, 128, 96, 64, 32)  # pixels that images may be stored at
@@ -375,7 +375,7 @@ class _Ladder:
             seeds=(0,),
             question="For these images: train a network from scratch, or start from a pretrained one?",
             arms=tuple(rung.arm(self.name) for rung in rungs),
-            labels_per_class=(None,),
+            label_budgets=(ALL_LABELS,),
         )
 
     def note_time(self) -> None:

@@ -54,12 +54,7 @@ class Context:
     @property
     def what(self) -> str:
         """The trial in a few words, for progress lines."""
-        budget = (
-            "all labels"
-            if self.trial.labels_per_class is None
-            else f"{self.trial.labels_per_class} labels a class"
-        )
-        return f"{self.trial.arm.label}, {budget}, seed {self.trial.seed}"
+        return f"{self.trial.arm.label}, {self.trial.label_budget.plain_words}, seed {self.trial.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)

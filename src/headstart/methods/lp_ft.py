@@ -72,7 +72,7 @@ def _head(context: Context, train: Features, recipe: LPFTRecipe) -> _Head:
             train.labels.tolist(),
             context.train_ids.tolist(),
             context.val_ids.tolist(),
-            context.trial.labels_per_class,
+            context.trial.label_budget.per_class,
             context.trial.seed,
             str(context.device),
             regression,

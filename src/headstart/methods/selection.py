@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from headstart.data.splits import Ids, fold_numbers, stratified_folds, validation_count, validation_split
 from headstart.methods.base import Context
 from headstart.results import metrics
-from headstart.types import MINIMUM_FOR_SELECTION
 
 _FOLDS = 5
 
@@ -22,10 +21,9 @@ _FOLDS = 5
 def selection_splits(context: Context) -> list[tuple[Ids, Ids]]:
     """(fit_ids, held_out_ids) pairs on which a choice is made; empty where nothing may be selected."""
     trial, train = context.trial, context.dataset.train
-    budget = trial.labels_per_class
-    if budget is not None and budget < MINIMUM_FOR_SELECTION:
+    if not trial.label_budget.allows_selection:
         return []
-    if budget is None:
+    if trial.label_budget.is_all:
         if len(context.val_ids):
             return [(np.setdiff1d(context.train_ids, context.val_ids), context.val_ids)]
         # a refit: the choice is the one that the select phase made, on the same split

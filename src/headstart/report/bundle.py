@@ -92,7 +92,7 @@ def _write(trials: Path, target: Path) -> Bundle:
 
     files["README.md"] = markdown(page.html, picture).encode()
     files["results.csv"] = store.results_table(trials).to_csv(index=False, lineterminator="\n").encode()
-    claims = [Claim(**claim) for claim in view.study.get("claims", [])]
+    claims = [Claim.from_stored(claim) for claim in view.study.get("claims", [])]
     files["findings.json"] = headline.as_json(headline.decide(claims, view.trials)).encode()
     if (trials / "study.toml").is_file():
         files["study.toml"] = (trials / "study.toml").read_bytes()

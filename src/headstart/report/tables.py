@@ -263,7 +263,7 @@ class ClaimRow:
 
 def ledger(view: StudyView) -> list[ClaimRow]:
     """The study's claims with their verdicts, in the study's order."""
-    claims = [Claim(**claim) for claim in view.study.get("claims", [])]
+    claims = [Claim.from_stored(claim) for claim in view.study.get("claims", [])]
     return [_claim_row(view, finding) for finding in headline.decide(claims, view.trials)]
 
 
@@ -277,19 +277,12 @@ def _claim_row(view: StudyView, finding: Finding) -> ClaimRow:
 
     unit = "points" if spec.unit == "fraction" else spec.unit
     a, b = (view.styles[name].label if name in view.styles else name for name in (claim.a, claim.b))
-    gap = (
-        ""
-        if claim.gap_at is None
-        else (
-            ", compared with the same difference with "
-            f"{words.budget(None if claim.gap_at == 'all' else claim.gap_at)}"
-        )
-    )
+    gap = "" if claim.gap_at is None else (f", compared with the same difference with {claim.gap_at.words}")
     beyond = f" by more than {shown(claim.margin).lstrip('+')} {unit}" if claim.margin else ""
     return ClaimRow(
         sentence=claim.sentence,
         verdict=finding.verdict,
-        measured=f"{spec.title}, {words.budget(claim.labels_per_class)}: {a} less {b}{gap}, expected "
+        measured=f"{spec.title}, {claim.label_budget.words}: {a} less {b}{gap}, expected "
         f"{claim.direction}{beyond}",
         effect=words.NONE if finding.effect is None else f"{shown(finding.effect)}\u202f{unit}",
         interval=words.NONE

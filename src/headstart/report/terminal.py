@@ -110,5 +110,5 @@ def health_table(found: Health) -> Table:
 def ledger_json(study_folder: Path) -> str:
     """The study's findings as JSON, the same bytes for the same folder. Raises: as `ledger_table`."""
     view = load_study(study_folder)
-    claims = [Claim(**claim) for claim in view.study.get("claims", [])]
+    claims = [Claim.from_stored(claim) for claim in view.study.get("claims", [])]
     return headline.as_json(headline.decide(claims, view.trials)).rstrip() + "\n"

@@ -18,7 +18,7 @@ from headstart import store
 from headstart.errors import ConfigError, StoreError, unknown_name
 from headstart.results import headline
 from headstart.results.trials import Trials, relabelled
-from headstart.types import Claim, Finding
+from headstart.types import Claim, Finding, LabelBudget
 
 RESULT_FOLDERS = (
     "runs/{}",
@@ -119,7 +119,7 @@ def compare(
                 metric=metric,
                 direction="higher" if higher else "lower",
                 margin=margin,
-                labels_per_class=labels_per_class,
+                label_budget=LabelBudget.of(labels_per_class),
             )
         )
     return Comparison(findings=tuple(headline.decide(claims, trials)))
@@ -134,7 +134,9 @@ def judge_claims(folder: str | Path) -> Comparison:
 
     Raises: StoreError where study.json or every finished trial is missing."""
     trials = _trials(folder)
-    claims = [Claim(**claim) for claim in store.read_json(Path(folder) / "study.json").get("claims", [])]
+    claims = [
+        Claim.from_stored(claim) for claim in store.read_json(Path(folder) / "study.json").get("claims", [])
+    ]
     return Comparison(findings=tuple(headline.decide(claims, trials)))
 
 

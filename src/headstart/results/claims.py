@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from headstart.results import stats
 from headstart.results.pairing import (
@@ -19,7 +19,7 @@ from headstart.results.pairing import (
     stored_test,
 )
 from headstart.results.trials import Trials, correct, newest
-from headstart.types import Claim, Finding
+from headstart.types import Claim, Finding, LabelBudget, as_stored
 
 _COUNTED = ("examples", "flops")  # the same at every seed: no spread is expected
 _PER_TEST_IMAGE = ("test_accuracy", "test_flip_accuracy", "test_top5_accuracy")
@@ -62,9 +62,7 @@ def decide(claims: Sequence[Claim], results: Trials, alpha: float = 0.05) -> lis
 def _ask(claim: Claim, trials: Trials) -> _Question:
     metric_spec(claim.metric)
     unknown = Finding(claim=claim, effect=None, interval=None, p_value=None, verdict="n/a", n=0, trials=())
-    budgets = [claim.labels_per_class]
-    if claim.gap_at is not None:
-        budgets.append(None if claim.gap_at == "all" else claim.gap_at)
+    budgets = [claim.label_budget, *([] if claim.gap_at is None else [claim.gap_at])]
     found: list[Pairs] = []
     images = None
     for budget in budgets:
@@ -78,7 +76,9 @@ def _ask(claim: Claim, trials: Trials) -> _Question:
     keys = tuple(dict.fromkeys(key for pairs in found for key in pairs.keys))
     if not common:
         return _Question(
-            finding=replace(unknown, note=f"no seed in common at {' and '.join(map(_budget, budgets))}")
+            finding=replace(
+                unknown, note=f"no seed in common at {' and '.join(each.plain_words for each in budgets)}"
+            )
         )
     if "seconds" in claim.metric and different_machines(*found):
         note = "measured on different machines, so their seconds do not compare"
@@ -86,33 +86,28 @@ def _ask(claim: Claim, trials: Trials) -> _Question:
     return _measure(claim, found, images, replace(unknown, trials=keys, n=len(common)))
 
 
-def _budget(labels_per_class: int | None) -> str:
-    return "all labels" if labels_per_class is None else f"{labels_per_class} labels a class"
-
-
-def _pairs(claim: Claim, trials: Trials, labels_per_class: int | None) -> Pairs | str:
+def _pairs(claim: Claim, trials: Trials, budget: LabelBudget) -> Pairs | str:
     """The claim's two arms at a label budget, paired by seed, or why there are no pairs."""
     sides = {
         name: [
             item
             for item in trials
-            if item[1].trial["arm"]["name"] == name and item[1].trial["labels_per_class"] == labels_per_class
+            if item[1].trial["arm"]["name"] == name and item[1].trial["labels_per_class"] == budget.per_class
         ]
         for name in (claim.a, claim.b)
     }
-    budget = _budget(labels_per_class)
     for name, items in sides.items():
         if not items:
-            return f"no finished trial of {name} at {budget}"
+            return f"no finished trial of {name} at {budget.plain_words}"
     phases = set.intersection(*({result.trial["phase"] for _, result in items} for items in sides.values()))
     if not phases:
-        return f"{claim.a} and {claim.b} have no phase in common at {budget}"
+        return f"{claim.a} and {claim.b} have no phase in common at {budget.plain_words}"
     phase = "select" if "select" in phases else min(phases)
     side_a, side_b = (
         [item for item in sides[name] if item[1].trial["phase"] == phase] for name in (claim.a, claim.b)
     )
     pairs = pair_by_seed(side_a, side_b)
-    return pairs if pairs.a else f"{claim.a} and {claim.b} have no seed in common at {budget}"
+    return pairs if pairs.a else f"{claim.a} and {claim.b} have no seed in common at {budget.plain_words}"
 
 
 def _measure(claim: Claim, found: list[Pairs], images: int | None, finding: Finding) -> _Question:
@@ -234,7 +229,7 @@ def as_json(findings: Sequence[Finding]) -> str:
     """The findings as JSON text, one object each: same findings, same bytes."""
     return (
         json.dumps(
-            [asdict(finding) for finding in findings],
+            [as_stored(finding) for finding in findings],
             indent=1,
             sort_keys=True,
             ensure_ascii=False,

@@ -47,7 +47,17 @@ from headstart.studies.study_file import load_study
 from headstart.studies.trial import SAMPLE_IMAGES, environment, make_context, resolve, trial_key
 from headstart.training.logistic import fit_path
 from headstart.training.loop import Batches, count_flops_per_example, resolve_steps, seconds_per_step
-from headstart.types import Arm, Dataset, ImageSet, Robustness, Study, Trial
+from headstart.types import (
+    ALL_LABELS,
+    Arm,
+    Dataset,
+    ImageSet,
+    LabelBudget,
+    Robustness,
+    Study,
+    Trial,
+    as_stored,
+)
 
 _TIMED_BATCHES = 3  # of features, after one to warm up
 _TIMED_ROWS = 2000  # of the head's solver
@@ -60,7 +70,7 @@ class Planned:
     (features apart)."""
 
     arm: str
-    labels_per_class: int | None
+    label_budget: LabelBudget
     trials: int
     finished: int
     seconds: float
@@ -129,18 +139,16 @@ def plan_study(
     ]
     keep_freed_memory()
     dataset, device = load_dataset(value.dataset), default_device()
-    groups: dict[tuple[str, int | None], list[Trial]] = {}
+    groups: dict[tuple[str, LabelBudget], list[Trial]] = {}
     for trial in trials_of(value):
-        groups.setdefault((trial.arm.name, trial.labels_per_class), []).append(
+        groups.setdefault((trial.arm.name, trial.label_budget), []).append(
             as_finished(trial, value, dataset, folders)
         )
     rows, needed = [], _FeatureNeeds(dataset, device)
     with tempfile.TemporaryDirectory(prefix="headstart-plan-") as scratch:
         timings = _Timings(dataset, device, Path(scratch))
         for number, ((_, budget), trials) in enumerate(groups.items(), 1):
-            progress.say(
-                f"planning {number} of {len(groups)}: {trials[0].arm.label}, {budget or 'all'} labels"
-            )
+            progress.say(f"planning {number} of {len(groups)}: {trials[0].arm.label}, {budget} labels")
             keys = [trial_key(resolve(trial, dataset)) for trial in trials]
             done = [folder / key for key in keys for folder in folders if store.is_finished(folder / key)][
                 : len(keys)
@@ -155,7 +163,7 @@ def plan_study(
             rows.append(
                 Planned(
                     arm=trials[0].arm.label,
-                    labels_per_class=budget,
+                    label_budget=budget,
                     trials=len(trials),
                     seconds=seconds,
                     finished=len(trials) - len(missing),
@@ -217,14 +225,14 @@ def _corrupted_seconds(study: Study, wanted: Robustness, folders: Sequence[Path]
     """Of every wanted arm without a reading: its images corrupted, and passed through its network with the
     clean ones."""
     dataset, trials = timings.dataset, trials_of(study)
-    most = max(trial.labels_per_class or np.inf for trial in trials)
+    most = max(trial.label_budget for trial in trials)
     chosen: dict[str, Trial] = {}
     for trial in trials:
         whole = (
-            trial.labels_per_class is None and METHODS[trial.arm.method].deterministic
+            trial.label_budget.is_all and METHODS[trial.arm.method].deterministic
         )  # one seed stands for all
         asked = not wanted.arms or trial.arm.name in wanted.arms
-        if asked and (trial.labels_per_class or np.inf) == most and (whole or trial.seed == wanted.seed):
+        if asked and trial.label_budget == most and (whole or trial.seed == wanted.seed):
             chosen.setdefault(trial.arm.name, trial)
     images, seconds = len(robustness_ids(dataset, wanted)), 0.0
     for trial in chosen.values():
@@ -240,7 +248,7 @@ def _health_seconds(
 ) -> float | None:
     """Of comparing all images and of the cross-validated probe; None where the network's weights are not to
     be had."""
-    dataset, backbone = timings.dataset, backbone_of(dataclasses.asdict(study))
+    dataset, backbone = timings.dataset, backbone_of(as_stored(study))
     if any(known_health(folder, dataset, backbone) for folder in folders):
         return 0.0
     arm = Arm(
@@ -254,7 +262,7 @@ def _health_seconds(
         input_pixels=backbone.input_pixels,
     )
     trial = Trial(
-        arm=arm, labels_per_class=None, seed=0, precision="fp32", feature_precision=backbone.precision
+        arm=arm, label_budget=ALL_LABELS, seed=0, precision="fp32", feature_precision=backbone.precision
     )
     try:
         for images in (dataset.train, dataset.test):
@@ -489,7 +497,7 @@ def plan_tables(plan: StudyPlan) -> list[Table | str]:
     for row in plan.rows:
         table.add_row(
             row.arm,
-            str(row.labels_per_class or "all"),
+            str(row.label_budget),
             str(row.trials),
             str(row.finished),
             progress.clock(row.seconds),

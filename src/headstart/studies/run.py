@@ -47,7 +47,7 @@ from headstart.runtime.precision import (
 from headstart.runtime.processes import attempts
 from headstart.studies.study_file import load_study
 from headstart.studies.trial import resolve, run_trial, trial_key
-from headstart.types import Cell, Dataset, Study, Trial
+from headstart.types import Cell, Dataset, LabelBudget, Study, Trial, as_stored
 
 
 def trials_of(study: Study) -> list[Trial]:
@@ -60,7 +60,7 @@ def trials_of(study: Study) -> list[Trial]:
     trials = [
         Trial(
             arm=cell.arm,
-            labels_per_class=cell.labels_per_class,
+            label_budget=cell.label_budget,
             seed=seed,
             phase=study.phase,
             precision=precision,
@@ -69,17 +69,13 @@ def trials_of(study: Study) -> list[Trial]:
         for cell in cells_of(study)
         for seed in (
             cell.seeds[:1]
-            if cell.labels_per_class is None and METHODS[cell.arm.method].deterministic
+            if cell.label_budget.is_all and METHODS[cell.arm.method].deterministic
             else cell.seeds
         )
     ]
     return sorted(
         trials,
-        key=lambda trial: (
-            not METHODS[trial.arm.method].deterministic,
-            trial.seed,
-            trial.labels_per_class or 10**9,
-        ),
+        key=lambda trial: (not METHODS[trial.arm.method].deterministic, trial.seed, trial.label_budget),
     )
 
 
@@ -105,8 +101,8 @@ def _is_kept(trial: Trial, dataset: Dataset, folders: Sequence[Path]) -> bool:
 def cells_of(study: Study) -> tuple[Cell, ...]:
     """The study's cells; where it names none, every arm at every label budget with every seed."""
     return study.cells or tuple(
-        Cell(arm=arm, labels_per_class=budget, seeds=study.seeds)
-        for budget in study.labels_per_class
+        Cell(arm=arm, label_budget=budget, seeds=study.seeds)
+        for budget in study.label_budgets
         for arm in study.arms
     )
 
@@ -221,7 +217,7 @@ def _run_missing(
     ones, each in a few words; how many were left."""
     failed, left = [], 0
     kept = [folder, *([published] if published else [])]
-    took: dict[tuple[str, int | None], list[float]] = {}
+    took: dict[tuple[str, LabelBudget], list[float]] = {}
     rest = Counter(map(_cell, trials))
 
     def due() -> Iterator[tuple[int, Trial]]:
@@ -235,10 +231,7 @@ def _run_missing(
     run = partial(run_trial, study=study, study_folder=folder, published=published, jobs=jobs)
     with closing(attempts(due(), run, jobs, partial(_is_kept, dataset=dataset, folders=kept))) as attempted:
         for number, trial, result_of in attempted:
-            budget = (
-                "all labels" if trial.labels_per_class is None else f"{trial.labels_per_class} labels a class"
-            )
-            name = f"{trial.arm.name}, {budget}, seed {trial.seed}"
+            name = f"{trial.arm.name}, {trial.label_budget.plain_words}, seed {trial.seed}"
             rest -= Counter([_cell(trial)])
             try:
                 result = result_of()
@@ -269,12 +262,12 @@ def _run_missing(
     return failed, left
 
 
-def _cell(trial: Trial) -> tuple[str, int | None]:
-    return trial.arm.name, trial.labels_per_class
+def _cell(trial: Trial) -> tuple[str, LabelBudget]:
+    return trial.arm.name, trial.label_budget
 
 
 def _time_left(
-    took: Mapping[tuple[str, int | None], list[float]], rest: Counter[tuple[str, int | None]], jobs: int
+    took: Mapping[tuple[str, LabelBudget], list[float]], rest: Counter[tuple[str, LabelBudget]], jobs: int
 ) -> str:
     """What the trials still to end take by those of their arm and label budget; nothing where one of these
     has none yet."""
@@ -286,11 +279,11 @@ def _time_left(
 
 def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
     """What study.json holds: all that a report needs to know about the study itself."""
-    value = dataclasses.asdict(study)
+    value = as_stored(study)
     value["cells"] = [
         {
             "arm": cell.arm.name,
-            "labels_per_class": cell.labels_per_class,
+            "labels_per_class": cell.label_budget.per_class,
             "seeds": cell.seeds,
             "recipe_name": cell.arm.recipe_name,
         }

@@ -19,7 +19,7 @@ from headstart.models.weights import is_url, url_digits
 from headstart.recipes import RECIPES, recipe_named, with_changes
 from headstart.results.headline import metric_spec
 from headstart.runtime.precision import FEATURE_PRECISIONS, PRECISIONS
-from headstart.types import Arm, Cell, Claim, Phase, Proxy, Robustness, Search, ShiftSet, Study
+from headstart.types import Arm, Cell, Claim, LabelBudget, Phase, Proxy, Robustness, Search, ShiftSet, Study
 
 _FOLDER = Path(__file__).parent
 
@@ -300,7 +300,7 @@ def _study(file: _StudyFile, where: str) -> Study:
         question=file.question,
         dataset=file.dataset,
         arms=arms,
-        labels_per_class=tuple(_budget(n) for n in file.labels_per_class),
+        label_budgets=tuple(map(LabelBudget.of, file.labels_per_class)),
         seeds=tuple(file.seeds),
         phase=file.phase,
         precision=file.precision,
@@ -350,7 +350,7 @@ def _cells(file: _StudyFile, arms: tuple[Arm, ...], where: str) -> Iterator[Cell
                 again = written.model_copy(update={"recipe": tuned, "recipe_changes": {}})
                 here = _arm(again, file.dataset, f"{where}: {budget} labels a class")
             yield Cell(
-                arm=here, labels_per_class=_budget(budget), seeds=own_seeds.get(budget, tuple(file.seeds))
+                arm=here, label_budget=LabelBudget.of(budget), seeds=own_seeds.get(budget, tuple(file.seeds))
             )
 
 
@@ -370,7 +370,7 @@ def _search(file: _SearchFile, names: list[str], budgets: Sequence[int | str], w
     _require_known([file.labels_per_class], budgets, f"{where}: [[tuning]]")
     return Search(
         arms=tuple(file.arms),
-        labels_per_class=_budget(file.labels_per_class),
+        label_budget=LabelBudget.of(file.labels_per_class),
         tries=file.tries,
         proxy=Proxy(
             duration=file.duration,
@@ -411,10 +411,6 @@ def _shift_sets(file: _StudyFile, where: str) -> tuple[ShiftSet, ...]:
                 "images"
             )
     return tuple(ShiftSet(name=each.name, path=each.path) for each in file.shift_sets)
-
-
-def _budget(given: int | str) -> int | None:
-    return None if given == "all" else int(given)
 
 
 def _arm(file: _ArmFile, dataset: str, where: str) -> Arm:
@@ -467,4 +463,4 @@ def _claim(file: _ClaimFile, arms: list[str], where: str) -> Claim:
         if side not in arms:
             raise ConfigError(f"{where}: claim {file.sentence!r}: {unknown_name('arm', side, arms)}")
     metric_spec(file.metric)  # raises for an unknown one
-    return Claim(**(file.model_dump() | {"labels_per_class": _budget(file.labels_per_class)}))
+    return Claim.from_stored(file.model_dump())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import platform
 from pathlib import Path
@@ -26,7 +25,7 @@ from headstart.runtime import energy
 from headstart.runtime.cores import processor_name, usable_cores
 from headstart.runtime.cost import Stopwatch, peak_memory_bytes, reset_peak_memory
 from headstart.runtime.precision import default_device, gpu_uuid
-from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
+from headstart.types import Arm, Cost, Dataset, Result, Trial, as_stored
 
 # Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not
 # a new one.
@@ -123,12 +122,12 @@ def make_context(trial: Trial, dataset: Dataset, weights: str, folder: Path, dev
     )
     none = np.zeros(0, dtype=np.int64)
     if trial.phase == "refit":
-        if trial.labels_per_class is not None:
+        if not trial.label_budget.is_all:
             raise ConfigError('a refit uses all labels; leave labels_per_class at "all" for phase = "refit"')
         train_ids, val_ids = np.arange(len(labels)), none
-    elif trial.labels_per_class is not None:
+    elif not trial.label_budget.is_all:
         train_ids, val_ids = (
-            label_subset(labels, train_ids, fingerprint, trial.seed, trial.labels_per_class),
+            label_subset(labels, train_ids, fingerprint, trial.seed, trial.label_budget.per_class),
             none,
         )
     step = max(1, len(train_ids) // SAMPLE_IMAGES)
@@ -212,6 +211,4 @@ def _plain(value: Any) -> Any:
     """Dataclasses as dicts, tuples as lists, all the way down: what JSON will give back."""
     import json
 
-    return json.loads(
-        json.dumps(dataclasses.asdict(value) if isinstance(value, Trial | Preprocessing) else value)
-    )
+    return json.loads(json.dumps(as_stored(value)))

@@ -46,7 +46,18 @@ from headstart.studies.study_file import load_study
 from headstart.studies.trial import environment, make_context, resolve
 from headstart.training.loop import DivergedError, parse_duration
 from headstart.tuning.sampler import propose
-from headstart.types import MINIMUM_FOR_SELECTION, Arm, Dataset, ImageSet, Proxy, Recipe, Search, Study, Trial
+from headstart.types import (
+    MINIMUM_FOR_SELECTION,
+    Arm,
+    Dataset,
+    ImageSet,
+    LabelBudget,
+    Proxy,
+    Recipe,
+    Search,
+    Study,
+    Trial,
+)
 
 SCHEMA = 1  # raised when the same question would be answered by other tries
 
@@ -104,11 +115,16 @@ def tune(
             )
     else:
         searches = [
-            Search(arms=tuple(arms), labels_per_class=labels_per_class, tries=tries, proxy=proxy or Proxy())
+            Search(
+                arms=tuple(arms),
+                label_budget=LabelBudget.of(labels_per_class),
+                tries=tries,
+                proxy=proxy or Proxy(),
+            )
         ]
     if jobs < 1:
         raise ConfigError(f"jobs must be 1 or more, got {jobs}")
-    due = [(arm, search) for search in searches for arm in _arms(value, search.arms, search.labels_per_class)]
+    due = [(arm, search) for search in searches for arm in _arms(value, search.arms, search.label_budget)]
     for search in searches:
         _check(search, pixels)
     keep_freed_memory()
@@ -128,10 +144,7 @@ def tune(
         for number, (arm, search), result_of in attempted:
             found[number] = result_of()
             if jobs > 1:
-                progress.say(
-                    f"{arm.name}, {search.labels_per_class or 'all'} labels a class: "
-                    f"{_summary(found[number])}"
-                )
+                progress.say(f"{arm.name}, {search.label_budget} labels a class: {_summary(found[number])}")
     return [found[number] for number in sorted(found)]
 
 
@@ -153,11 +166,11 @@ def _tune_one(
             study=study,
             arm=arm,
             dataset=without_test(load_dataset(study.dataset)),
-            labels_per_class=search.labels_per_class,
+            label_budget=search.label_budget,
             seed=seed,
             proxy=search.proxy,
             space=space_of(arm.method, arm.recipe, pixels),
-            folder=folder / "tuning" / f"{arm.name}-{search.labels_per_class or 'all'}",
+            folder=folder / "tuning" / f"{arm.name}-{search.label_budget}",
         ),
         search.tries,
     )
@@ -172,9 +185,9 @@ def without_test(dataset: Dataset) -> Dataset:
     return dataclasses.replace(dataset, test=empty)
 
 
-def _arms(study: Study, names: Sequence[str], labels_per_class: int | None) -> list[Arm]:
+def _arms(study: Study, names: Sequence[str], budget: LabelBudget) -> list[Arm]:
     """The named arms, or all that the study has at that label budget, each with its recipe there."""
-    there = {cell.arm.name: cell.arm for cell in cells_of(study) if cell.labels_per_class == labels_per_class}
+    there = {cell.arm.name: cell.arm for cell in cells_of(study) if cell.label_budget == budget}
     arms = {arm.name: there.get(arm.name, arm) for arm in study.arms}
     for name in names:
         if name not in arms:
@@ -183,10 +196,10 @@ def _arms(study: Study, names: Sequence[str], labels_per_class: int | None) -> l
 
 
 def _check(search: Search, pixels: Sequence[int]) -> None:
-    proxy, labels_per_class, tries = search.proxy, search.labels_per_class, search.tries
-    if labels_per_class is not None and labels_per_class < MINIMUM_FOR_SELECTION:
+    proxy, budget, tries = search.proxy, search.label_budget, search.tries
+    if not budget.allows_selection:
         raise ConfigError(
-            f"with {labels_per_class} labels a class nothing is tuned: recipes written beforehand are used; "
+            f"with {budget} labels a class nothing is tuned: recipes written beforehand are used; "
             "tune "
             f"at {MINIMUM_FOR_SELECTION} labels a class or more"
         )
@@ -195,11 +208,11 @@ def _check(search: Search, pixels: Sequence[int]) -> None:
     if proxy.duration is not None:
         for part in proxy.duration.split(", at least "):
             parse_duration(part)
-    if labels_per_class is not None and (proxy.images or proxy.validation_images):
+    if not budget.is_all and (proxy.images or proxy.validation_images):
         raise ConfigError(
             "--images and --validation-images are for all labels; at a label budget use --folds"
         )
-    if labels_per_class is None and proxy.folds:
+    if budget.is_all and proxy.folds:
         raise ConfigError("--folds is for label budgets; at all labels use --images and --validation-images")
     if proxy.folds is not None and not 1 <= proxy.folds <= 5:
         raise ConfigError(f"--folds must lie between 1 and 5, got {proxy.folds}")
@@ -215,7 +228,7 @@ class _Search:
     study: Study
     arm: Arm
     dataset: Dataset  # without test images
-    labels_per_class: int | None
+    label_budget: LabelBudget
     seed: int
     proxy: Proxy
     space: tuple[Knob, ...]
@@ -233,7 +246,7 @@ class _Search:
         device = default_device()
         return Trial(
             arm=arm,
-            labels_per_class=self.labels_per_class,
+            label_budget=self.label_budget,
             seed=self.seed,
             precision=resolve_precision(self.study.precision, device),
             feature_precision=resolve_feature_precision(self.study.feature_precision, device),
@@ -362,18 +375,16 @@ def _read(search: _Search, arm: Arm, scratch: Path) -> dict[str, Any]:
     """Accuracy and loss on all held-out images together, every fold's network reading its own."""
     whole = search.context(arm, scratch)
     labels = whole.dataset.train.labels
-    if search.labels_per_class is None:
+    if search.label_budget.is_all:
         splits = [(whole.train_ids, whole.val_ids)]
     else:
         splits = selection_splits(whole)[: search.proxy.folds]
     logits, truth, trained = [], [], 0
     for place, (fit_ids, held_out) in enumerate(splits):
         trial = whole.trial
-        if (
-            search.labels_per_class is not None
-        ):  # what the method selects inside must do with what this fold has
+        if not search.label_budget.is_all:  # what the method selects inside must do with what this fold has
             fewest = int(np.bincount(labels[fit_ids], minlength=whole.num_classes).min())
-            trial = dataclasses.replace(trial, labels_per_class=fewest)
+            trial = dataclasses.replace(trial, label_budget=LabelBudget(fewest))
         folder = scratch / str(place)
         context = dataclasses.replace(whole, trial=trial, train_ids=fit_ids, val_ids=held_out, folder=folder)
         val = METHODS[arm.method].run(context).predictions["val"]
@@ -435,7 +446,7 @@ def _write(search: _Search, path: Path, question: str, tries: int, done: list[di
             "method": arm.method,
             "model": arm.model,
             "weights": arm.weights,
-            "labels_per_class": search.labels_per_class,
+            "labels_per_class": search.label_budget.per_class,
             "seed": search.seed,
             "tries_asked": tries,
             "proxy": search.proxy.told(),
@@ -472,7 +483,7 @@ def _provenance(search: _Search, done: list[dict[str, Any]], best: dict[str, Any
         "model": search.arm.model,
         "weights": search.arm.weights,
         "input_pixels": best["values"].get(PIXELS, search.arm.input_pixels),
-        "labels_per_class": search.labels_per_class or "all",
+        "labels_per_class": search.label_budget.toml,
         "seed": search.seed,
         "tries": len(done),
         "failed_tries": sum(row["accuracy"] is None for row in done),
