@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from headstart.models import KERAS_PREPROCESSING, TORCHVISION_PREPROCESSING
 from headstart.models.preprocess import preprocess, resize, resize_by_products
+from headstart.models.resnet_models import KERAS_PREPROCESSING, TORCHVISION_PREPROCESSING
 from headstart.types import Preprocessing
 
 PLAIN = Preprocessing(size_pixels=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), scale=1.0)

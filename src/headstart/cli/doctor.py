@@ -12,7 +12,8 @@ import torch
 from headstart import __version__
 from headstart.data import DATASETS
 from headstart.errors import DataError
-from headstart.models.weights import KERAS_FILE, weights_folder
+from headstart.models import keras_resnet50
+from headstart.models.weights import weights_folder
 from headstart.runtime.cores import processor_name, usable_cores
 from headstart.runtime.precision import default_device, has_native_bf16, resolve_precision
 from headstart.store import cache_folder
@@ -79,7 +80,7 @@ def _cache() -> list[Examined]:
         found.append(
             Examined(what=f"dataset {name}", value=state, fine=fine, remedy=f"headstart data fetch {name}")
         )
-    ready = (weights_folder() / KERAS_FILE).exists()
+    ready = (weights_folder() / keras_resnet50.FILE).exists()
     found.append(
         Examined(
             what="weights of resnet50",

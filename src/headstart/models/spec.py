@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -42,9 +42,11 @@ class ModelSpec:
     sources: by weights name, the default first; "none" is a random start. num_classes: of the default head.
     input_pixels: side of the input that the default weights expect. head: name of the classifier module.
     has_cuts: its frozen part can be computed once up to any block (method "partial").
-    fetch: weights name -> state dict, where the network has a source of its own. adapt: (state dict,
-    image_pixels, where it comes from) -> the same under the network's names, where published files use
-    others.
+    fetch: weights name -> state dict of published weights; None where there are none.
+    source_of_file: names of the tensors in a file of weights -> what such weights are; None: as the default
+        weights.
+    adapt: (state dict, image_pixels, where it comes from) -> the same under the network's names, where
+        published files use others.
     """
 
     title: str
@@ -55,6 +57,7 @@ class ModelSpec:
     head: str
     has_cuts: bool = False
     fetch: Callable[[str], dict[str, Tensor]] | None = None
+    source_of_file: Callable[[Collection[str]], WeightsSource] | None = None
     adapt: Callable[[Mapping[str, Tensor], int, str], dict[str, Tensor]] | None = None
 
     @property

@@ -19,6 +19,7 @@ from torch import Tensor
 from headstart import store
 from headstart.errors import ConfigError, StoreError, WeightsError, unknown_name
 from headstart.models import weights
+from headstart.models.preprocess import stored_preprocessing
 from headstart.results.trials import representative_trials
 from headstart.types import Preprocessing
 
@@ -152,8 +153,7 @@ def read_model(folder: Path) -> SavedModel:
                 f"{path} does not say its {name}: an older headstart wrote that into the study's folder; "
                 "use the model where its study is, or run the study again"
             )
-    stored = found.pop("preprocessing")
-    preprocessing = Preprocessing(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
+    preprocessing = stored_preprocessing(found.pop("preprocessing"))
     own = {
         name: found.pop(name)
         for name in ("method", "weights_hash", "precision", "feature_precision", "dataset")

