@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -343,7 +344,7 @@ class Cost:
     @property
     def total_seconds(self) -> float:
         """Cold wall seconds, all phases together."""
-        return float(sum(self.seconds.values()))
+        return math.fsum(self.seconds.values())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@ and LP-FT."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,11 +41,11 @@ class FrozenFeatures:
     @property
     def seconds(self) -> float:
         """Wall seconds of computing them, cold."""
-        return sum(part.seconds for part in self.parts)
+        return math.fsum(part.seconds for part in self.parts)
 
     @property
     def cached_seconds(self) -> float:
-        return sum(part.seconds for part in self.parts if part.was_cached)
+        return math.fsum(part.seconds for part in self.parts if part.was_cached)
 
     @property
     def flops(self) -> int:

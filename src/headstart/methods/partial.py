@@ -7,6 +7,7 @@ learns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ def run(context: Context) -> Outcome:
     assert isinstance(recipe, PartialRecipe)
     model, cut = build(context)
     found = extract_activations(context, model, cut)
-    context.watch.carry("features", sum(part.seconds for part in found.all))
+    context.watch.carry("features", math.fsum(part.seconds for part in found.all))
     context.watch.carry_joules(part.joules for part in found.all if part.was_cached)
     labels = context.dataset.train.labels
     tail = Tail(model, cut)
@@ -106,7 +107,7 @@ def run(context: Context) -> Outcome:
         }
 
     before = Spent(
-        seconds=sum(part.seconds for part in found.all), flops=sum(part.flops for part in found.all)
+        seconds=math.fsum(part.seconds for part in found.all), flops=sum(part.flops for part in found.all)
     )
     done = train(
         tail,
@@ -156,7 +157,7 @@ def run(context: Context) -> Outcome:
             "input_pixels": trial.arm.input_pixels,
             "trained": recipe.trainable_from,
         },
-        cached_seconds=sum(part.seconds for part in found.all if part.was_cached),
+        cached_seconds=math.fsum(part.seconds for part in found.all if part.was_cached),
     )
 
 

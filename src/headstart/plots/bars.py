@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -241,11 +242,11 @@ def cost_by_phase(
     ]
     lane = 66 + 15 * max(text.count("\n") for text in descriptions)
     figure, axes = new_figure(56 + lane * len(seconds), measure)
-    longest = max(sum(row.values()) for row in seconds.values()) or 1.0
+    longest = max(math.fsum(row.values()) for row in seconds.values()) or 1.0
     for i, ((name, row), description) in enumerate(zip(seconds.items(), descriptions, strict=True)):
         style, start = styles[name], 0.0
         axes.text(0, i - 24 / lane, shortened(style.label, 50), color=style.color, va="center")
-        total = short_duration(sum(row.values())) + (footnotes or {}).get(name, "")
+        total = short_duration(math.fsum(row.values())) + (footnotes or {}).get(name, "")
         axes.text(longest, i - 24 / lane, total, ha="right", va="center")
         for k, value in enumerate(row.values()):
             axes.add_patch(

@@ -3,6 +3,7 @@ and from how much."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -393,7 +394,7 @@ def _time(row: dict) -> plots.TimeToTarget | None:
 def cost(view: StudyView) -> Figure:
     """Where each arm's seconds went."""
     seconds = {arm.name: _mean_seconds(arm) for arm in view.arms}
-    totals = {arm.label: sum(seconds[arm.name].values()) for arm in view.arms}
+    totals = {arm.label: math.fsum(seconds[arm.name].values()) for arm in view.arms}
     order = sorted(totals, key=lambda label: totals[label])
     message = (
         f"{order[0]}: {short_duration(totals[order[0]])} in all"

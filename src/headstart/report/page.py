@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from dataclasses import dataclass
@@ -328,7 +329,7 @@ def _card(view: StudyView, arm: Arm) -> Card:
         facts=(
             (
                 "time, cold",
-                words.duration(sum(r.cost.total_seconds for r in results) / len(results))
+                words.duration(math.fsum(r.cost.total_seconds for r in results) / len(results))
                 + machines.main_marks(view)[arm.name],
             ),
             ("work", words.flops(sum(r.cost.flops for r in results) / len(results))),

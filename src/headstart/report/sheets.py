@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 
 import numpy as np
@@ -29,7 +30,7 @@ def sheet(gallery: Node) -> Figure:
         for item in gallery.all("li")
         if (pictures := [_pixels(image.attributes["src"]) for image in item.all("img")])
     ]
-    widest = max(sum(p.shape[1] / p.shape[0] for p in pictures) for pictures, _ in items)
+    widest = max(math.fsum(p.shape[1] / p.shape[0] for p in pictures) for pictures, _ in items)
     across = max(1, min(len(items), int(_ACROSS / max(widest, 1.0))))
     rows = -(-len(items) // across)
     words = max(len(lines) for _, lines in items)

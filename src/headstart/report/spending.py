@@ -4,6 +4,7 @@ trials."""
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,7 @@ def _steps(view: StudyView) -> tuple[Step, ...]:
     examined = health.examined(view)
     parts: dict[str, list[float | None]] = {
         "Models read on corrupted images": [
-            sum(each["seconds"].values()) for each in readings(f"{ROBUSTNESS}/*.json")
+            math.fsum(each["seconds"].values()) for each in readings(f"{ROBUSTNESS}/*.json")
         ],
         "Models read on shift sets": [
             each.get("seconds") for each in readings(f"{SHIFT}/*/*.json")
@@ -104,7 +105,7 @@ def _told(seconds: Sequence[float | None]) -> str:
     known = [each for each in seconds if each is not None]
     if not known:
         return "not recorded"
-    return ("" if len(known) == len(seconds) else "at least ") + words.duration(sum(known))
+    return ("" if len(known) == len(seconds) else "at least ") + words.duration(math.fsum(known))
 
 
 def _machines(view: StudyView, results: list[Result]) -> tuple[str, ...]:
@@ -124,10 +125,10 @@ def _row(view: StudyView, arm: Arm | None, results: list[Result]) -> Row:
     return Row(
         arm=arm,
         trials=len(results),
-        cold=words.duration(sum(r.cost.total_seconds for r in results)) + mark,
-        spent=words.duration(sum(r.cost.spent_seconds for r in results)) + mark,
+        cold=words.duration(math.fsum(r.cost.total_seconds for r in results)) + mark,
+        spent=words.duration(math.fsum(r.cost.spent_seconds for r in results)) + mark,
         flops=words.flops(sum(r.cost.flops for r in results)),
         examples=words.count(sum(r.cost.examples for r in results)),
         memory=words.memory(max(r.cost.peak_memory_bytes for r in results)),
-        energy=words.energy(sum(joules)) if joules and len(joules) == len(results) else words.NONE,
+        energy=words.energy(math.fsum(joules)) if joules and len(joules) == len(results) else words.NONE,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from rich import box
@@ -54,7 +55,7 @@ def summary_table(study_folder: Path) -> Table:
             words.NONE if val is None else f"{100 * val:.2f}",
             words.number(arm.mean("test_nll")),
             words.number(arm.mean("test_ece")),
-            f"{sum(r.cost.total_seconds for r in results) / len(results):.0f}",
+            f"{math.fsum(r.cost.total_seconds for r in results) / len(results):.0f}",
             f"{sum(r.cost.flops for r in results) / len(results) / 1e15:.3g}",
             f"{max(r.cost.peak_memory_bytes for r in results) / 1e9:.2f}",
         )

@@ -3,6 +3,7 @@ tuning/."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -228,7 +229,7 @@ def _row(view: StudyView, one: dict[str, Any]) -> Row:
         place=list(view.styles).index(one["arm"]),
         budget=words.budget(one["labels_per_class"]),
         tries=str(len(one["tries"])) + (f" ({failed} failed)" if failed else ""),
-        seconds=sum(row["seconds"] for row in one["tries"]),
+        seconds=math.fsum(row["seconds"] for row in one["tries"]),
         proxy=_proxy(one, best),
         start=one["tries"][0]["accuracy"],
         best=best["accuracy"] if best else None,

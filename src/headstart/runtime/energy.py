@@ -10,6 +10,7 @@ Volta and later).
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ class Meter:
                 return
             try:
                 now = [counter.read() for counter in self._watched]
-                self._sum += sum(
+                self._sum += math.fsum(
                     counter.between(before, after)
                     for counter, before, after in zip(self._watched, self._last, now, strict=True)
                 )

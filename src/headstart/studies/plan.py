@@ -10,6 +10,7 @@ timed in the same way, shift sets are not.
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -113,7 +114,7 @@ class StudyPlan:
 
     @property
     def seconds_left(self) -> float:
-        return sum(
+        return math.fsum(
             [
                 *(row.seconds_left for row in self.rows),
                 *(part.seconds for part in self.features),
@@ -201,7 +202,7 @@ def _seconds_here(done: Sequence[Path], device: torch.device, every: bool) -> li
             and all(theirs.get(name) == here[name] for name in ("device", "processor"))
         ):
             found.append(
-                sum(seconds for phase, seconds in result.cost.seconds.items() if phase != "features")
+                math.fsum(seconds for phase, seconds in result.cost.seconds.items() if phase != "features")
             )
     return found
 
@@ -525,9 +526,8 @@ def plan_tables(plan: StudyPlan) -> list[Table | str]:
         parts.append(f"after the trials: {', '.join(told)}")
     if plan.searches:
         parts.append(
-            f"recipes: {len(plan.searches)} searched before, in {progress.clock(sum(plan.searches))} of "
-            "tries; they "
-            "are stored, so nothing of that is left"
+            f"recipes: {len(plan.searches)} searched before, in {progress.clock(math.fsum(plan.searches))} "
+            "of tries; they are stored, so nothing of that is left"
         )
     return [
         *parts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 import traceback
 from collections import Counter
@@ -273,7 +274,7 @@ def _time_left(
     has none yet."""
     if not rest or not rest.keys() <= took.keys():
         return ""
-    seconds = sum(count * float(np.mean(took[cell])) for cell, count in rest.items()) / jobs
+    seconds = math.fsum(count * float(np.mean(took[cell])) for cell, count in rest.items()) / jobs
     return f"; about {progress.clock(seconds)} left"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def _cost(context: Context, outcome: Outcome, joules: float | None) -> Cost:
     seconds = {name: round(value, 3) for name, value in context.watch.seconds.items()}
     return Cost(
         seconds=seconds,
-        spent_seconds=round(sum(context.watch.seconds.values()) - outcome.cached_seconds, 3),
+        spent_seconds=round(math.fsum(context.watch.seconds.values()) - outcome.cached_seconds, 3),
         examples=outcome.examples,
         flops=outcome.flops,
         peak_memory_bytes=peak_memory_bytes(),

@@ -286,9 +286,9 @@ class Problem:
 
         change: of the logits for a step of 1. along, square: first and second derivative of the penalty
         there."""
-        own = sum(
-            float(self.weights[part] @ self._own(change[:, part], part).double()) for part in self._parts()
-        )
+        own = 0.0
+        for part in self._parts():  # not sum(): it is compensated since Python 3.12, other bits than before
+            own += float(self.weights[part] @ self._own(change[:, part], part).double())
         low, high, step = 0.0, math.inf, 1.0
         for _ in range(30):
             first, second = along + step * square - own, square

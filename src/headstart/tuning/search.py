@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import shutil
 import tempfile
 import time
@@ -332,7 +333,7 @@ def _tune_arm(search: _Search, tries: int) -> Tuned:
         tries=done,
         best=best,
         recipe_file=recipe_file,
-        seconds=sum(row["seconds"] for row in done),
+        seconds=math.fsum(row["seconds"] for row in done),
     )
 
 
@@ -491,7 +492,7 @@ def _provenance(search: _Search, done: list[dict[str, Any]], best: dict[str, Any
         "validation_accuracy": best["accuracy"],
         "start": search.arm.recipe_name,
         "start_accuracy": done[0]["accuracy"],
-        "seconds": round(sum(row["seconds"] for row in done), 1),
+        "seconds": round(math.fsum(row["seconds"] for row in done), 1),
         "proxy": search.proxy.told(),
         "space": described(search.space),
         "headstart": known["headstart"],
