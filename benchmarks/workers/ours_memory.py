@@ -63,7 +63,7 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             context = make_context(trial, dataset, model_hash, Path(folder), torch.device("cpu"))
-            outcome = METHODS["linear_probe"].run(context)
+            outcome = METHODS["linear_probe"].implementation.run(context)
         return {
             "images": len(train),
             "seconds": time.perf_counter() - start,

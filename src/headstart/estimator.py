@@ -16,8 +16,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from headstart.data.arrays import dataset, image_set
-from headstart.errors import unknown_name
-from headstart.methods import METHODS, Context, check_arm
+from headstart.methods import method_spec
+from headstart.methods.arms import check_arm
+from headstart.methods.base import Context
 from headstart.models import model_spec, preprocessing_of, resolve_weights
 from headstart.models.weights import is_url
 from headstart.predict.files import read_squares
@@ -144,9 +145,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[best]
 
     def _arm(self) -> Arm:
-        if self.method not in METHODS:
-            raise unknown_name("method", self.method, METHODS)
-        method = METHODS[self.method]
+        method = method_spec(self.method)
         model = self.model or ("resnet50" if method.needs_weights else "cnn")
         model_spec(model)  # raises for an unknown one
         default = "none" if self.weights == "default" and not method.needs_weights else self.weights
@@ -250,7 +249,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             device=device,
             watch=Stopwatch(),
         )
-        outcome = METHODS[trial.arm.method].run(context)
+        outcome = method_spec(trial.arm.method).implementation.run(context)
         saved = SavedModel(
             architecture=dict(outcome.architecture),
             class_names=data.train.class_names,

@@ -13,7 +13,8 @@ from tests.support.transfer_trials import context_of, random_weights, tiny_datas
 from headstart import store
 from headstart.data import load_dataset
 from headstart.errors import ConfigError
-from headstart.methods import METHODS, Outcome
+from headstart.methods import METHODS
+from headstart.methods.base import Outcome
 from headstart.methods.frozen import RANDOM_START_SEED
 from headstart.models import load_model
 from headstart.models.weights import load_state_file, random_start_hash, weights_hash
@@ -51,7 +52,7 @@ def test_no_label_outside_the_budget_is_ever_read(method: str, weights: str, tmp
             assert (wrong != train.labels).sum() == 45
             dataset = dataclasses.replace(context.dataset, train=dataclasses.replace(train, labels=wrong))
             context = dataclasses.replace(context, dataset=dataset)
-        outcomes.append(METHODS[method].run(context))
+        outcomes.append(METHODS[method].implementation.run(context))
     honest, misled = outcomes
     for part in honest.predictions:
         np.testing.assert_array_equal(honest.predictions[part].logits, misled.predictions[part].logits)
@@ -63,7 +64,7 @@ def test_a_partial_trial_leaves_frozen_statistics_out_and_learned_ones_changed(
     weights: str, tmp_path: Path
 ) -> None:
     start = load_state_file(weights)
-    state = METHODS["partial"].run(context_of("partial", tmp_path, weights=weights)).state
+    state = METHODS["partial"].implementation.run(context_of("partial", tmp_path, weights=weights)).state
     assert all(name.startswith(("layer4.", "fc.")) for name in state)
     assert not torch.equal(state["layer4.0.bn1.running_mean"], start["layer4.0.bn1.running_mean"])
 
@@ -71,7 +72,11 @@ def test_a_partial_trial_leaves_frozen_statistics_out_and_learned_ones_changed(
 @pytest.mark.parametrize("method", ["finetune", "lp_ft", "partial"])
 def test_frozen_statistics_are_the_same_bits_after_a_trial(method: str, weights: str, tmp_path: Path) -> None:
     start = load_state_file(weights)
-    state = METHODS[method].run(context_of(method, tmp_path, weights=weights, batchnorm="frozen")).state
+    state = (
+        METHODS[method]
+        .implementation.run(context_of(method, tmp_path, weights=weights, batchnorm="frozen"))
+        .state
+    )
     statistics = [name for name in state if "running_" in name or "num_batches" in name]
     assert len(statistics) >= 15
     assert all(torch.equal(state[name], start[name]) for name in statistics)
@@ -81,12 +86,12 @@ def test_frozen_statistics_are_the_same_bits_after_a_trial(method: str, weights:
 
 def test_statistics_follow_the_batches_where_the_recipe_lets_them(weights: str, tmp_path: Path) -> None:
     start = load_state_file(weights)
-    state = METHODS["finetune"].run(context_of("finetune", tmp_path, weights=weights)).state
+    state = METHODS["finetune"].implementation.run(context_of("finetune", tmp_path, weights=weights)).state
     assert all(not torch.equal(state[name], start[name]) for name in state if "running_" in name)
 
 
 def test_a_resnet_trains_from_random_weights_with_the_fine_tuning_recipe(tmp_path: Path) -> None:
-    outcome = METHODS["scratch"].run(context_of("scratch", tmp_path, recipe="finetune"))
+    outcome = METHODS["scratch"].implementation.run(context_of("scratch", tmp_path, recipe="finetune"))
     assert outcome.history[-1]["step"] == 4 and outcome.examples == 30
 
 
@@ -256,11 +261,15 @@ def test_a_stage_that_is_not_there_is_named_with_the_choices(weights: str, tmp_p
     with pytest.raises(
         ConfigError, match="'trainable_from': 'layer5' is no stage of this network; choose a stage or"
     ):
-        METHODS["partial"].run(context_of("partial", tmp_path, weights=weights, trainable_from="layer5"))
+        METHODS["partial"].implementation.run(
+            context_of("partial", tmp_path, weights=weights, trainable_from="layer5")
+        )
     with pytest.raises(
         ConfigError, match="nothing comes before 'stem' to be frozen; use method \"finetune\""
     ):
-        METHODS["partial"].run(context_of("partial", tmp_path, weights=weights, trainable_from="stem"))
+        METHODS["partial"].implementation.run(
+            context_of("partial", tmp_path, weights=weights, trainable_from="stem")
+        )
 
 
 def test_random_features_are_those_of_the_fixed_seed(tmp_path: Path) -> None:

@@ -222,7 +222,9 @@ def test_a_linear_probe_on_int8_features_calibrates_on_its_training_images(
     dataset = Dataset(
         name="few", title="few", train=few(CIFAR10.train, 300), test=TEST, source="", fingerprint="few"
     )
-    outcome = METHODS["linear_probe"].run(make_context(trial, dataset, "random", tmp_path, CPU))
+    outcome = METHODS["linear_probe"].implementation.run(
+        make_context(trial, dataset, "random", tmp_path, CPU)
+    )
     assert outcome.predictions["test"].logits.shape == (70, 10)
     metas = [json.loads(path.read_text())["key"] for path in (shared_cache / "features").glob("*/meta.json")]
     mine = [key for key in metas if key["weights"] == "random"]

@@ -15,7 +15,8 @@ from tests.support.transfer_trials import CPU, context_of, tiny_dataset
 
 from headstart import store
 from headstart.errors import ConfigError, DownloadError, WeightsError
-from headstart.methods import METHODS, check_arm
+from headstart.methods import METHODS
+from headstart.methods.arms import check_arm
 from headstart.models import (
     describe_models,
     load_model,
@@ -303,7 +304,7 @@ def test_a_timm_backbone_runs_every_method_that_needs_no_cut(
     method: str, weights: str, cache, tmp_path: Path
 ) -> None:
     context = context_of(method, tmp_path, weights=weights, model=SMALL, data=cache, labels_per_class=None)
-    outcome = METHODS[method].run(context)
+    outcome = METHODS[method].implementation.run(context)
     assert (
         outcome.predictions["test"].logits.shape == (12, 3)
         and np.isfinite(outcome.predictions["test"].logits).all()
@@ -325,7 +326,7 @@ def test_the_packaged_backbone_runs_on_a_slice_of_cifar10(method: str, cache, tm
         pixels=64,
         labels_per_class=None,
     )
-    logits = METHODS[method].run(context).predictions["test"].logits
+    logits = METHODS[method].implementation.run(context).predictions["test"].logits
     assert logits.shape == (12, 3) and np.isfinite(logits).all()
     if method == "linear_probe":
         assert (logits.argmax(1) == cache.test.labels).mean() >= 0.5  # a third by chance

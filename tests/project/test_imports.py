@@ -15,6 +15,7 @@ TORCH_FREE = (
     "types",
     "errors",
     "store",
+    "methods",
     "report",
     "report.notebook",
     "plots",

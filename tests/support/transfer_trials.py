@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from headstart.data import load_dataset
 from headstart.data.arrays import dataset, image_set
-from headstart.methods import METHODS, Context
+from headstart.methods import METHODS
+from headstart.methods.base import Context
 from headstart.models import load_model
 from headstart.recipes import recipe_named
 from headstart.studies.trial import make_context

@@ -20,8 +20,10 @@ from headstart import store
 from headstart.data.splits import label_subset, validation_count, validation_split
 from headstart.errors import ConfigError
 from headstart.methods import METHODS
+from headstart.methods.base import Context, Outcome
+from headstart.methods.knn import KNN
 from headstart.recipes import RECIPES, load_recipes, provenance_of, recipe_named, recipe_toml
-from headstart.recipes.spaces import SPACES, Choice, Range, described, grid, holds, rounded, space_of
+from headstart.recipes.spaces import Choice, Range, described, grid, holds, rounded
 from headstart.runtime.cores import usable_cores
 from headstart.studies.run import run_study
 from headstart.studies.study_file import load_study
@@ -195,16 +197,17 @@ def test_ctrl_c_loses_only_the_try_that_runs(
     tiny: Dataset, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = _study("knn", weights=weights)
-    run, calls = METHODS["knn"].run, []
+    calls = []
 
-    def interrupted(context: Any) -> Any:
-        calls.append(context)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return run(context)
+    class Interrupted(KNN):
+        def run(self, context: Context) -> Outcome:
+            calls.append(context)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return super().run(context)
 
     with monkeypatch.context() as patch:
-        patch.setitem(METHODS, "knn", dataclasses.replace(METHODS["knn"], run=interrupted))
+        patch.setitem(METHODS, "knn", dataclasses.replace(METHODS["knn"], implemented_by=Interrupted))
         with pytest.raises(KeyboardInterrupt):
             _tune(tiny, study, tmp_path, tries=4)
     assert len(store.read_json(tmp_path / "tuning" / "knn-all" / "tuning.json")["tries"]) == 2
@@ -289,15 +292,15 @@ def test_a_mistake_is_named(
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_has_a_space_that_holds_it(name: str) -> None:
     recipe = recipe_named(name)
-    space = SPACES[type(recipe)]
+    space = next(spec.space(recipe) for spec in reversed(METHODS.values()) if spec.takes(recipe))
     assert holds(space, {knob.name: getattr(recipe, knob.name) for knob in space})
     assert "duration" not in {knob.name for knob in space}
 
 
 def test_a_random_start_has_no_stages_to_treat_differently() -> None:
-    names = {knob.name for knob in space_of("scratch", recipe_named("finetune"))}
+    names = {knob.name for knob in METHODS["scratch"].space(recipe_named("finetune"))}
     assert names == {"learning_rate", "weight_decay", "label_smoothing", "translate_pixels"}
-    assert "stage_lr_decay" in {knob.name for knob in space_of("finetune", recipe_named("finetune"))}
+    assert "stage_lr_decay" in {knob.name for knob in METHODS["finetune"].space(recipe_named("finetune"))}
 
 
 def test_a_grid_is_every_combination_and_a_range_has_none() -> None:
@@ -315,7 +318,7 @@ def test_a_drawn_number_has_three_digits(value: Any, expected: Any) -> None:
 
 
 def test_proposals_lie_inside_and_depend_on_seed_and_tries_alone() -> None:
-    space = space_of("finetune", recipe_named("finetune"), (64, 96))
+    space = METHODS["finetune"].space(recipe_named("finetune"), (64, 96))
     tries: list[dict[str, Any]] = []
     for _ in range(8):
         values = propose(space, tries, seed=3)

@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart import store
 from headstart.data_quality.inspection import IMBALANCE, Inspection
+from headstart.registry.methods import stored_method
 from headstart.results import metrics
 from headstart.results.label_curves import Estimate
 from headstart.results.stats import mcnemar, wilson_interval
@@ -233,7 +234,9 @@ class Advice:
 def choose(tries: list[Try], results: Mapping[str, Result], balanced: bool = False) -> Try:
     """The best on validation images by accuracy, or by balanced accuracy, ties by the smaller loss. kNN is a
     yardstick, never chosen while there is another, for it cannot be exported or explained."""
-    able = [each for each in tries if results[each.key].trial["arm"]["method"] != "knn"] or tries
+    able = [
+        each for each in tries if stored_method(results[each.key].trial["arm"]["method"]).is_network
+    ] or tries
 
     def rank(each: Try) -> tuple[float, float]:
         score = each.val_balanced_accuracy if balanced else each.val_accuracy
@@ -258,7 +261,7 @@ def read_try(folder: Path, result: Result, pixels: int) -> Try:
     return Try(
         name=arm["name"],
         label=arm["label"],
-        family="scratch" if arm["method"] == "scratch" else "pretrained",
+        family="pretrained" if stored_method(arm["method"]).needs_weights else "scratch",
         pixels=pixels,
         val_accuracy=metrics.accuracy(val.logits, val.labels),
         key=result.key,

@@ -24,6 +24,7 @@ from headstart.data.splits import label_subset, validation_count, validation_spl
 from headstart.data_quality.folder import check_images
 from headstart.data_quality.inspection import Inspection
 from headstart.errors import ConfigError, DownloadError, StoreError
+from headstart.methods import method_spec
 from headstart.models import features, load_model
 from headstart.predict.predictor import load_predictor
 from headstart.recipes import recipe_named
@@ -69,10 +70,10 @@ class Rung:
 
     def arm(self, dataset: str) -> Arm:
         """The try as an arm of a study."""
-        scratch = self.method == "scratch"
-        name = {"scratch": "cnn-fast", "linear_probe": "probe"}.get(self.method, self.method)
+        spec = method_spec(self.method)
+        recipe, scratch = recipe_named(spec.default_recipe), not spec.needs_weights
         changes: dict[str, Any] = {"duration": self.duration} if self.duration else {}
-        if self.balance and self.method != "knn":
+        if self.balance and hasattr(recipe, "balance"):
             changes["balance"] = True
         if self.batch_size:
             changes["batch_size"] = self.batch_size
@@ -83,8 +84,8 @@ class Rung:
             model="cnn" if scratch else BACKBONE,
             weights="none" if scratch else "imagenet-keras",
             method=self.method,
-            recipe_name=name,
-            recipe=dataclasses.replace(recipe_named(name), **changes),
+            recipe_name=spec.default_recipe,
+            recipe=dataclasses.replace(recipe, **changes),
             input_pixels=self.pixels,
         )
 

@@ -350,7 +350,7 @@ def list_() -> None:
         },
         "methods": {name: spec.title for name, spec in METHODS.items()},
         "recipes": {
-            name: f"for {', '.join(m for m, spec in METHODS.items() if isinstance(recipe, spec.recipe))}"
+            name: f"for {', '.join(m for m, spec in METHODS.items() if spec.takes(recipe))}"
             for name, recipe in RECIPES.items()
         },
     }

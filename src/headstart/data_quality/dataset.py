@@ -32,6 +32,7 @@ from headstart.data_quality.record import (
 )
 from headstart.data_quality.similarity import FeatureRows, aligned_correlation, similar_pairs
 from headstart.errors import ConfigError, DataError, DownloadError, WeightsError
+from headstart.registry.methods import FeatureUse, stored_method
 from headstart.runtime import progress
 from headstart.types import Dataset, Features
 
@@ -40,11 +41,6 @@ SCHEMA = 1  # raised when the same data would give other findings
 # two; chosen on sight of CIFAR-10's pairs (ResNet-50 at 96 pixels), see docs/decisions/0011. Features alone
 # take one frame for one picture, and below 0.85 different horses on different meadows begin.
 ALIKE = ((0.9, 0.65), (0.85, 0.85))
-_METHODS = (
-    "linear_probe",
-    "knn",
-    "lp_ft",
-)  # those that cache features of whole images, the first choice first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +70,10 @@ def backbone_of(study: Mapping[str, Any]) -> Backbone:
     study.json."""
     from headstart.runtime.precision import default_device, resolve_feature_precision
 
-    for method in _METHODS:
-        for arm in study["arms"]:
-            if arm["method"] == method and arm["weights"] != "none":
+    # Features of all images first, the test images' too; among those the method that learns more from them.
+    for uses in (FeatureUse.ALL_IMAGES, FeatureUse.TRAINING_IMAGES):
+        for arm in sorted(study["arms"], key=lambda arm: -(stored_method(arm["method"]).depth or 0)):
+            if stored_method(arm["method"]).features is uses and arm["weights"] != "none":
                 precision = resolve_feature_precision(
                     study.get("feature_precision", "auto"), default_device()
                 )

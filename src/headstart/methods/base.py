@@ -1,7 +1,8 @@
-"""What every method is given and what it gives back."""
+"""What every method is given, what it gives back, and what it must be able to do."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,3 +75,11 @@ class Outcome:
     architecture: Mapping[str, Any]
     selected: Mapping[str, Any] = field(default_factory=dict)
     cached_seconds: float = 0.0  # of watch's seconds, those that an earlier trial had spent
+
+
+class Method(ABC):
+    """The half of a method that computes; its entry in METHODS says the rest."""
+
+    @abstractmethod
+    def run(self, context: Context) -> Outcome:
+        """Learns from the trial's images and reads what was learned on train sample, validation and test."""

@@ -4,7 +4,7 @@ at zero."""
 from __future__ import annotations
 
 from headstart.methods import network
-from headstart.methods.base import Context, Outcome
+from headstart.methods.base import Context, Method, Outcome
 from headstart.recipes import TransferRecipe
 
 
@@ -18,3 +18,8 @@ def run(context: Context) -> Outcome:
         network.set_policy(model, recipe)
         network.zero_head(context, model)
     return network.read_network(context, network.train_on_images(context, model, recipe))
+
+
+class FineTune(Method):
+    def run(self, context: Context) -> Outcome:
+        return run(context)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.methods.base import Context, Outcome
+from headstart.methods.base import Context, Method, Outcome
 from headstart.methods.frozen import frozen_features, read_all
 from headstart.methods.selection import select, selection_splits
 from headstart.recipes import KNNRecipe
@@ -150,3 +150,8 @@ def run(context: Context) -> Outcome:
         selected={"k": k, "validation_accuracy_by_k": table},
         cached_seconds=found.cached_seconds,
     )
+
+
+class KNN(Method):
+    def run(self, context: Context) -> Outcome:
+        return run(context)

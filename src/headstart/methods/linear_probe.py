@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.data.splits import class_weights
-from headstart.methods.base import Context, Outcome
+from headstart.methods.base import Context, Method, Outcome
 from headstart.methods.frozen import frozen_features, read_all
 from headstart.methods.selection import select, selection_splits
 from headstart.recipes import LogisticRecipe
@@ -141,3 +141,8 @@ def select_l2(
         {f"{l2:g}": score for l2, score in zip(recipe.l2_values, scores, strict=True)},
         spent,
     )
+
+
+class LinearProbe(Method):
+    def run(self, context: Context) -> Outcome:
+        return run(context)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from headstart.data.batches import ActivationBatches
 from headstart.errors import ConfigError
 from headstart.methods import network
-from headstart.methods.base import Context, Outcome
+from headstart.methods.base import Context, Method, Outcome
 from headstart.models import features
 from headstart.models.features import Extraction
 from headstart.models.inference import forward_logits
@@ -252,3 +252,8 @@ def _inputs(part: Extraction, rows: NDArray[np.int64], context: Context) -> Iter
     for start in range(0, len(rows), BATCH):
         batch = np.array(part.features.values[rows[start : start + BATCH]])
         yield network_input(torch.from_numpy(batch), context.device, context.trial.precision)
+
+
+class Partial(Method):
+    def run(self, context: Context) -> Outcome:
+        return run(context)

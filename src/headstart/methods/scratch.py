@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.methods import network
-from headstart.methods.base import Context, Outcome
+from headstart.methods.base import Context, Method, Outcome
 from headstart.models.cnn import CNN
 from headstart.models.preprocess import preprocess
 from headstart.recipes import TrainingRecipe
@@ -28,3 +28,8 @@ def run(context: Context) -> Outcome:
             pixels = np.ascontiguousarray(context.dataset.train.images[context.train_ids[:_WHITENING_IMAGES]])
             model.fit_whitening(preprocess(pixels, model.preprocessing, device=context.device))
     return network.read_network(context, network.train_on_images(context, model, recipe))
+
+
+class Scratch(Method):
+    def run(self, context: Context) -> Outcome:
+        return run(context)

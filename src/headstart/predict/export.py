@@ -28,6 +28,7 @@ import headstart
 from headstart import store
 from headstart.data import load_dataset
 from headstart.errors import ConfigError, DataError, HeadstartError, StoreError, unknown_name
+from headstart.methods import method_spec
 from headstart.models.inference import predict_logits
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.predict import modelcard
@@ -96,7 +97,9 @@ def export_model(
         images=len(pictures),
         source=source,
         difference=difference,
-        precision=predictor.feature_precision if saved.method == "linear_probe" else predictor.precision,
+        precision=predictor.feature_precision
+        if method_spec(saved.method).frozen_backbone
+        else predictor.precision,
         stored_difference=float(np.abs(answers - stored).max()),
         same_answers=int((answers.argmax(1) == stored.argmax(1)).sum()),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import headstart
-from headstart.methods import METHODS
+from headstart.methods import method_spec
 from headstart.models import model_spec
 from headstart.predict.saved import SavedModel
 
@@ -93,7 +93,7 @@ def write(saved: SavedModel, format: str, exported: Exported) -> str:
         "",
         "## Model",
         "",
-        f"- Network: {model.title}. Method: {METHODS[saved.method].title}.",
+        f"- Network: {model.title}. Method: {method_spec(saved.method).title}.",
         f"- Start: {'random weights' if start == 'none' else f'weights `{start}`'}. Trained on "
         f"{train_images}{dataset}.",
         f"- Licence: {licence(saved)}.",

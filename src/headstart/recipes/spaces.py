@@ -12,17 +12,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from headstart.recipes import (
-    CNNRecipe,
-    FineTuneRecipe,
-    KNNRecipe,
-    LPFTRecipe,
-    PartialRecipe,
-    ProbeRecipe,
-    ResNetRecipe,
-)
-from headstart.types import Recipe
-
 PIXELS = "input_pixels"  # of the arm, not of its recipe
 
 
@@ -58,7 +47,7 @@ def _logarithmic(name: str, low: float, high: float) -> Range:
 
 
 _SMOOTHING = Range(name="label_smoothing", low=0.0, high=0.2)
-_TRANSFER = (
+TRANSFER = (
     _logarithmic("learning_rate", 1e-3, 0.1),
     _logarithmic("weight_decay", 1e-6, 1e-2),
     _SMOOTHING,
@@ -66,38 +55,29 @@ _TRANSFER = (
     Choice(name="batchnorm", values=("train", "frozen")),
 )
 _STAGES = Range(name="stage_lr_decay", low=0.3, high=1.0)
+FINE_TUNE = (*TRANSFER, _STAGES)
+LP_FT = (_logarithmic("learning_rate", 1e-4, 0.03), *TRANSFER[1:], _STAGES)
 # From random weights: no stage or head has a rate of its own, and stored statistics mean nothing.
-_FROM_SCRATCH = (
+FROM_SCRATCH = (
     _logarithmic("learning_rate", 0.01, 0.5),
     _logarithmic("weight_decay", 1e-5, 5e-3),
     _SMOOTHING,
     Choice(name="translate_pixels", values=(2, 4)),
 )
-
-SPACES: dict[type[Recipe], tuple[Knob, ...]] = {
-    CNNRecipe: (
-        _logarithmic("learning_rate", 0.03, 0.5),
-        _logarithmic("bias_learning_rate", 0.01, 0.2),
-        _logarithmic("head_learning_rate", 0.1, 3.0),
-        _logarithmic("weight_decay", 1e-4, 1e-2),
-        Range(name="label_smoothing", low=0.0, high=0.3),
-        Choice(name="translate_pixels", values=(2, 4)),
-    ),
-    ResNetRecipe: _FROM_SCRATCH,
-    ProbeRecipe: (),
-    KNNRecipe: (_logarithmic("temperature", 0.02, 0.5),),
-    FineTuneRecipe: (*_TRANSFER, _STAGES),
-    PartialRecipe: _TRANSFER,
-    LPFTRecipe: (_logarithmic("learning_rate", 1e-4, 0.03), *_TRANSFER[1:], _STAGES),
-}
+CNN = (
+    _logarithmic("learning_rate", 0.03, 0.5),
+    _logarithmic("bias_learning_rate", 0.01, 0.2),
+    _logarithmic("head_learning_rate", 0.1, 3.0),
+    _logarithmic("weight_decay", 1e-4, 1e-2),
+    Range(name="label_smoothing", low=0.0, high=0.3),
+    Choice(name="translate_pixels", values=(2, 4)),
+)
+KNN = (_logarithmic("temperature", 0.02, 0.5),)
 
 
-def space_of(method: str, recipe: Recipe, pixels: Sequence[int] = ()) -> tuple[Knob, ...]:
-    """The knobs of an arm: those of its recipe's kind, and the input's size where `pixels` are given."""
-    knobs = (
-        _FROM_SCRATCH if method == "scratch" and not isinstance(recipe, CNNRecipe) else SPACES[type(recipe)]
-    )
-    return (*knobs, Choice(name=PIXELS, values=tuple(pixels))) if pixels else knobs
+def pixels_knob(pixels: Sequence[int]) -> Choice:
+    """The input's size as one more knob."""
+    return Choice(name=PIXELS, values=tuple(pixels))
 
 
 def grid(space: Sequence[Knob]) -> list[dict[str, Any]] | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from headstart import plots
 from headstart.plots import percent, short_duration
+from headstart.registry.methods import stored_method
 from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, Trials, estimate
 from headstart.results import headline, metrics, stats
@@ -200,12 +201,11 @@ def learning(view: StudyView) -> list[Figure]:
             else ""
         )
     )
-    frozen = [arm.label for arm, _ in sides if arm.described["method"] in ("linear_probe",)]
-    note = (
-        f"For {words.listing(frozen)} an epoch is one pass of the solver over stored features. "
-        if frozen
-        else ""
-    )
+    notes: dict[str, list[str]] = {}
+    for arm, _ in sides:
+        if epoch := stored_method(arm.described["method"]).epoch_note:
+            notes.setdefault(epoch, []).append(arm.label)
+    note = "".join(f"For {words.listing(labels)} {epoch} " for epoch, labels in notes.items())
     last = {
         arm.label: float(np.mean(values))
         for arm, items in sides

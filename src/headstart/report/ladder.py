@@ -10,17 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart import plots
+from headstart.registry.methods import stored_method
 from headstart.report import words
 from headstart.report.figures import Figure, difference, finish
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.tables import Cell
 from headstart.results import headline, stats
 from headstart.types import Result
-
-# From nothing trained to everything trained.
-_STEPS = ("knn", "linear_probe", "partial", "finetune", "lp_ft")
-# What a control from random weights answers to.
-_CONTROL_OF = {"linear_probe": ("linear_probe",), "scratch": ("finetune", "lp_ft", "partial")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +52,13 @@ def steps(view: StudyView) -> Table:
         if arm.described["weights"] != "none"
     ]
     most = max(dict.fromkeys(used), key=used.count, default=None)
-    arms = [
-        arm
-        for method in _STEPS
+    placed = [
+        (depth, arm)
         for arm in view.arms
-        if (arm.described["model"], arm.described["weights"]) == most and arm.described["method"] == method
+        if (arm.described["model"], arm.described["weights"]) == most
+        and (depth := stored_method(arm.described["method"]).depth) is not None
     ]
+    arms = [arm for _, arm in sorted(placed, key=lambda pair: pair[0])]
     if len(arms) < 2:
         return Table(budgets=(), rows=())
     sizes = {arm.described.get("input_pixels") for arm in arms}
@@ -121,7 +118,7 @@ def _controlled(view: StudyView) -> list[tuple[Arm, Arm]]:
     weights."""
     pairs = []
     for control in (arm for arm in view.arms if arm.described["weights"] == "none"):
-        for method in _CONTROL_OF.get(control.described["method"], ()):
+        for method in stored_method(control.described["method"]).controls:
             same = [
                 arm
                 for arm in view.arms
@@ -241,12 +238,11 @@ def gap_figure(view: StudyView) -> Figure | None:
 
 def gap_note(view: StudyView) -> str:
     """What makes some arms' gaps say less than they seem to; "" where nothing does."""
-    voting = [arm.label for arm in view.arms if arm.described["method"] == "knn"]
-    return (
-        f"{words.listing(voting)}: each training image is among its own neighbours, which alone raises it."
-        if voting
-        else ""
-    )
+    notes: dict[str, list[str]] = {}
+    for arm in view.arms:
+        if note := stored_method(arm.described["method"]).gap_note:
+            notes.setdefault(note, []).append(arm.label)
+    return " ".join(f"{words.listing(labels)}: {note}" for note, labels in notes.items())
 
 
 def _gap(view: StudyView, arm: Arm, budget: int | None) -> plots.Estimate | None:

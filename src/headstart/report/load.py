@@ -15,16 +15,11 @@ from PIL import Image
 
 from headstart import plots, store
 from headstart.errors import DataError, StoreError
+from headstart.registry.methods import stored_method
 from headstart.report import words
 from headstart.results import stats
 from headstart.results.pairing import one_machine
-from headstart.results.trials import (
-    DETERMINISTIC_METHODS,
-    main_trials,
-    newest,
-    relabelled,
-    require_same_images,
-)
+from headstart.results.trials import main_trials, newest, relabelled, require_same_images
 from headstart.types import Predictions, Result
 
 Trials = list[tuple[Path, Result]]
@@ -173,7 +168,7 @@ def _missing(study: dict[str, Any], trials: Trials) -> tuple[int, int, tuple[str
     planned, finished, lacking = 0, 0, dict[str, list[str]]()
     for cell in cells:
         budget = cell["labels_per_class"]
-        once = budget is None and methods[cell["arm"]] in DETERMINISTIC_METHODS
+        once = budget is None and stored_method(methods[cell["arm"]]).deterministic
         seeds = cell["seeds"][:1] if once else cell["seeds"]
         planned += len(seeds)
         left = sum((cell["arm"], budget, seed) not in done for seed in seeds)

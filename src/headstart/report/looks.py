@@ -8,6 +8,7 @@ import numpy as np
 
 from headstart import plots
 from headstart.evaluation.records import Look, Looks, read_looks
+from headstart.registry.methods import stored_method
 from headstart.report import words
 from headstart.report.figures import Figure, finish
 from headstart.report.load import Arm, StudyView
@@ -60,7 +61,7 @@ def _unread(view: StudyView, read: Sequence[Arm]) -> str:
     left = [
         arm.label
         for arm in view.arms
-        if arm.name in asked and arm not in read and arm.described["method"] != "knn"
+        if arm.name in asked and arm not in read and stored_method(arm.described["method"]).is_network
     ]
     return f"; not read yet: {'; '.join(left)}" if left else ""
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from headstart import plots, store
 from headstart.data_quality.record import Health
+from headstart.registry.methods import stored_method
 from headstart.report import (
     answer,
     calibration,
@@ -359,7 +360,7 @@ def _method(view: StudyView, arm: Arm) -> Method:
     model = view.study.get("models", {}).get(described["model"], {})
     paragraphs = words.method_in_words(described, model, trial, dict(arm.first.selected))
     extra = [("precision", str(trial.get("precision")))]
-    if described["method"] in ("linear_probe", "knn"):
+    if stored_method(described["method"]).frozen_backbone:
         extra.append(("precision of frozen layers", str(trial.get("feature_precision"))))
     extra += [
         (f"selected {name}", words.setting(value))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headstart.registry.methods import FeatureUse, stored_method
 from headstart.types import Result
 
 History = Sequence[Mapping[str, float]]
@@ -80,8 +81,8 @@ def amortised_seconds(trials: Sequence[Result]) -> dict[str, float]:
 
 
 def _features_of(result: Result) -> str:
-    """What tells one set of frozen features from another. The frozen part of method `partial` depends on the
-    trial's images, so no two of its trials share one unless they have the same."""
+    """What tells one set of frozen features from another. Where a method caches activations of the
+    trial's own images, no two of its trials share one unless they have the same."""
     trial, arm = result.trial, result.trial["arm"]
     if "features" not in result.cost.seconds:
         return result.key
@@ -91,11 +92,12 @@ def _features_of(result: Result) -> str:
         trial.get("preprocessing"),
         trial.get("feature_precision"),
     ]
-    if arm["method"] == "partial":
+    uses = stored_method(arm["method"]).features
+    if uses is FeatureUse.OWN_IMAGES:
         # At all labels every seed has the same images; with fewer, a seed has its own.
         own = trial["seed"] if trial["labels_per_class"] is not None else None
         parts += [arm["recipe"].get("trainable_from"), trial["labels_per_class"], own, trial["phase"]]
-    elif arm["method"] == "lp_ft":
+    elif uses is FeatureUse.TRAINING_IMAGES:
         parts.append("training images alone")
     return repr(parts)
 

@@ -15,11 +15,11 @@ from sklearn.metrics import cohen_kappa_score
 
 from headstart import store
 from headstart.errors import DataError
+from headstart.registry.methods import stored_method
 from headstart.results.metrics import probabilities
 from headstart.types import Predictions, Result
 
 Trials = Sequence[tuple[Path, Result]]
-DETERMINISTIC_METHODS = ("knn", "linear_probe")
 A_PANEL = 12  # images of one kind that a report shows
 
 
@@ -149,7 +149,8 @@ def newest(trials: Trials) -> list[tuple[Path, Result]]:
 
 def is_deterministic(result: Result) -> bool:
     """Whether every seed gives this same model: a solver with one optimum, on all labels."""
-    return result.trial["labels_per_class"] is None and result.trial["arm"]["method"] in DETERMINISTIC_METHODS
+    trial = result.trial
+    return trial["labels_per_class"] is None and stored_method(trial["arm"]["method"]).deterministic
 
 
 def _age(result: Result) -> tuple[str, str]:

@@ -33,13 +33,14 @@ from headstart.data_quality.similarity import estimated_seconds
 from headstart.errors import DownloadError, WeightsError
 from headstart.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from headstart.evaluation.robustness import has_reading, robustness_ids
-from headstart.methods import METHODS, network, partial
+from headstart.methods import method_spec, network, partial
 from headstart.methods.base import Context
 from headstart.methods.selection import selection_splits
 from headstart.models import features, load_model
 from headstart.models.inference import predict_logits
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
 from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe, provenance_of, recipe_named
+from headstart.registry.methods import FeatureUse
 from headstart.runtime import progress
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.precision import default_device
@@ -230,7 +231,7 @@ def _corrupted_seconds(study: Study, wanted: Robustness, folders: Sequence[Path]
     chosen: dict[str, Trial] = {}
     for trial in trials:
         whole = (
-            trial.label_budget.is_all and METHODS[trial.arm.method].deterministic
+            trial.label_budget.is_all and method_spec(trial.arm.method).deterministic
         )  # one seed stands for all
         asked = not wanted.arms or trial.arm.name in wanted.arms
         if asked and trial.label_budget == most and (whole or trial.seed == wanted.seed):
@@ -339,7 +340,7 @@ class _Timings:
     def forward(self, trial: Trial) -> float:
         """Seconds an image of a pass through a trial's whole network, as its saved model is read."""
         arm = trial.arm
-        if METHODS[arm.method].deterministic:
+        if method_spec(arm.method).frozen_backbone:
             return self.features(trial, "pool")
         key = ("forward", arm.model, arm.input_pixels, getattr(arm.recipe, "widths", None), trial.precision)
         if key not in self._known:
@@ -422,8 +423,8 @@ class _FeatureNeeds:
         self._cuts: dict[Arm, str] = {}
 
     def add(self, trial: Trial) -> None:
-        recipe = trial.arm.recipe
-        if isinstance(recipe, PartialRecipe):
+        uses = method_spec(trial.arm.method).features
+        if uses is FeatureUse.OWN_IMAGES:
             context = make_context(trial, self.dataset, "planned", Path("."), self.device)
             cut = self._cuts[trial.arm] = self._cuts.get(trial.arm) or partial.build(context)[1]
             ids = np.union1d(context.train_ids, context.val_ids)
@@ -431,11 +432,9 @@ class _FeatureNeeds:
             for mirrored in (False, True):
                 self.note(trial, cut, self.dataset.train, chosen, mirrored)
                 self.note(trial, cut, self.dataset.test, None, mirrored)
-        elif METHODS[trial.arm.method].deterministic or isinstance(
-            recipe, LogisticRecipe
-        ):  # a frozen backbone, or LP-FT's start
+        elif uses in (FeatureUse.ALL_IMAGES, FeatureUse.TRAINING_IMAGES):
             self.note(trial, "pool", self.dataset.train, None, False)
-            if METHODS[trial.arm.method].deterministic:
+            if uses is FeatureUse.ALL_IMAGES:
                 self.note(trial, "pool", self.dataset.test, None, False)
                 self.note(trial, "pool", self.dataset.test, None, True)
 

@@ -32,7 +32,7 @@ from headstart.evaluation.corruptions.weather import frost_textures
 from headstart.evaluation.gradcam import run_looks
 from headstart.evaluation.robustness import run_robustness
 from headstart.evaluation.shift import run_shift
-from headstart.methods import METHODS
+from headstart.methods import method_spec
 from headstart.models import describe_models, load_model
 from headstart.recipes import provenance_of
 from headstart.results import headline
@@ -70,13 +70,13 @@ def trials_of(study: Study) -> list[Trial]:
         for cell in cells_of(study)
         for seed in (
             cell.seeds[:1]
-            if cell.label_budget.is_all and METHODS[cell.arm.method].deterministic
+            if cell.label_budget.is_all and method_spec(cell.arm.method).deterministic
             else cell.seeds
         )
     ]
     return sorted(
         trials,
-        key=lambda trial: (not METHODS[trial.arm.method].deterministic, trial.seed, trial.label_budget),
+        key=lambda trial: (not method_spec(trial.arm.method).deterministic, trial.seed, trial.label_budget),
     )
 
 

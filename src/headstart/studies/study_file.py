@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from headstart.data import DATASETS
 from headstart.data.folders.tables import TABLE_SUFFIXES
 from headstart.errors import ConfigError, WeightsError, unknown_name
-from headstart.methods import METHODS, check_arm
+from headstart.methods import method_spec
+from headstart.methods.arms import check_arm
 from headstart.models import model_spec
 from headstart.models.weights import is_url, url_digits
 from headstart.recipes import RECIPES, recipe_named, with_changes
@@ -414,9 +415,7 @@ def _shift_sets(file: _StudyFile, where: str) -> tuple[ShiftSet, ...]:
 
 
 def _arm(file: _ArmFile, dataset: str, where: str) -> Arm:
-    if file.method not in METHODS:
-        raise unknown_name("method", file.method, METHODS)
-    method, weights_names = METHODS[file.method], model_spec(file.model).weights
+    method, weights_names = method_spec(file.method), model_spec(file.model).weights
     weights = file.weights or "none"
     if file.weights is None and method.needs_weights:
         control = '; weights = "none" is the control on random ones' if method.random_control else ""
@@ -438,7 +437,7 @@ def _arm(file: _ArmFile, dataset: str, where: str) -> Arm:
             f"{where}: arm {file.name!r}: input_pixels must lie between 16 and 1024, got {file.input_pixels}"
         )
     recipe = recipe_named(file.recipe or method.default_recipe)
-    if not isinstance(recipe, method.recipe):
+    if not method.takes(recipe):
         raise ConfigError(
             f"{where}: arm {file.name!r}: recipe {file.recipe!r} is not one of method {file.method!r}"
         )

@@ -16,7 +16,8 @@ from headstart import store
 from headstart.data import load_dataset
 from headstart.data.splits import VALIDATION_IMAGES, label_subset, validation_count, validation_split
 from headstart.errors import ConfigError
-from headstart.methods import METHODS, Context, Outcome
+from headstart.methods import method_spec
+from headstart.methods.base import Context, Outcome
 from headstart.methods.frozen import start_hash
 from headstart.models import preprocessing_of
 from headstart.models.weights import weights_hash
@@ -41,7 +42,7 @@ def resolve(trial: Trial, dataset: Dataset) -> dict[str, Any]:
         "dataset_fingerprint": dataset.fingerprint,
         "weights_hash": _start_hash(arm),
         "preprocessing": _plain(preprocessing_of(arm.model, arm.weights, arm.input_pixels)),
-        "schema": METHODS[arm.method].schema,
+        "schema": method_spec(arm.method).schema,
         "validation_images": VALIDATION_IMAGES,
     }
     value["arm"]["recipe_type"] = type(arm.recipe).__name__
@@ -56,7 +57,7 @@ def resolve(trial: Trial, dataset: Dataset) -> dict[str, Any]:
 def _start_hash(arm: Arm) -> str:
     """What identifies the weights that an arm starts from. Where random weights stay frozen they are part of
     the arm; else they are drawn from the trial's seed, which stands beside them."""
-    return (start_hash if METHODS[arm.method].random_control else weights_hash)(arm.weights, arm.model)
+    return (start_hash if method_spec(arm.method).random_control else weights_hash)(arm.weights, arm.model)
 
 
 def trial_key(resolved: dict[str, Any]) -> str:
@@ -94,7 +95,7 @@ def _run(
     context = make_context(trial, dataset, resolved["weights_hash"], folder, device)
     whole = not any(folder.glob("checkpoint*"))  # joules of an interrupted run are not known
     with energy.Meter(energy.counters(gpu_uuid(device))) as meter:
-        outcome = METHODS[trial.arm.method].run(context)
+        outcome = method_spec(trial.arm.method).implementation.run(context)
     measured = metrics.evaluate(dict(outcome.predictions))
     if trial.phase == "refit":
         measured = {name: None if name.startswith("val_") else value for name, value in measured.items()}

@@ -32,11 +32,12 @@ from headstart import store
 from headstart.data import load_dataset
 from headstart.data.splits import Ids, label_subset
 from headstart.errors import ConfigError, unknown_name
-from headstart.methods import METHODS, Context
+from headstart.methods import method_spec
+from headstart.methods.base import Context
 from headstart.methods.selection import selection_splits
 from headstart.models import load_model
 from headstart.recipes import TrainingRecipe, recipe_toml, with_changes
-from headstart.recipes.spaces import PIXELS, Knob, described, grid, space_of
+from headstart.recipes.spaces import PIXELS, Knob, described, grid
 from headstart.results import metrics
 from headstart.runtime import progress
 from headstart.runtime.memory import keep_freed_memory
@@ -170,7 +171,7 @@ def _tune_one(
             label_budget=search.label_budget,
             seed=seed,
             proxy=search.proxy,
-            space=space_of(arm.method, arm.recipe, pixels),
+            space=method_spec(arm.method).space(arm.recipe, pixels),
             folder=folder / "tuning" / f"{arm.name}-{search.label_budget}",
         ),
         search.tries,
@@ -388,7 +389,7 @@ def _read(search: _Search, arm: Arm, scratch: Path) -> dict[str, Any]:
             trial = dataclasses.replace(trial, label_budget=LabelBudget(fewest))
         folder = scratch / str(place)
         context = dataclasses.replace(whole, trial=trial, train_ids=fit_ids, val_ids=held_out, folder=folder)
-        val = METHODS[arm.method].run(context).predictions["val"]
+        val = method_spec(arm.method).implementation.run(context).predictions["val"]
         logits.append(val.logits)
         truth.append(val.labels)
         trained = max(trained, len(fit_ids))

@@ -1,0 +1,49 @@
+"""Which arms make sense: model, weights, method and recipe must fit together."""
+
+from __future__ import annotations
+
+from headstart.errors import ConfigError
+from headstart.models import MODELS, model_spec
+from headstart.recipes import CNNRecipe
+from headstart.registry.methods import method_spec
+from headstart.types import Arm
+
+
+def check_arm(arm: Arm, where: str) -> None:
+    """Raises: ConfigError where model, weights, method and recipe do not fit together, naming what to set
+    instead."""
+    method, model = method_spec(arm.method), model_spec(arm.model)
+    begins = f"{where}: arm {arm.name!r}: "
+    if not method.takes(arm.recipe):
+        names = ", ".join(kind.__name__ for kind in method.spaces)
+        raise ConfigError(
+            f"{begins}method {arm.method!r} takes a recipe of type {names}, got {type(arm.recipe).__name__}"
+        )
+    if not method.needs_weights and arm.weights != "none":
+        raise ConfigError(
+            f"{begins}method {arm.method!r} starts from random weights; leave weights out, or set method = "
+            '"finetune"'
+        )
+    if arm.weights == "none" and method.needs_weights and not method.random_control:
+        raise ConfigError(
+            f'{begins}method {arm.method!r} needs pretrained weights, e.g. weights = "imagenet-keras"; '
+            "random ones "
+            'are for method = "scratch", which takes recipe = "finetune" too'
+        )
+    if method.needs_weights and model.default_weights == "none" and model.adapt is None:
+        known = ", ".join(sorted(name for name, spec in MODELS.items() if spec.default_weights != "none"))
+        raise ConfigError(
+            f"{begins}method {arm.method!r} is for networks that come with weights: {known}; got "
+            f"{arm.model!r}"
+        )
+    if method.needs_cuts and not model.has_cuts:
+        known = ", ".join(sorted(name for name, spec in MODELS.items() if spec.has_cuts))
+        raise ConfigError(
+            f"{begins}method {arm.method!r} keeps the output of frozen blocks, which it can of {known}; for "
+            f'{arm.model!r} set method = "linear_probe", "finetune" or "lp_ft"'
+        )
+    if isinstance(arm.recipe, CNNRecipe) != (arm.model == "cnn"):
+        fitting = '"cnn-fast"' if arm.model == "cnn" else '"resnet-scratch"'
+        raise ConfigError(
+            f"{begins}recipe {arm.recipe_name!r} is not for model {arm.model!r}; set recipe = {fitting}"
+        )
