@@ -10,7 +10,6 @@ medians count.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import statistics
 import tempfile
@@ -78,7 +77,7 @@ def measure(start: str, pixels: int, images: int, rounds: int) -> dict[str, Any]
     apart."""
     recipe = recipe_named("partial")
     assert isinstance(recipe, PartialRecipe)
-    recipe = dataclasses.replace(recipe, trainable_from=start, batch_size=_BATCH, duration="1 epochs")
+    recipe = recipe.replace(trainable_from=start, batch_size=_BATCH, duration="1 epochs")
     with tempfile.TemporaryDirectory() as scratch:
         context = _context(recipe, pixels, images, Path(scratch))
         model, cut = partial.build(context)

@@ -278,7 +278,7 @@ def _our_arms(folder: Path) -> dict[str, Callable[[int], dict[str, Any]]]:
     def contender(arm: str) -> Callable[[int], dict[str, Any]]:
         own = next(trial for trial in trials if trial.arm.name == arm)
         ready = _Ready(own)
-        short = dataclasses.replace(ready.recipe, duration="20 steps")
+        short = ready.recipe.replace(duration="20 steps")
         train(
             ready.model,
             ready.batches,
@@ -392,7 +392,7 @@ def _finetune_ready(pixels: int = 64, batch_size: int = 128) -> _Ready:
     from headstart.runtime.precision import default_device, resolve_precision
     from headstart.types import ALL_LABELS, Arm, Trial
 
-    recipe = dataclasses.replace(recipe_named("finetune"), batch_size=batch_size)  # type: ignore[call-arg]
+    recipe = recipe_named("finetune").replace(batch_size=batch_size)
     arm = Arm(
         name="finetune",
         label="finetune",

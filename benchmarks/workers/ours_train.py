@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,8 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     device = torch.device("cpu")
     images = torch.from_numpy(np.load(config["images_file"]))
     labels = torch.from_numpy(np.load(config["labels_file"]))
-    recipe = dataclasses.replace(
-        recipe_named("cnn-full"),
-        batch_size=config["batch_size"],
-        widths=tuple(config["widths"]),
-        duration=f"{config['steps']} steps",
+    recipe = recipe_named("cnn-full").replace(
+        batch_size=config["batch_size"], widths=tuple(config["widths"]), duration=f"{config['steps']} steps"
     )
     batches = ImageBatches(
         images,
@@ -54,7 +50,7 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
             "flops_per_image": done.flops / done.examples,
         }
 
-    run(dataclasses.replace(recipe, duration="2 steps"))
+    run(recipe.replace(duration="2 steps"))
     return run, {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

@@ -10,10 +10,11 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 Phase = Literal["select", "refit"]
 MINIMUM_FOR_SELECTION = 5  # labels a class: below, nothing is chosen and recipes written beforehand are used
@@ -143,9 +144,16 @@ class Preprocessing:
     std: tuple[float, float, float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Every hyperparameter of a method, one frozen value; subclasses in recipes.py name them."""
+class Recipe(BaseModel):
+    """Every hyperparameter of a method, one frozen value; subclasses in recipes/types.py name them."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    def replace(self, **changes: Any) -> Self:
+        """This recipe with some fields replaced.
+
+        Raises: pydantic.ValidationError where a value is not of its field's type or outside its range."""
+        return self.model_validate(dict(self) | changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -383,6 +391,8 @@ def as_stored(value: Any) -> Any:
     """A value of these types as dicts, lists, texts and numbers, under the names that JSON files use."""
     if isinstance(value, LabelBudget):
         return value.per_class
+    if isinstance(value, Recipe):
+        return value.model_dump(mode="json")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         stored = {}
         for each in dataclasses.fields(value):

@@ -3,7 +3,6 @@ every path."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +184,7 @@ def test_freezing_holds_weights_and_statistics_of_earlier_stages_bit_for_bit(wei
     model.train()
     learning = {f"backbone.{name}" for name in model._groups[last]}
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizers = build_optimizers(model, dataclasses.replace(recipe_named("finetune"), learning_rate=0.1))
+    optimizers = build_optimizers(model, recipe_named("finetune").replace(learning_rate=0.1))
     F.cross_entropy(model(_images(8)), torch.arange(8) % 3).backward()
     for optimizer in optimizers:
         optimizer.step()
@@ -210,7 +209,7 @@ def test_batchnorm_can_keep_its_statistics_while_everything_learns(weights: str)
 
 def test_earlier_stages_learn_at_smaller_rates(weights: str) -> None:
     model = load_model(SMALL, weights, num_classes=3)
-    recipe = dataclasses.replace(recipe_named("finetune"), learning_rate=1.0, stage_lr_decay=0.5)
+    recipe = recipe_named("finetune").replace(learning_rate=1.0, stage_lr_decay=0.5)
     rates = {
         id(p): group["lr"]
         for group in build_optimizers(model, recipe)[0].param_groups

@@ -3,7 +3,6 @@ file, and trials of any method on them."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def context_of(
 ) -> Context:
     """A trial of a method on the tiny dataset, in float32, with a short recipe."""
     name = recipe or {"scratch": "resnet-scratch"}.get(method, METHODS[method].default_recipe)
-    value = dataclasses.replace(recipe_named(name), **(SHORT[method] | changes))
+    value = recipe_named(name).replace(**(SHORT[method] | changes))
     arm = Arm(
         name=method,
         label=method,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -271,7 +270,7 @@ def test_a_duration_in_seconds_holds_where_the_machine_becomes_slower(
     steps, 51 s, 2 more."""
     clock = Clock(first=1.0, steps=5 + 6, later=5.0)
     monkeypatch.setattr(loop, "time", clock)
-    recipe = dataclasses.replace(SGD, duration="60 seconds")
+    recipe = SGD.replace(duration="60 seconds")
     done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
     assert (done.steps, done.seconds) == (17, 61.0)
     rates = [row["learning_rate"] for row in done.history]
@@ -285,7 +284,7 @@ def test_a_duration_in_seconds_is_used_up_where_the_machine_becomes_faster(
     more."""
     clock = Clock(first=5.0, steps=5, later=1.0)
     monkeypatch.setattr(loop, "time", clock)
-    recipe = dataclasses.replace(SGD, duration="60 seconds")
+    recipe = SGD.replace(duration="60 seconds")
     done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
     assert (done.steps, done.seconds) == (60, 60.0)
     assert 0 < done.history[-1]["learning_rate"] < 0.03
@@ -305,7 +304,7 @@ def test_what_recording_a_step_takes_counts_once_and_not_as_the_pace_of_steps(
     monkeypatch.setattr(loop, "time", clock)
     monkeypatch.setattr(loop, "seconds_per_step", lambda *_: 1.0)
     monkeypatch.setattr(loop, "recorded", recorded)
-    recipe = dataclasses.replace(SGD, duration="60 seconds")
+    recipe = SGD.replace(duration="60 seconds")
     done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
     assert (done.steps, done.seconds, done.recording_seconds) == (40, 60.0, 20.0)
 
@@ -313,5 +312,5 @@ def test_what_recording_a_step_takes_counts_once_and_not_as_the_pace_of_steps(
 def test_a_duration_in_steps_does_not_mind_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(first=1.0, steps=2, later=1000.0)
     monkeypatch.setattr(loop, "time", clock)
-    recipe = dataclasses.replace(SGD, duration="9 steps")
+    recipe = SGD.replace(duration="9 steps")
     assert train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32").steps == 9

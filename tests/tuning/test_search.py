@@ -22,7 +22,7 @@ from headstart.errors import ConfigError
 from headstart.methods import METHODS
 from headstart.methods.base import Context, Outcome
 from headstart.methods.knn import KNN
-from headstart.recipes import RECIPES, load_recipes, provenance_of, recipe_named, recipe_toml
+from headstart.recipes import RECIPES, all_recipes, load_recipes, provenance_of, recipe_named
 from headstart.recipes.spaces import Choice, Range, described, grid, holds, rounded
 from headstart.runtime.cores import usable_cores
 from headstart.studies.run import run_study
@@ -60,7 +60,7 @@ def _study(*methods: str, weights: str, **changes: Any) -> Study:
             method=method,
             recipe_name=name,
             input_pixels=32,
-            recipe=dataclasses.replace(recipe_named(name), **(SHORT[method] | _two_steps(name) | changes)),
+            recipe=recipe_named(name).replace(**(SHORT[method] | _two_steps(name) | changes)),
         )
         for method in methods
         for name in ["resnet-scratch" if method == "scratch" else METHODS[method].default_recipe]
@@ -289,7 +289,7 @@ def test_a_mistake_is_named(
 # --- search spaces and the sampler ---
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", all_recipes())
 def test_every_recipe_has_a_space_that_holds_it(name: str) -> None:
     recipe = recipe_named(name)
     space = next(spec.space(recipe) for spec in reversed(METHODS.values()) if spec.takes(recipe))
@@ -351,61 +351,12 @@ def test_a_space_is_told_in_plain_values() -> None:
     ]
 
 
-# --- stored recipes ---
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_stored_recipe_reads_back_as_the_same(name: str, tmp_path: Path) -> None:
-    (tmp_path / "r.toml").write_text(
-        recipe_toml("mine", RECIPES[name], {"tries": 3, "proxy": {"images": 5}, "arm": 'a "b"'})
-    )
-    assert load_recipes(tmp_path / "r.toml") == {
-        "mine": (RECIPES[name], {"tries": 3, "proxy": {"images": 5}, "arm": 'a "b"'})
-    }
-    assert recipe_named(str(tmp_path / "r.toml")) == RECIPES[name]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (("l2_values", "l2_value"), r"recipe field 'l2_values' is missing; add it"),
-        (("tolerance", "tolerence"), r"unknown recipe field 'tolerence' \(did you mean 'tolerance'\?\)"),
-        (("ProbeRecipe", "ProbRecipe"), r"unknown type 'ProbRecipe' \(did you mean 'ProbeRecipe'\?\)"),
-        (
-            ("max_passes = 200", 'max_passes = "many"'),
-            "recipe field 'max_passes' expects a whole number, got 'many'",
-        ),
-        (("max_passes = 200", "max_passes ="), "not valid TOML"),
-    ],
-)
-def test_what_is_wrong_with_a_recipe_file_is_named(
-    change: tuple[str, str], message: str, tmp_path: Path
-) -> None:
-    text = recipe_toml("mine", RECIPES["probe"], {})
-    assert change[0] in text
-    (tmp_path / "r.toml").write_text(text.replace(*change))
-    with pytest.raises(ConfigError, match=message) as caught:
-        load_recipes(tmp_path / "r.toml")
-    assert "\n" not in str(caught.value)
-    with pytest.raises(ConfigError, match=r"cannot read recipe file .*absent\.toml"):
-        recipe_named(str(tmp_path / "absent.toml"))
-
-
-def test_a_field_that_is_younger_than_its_file_has_its_types_default(tmp_path: Path) -> None:
-    recipe = dataclasses.replace(RECIPES["cnn-fast"], momentum=0.7)
-    text = recipe_toml("mine", recipe, {})
-    (tmp_path / "r.toml").write_text(
-        "".join(line for line in text.splitlines(True) if not line.startswith("momentum"))
-    )
-    assert recipe_named(str(tmp_path / "r.toml")) == dataclasses.replace(recipe, momentum=0.9)
-
-
 def test_an_arm_is_tuned_from_its_recipe_at_that_label_budget(
     tiny: Dataset, weights: str, tmp_path: Path
 ) -> None:
     study = _study("knn", weights=weights)
     (arm,) = study.arms
-    own = dataclasses.replace(arm, recipe=dataclasses.replace(arm.recipe, temperature=0.2))
+    own = dataclasses.replace(arm, recipe=arm.recipe.replace(temperature=0.2))
     cells = (
         Cell(arm=own, label_budget=LabelBudget(5), seeds=(0,)),
         Cell(arm=arm, label_budget=ALL_LABELS, seeds=(0,)),
@@ -567,7 +518,7 @@ def test_a_study_whose_recipes_are_tuned_takes_them_where_there_are_any(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = _planned(photos, tmp_path, "tuned = true\n")
-    found = dataclasses.replace(RECIPES["cnn-full"], learning_rate=0.2, batch_size=32)
+    found = RECIPES["cnn-full"].replace(learning_rate=0.2, batch_size=32)
     monkeypatch.setitem(RECIPES, "small-a-all", found)
     study, _ = load_study(file)
     recipes = {(cell.arm.name, cell.label_budget.per_class): cell.arm.recipe for cell in study.cells}

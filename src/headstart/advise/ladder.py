@@ -85,7 +85,7 @@ class Rung:
             weights="none" if scratch else "imagenet-keras",
             method=self.method,
             recipe_name=spec.default_recipe,
-            recipe=dataclasses.replace(recipe, **changes),
+            recipe=recipe.replace(**changes),
             input_pixels=self.pixels,
         )
 

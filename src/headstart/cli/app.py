@@ -337,7 +337,7 @@ def list_() -> None:
     from headstart.data import DATASETS
     from headstart.methods import METHODS
     from headstart.models import MODELS, model_in_words
-    from headstart.recipes import RECIPES
+    from headstart.recipes import all_recipes
     from headstart.studies.study_file import built_in_studies, load_study
 
     rows = {
@@ -351,7 +351,7 @@ def list_() -> None:
         "methods": {name: spec.title for name, spec in METHODS.items()},
         "recipes": {
             name: f"for {', '.join(m for m, spec in METHODS.items() if spec.takes(recipe))}"
-            for name, recipe in RECIPES.items()
+            for name, recipe in all_recipes().items()
         },
     }
     for kind, entries in rows.items():

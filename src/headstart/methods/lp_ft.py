@@ -65,7 +65,7 @@ _MOST_HEADS = 5
 
 
 def _head(context: Context, train: Features, recipe: LPFTRecipe) -> _Head:
-    regression = [getattr(recipe, field.name) for field in dataclasses.fields(LogisticRecipe)]
+    regression = [getattr(recipe, name) for name in LogisticRecipe.model_fields]
     key = store.digest(
         [
             train.key,

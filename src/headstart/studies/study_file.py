@@ -17,7 +17,7 @@ from headstart.methods import method_spec
 from headstart.methods.arms import check_arm
 from headstart.models import model_spec
 from headstart.models.weights import is_url, url_digits
-from headstart.recipes import RECIPES, recipe_named, with_changes
+from headstart.recipes import all_recipes, recipe_named, with_changes
 from headstart.results.headline import metric_spec
 from headstart.runtime.precision import FEATURE_PRECISIONS, PRECISIONS
 from headstart.types import Arm, Cell, Claim, LabelBudget, Phase, Proxy, Robustness, Search, ShiftSet, Study
@@ -346,7 +346,7 @@ def _cells(file: _StudyFile, arms: tuple[Arm, ...], where: str) -> Iterator[Cell
             if (
                 file.tuned
                 and searched
-                and (tuned := f"{file.name}-{written.tuned_as or arm.name}-{budget}") in RECIPES
+                and (tuned := f"{file.name}-{written.tuned_as or arm.name}-{budget}") in all_recipes()
             ):
                 again = written.model_copy(update={"recipe": tuned, "recipe_changes": {}})
                 here = _arm(again, file.dataset, f"{where}: {budget} labels a class")

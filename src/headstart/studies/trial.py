@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import platform
 from pathlib import Path
@@ -27,7 +28,7 @@ from headstart.runtime import energy
 from headstart.runtime.cores import processor_name, usable_cores
 from headstart.runtime.cost import Stopwatch, peak_memory_bytes, reset_peak_memory
 from headstart.runtime.precision import default_device, gpu_uuid
-from headstart.types import Arm, Cost, Dataset, Result, Trial, as_stored
+from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial, as_stored
 
 # Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not
 # a new one.
@@ -160,8 +161,6 @@ def _cost(context: Context, outcome: Outcome, joules: float | None) -> Cost:
 
 
 def _write(folder: Path, result: Result, outcome: Outcome, dataset: Dataset) -> None:
-    import json
-
     from safetensors.torch import save
 
     description = dict(outcome.architecture) | {
@@ -209,8 +208,7 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def _plain(value: Any) -> Any:
-    """Dataclasses as dicts, tuples as lists, all the way down: what JSON will give back."""
-    import json
-
-    return json.loads(json.dumps(as_stored(value)))
+def _plain(value: Trial | Preprocessing) -> dict[str, Any]:
+    """The value as JSON will give it back."""
+    plain: dict[str, Any] = json.loads(json.dumps(as_stored(value)))
+    return plain

@@ -359,7 +359,7 @@ def _run_try(search: _Search, values: dict[str, Any]) -> dict[str, Any]:
     """Trains and reads one try on its held-out images; a training that diverges is a failed try."""
     recipe = search.recipe(values)
     if search.proxy.duration is not None and isinstance(recipe, TrainingRecipe):
-        recipe = dataclasses.replace(recipe, duration=search.proxy.duration)
+        recipe = recipe.replace(duration=search.proxy.duration)
     arm = dataclasses.replace(
         search.arm, recipe=recipe, input_pixels=values.get(PIXELS, search.arm.input_pixels)
     )

@@ -1,0 +1,48 @@
+"""Recipes as TOML files, each with its provenance."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from headstart.errors import ConfigError, unknown_name
+from headstart.recipes.changes import recipe_from
+from headstart.recipes.named import RECIPES
+from headstart.types import Recipe
+
+
+def load_recipes(path: str | Path) -> dict[str, tuple[Recipe, dict[str, Any]]]:
+    """Recipes of a TOML file, each with its provenance, by name.
+
+    A recipe is a table: its `type`, its fields, a table `provenance`. A field that is left out (it may be
+    younger than the file) has its type's own default.
+
+    Raises: ConfigError naming the file, the recipe and what is wrong."""
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read recipe file {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}; mend that line") from error
+    kinds = {type(recipe).__name__: recipe for recipe in reversed(RECIPES.values())}
+    recipes = {}
+    for name, table in tables.items():
+        where = f"{path}: recipe {name!r}"
+        fields = dict(table) if isinstance(table, dict) else {}
+        provenance, kind = fields.pop("provenance", {}), fields.pop("type", "")
+        if kind not in kinds:
+            raise ConfigError(f"{where}: {unknown_name('type', str(kind), kinds)}")
+        recipes[name] = recipe_from(fields, kinds[kind], where), provenance
+    return recipes
+
+
+def recipe_toml(name: str, recipe: Recipe, provenance: Mapping[str, Any]) -> str:
+    """A recipe and its provenance as TOML, as `load_recipes` reads it; what is None in the provenance is left
+    out."""
+    fields = {field: "none" if value is None else value for field, value in recipe}
+    reported = {key: value for key, value in provenance.items() if value is not None}
+    return tomli_w.dumps({name: {"type": type(recipe).__name__, **fields, "provenance": reported}})
