@@ -25,15 +25,17 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import platformdirs
 from filelock import FileLock, Timeout
 
 from headstart.errors import BusyError, StoreError
 from headstart.types import Cost, Predictions, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESULT_COLUMNS = (
     "study",
@@ -261,6 +263,8 @@ def results_row(result: Result) -> dict[str, Any]:
 
 def results_table(study_folder: Path) -> pd.DataFrame:
     """A row a finished trial with the columns of results.csv; extra metrics stay in the run folders."""
+    import pandas as pd  # a third of a second, of which few commands have any use
+
     rows = [results_row(result) for _, result in finished_trials(study_folder)]
     return pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
 

@@ -53,6 +53,21 @@ def test_reporting_never_imports_torch(name: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "unwanted"),
+    [
+        ("cli.app", {"torch", "numpy.random", "pandas", "scipy.stats", "sklearn", "matplotlib"}),
+        ("data", {"torch", "pandas", "scipy.stats", "sklearn", "matplotlib"}),
+        ("predict.files", {"pandas", "scipy.stats", "sklearn", "matplotlib", "jinja2"}),
+        ("studies.study_file", {"pandas", "scipy.stats", "sklearn", "matplotlib", "jinja2"}),
+    ],
+)
+def test_a_command_starts_without_libraries_that_it_may_not_need(name: str, unwanted: set[str]) -> None:
+    code = f"import headstart.{name}, sys; print(*sorted({unwanted} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def test_the_cores_are_counted_in_one_place() -> None:
     assert [path.name for path in _modules() if "sched_getaffinity" in path.read_text(encoding="utf-8")] == [
         "cores.py"

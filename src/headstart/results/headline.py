@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from headstart.results import stats
 from headstart.results.claims import as_json, decide
@@ -42,6 +41,9 @@ from headstart.results.trials import (
     wrong_for_all,
 )
 from headstart.types import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "COSTS",
@@ -119,6 +121,8 @@ def comparison_table(trials: Trials) -> pd.DataFrame:
             row[metric] = _mean(values)
         row["peak_memory_bytes"] = max(result.cost.peak_memory_bytes for result in results)
         rows.append(row)
+    import pandas as pd
+
     return pd.DataFrame(rows)
 
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import scipy  # its submodules load when they are first used
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
-from sklearn.metrics import confusion_matrix as _sklearn_confusion_matrix
-from sklearn.metrics import precision_recall_fscore_support
 
 from headstart.errors import DataError
 from headstart.types import Predictions
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+# pandas and scikit-learn take longer to load than a prediction to compute: they load where they are used.
 Logits = NDArray[np.floating[Any]]
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0
 
@@ -107,14 +107,16 @@ def topk_accuracy(logits: Logits, labels: NDArray[np.int64], k: int = 5) -> floa
 
 def probabilities(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
     """Class probabilities softmax(logits / temperature), float64 (N, C); rows sum to 1."""
-    return np.exp(log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1))
+    return np.exp(scipy.special.log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1))
 
 
 def negative_log_likelihood(logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0) -> float:
     """Mean of -log p(label), in nats."""
     values, labels = _checked(logits, labels)
     return float(
-        -np.take_along_axis(log_softmax(values / temperature, axis=1), labels[:, None], axis=1).mean()
+        -np.take_along_axis(
+            scipy.special.log_softmax(values / temperature, axis=1), labels[:, None], axis=1
+        ).mean()
     )
 
 
@@ -143,6 +145,8 @@ def reliability(
     Source: Guo et al. (2017), On calibration of modern neural networks, section 2; equal mass: Nixon et al.
     (2019).
     """
+    import pandas as pd
+
     values, labels = _checked(logits, labels)
     probability = probabilities(values, temperature)
     confidence = probability.max(axis=1)
@@ -181,15 +185,18 @@ def expected_calibration_error(
 
 def confusion_matrix(logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Counts, int64 (C, C): a row a true class, a column a predicted class."""
+    from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
+
     values, labels = _checked(logits, labels)
-    return _sklearn_confusion_matrix(labels, values.argmax(axis=1), labels=np.arange(values.shape[1])).astype(
-        np.int64
-    )
+    counts = sklearn_confusion_matrix(labels, values.argmax(axis=1), labels=np.arange(values.shape[1]))
+    return counts.astype(np.int64)
 
 
 def _precision_recall_f1_support(
     logits: NDArray, labels: NDArray
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    from sklearn.metrics import precision_recall_fscore_support
+
     values, labels = _checked(logits, labels)
     return precision_recall_fscore_support(
         labels, values.argmax(axis=1), labels=np.arange(values.shape[1]), average=None, zero_division=np.nan
@@ -201,6 +208,8 @@ def per_class(logits: Logits, labels: NDArray[np.int64], class_names: Sequence[s
 
     NaN where undefined: the precision of a class never predicted, the recall of a class without images, the
     F1 of a class that is neither. Raises: DataError where the names are not one for each logit."""
+    import pandas as pd
+
     if len(class_names) != np.asarray(logits).shape[-1]:
         raise DataError(
             f"{len(class_names)} class names for {np.asarray(logits).shape[-1]} logits; expected one each"
@@ -229,7 +238,7 @@ def fit_temperature(logits: Logits, labels: NDArray[np.int64]) -> float:
     towards T = 0, and what comes back lies where it stops falling in float64, or on the lower bound.
     Source: Guo et al. (2017), section 4.2."""
     values, labels = _checked(logits, labels)
-    found = minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         lambda log_t: negative_log_likelihood(values, labels, float(np.exp(log_t))),
         bounds=(np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE)),
         method="bounded",

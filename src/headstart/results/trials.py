@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import cohen_kappa_score
 
 from headstart import store
 from headstart.errors import DataError
@@ -53,6 +52,8 @@ def agreement(a: Predictions, b: Predictions) -> dict[str, float]:
     of the two predictions (NaN where both always predict one same class).
 
     Raises: DataError on different images. Source: Cohen (1960)."""
+    from sklearn.metrics import cohen_kappa_score
+
     require_same_images(a, b)
     right_a, right_b = correct(a), correct(b)
     first, second = a.logits.argmax(axis=1), b.logits.argmax(axis=1)
