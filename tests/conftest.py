@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.support.warm_process import WarmProcess
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -106,9 +107,26 @@ def advised(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(advise(photos, minutes=0.1, out=tmp_path_factory.mktemp("advice") / "photos").model).parent
 
 
+@pytest.fixture(scope="session")
+def warm_process() -> Iterator[WarmProcess]:
+    with WarmProcess() as process:
+        yield process
+
+
 @pytest.fixture
-def headstart(tmp_path: Path) -> Run:
-    """Runs `headstart ARGUMENTS` in an empty folder as a real process; environment variables as keywords."""
+def headstart(tmp_path: Path, warm_process: WarmProcess) -> Run:
+    """Runs `headstart ARGUMENTS` in an empty folder as a real process, whose libraries are loaded already;
+    environment variables as keywords."""
+
+    def run(*arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+        return warm_process.run(arguments, tmp_path, os.environ | environment, timeout)
+
+    return run
+
+
+@pytest.fixture
+def cold_headstart(tmp_path: Path) -> Run:
+    """As `headstart`, from an interpreter that has loaded nothing: what a user's shell starts."""
     return partial(run_headstart, cwd=tmp_path)
 
 

@@ -15,8 +15,8 @@ import headstart as package
 from headstart.store import lock
 
 
-def test_version(headstart) -> None:
-    done = headstart("--version")
+def test_version(cold_headstart) -> None:
+    done = cold_headstart("--version")
     assert (done.returncode, done.stdout) == (0, f"headstart {package.__version__}\n")
 
 

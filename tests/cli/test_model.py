@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,11 @@ def album(photos: Path, tmp_path: Path) -> Path:
     (folder / "notes.txt").write_text("kept out")
     (folder / "loop").symlink_to(folder)
     return folder
+
+
+def _messages(errors: str) -> list[str]:
+    """The lines of standard error without those that a slow machine adds: how long the reading took."""
+    return [line for line in errors.splitlines() if not re.match(r"predict: \d+ (of \d+ )?images", line)]
 
 
 ORDER = ["b.png", "deep/wide.JPG", "deep/er/grey.png", "deep/er/Ärger, „quoted“.png"]
@@ -82,9 +88,9 @@ def test_pictures_are_cut_square_as_training_images_are(album: Path, photos: Pat
 
 
 def test_predict_prints_a_row_a_picture_and_ends_with_3_where_some_are_unreadable(
-    headstart, models: Path, album: Path
+    cold_headstart, models: Path, album: Path
 ) -> None:
-    done = headstart("predict", str(models), "--arm", "cnn", str(album), "--json", "--top", "2")
+    done = cold_headstart("predict", str(models), "--arm", "cnn", str(album), "--json", "--top", "2")
     assert done.returncode == 3
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [str(Path(row["path"]).relative_to(album)) for row in rows] == ORDER
@@ -100,7 +106,7 @@ def test_predict_prints_a_row_a_picture_and_ends_with_3_where_some_are_unreadabl
         np.testing.assert_allclose(
             [entry["probability"] for entry in row["predictions"]], probabilities[best], atol=1e-5
         )
-    lines = done.stderr.splitlines()
+    lines = _messages(done.stderr)
     assert "1 other files in these folders are not images and were passed over" in lines[0]
     assert "a-empty.png cannot be read as an image (the file is empty)" in lines[1]
     assert "text.jpg cannot be read as an image (text, not an image)" in lines[2]
@@ -158,4 +164,4 @@ def test_a_reader_that_has_seen_enough_ends_it_without_a_word(models: Path, phot
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=os.environ, check=False
     )
-    assert done.stdout.count("\n") == 2 and done.stderr == "" and done.returncode == 0
+    assert done.stdout.count("\n") == 2 and _messages(done.stderr) == [] and done.returncode == 0
