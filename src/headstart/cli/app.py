@@ -334,27 +334,11 @@ def list_() -> None:
     """Show what there is to run.
 
     Studies, datasets, models with their weights, methods and recipes."""
-    from headstart.data import DATASETS
-    from headstart.methods import METHODS
-    from headstart.models import MODELS, model_in_words
-    from headstart.recipes import all_recipes
-    from headstart.studies.study_file import built_in_studies, load_study
+    from headstart.cli import overview
 
-    rows = {
-        "studies": {name: load_study(name)[0].title for name in built_in_studies()},
-        "datasets": {name: spec.title for name, spec in DATASETS.items()},
-        "models": {name: model_in_words(name) for name in MODELS}
-        | {
-            "timm:NAME": "any image network of timm (extra timm); its weights are timm's tags, a FILE or a "
-            "URL"
-        },
-        "methods": {name: spec.title for name, spec in METHODS.items()},
-        "recipes": {
-            name: f"for {', '.join(m for m, spec in METHODS.items() if spec.takes(recipe))}"
-            for name, recipe in all_recipes().items()
-        },
-    }
-    for kind, entries in rows.items():
+    for problem in overview.load_plugins():
+        print(problem, file=sys.stderr)
+    for kind, entries in overview.entries().items():
         table = Table(
             title=kind,
             title_justify="left",
@@ -373,9 +357,10 @@ def list_() -> None:
 @data_app.command()
 def fetch(name: Annotated[str, typer.Argument(help="A dataset's name, e.g. cifar10.")]) -> None:
     """Fetch a dataset into the cache and check it."""
-    from headstart.data import load_dataset
+    from headstart.data import dataset_spec, is_dataset, load_dataset
 
-    dataset = load_dataset(name)
+    fetch_verified = dataset_spec(name).fetch if is_dataset(name) else None
+    dataset = load_dataset(name) if fetch_verified is None else fetch_verified()
     print(
         f"{dataset.title}: {len(dataset.train):,} training and {len(dataset.test):,} test images, "
         f"{len(dataset.train.class_names)} classes, fingerprint {dataset.fingerprint[:16]}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from headstart import __version__
+from headstart.cli.overview import load_plugins
 from headstart.data import DATASETS
 from headstart.errors import DataError
 from headstart.models import keras_resnet50
@@ -54,7 +55,7 @@ def examine() -> list[Examined]:
         ),
         Examined(what="precision", value=f"{precision} ({reason})"),
     ]
-    return [*found, *_cache(), _npm()]
+    return [*found, *_cache(), _npm(), *_plugins()]
 
 
 def _cache() -> list[Examined]:
@@ -72,6 +73,8 @@ def _cache() -> list[Examined]:
         )
     ]
     for name, dataset in DATASETS.items():
+        if dataset.verify is None:
+            continue
         try:
             dataset.verify()
             state, fine = "in the cache, every byte verified", True
@@ -101,3 +104,9 @@ def _npm() -> Examined:
         fine=path is not None,
         remedy="install Node.js with npm (Debian: apt-get install npm)",
     )
+
+
+def _plugins() -> list[Examined]:
+    """What installed packages add to the registries and cannot be loaded."""
+    remedy = "update the package, or uninstall it: it is needed by nothing of headstart's own"
+    return [Examined(what="plug-in", value=line, fine=False, remedy=remedy) for line in load_plugins()]

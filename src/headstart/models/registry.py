@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import ConfigError, unknown_name
+from headstart import plugins
+from headstart.errors import ConfigError
 from headstart.models import weights as files
 from headstart.models.cnn import CNN
 from headstart.models.resnet_models import resnet
@@ -33,14 +34,13 @@ MODELS: dict[str, ModelSpec] = {
 
 
 def model_spec(name: str) -> ModelSpec:
-    """What is known about a model: an entry of MODELS, or "timm:ARCHITECTURE", any of timm's.
+    """What is known about a model: an entry of MODELS or of an installed package, or "timm:ARCHITECTURE", any
+    of timm's.
 
     Raises: ConfigError for an unknown name, or where timm is needed and not installed."""
     if name.startswith(TIMM):
         return timm_model(name)
-    if name not in MODELS:
-        raise unknown_name("model", name, [*MODELS, f"{TIMM}ARCHITECTURE"])
-    return MODELS[name]
+    return plugins.look_up("model", name, MODELS, ModelSpec, others=[f"{TIMM}ARCHITECTURE"])
 
 
 def describe_models(used: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
@@ -72,8 +72,8 @@ def describe_models(used: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]
 
 
 def model_in_words(name: str) -> str:
-    """A model of MODELS in a few lines: its size, then each set of weights with its licence and origin."""
-    spec = MODELS[name]
+    """A model in a few lines: its size, then each set of weights with its licence and origin."""
+    spec = model_spec(name)
     try:
         size = (
             f"{spec.parameters / 1e6:.2f} million parameters, {spec.flops / 1e9:.2f} GFLOP an image at "

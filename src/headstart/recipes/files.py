@@ -9,6 +9,7 @@ from typing import Any
 
 import tomli_w
 
+from headstart import plugins
 from headstart.errors import ConfigError, unknown_name
 from headstart.recipes.changes import recipe_from
 from headstart.recipes.named import RECIPES
@@ -28,16 +29,27 @@ def load_recipes(path: str | Path) -> dict[str, tuple[Recipe, dict[str, Any]]]:
         raise ConfigError(f"cannot read recipe file {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}; mend that line") from error
-    kinds = {type(recipe).__name__: recipe for recipe in reversed(RECIPES.values())}
     recipes = {}
     for name, table in tables.items():
         where = f"{path}: recipe {name!r}"
         fields = dict(table) if isinstance(table, dict) else {}
         provenance, kind = fields.pop("provenance", {}), fields.pop("type", "")
-        if kind not in kinds:
-            raise ConfigError(f"{where}: {unknown_name('type', str(kind), kinds)}")
-        recipes[name] = recipe_from(fields, kinds[kind], where), provenance
+        recipes[name] = recipe_from(fields, _of_type(str(kind), where), where), provenance
     return recipes
+
+
+def _of_type(kind: str, where: str) -> Recipe:
+    """The first named recipe of a type."""
+    if kind not in (types := _first_by_type()):
+        plugins.load_all("recipe", RECIPES, Recipe)
+        types = _first_by_type()
+    if kind not in types:
+        raise ConfigError(f"{where}: {unknown_name('type', kind, types)}")
+    return types[kind]
+
+
+def _first_by_type() -> dict[str, Recipe]:
+    return {type(recipe).__name__: recipe for recipe in reversed(RECIPES.values())}
 
 
 def recipe_toml(name: str, recipe: Recipe, provenance: Mapping[str, Any]) -> str:

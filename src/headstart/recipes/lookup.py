@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import ConfigError, unknown_name
+from headstart import plugins
+from headstart.errors import ConfigError
 from headstart.recipes.files import load_recipes
 from headstart.recipes.named import RECIPES
 from headstart.types import Recipe
@@ -26,17 +27,18 @@ def all_recipes() -> dict[str, Recipe]:
 
 
 def recipe_named(name: str) -> Recipe:
-    """The built-in recipe of that name, or the one in a recipe file ("tuned/probe.toml", as `headstart tune`
-    writes it).
+    """The recipe of that name, built in or of an installed package, or the one in a recipe file
+    ("tuned/probe.toml", as `headstart tune` writes it).
 
     Raises: ConfigError naming the choices, or what is wrong with the file."""
     if name.endswith(".toml"):
         return _only_recipe(name)[0]
     if name in RECIPES:
         return RECIPES[name]
-    if name not in (recipes := all_recipes()):
-        raise unknown_name("recipe", name, [*recipes, "a recipe FILE.toml"])
-    return recipes[name]
+    if name in _tuned():
+        return _tuned()[name][0]
+    others = [*_tuned(), "a recipe FILE.toml"]
+    return plugins.look_up("recipe", name, RECIPES, Recipe, others)
 
 
 def provenance_of(name: str) -> Mapping[str, Any]:

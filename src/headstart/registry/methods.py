@@ -5,13 +5,15 @@ To add one: an entry here, and the class in headstart/methods/ that it names (do
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from headstart.errors import unknown_name
+from headstart import plugins
+from headstart.errors import ConfigError
 from headstart.recipes import (
     CNNRecipe,
     FineTuneRecipe,
@@ -25,6 +27,7 @@ from headstart.recipes import (
 from headstart.recipes.spaces import Knob
 from headstart.registry import words
 from headstart.registry.words import ArmFacts
+from headstart.runtime import progress
 from headstart.types import Recipe
 
 if TYPE_CHECKING:
@@ -203,13 +206,23 @@ _UNKNOWN = MethodSpec(
 
 
 def method_spec(name: str) -> MethodSpec:
-    """The entry of METHODS. Raises: ConfigError for an unknown name, with the choices."""
-    if name not in METHODS:
-        raise unknown_name("method", name, METHODS)
-    return METHODS[name]
+    """The entry of METHODS, or that of an installed package.
+
+    Raises: ConfigError for an unknown name, with the choices."""
+    return plugins.look_up("method", name, METHODS, MethodSpec)
 
 
 def stored_method(name: str) -> MethodSpec:
     """As method_spec, for results on disk: of an unknown method an entry that claims nothing, so that they
     still render."""
-    return METHODS.get(name, _UNKNOWN)
+    return METHODS.get(name) or _of_a_package(name)
+
+
+@functools.cache
+def _of_a_package(name: str) -> MethodSpec:
+    try:
+        return method_spec(name)
+    except ConfigError as error:
+        if plugins.is_known("method", name, METHODS):  # the package is installed, but broken
+            progress.say(str(error))
+        return _UNKNOWN

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from headstart.data import DATASETS
+from headstart.data import dataset_spec, is_dataset
 from headstart.data.folders.tables import TABLE_SUFFIXES
 from headstart.errors import ConfigError, WeightsError, unknown_name
 from headstart.methods import method_spec
@@ -264,8 +264,8 @@ def _study(file: _StudyFile, where: str) -> Study:
         )
     path = Path(file.dataset).expanduser()
     is_file = path.is_file() and path.suffix.lower() in (*TABLE_SUFFIXES, ".toml")
-    if file.dataset not in DATASETS and not path.is_dir() and not is_file:
-        raise unknown_name("dataset", file.dataset, DATASETS)
+    if not is_dataset(file.dataset) and not path.is_dir() and not is_file:
+        dataset_spec(file.dataset)  # raises, with the names to choose from
     if not file.arms:
         raise ConfigError(f"{where}: a study needs at least one [[arms]] table")
     for seeds in (file.seeds, *(entry.seeds for entry in file.seeds_at)):
