@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.support.command_line import Run, run_headstart
 from tests.support.warm_process import WarmProcess
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch or a BLAS is imported; the command lines that tests start inherit it. Two threads in each
@@ -43,59 +41,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-MODELS = """name = "models"
-dataset = "{photos}"
-precision = "{precision}"
-feature_precision = "{precision}"
-"""
-ARM = """[[arms]]
-name = "{name}"
-model = "{model}"
-method = "{method}"
-weights = "{weights}"
-{more}
-"""
-
-
-def run_models(folder: Path, photos: Path, precision: str, seed: int = 0) -> Path:
-    """A study with a model of every method on the small folder, two training steps each: the probe on the
-    published ResNet-50, the others on a ResNet-18 of random weights in a file."""
-    from tests.support.transfer_trials import random_weights
-
-    from headstart.studies.run import run_study
-
-    weights = random_weights(folder)
-    small = {"model": "resnet18", "weights": weights}
-    short = 'recipe_changes = { duration = "2 steps", batch_size = 16 }'
-    arms = [
-        {
-            "name": "cnn",
-            "model": "cnn",
-            "method": "scratch",
-            "weights": "none",
-            "more": 'recipe_changes = { duration = "6 steps", batch_size = 16, widths = [8, 16, 16] }',
-        },
-        {
-            "name": "probe",
-            "model": "resnet50",
-            "method": "linear_probe",
-            "weights": "imagenet-keras",
-            "more": "input_pixels = 64",
-        },
-        {"name": "knn", "method": "knn", "more": "input_pixels = 48", **small},
-    ]
-    arms += [
-        {"name": method, "method": method, "more": f"input_pixels = 48\n{short}", **small}
-        for method in ("partial", "finetune", "lp_ft")
-    ]
-    text = MODELS.format(photos=photos, precision=precision) + "".join(ARM.format(**arm) for arm in arms)
-    (folder / "models.toml").write_text(text)
-    return run_study(str(folder / "models.toml"), folder / "runs")
-
-
 @pytest.fixture(scope="session")
 def models(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished study in float32 with a model of every method: see run_models."""
+    from tests.support.models_study import run_models
+
     return run_models(tmp_path_factory.mktemp("models"), photos, "fp32")
 
 
@@ -128,17 +78,3 @@ def headstart(tmp_path: Path, warm_process: WarmProcess) -> Run:
 def cold_headstart(tmp_path: Path) -> Run:
     """As `headstart`, from an interpreter that has loaded nothing: what a user's shell starts."""
     return partial(run_headstart, cwd=tmp_path)
-
-
-def run_headstart(
-    *arguments: str, cwd: Path, timeout: float = 300, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "headstart.cli", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=os.environ | environment,
-        check=False,
-    )

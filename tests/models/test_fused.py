@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.models.test_resnet import KERAS_FORM, random_images, with_random_statistics
+from tests.support.networks import KERAS_FORM, random_images, with_random_statistics
 from torch import Tensor, nn
 
 from headstart.models.fused import fuse, has_fused_operators

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.models.test_resnet import KERAS_FORM, random_images, with_random_statistics
+from tests.support.networks import KERAS_FORM, random_images, with_random_statistics
 from torch import nn
 
 from headstart.data import load_dataset

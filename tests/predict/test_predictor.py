@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.conftest import run_models
+from tests.support.models_study import run_models
 
 from headstart import store
 from headstart.data import load_dataset
