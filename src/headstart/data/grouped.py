@@ -45,8 +45,8 @@ def hold_out(
     unless it would give none (then the unit that exceeds least). A class whose pictures are all one unit
     gives none.
 
-    scikit-learn's StratifiedGroupKFold balances whole folds and does not do this: a class that is one group
-    may land in the test fold, and then has no training picture.
+    scikit-learn's StratifiedGroupKFold balances whole folds and does not do this (docs/decisions/0018): a
+    class that is one group may land in the test fold, and then has no training image.
     """
     count = int(labels.max(initial=-1)) + 1
     totals = np.bincount(labels, minlength=count)
