@@ -34,7 +34,7 @@ from headstart.data_quality.folder import check_images
 from headstart.data_quality.page import terminal
 
 check = check_images(folder, out=OUT / "check", label_errors=not FAST)
-rich.print(terminal(check.found))
+rich.print(terminal(check.inspection))
 
 # %% [markdown]
 # ## Load and look

@@ -172,8 +172,8 @@ class _Ladder:
     def look(self) -> Inspection:
         """Checks the data and makes the dataset, at a size that fits its pictures."""
         check = check_images(self.path, out=self.folder / "check", label_errors=False, **self.groups)
-        folders.require_mostly_good(check.pictures, self.bad_files)
-        sides = [min(f.width, f.height) for f in check.pictures.facts if f.reason is None]
+        folders.require_mostly_good(check.decoded, self.bad_files)
+        sides = [min(f.width, f.height) for f in check.decoded.facts if f.reason is None]
         room = _STORED_BYTES / (3 * max(len(sides), 1))
         side = next((s for s in _SIDES if s <= np.median(sides) and s * s <= room), _SIDES[-1])
         given = {
@@ -193,8 +193,8 @@ class _Ladder:
             self.known = {entry["name"]: Rung(**entry) for entry in plan["rungs"]}
         else:
             self.known = {}
-        self.fixes = advice.fixes_of(check.found)
-        return check.found
+        self.fixes = advice.fixes_of(check.inspection)
+        return check.inspection
 
     def climb(self) -> None:
         """All tries, in their order."""
@@ -333,7 +333,7 @@ class _Ladder:
         count = len(self.dataset.train) + len(self.dataset.test)
         if count * self.seconds_per_image(_HEAD_PIXELS) <= _LOOK_SHARE * self.left():
             self.fixes = advice.fixes_of(
-                check_images(self.path, out=self.folder / "check", **self.groups).found
+                check_images(self.path, out=self.folder / "check", **self.groups).inspection
             )
         else:
             self.dropped.append(

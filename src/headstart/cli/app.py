@@ -412,9 +412,9 @@ def check(
     if json:
         print(done.json.read_text(encoding="utf-8"), end="")
     else:
-        _out.print(terminal(done.found))
+        _out.print(terminal(done.inspection))
         _out.print(f"report: {done.page.resolve()}", soft_wrap=True)
-    folders.require_mostly_good(done.pictures, "refuse" if strict else "skip" if skip_bad else "few")
+    folders.require_mostly_good(done.decoded, "refuse" if strict else "skip" if skip_bad else "few")
 
 
 @data_app.command()

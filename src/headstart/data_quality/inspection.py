@@ -1,10 +1,9 @@
-"""What there is to say about a folder of pictures before anything is trained on them: counts, copies, names,
-files."""
+"""Inspect a user's own images before anything is trained on them: counts, duplicates, class names, files."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -12,20 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data import duplicates
-from headstart.data.folders.cache import Pictures
+from headstart.data.folders.cache import DecodedSource, Facts
 from headstart.data.folders.divide import Division, divide
 from headstart.errors import DataError
 
-FEW_IMAGES = 20  # a class with fewer: a fifth of them, four, tell nothing about its accuracy
+FEW_IMAGES = 20  # of a class with fewer, a fifth for testing is four: too few for an accuracy
 IMBALANCE = 5.0  # largest class over smallest, from which plain accuracy misleads
-SMALL_SIDE = 32  # pixels: pictures below it are enlarged for every model here
+SMALL_SIDE = 32  # pixels: images below it are enlarged for every model here
 
 Severity = Literal["error", "warning", "note"]
+_SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remark:
-    """One thing to know. code: for programs. advice: what to do, empty where nothing needs doing."""
+    """One observation. code: for programs. advice: what to do, empty where nothing needs doing."""
 
     severity: Severity
     code: str
@@ -35,7 +35,7 @@ class Remark:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassCount:
-    """Readable images of a class, by part; unreadable: files of it that give no picture."""
+    """Readable images of a class, in all and by split. unreadable: files of it that give no image."""
 
     name: str
     images: int
@@ -46,9 +46,10 @@ class ClassCount:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CopyGroup:
-    """Pictures that are one: names, classes and parts in the same order. kind: "exact" (equal pixels) or
-    "near"."""
+class DuplicateGroup:
+    """Images that show the same: names, classes, parts (their splits) and places in the same order.
+
+    kind: "exact" (equal pixels) or "near"."""
 
     kind: Literal["exact", "near"]
     names: tuple[str, ...]
@@ -58,16 +59,19 @@ class CopyGroup:
 
     @property
     def across_parts(self) -> bool:
+        """Whether they stand in more than one split."""
         return len(set(self.parts)) > 1
 
     @property
     def across_classes(self) -> bool:
+        """Whether they carry different labels."""
         return len(set(self.classes)) > 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSuspect:
-    """A picture whose label is probably wrong. Probabilities: 0..1, from a probe that never saw it."""
+    """An image whose label is probably wrong. Probabilities: 0..1, from a probe that was fitted without
+    it."""
 
     name: str
     place: int
@@ -79,15 +83,18 @@ class LabelSuspect:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """Everything that `headstart data check` found. sizes: widths and heights in pixels by quantile. notes:
-    what decoding did -> files. suspects: None where they were not looked for; suspects_note says why, or with
-    what."""
+    """The result of `headstart data check`; the names of the fields are keys in check.json.
+
+    bad: (name, reason) of the files that give no image. parts: images by split; parts_given: the splits are
+    the user's own. sizes: widths and heights in pixels by quantile. notes: files by what decoding did to
+    them. small: images with a side below SMALL_SIDE. suspects: None where they were not searched for;
+    suspects_note says why, or how they were found."""
 
     path: str
     form: str
     files: int
     readable: int
-    bad: tuple[tuple[str, str], ...]  # name, reason
+    bad: tuple[tuple[str, str], ...]
     ignored: dict[str, int]
     classes: tuple[ClassCount, ...]
     parts: dict[str, int]
@@ -96,7 +103,7 @@ class Inspection:
     formats: dict[str, int]
     notes: dict[str, int]
     small: int
-    groups: tuple[CopyGroup, ...]
+    groups: tuple[DuplicateGroup, ...]
     mixed_names: tuple[dict[str, Any], ...]
     remarks: tuple[Remark, ...]
     suspects: tuple[LabelSuspect, ...] | None = None
@@ -104,7 +111,7 @@ class Inspection:
     division: Division | None = field(default=None, compare=False)
 
     def json(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The content of check.json."""
         value = asdict(replace(self, division=None))
         del value["division"]
         value["bad"] = [{"name": name, "reason": reason} for name, reason in self.bad]
@@ -115,45 +122,42 @@ class Inspection:
         return {"schema": 1, **value}
 
 
-def inspect(pictures: Pictures) -> Inspection:
-    """What can be said without any model. A division that is impossible is a remark here, not an error."""
-    source, places = pictures.source, pictures.readable
-    division, problem = _division(pictures)
-    part_of = (
-        {} if division is None else dict(zip(division.places.tolist(), division.parts.tolist(), strict=True))
+def inspect(decoded: DecodedSource) -> Inspection:
+    """Inspect images without any model. A split that is impossible becomes a remark, not an error."""
+    source, places = decoded.source, decoded.readable
+    division, problem = _division(decoded)
+    split_of = (
+        {} if division is None else dict(zip(division.places.tolist(), division.splits.tolist(), strict=True))
     )
-    groups = _copies(pictures, places, lambda place: source.entries[place].split or "")
-    good, bad, parts = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
-    for place, (entry, fact) in enumerate(zip(source.entries, pictures.facts, strict=True)):
+    good, bad, by_split = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
+    for place, (entry, fact) in enumerate(zip(source.entries, decoded.facts, strict=True)):
         (good if fact.reason is None else bad)[entry.label] += 1
         if fact.reason is None:
-            parts[entry.label, entry.split or part_of.get(place, "")] += 1
-    facts = [pictures.facts[place] for place in places]
+            by_split[entry.label, entry.split or split_of.get(place, "")] += 1
+    facts = [decoded.facts[place] for place in places]
     inspection = Inspection(
         path=str(source.root),
         form=source.form,
-        files=len(pictures.facts),
+        files=len(decoded.facts),
         readable=len(places),
-        bad=tuple((fact.name, fact.reason or "") for fact in pictures.bad),
+        bad=tuple((fact.name, fact.reason or "") for fact in decoded.bad),
         ignored=source.ignored,
         classes=tuple(
             ClassCount(
                 name=name,
                 images=good[name],
                 unreadable=bad[name],
-                **{part: parts[name, part] for part in ("train", "val", "test")},
+                **{split: by_split[name, split] for split in _SPLITS},
             )
             for name in source.class_names
         ),
-        parts={
-            part: sum(parts[name, part] for name in source.class_names) for part in ("train", "val", "test")
-        },
+        parts={split: sum(by_split[name, split] for name in source.class_names) for split in _SPLITS},
         parts_given=source.has_splits,
         sizes=_sizes(facts),
         formats=dict(Counter(fact.format for fact in facts).most_common()),
         notes=dict(Counter(note for fact in facts for note in fact.notes).most_common()),
         small=sum(min(fact.width, fact.height) < SMALL_SIDE for fact in facts),
-        groups=groups,
+        groups=_duplicate_groups(decoded, places),
         mixed_names=tuple(
             {"spellings": dict(mixed.spellings), "merged": mixed.merged} for mixed in source.mixed_names
         ),
@@ -163,41 +167,39 @@ def inspect(pictures: Pictures) -> Inspection:
     return replace(inspection, remarks=tuple(_remarks(inspection, problem)))
 
 
-def _division(pictures: Pictures) -> tuple[Division | None, str]:
+def _division(decoded: DecodedSource) -> tuple[Division | None, str]:
+    """The split of the images, or None and why there is none."""
     try:
-        return divide(pictures), ""
+        return divide(decoded), ""
     except DataError as error:
         return None, str(error)
 
 
-def _copies(
-    pictures: Pictures, places: NDArray[np.int64], part: Callable[[int], str]
-) -> tuple[CopyGroup, ...]:
-    """Groups of equal pixels, then groups of near duplicates; of these one picture an exact group, so none is
-    told twice."""
-    entries = pictures.source.entries
-    digests = [pictures.facts[place].digest for place in places]
+def _duplicate_groups(decoded: DecodedSource, places: NDArray[np.int64]) -> tuple[DuplicateGroup, ...]:
+    """Groups of equal pixels, then groups of near duplicates that are not all equal."""
+    entries = decoded.source.entries
+    digests = [decoded.facts[place].digest for place in places]
 
-    def group(kind: Literal["exact", "near"], members: NDArray[np.int64]) -> CopyGroup:
-        mine = places[members].tolist()
-        return CopyGroup(
+    def group(kind: Literal["exact", "near"], members: NDArray[np.int64]) -> DuplicateGroup:
+        group_places = places[members].tolist()
+        return DuplicateGroup(
             kind=kind,
-            places=tuple(mine),
-            names=tuple(entries[i].name for i in mine),
-            classes=tuple(entries[i].label for i in mine),
-            parts=tuple(part(i) for i in mine),
+            places=tuple(group_places),
+            names=tuple(entries[place].name for place in group_places),
+            classes=tuple(entries[place].label for place in group_places),
+            parts=tuple(entries[place].split or "" for place in group_places),
         )
 
-    exact = duplicates.exact_groups(digests)
-    near = duplicates.components(duplicates.near_duplicates(pictures.small[places]), len(places))
-    found = [group("exact", members) for members in exact]
+    near = duplicates.components(duplicates.near_duplicates(decoded.small[places]), len(places))
+    groups = [group("exact", members) for members in duplicates.exact_groups(digests)]
     for members in duplicates.exact_groups([str(unit) for unit in near.tolist()]):
         if len({digests[member] for member in members}) > 1:
-            found.append(group("near", members))
-    return tuple(found)
+            groups.append(group("near", members))
+    return tuple(groups)
 
 
-def _sizes(facts: list[Any]) -> dict[str, tuple[int, int]]:
+def _sizes(facts: list[Facts]) -> dict[str, tuple[int, int]]:
+    """Widths and heights in pixels: smallest, median, largest."""
     if not facts:
         return {}
     sides = np.array([[fact.width, fact.height] for fact in facts])
@@ -209,100 +211,112 @@ def _sizes(facts: list[Any]) -> dict[str, tuple[int, int]]:
     }
 
 
-def _remarks(found: Inspection, problem: str) -> list[Remark]:
-    remarks = []
-
-    def add(severity: Severity, code: str, message: str, advice: str = "") -> None:
-        remarks.append(Remark(severity=severity, code=code, message=message, advice=advice))
-
+def _remarks(inspection: Inspection, problem: str) -> Iterator[Remark]:
+    """Remarks on the inspection; problem: why the images cannot be split, empty where they can."""
     if problem:
-        add("error", "no-split", problem)
-    if found.bad:
-        share = 100 * len(found.bad) / found.files
-        add(
-            "warning",
-            "unreadable",
-            f"{_files(len(found.bad))} of {found.files:,} ({share:.1f} %) give no picture",
-            "mend or remove them; they are left out until then",
+        yield Remark(severity="error", code="no-split", message=problem)
+    if inspection.bad:
+        percent = 100 * len(inspection.bad) / inspection.files
+        yield Remark(
+            severity="warning",
+            code="unreadable",
+            message=f"{_files(len(inspection.bad))} of {inspection.files:,} ({percent:.1f} %) give no "
+            "picture",
+            advice="mend or remove them; they are left out until then",
         )
-    kinds = {kind: [g for g in found.groups if g.kind == kind] for kind in ("exact", "near")}
-    for kind, words in (("exact", "the same pixels"), ("near", "nearly the same pixels")):
-        groups = kinds[kind]
-        if not groups:
-            continue
-        add(
-            "note" if not found.parts_given else "warning",
-            f"{kind}-duplicates",
-            f"{len(groups):,} groups of files have {words} ({sum(len(g.names) for g in groups):,} files)",
-            ""
-            if found.parts_given
-            else "they stay on one side of the split; keep one of each where that is enough",
+    yield from _duplicate_remarks(inspection, "exact", "the same pixels")
+    yield from _duplicate_remarks(inspection, "near", "nearly the same pixels")
+    yield from _class_remarks(inspection)
+    yield from _file_remarks(inspection)
+
+
+def _duplicate_remarks(inspection: Inspection, kind: str, words: str) -> Iterator[Remark]:
+    groups = [group for group in inspection.groups if group.kind == kind]
+    if not groups:
+        return
+    keep_apart = "they stay on one side of the split; keep one of each where that is enough"
+    yield Remark(
+        severity="warning" if inspection.parts_given else "note",
+        code=f"{kind}-duplicates",
+        message=f"{len(groups):,} groups of files have {words} ({sum(len(g.names) for g in groups):,} files)",
+        advice="" if inspection.parts_given else keep_apart,
+    )
+    if count := sum(group.across_parts for group in groups):
+        yield Remark(
+            severity="error",
+            code=f"{kind}-duplicates-across-splits",
+            message=f"{count:,} groups of files with {words} stand in more than one of train, val and test",
+            advice="remove them from one side: the test then measures memory, not learning",
         )
-        if crossing := sum(g.across_parts for g in groups):
-            add(
-                "error",
-                f"{kind}-duplicates-across-splits",
-                f"{crossing:,} groups of files with {words} stand in more than one of train, val and test",
-                "remove them from one side: the test then measures memory, not learning",
-            )
-        if torn := sum(g.across_classes for g in groups):
-            add(
-                "error",
-                f"{kind}-duplicates-across-classes",
-                f"{torn:,} groups of files with {words} carry different labels",
-                "decide on one label for each",
-            )
-    if few := [c for c in found.classes if c.images < FEW_IMAGES]:
-        add(
-            "warning",
-            "few-images",
-            f"{_names([c.name for c in few])}: fewer than {FEW_IMAGES} images",
-            "collect more, or join classes; their accuracy cannot be told from so few",
+    if count := sum(group.across_classes for group in groups):
+        yield Remark(
+            severity="error",
+            code=f"{kind}-duplicates-across-classes",
+            message=f"{count:,} groups of files with {words} carry different labels",
+            advice="decide on one label for each",
         )
-    sizes = [c.images for c in found.classes if c.images]
+
+
+def _class_remarks(inspection: Inspection) -> Iterator[Remark]:
+    """Remarks on the sizes and the names of classes."""
+    if few := [row.name for row in inspection.classes if row.images < FEW_IMAGES]:
+        yield Remark(
+            severity="warning",
+            code="few-images",
+            message=f"{_names(few)}: fewer than {FEW_IMAGES} images",
+            advice="collect more, or join classes; their accuracy cannot be told from so few",
+        )
+    sizes = [row.images for row in inspection.classes if row.images]
     if sizes and max(sizes) >= IMBALANCE * min(sizes):
-        add(
-            "warning",
-            "imbalance",
-            f"the largest class has {max(sizes) / min(sizes):.1f} times the images of the smallest",
-            "look at balanced accuracy and macro-F1, not at accuracy alone",
+        yield Remark(
+            severity="warning",
+            code="imbalance",
+            message=f"the largest class has {max(sizes) / min(sizes):.1f} times the images of the smallest",
+            advice="look at balanced accuracy and macro-F1, not at accuracy alone",
         )
-    for mixed in found.mixed_names:
+    for mixed in inspection.mixed_names:
         # Spellings that differ in Unicode form look the same: their code points tell them apart.
         spelled = ascii if mixed["merged"] else repr
         names = ", ".join(f"{spelled(name)} ({count:,})" for name, count in mixed["spellings"].items())
-        add(
-            "warning",
-            "mixed-names",
-            f"class names {names} "
-            + (
-                "differ in Unicode form or spaces only and are read as one class"
-                if mixed["merged"]
-                else "differ in case or punctuation only and are read as separate classes"
-            ),
-            "rename them to one spelling",
+        difference = (
+            "differ in Unicode form or spaces only and are read as one class"
+            if mixed["merged"]
+            else "differ in case or punctuation only and are read as separate classes"
         )
-    if count := found.notes.get("first of several frames"):
-        add("note", "animations", f"{_files(count)} with several frames: the first one is used")
-    if found.small:
-        add(
-            "note",
-            "small-images",
-            f"{found.small:,} pictures have a side below {SMALL_SIDE} pixels and are enlarged",
+        yield Remark(
+            severity="warning",
+            code="mixed-names",
+            message=f"class names {names} {difference}",
+            advice="rename them to one spelling",
         )
-    if found.ignored:
-        add(
-            "note",
-            "ignored",
-            f"{_files(sum(found.ignored.values()))} ignored: "
-            + ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.ignored.items())),
-        )
-    return remarks
 
 
-def with_suspects(found: Inspection, suspects: tuple[LabelSuspect, ...] | None, note: str) -> Inspection:
-    """The inspection with suspected label errors (None: not looked for, `note` says why)."""
-    remarks = list(found.remarks)
+def _file_remarks(inspection: Inspection) -> Iterator[Remark]:
+    """Remarks on what decoding did, and on files that were left out."""
+    if count := inspection.notes.get("first of several frames"):
+        yield Remark(
+            severity="note",
+            code="animations",
+            message=f"{_files(count)} with several frames: the first one is used",
+        )
+    if inspection.small:
+        yield Remark(
+            severity="note",
+            code="small-images",
+            message=f"{inspection.small:,} pictures have a side below {SMALL_SIDE} pixels and are enlarged",
+        )
+    if inspection.ignored:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(inspection.ignored.items()))
+        yield Remark(
+            severity="note",
+            code="ignored",
+            message=f"{_files(sum(inspection.ignored.values()))} ignored: {reasons}",
+        )
+
+
+def with_suspects(inspection: Inspection, suspects: tuple[LabelSuspect, ...] | None, note: str) -> Inspection:
+    """Add suspected label errors to an inspection; None: not searched for, `note` says why."""
+    remarks = list(inspection.remarks)
     if suspects is None:
         remarks.append(
             Remark(
@@ -312,7 +326,7 @@ def with_suspects(found: Inspection, suspects: tuple[LabelSuspect, ...] | None, 
             )
         )
     elif suspects:
-        share = 100 * len(suspects) / max(found.readable, 1)
+        share = 100 * len(suspects) / max(inspection.readable, 1)
         remarks.append(
             Remark(
                 severity="warning",
@@ -324,7 +338,7 @@ def with_suspects(found: Inspection, suspects: tuple[LabelSuspect, ...] | None, 
         )
     order = {"error": 0, "warning": 1, "note": 2}
     return replace(
-        found,
+        inspection,
         suspects=suspects,
         suspects_note=note,
         remarks=tuple(sorted(remarks, key=lambda r: order[r.severity])),

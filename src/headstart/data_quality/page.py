@@ -1,4 +1,4 @@
-"""The check's findings as one self-contained HTML page with pictures, and as tables for the terminal."""
+"""Show an inspection: one self-contained HTML page with images, and tables for the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
@@ -17,21 +17,24 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from headstart.data.folders.cache import Pictures
-from headstart.data_quality.inspection import CopyGroup, Inspection
+from headstart.data.folders.cache import DecodedSource
+from headstart.data_quality.inspection import DuplicateGroup, Inspection
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TILE_PIXELS = 64
 _TILES = 2400  # on the whole page: 3 MB
 _COLUMNS = 12
 _ROWS_SHOWN = 60  # of each list on the page
-_COPIES_SHOWN = 4  # of each group on the page
+_DUPLICATES_SHOWN = 4  # of each group on the page
 _LINES_SHOWN = 12  # of each list on the terminal
 _MARKS = {"error": ("✕", "bold red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
 
 
-def render_page(found: Inspection, pictures: Pictures) -> str:
-    """The page as HTML text: no network, no script; light and dark."""
+def render_page(inspection: Inspection, decoded: DecodedSource) -> str:
+    """Render the page as HTML text: no network, no script; light and dark."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -41,74 +44,76 @@ def render_page(found: Inspection, pictures: Pictures) -> str:
     )
     environment.filters["count"] = lambda number: f"{number:,}"
     groups = sorted(
-        found.groups, key=lambda group: (not group.across_classes, not group.across_parts, group.kind)
+        inspection.groups, key=lambda group: (not group.across_classes, not group.across_parts, group.kind)
     )
-    suspects = found.suspects or ()
+    suspects = inspection.suspects or ()
     return environment.get_template("check.html").render(
-        found=found,
+        inspection=inspection,
         style=Markup((_TEMPLATES / "check.css").read_text(encoding="utf-8")),
-        verdict=verdict(found),
-        sheets=_sheets(found, pictures),
-        most=max((c.images for c in found.classes), default=1) or 1,
-        groups=[_shown_group(group, pictures) for group in groups[:_ROWS_SHOWN]],
+        verdict=verdict(inspection),
+        sheets=_sheets(inspection, decoded),
+        most=max((c.images for c in inspection.classes), default=1) or 1,
+        groups=[_shown_group(group, decoded) for group in groups[:_ROWS_SHOWN]],
         more_groups=len(groups) - _ROWS_SHOWN,
         suspects=[
-            {"suspect": s, "picture": _picture(pictures.images[s.place])} for s in suspects[:_ROWS_SHOWN]
+            {"suspect": s, "image": _thumbnail(decoded.images[s.place])} for s in suspects[:_ROWS_SHOWN]
         ],
         more_suspects=len(suspects) - _ROWS_SHOWN,
-        bad=found.bad[:200],
-        more_bad=len(found.bad) - 200,
+        bad=inspection.bad[:200],
+        more_bad=len(inspection.bad) - 200,
     )
 
 
-def verdict(found: Inspection) -> str:
-    """One sentence: how the folder stands."""
-    counts = {kind: sum(remark.severity == kind for remark in found.remarks) for kind in ("error", "warning")}
-    told = f"{found.readable:,} pictures of {len(found.classes):,} classes can be used"
+def verdict(inspection: Inspection) -> str:
+    """Sum up an inspection in one sentence."""
+    counts = {
+        kind: sum(remark.severity == kind for remark in inspection.remarks) for kind in ("error", "warning")
+    }
+    usable = f"{inspection.readable:,} pictures of {len(inspection.classes):,} classes can be used"
     if counts["error"]:
-        return f"{told}, but {_number(counts['error'], 'thing')} must be mended first."
+        return f"{usable}, but {_number(counts['error'], 'thing')} must be mended first."
     if counts["warning"]:
-        return f"{told}; {_number(counts['warning'], 'thing')} to look at."
-    return f"{told}; nothing wrong was found."
+        return f"{usable}; {_number(counts['warning'], 'thing')} to look at."
+    return f"{usable}; nothing wrong was found."
 
 
-def terminal(found: Inspection) -> Group:
-    """The same for a terminal: classes, remarks with advice, and the first of each list."""
-    title = f"{found.path}: {found.readable:,} of {found.files:,} files give a picture"
+def terminal(inspection: Inspection) -> Group:
+    """Show an inspection on a terminal: classes, remarks with advice, and the first of each list."""
+    title = f"{inspection.path}: {inspection.readable:,} of {inspection.files:,} files give a picture"
     classes = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold"
     )
     classes.add_column("class")
-    parts = [part for part in ("train", "val", "test") if found.parts[part]]
+    parts = [part for part in ("train", "val", "test") if inspection.parts[part]]
     for title in ("images", *parts, "unreadable"):
         classes.add_column(title, justify="right")
-    for row in found.classes[:40]:
+    for row in inspection.classes[:40]:
         classes.add_row(
             row.name, f"{row.images:,}", *(f"{getattr(row, part):,}" for part in parts), f"{row.unreadable:,}"
         )
-    if len(found.classes) > 40:
-        classes.add_row(f"and {len(found.classes) - 40:,} more")
-    if not found.parts_given and parts:
+    if len(inspection.classes) > 40:
+        classes.add_row(f"and {len(inspection.classes) - 40:,} more")
+    if not inspection.parts_given and parts:
         classes.caption = "train and test: as headstart divides them; near duplicates stay on one side"
         classes.caption_justify = "left"
     lines = []
-    for remark in found.remarks:
+    for remark in inspection.remarks:
         mark, style = _MARKS[remark.severity]
         advice = f"\n    {remark.advice}" if remark.advice else ""
         lines.append(Text.assemble((f"{mark} ", style), remark.message, (advice, "dim")))
-    lines += _listed("unreadable", [f"{name}: {reason}" for name, reason in found.bad])
+    lines += _listed("unreadable", [f"{name}: {reason}" for name, reason in inspection.bad])
     lines += _listed(
         "copies across splits or labels",
-        [f"{g.kind}: {', '.join(g.names)}" for g in found.groups if g.across_parts or g.across_classes],
+        [f"{g.kind}: {', '.join(g.names)}" for g in inspection.groups if g.across_parts or g.across_classes],
     )
     lines += _listed(
         "suspected label errors",
         [
             f"{s.name}: {s.given}, looks like {s.suggested} ({100 * s.suggested_probability:.0f} %)"
-            for s in found.suspects or ()
+            for s in inspection.suspects or ()
         ],
     )
-    return Group(classes, *lines, Text(f"\n{verdict(found)}", "bold"))
+    return Group(classes, *lines, Text(f"\n{verdict(inspection)}", "bold"))
 
 
 def _listed(title: str, rows: Sequence[str]) -> list[Text]:
@@ -126,23 +131,23 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _sheets(found: Inspection, pictures: Pictures) -> list[dict[str, Any]]:
-    """A contact sheet a class: pictures spread evenly over the class's files."""
-    tiles = int(np.clip(_TILES // max(len(found.classes), 1), _COLUMNS // 2, 4 * _COLUMNS))
-    entries = pictures.source.entries
+def _sheets(inspection: Inspection, decoded: DecodedSource) -> list[dict[str, Any]]:
+    """A contact sheet for each class: images spread evenly over the class's files."""
+    tiles = int(np.clip(_TILES // max(len(inspection.classes), 1), _COLUMNS // 2, 4 * _COLUMNS))
+    entries = decoded.source.entries
     by_class: dict[str, list[int]] = {}
-    for place in pictures.readable.tolist():
+    for place in decoded.readable.tolist():
         by_class.setdefault(entries[place].label, []).append(place)
     sheets = []
-    for row in found.classes:
-        mine = by_class.get(row.name, [])
-        spread = np.linspace(0, len(mine) - 1, min(tiles, len(mine))).round().astype(int)
-        chosen = [mine[i] for i in np.unique(spread)]
+    for row in inspection.classes:
+        places = by_class.get(row.name, [])
+        spread = np.linspace(0, len(places) - 1, min(tiles, len(places))).round().astype(int)
+        chosen = [places[i] for i in np.unique(spread)]
         sheets.append(
             {
                 "row": row,
                 "shown": len(chosen),
-                "picture": _sheet(pictures.images, chosen) if chosen else None,
+                "image": _sheet(decoded.images, chosen) if chosen else None,
                 "columns": min(_COLUMNS, len(chosen)),
                 "rows": -(-len(chosen) // _COLUMNS),
             }
@@ -151,34 +156,36 @@ def _sheets(found: Inspection, pictures: Pictures) -> list[dict[str, Any]]:
 
 
 def _sheet(images: NDArray[np.uint8], places: Sequence[int]) -> str:
-    from PIL import Image
+    import PIL.Image
 
     columns = min(_COLUMNS, len(places))
-    sheet = Image.new(
+    sheet = PIL.Image.new(
         "RGB", (columns * _TILE_PIXELS, -(-len(places) // _COLUMNS) * _TILE_PIXELS), (128, 128, 128)
     )
     for number, place in enumerate(places):
-        tile = Image.fromarray(images[place]).resize((_TILE_PIXELS, _TILE_PIXELS), Image.Resampling.BICUBIC)
+        tile = PIL.Image.fromarray(images[place]).resize(
+            (_TILE_PIXELS, _TILE_PIXELS), PIL.Image.Resampling.BICUBIC
+        )
         sheet.paste(tile, (number % _COLUMNS * _TILE_PIXELS, number // _COLUMNS * _TILE_PIXELS))
     return _uri(sheet, quality=80)
 
 
-def _shown_group(group: CopyGroup, pictures: Pictures) -> dict[str, Any]:
-    rows = list(zip(group.names, group.classes, group.parts, group.places, strict=True))[:_COPIES_SHOWN]
+def _shown_group(group: DuplicateGroup, decoded: DecodedSource) -> dict[str, Any]:
+    rows = list(zip(group.names, group.classes, group.parts, group.places, strict=True))[:_DUPLICATES_SHOWN]
     members = [
-        {"name": name, "label": label, "part": part, "picture": _picture(pictures.images[place])}
+        {"name": name, "label": label, "part": part, "image": _thumbnail(decoded.images[place])}
         for name, label, part, place in rows
     ]
-    return {"group": group, "members": members, "more": len(group.names) - _COPIES_SHOWN}
+    return {"group": group, "members": members, "more": len(group.names) - _DUPLICATES_SHOWN}
 
 
-def _picture(image: NDArray[np.uint8]) -> str:
-    from PIL import Image
+def _thumbnail(image: NDArray[np.uint8]) -> str:
+    import PIL.Image
 
-    return _uri(Image.fromarray(image).resize((96, 96), Image.Resampling.BICUBIC), quality=85)
+    return _uri(PIL.Image.fromarray(image).resize((96, 96), PIL.Image.Resampling.BICUBIC), quality=85)
 
 
-def _uri(image: Any, quality: int) -> str:
+def _uri(image: Image, quality: int) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

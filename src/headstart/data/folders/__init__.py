@@ -1,12 +1,12 @@
-"""Anybody's pictures: found, decoded under limits, cached, divided for training and testing; no torch.
+"""A user's own images: list the files, decode them under limits, cache them, split them; no torch.
 
-source = find_entries(path)             # which files, their labels, what was left out
-pictures = decode_source(source, 96)    # memory-mapped pixels and a fact a file
-require_mostly_good(pictures)           # DataError where too many files give no picture
-division = divide(pictures)             # train / val / test, copies and groups on one side
+source = find_entries(path)             # the files, their labels, what was left out
+decoded = decode_source(source, 96)     # memory-mapped pixels, and a record of each file
+require_mostly_good(decoded)            # DataError where too many files give no image
+division = divide(decoded)              # train / val / test; duplicates and groups stay on one side
 """
 
-from headstart.data.folders.cache import Facts, Pictures, decode_source
+from headstart.data.folders.cache import DecodedSource, Facts, decode_source
 from headstart.data.folders.decode import DEFAULT_LIMITS, Limits, UnreadableError, decode_image, square
 from headstart.data.folders.divide import BAD_FRACTION, BadFiles, Division, divide, require_mostly_good
 from headstart.data.folders.find import Entry, MixedNames, Source, find_entries, printable
@@ -15,12 +15,12 @@ __all__ = [
     "BAD_FRACTION",
     "DEFAULT_LIMITS",
     "BadFiles",
+    "DecodedSource",
     "Division",
     "Entry",
     "Facts",
     "Limits",
     "MixedNames",
-    "Pictures",
     "Source",
     "UnreadableError",
     "decode_image",

@@ -1,15 +1,14 @@
-"""Pictures decoded once, in parallel, into memory-mapped arrays in the cache; only what is new or changed is
-decoded again.
+"""Decode images once, in parallel, into memory-mapped arrays in the cache; later only new or changed files.
 
-    pictures/<folder, size, decoder>/<state of the files>/
+    pictures/<digest of folder, size and decoder>/<state of the files>/
         squares.u8    uint8 (N, S, S, 3), row i is entry i; zeros where it cannot be read
-        small.u8      uint8 (N, 32, 32, 3), the whole picture squeezed: what duplicates are looked for in, at
-        any S the same facts.jsonl   a line a finished row, in the order of finishing; after an interruption
-        those rows stay meta.json     written last
-A file counts as changed when its size or time of change is another. When any has changed, a new state is made
-beside the old one, takes over the rows that still hold, and the old one is removed.
+        small.u8      uint8 (N, 32, 32, 3), the whole image squeezed: duplicates are searched in it, at any S
+        facts.jsonl   a line for each finished row, in the order of finishing; kept after an interruption
+        meta.json     written last
+A file counts as changed when its size or modification time differs. When any has changed, a new state is made
+beside the old one, copies the rows that are still valid, and the old one is removed.
 
-Threads, not processes: Pillow lets go of Python's lock while it decodes and resizes, and one process shares
+Threads, not processes: Pillow releases Python's lock while it decodes and resizes, and one process shares
 one limit on memory.
 """
 
@@ -35,11 +34,11 @@ from headstart import store
 from headstart.data.duplicates import SMALL_PIXELS
 from headstart.data.folders.decode import (
     DEFAULT_LIMITS,
-    Decoded,
+    DecodedImage,
     Limits,
     UnreadableError,
+    available_formats,
     decode,
-    known_formats,
     quiet_pillow,
     square,
 )
@@ -48,21 +47,21 @@ from headstart.errors import ConfigError
 from headstart.runtime import progress
 from headstart.runtime.cores import usable_cores
 
-SCHEMA = 1  # raised when the same file would give other pixels or facts
-_BATCH = 256  # files between two records
-_STRIP_ROWS = 256  # of a picture, hashed at once
+SCHEMA = 1  # raise it when the same file would give other pixels or facts
+_BATCH = 256  # files between two writes
+_STRIP_ROWS = 256  # of an image, hashed at once
 
 _Row = tuple[int, "Facts", bytes, bytes]  # place, facts, square, small
-_Keep = Callable[[Iterable[_Row]], None]
+_Write = Callable[[Iterable[_Row]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of one file. reason: why it gives no picture, None where it does.
+    """What the cache records about one file; the names of the fields are keys in facts.jsonl.
 
-    bytes, mtime_ns: of the file, -1 where there is none. width, height: upright. digest: SHA-256 of the
-    upright RGB pixels at the size they were decoded at: equal pictures have equal ones, whatever their files
-    are called."""
+    reason: why it gives no image, None where it gives one. bytes, mtime_ns: of the file, -1 where there is
+    none. width, height: pixels, upright. digest: SHA-256 of the upright RGB pixels at the size they were
+    decoded at, equal for equal images whatever their files are called."""
 
     name: str
     bytes: int
@@ -76,12 +75,12 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
-    """Every entry of a source, decoded. images: uint8 (N, S, S, 3). small: uint8 (N, 32, 32, 3). Both
-    memory-mapped, read-only.
+class DecodedSource:
+    """Every entry of a source, decoded.
 
-    key: SHA-256 of the files' names, sizes and times, and of how they were decoded. decoded_now: files
-    decoded by this call.
+    images: uint8 (N, S, S, 3). small: uint8 (N, 32, 32, 3), the whole image squeezed. Both are memory-mapped
+    and read-only. key: SHA-256 of the files' names, sizes and times, and of how they were decoded.
+    decoded_now: number of files that this call decoded.
     """
 
     source: Source
@@ -93,24 +92,25 @@ class Pictures:
 
     @property
     def readable(self) -> NDArray[np.int64]:
-        """Positions of the entries that gave a picture, int64."""
+        """Positions of the entries that gave an image, int64."""
         return np.array([place for place, fact in enumerate(self.facts) if fact.reason is None], np.int64)
 
     @property
     def bad(self) -> list[Facts]:
+        """The files that gave no image."""
         return [fact for fact in self.facts if fact.reason is not None]
 
 
-def decode_source(source: Source, image_pixels: int, limits: Limits = DEFAULT_LIMITS) -> Pictures:
-    """The source's pictures at (image_pixels, image_pixels), from the cache where they are there already.
+def decode_source(source: Source, image_pixels: int, limits: Limits = DEFAULT_LIMITS) -> DecodedSource:
+    """Decode a source's images to (image_pixels, image_pixels), or read them from the cache.
 
-    A file that gives no picture becomes a fact with a reason, never an error.
+    A file that gives no image is recorded with a reason; it is never an error.
     Raises: ConfigError for a size below 1; StoreError where the cache cannot be written or the disk is
     full."""
     if image_pixels < 1:
         raise ConfigError(f"image_pixels is {image_pixels}; it must be at least 1")
     size = SMALL_PIXELS * SMALL_PIXELS * 3 + image_pixels * image_pixels * 3
-    decoder = [SCHEMA, PIL.__version__, known_formats(), asdict(limits)]
+    decoder = [SCHEMA, PIL.__version__, available_formats(), asdict(limits)]
     home = (
         store.cache_folder()
         / "pictures"
@@ -128,7 +128,7 @@ def decode_source(source: Source, image_pixels: int, limits: Limits = DEFAULT_LI
             if other.is_dir() and other != folder:
                 shutil.rmtree(other, ignore_errors=True)
         facts = {place: fact for place, fact in _stored_facts(folder)}
-    return Pictures(
+    return DecodedSource(
         source=source,
         facts=tuple(facts[place] for place in range(len(states))),
         key=key,
@@ -139,7 +139,7 @@ def decode_source(source: Source, image_pixels: int, limits: Limits = DEFAULT_LI
 
 
 def _is_whole(folder: Path, count: int, image_pixels: int) -> bool:
-    """Whether a state was finished and nothing of it was lost since."""
+    """Whether a state is finished and complete."""
     try:
         sizes = [(folder / name).stat().st_size for name in ("squares.u8", "small.u8")]
     except OSError:
@@ -157,6 +157,7 @@ def _rows(path: Path, count: int, side: int) -> NDArray[np.uint8]:
 
 
 def _state(entry: Entry) -> Facts:
+    """The file's name, size and modification time alone."""
     try:
         facts = os.stat(entry.path)
         return Facts(name=entry.name, bytes=facts.st_size, mtime_ns=facts.st_mtime_ns)
@@ -178,6 +179,7 @@ def _stored_facts(folder: Path) -> Iterator[tuple[int, Facts]]:
 
 
 def _holds_row(folder: Path, place: int, sides: dict[str, int]) -> bool:
+    """Whether each of a state's files is long enough for the row. sides: pixels, by file name."""
     try:
         return all(
             (folder / name).stat().st_size >= (place + 1) * side**2 * 3 for name, side in sides.items()
@@ -187,14 +189,14 @@ def _holds_row(folder: Path, place: int, sides: dict[str, int]) -> bool:
 
 
 def _fill(folder: Path, source: Source, states: Sequence[Facts], image_pixels: int, limits: Limits) -> int:
-    """Makes every row, and meta.json last; returns how many files were decoded."""
+    """Write every row, and meta.json last; return the number of files that were decoded."""
     folder.mkdir(parents=True, exist_ok=True)
     sides = {"squares.u8": image_pixels, "small.u8": SMALL_PIXELS}
     earlier = [
         *(other for other in sorted(folder.parent.iterdir()) if other != folder),
         folder,
     ]  # its own rows count most
-    known = {
+    reusable = {
         (fact.name, fact.bytes, fact.mtime_ns): (other, place, fact)
         for other in earlier
         for place, fact in _stored_facts(other)
@@ -210,9 +212,9 @@ def _fill(folder: Path, source: Source, states: Sequence[Facts], image_pixels: i
     ):
         record.write("\n")  # ends a line that was cut off
 
-        def keep(done: Iterable[_Row]) -> None:
+        def write(rows: Iterable[_Row]) -> None:
             lines = []
-            for place, fact, square_bytes, small_bytes in done:
+            for place, fact, square_bytes, small_bytes in rows:
                 for file, content in ((squares, square_bytes), (smalls, small_bytes)):
                     file.seek(place * len(content))
                     file.write(content)
@@ -223,29 +225,29 @@ def _fill(folder: Path, source: Source, states: Sequence[Facts], image_pixels: i
             record.writelines(lines)
             record.flush()
 
-        waiting, taken = [], []
+        missing, copied = [], []
         for place, state in enumerate(states):
-            other, old_place, fact = known.get((state.name, state.bytes, state.mtime_ns), (None, 0, state))
+            other, old_place, fact = reusable.get((state.name, state.bytes, state.mtime_ns), (None, 0, state))
             if other is None:
-                waiting.append(place)
+                missing.append(place)
             elif other != folder or old_place != place:
-                taken.append((place, other, old_place, fact))
-        _take_over(taken, sides, keep)
+                copied.append((place, other, old_place, fact))
+        _copy_rows(copied, sides, write)
         _decode_all(
-            [(place, source.entries[place], states[place]) for place in waiting],
+            [(place, source.entries[place], states[place]) for place in missing],
             source,
             image_pixels,
             limits,
-            keep,
+            write,
         )
     store.write_json(
         folder / "meta.json", {"schema": SCHEMA, "images": len(states), "image_pixels": image_pixels}
     )
-    return len(waiting)
+    return len(missing)
 
 
-def _take_over(taken: Sequence[tuple[int, Path, int, Facts]], sides: dict[str, int], keep: _Keep) -> None:
-    """Copies rows of earlier states."""
+def _copy_rows(copied: Sequence[tuple[int, Path, int, Facts]], sides: dict[str, int], write: _Write) -> None:
+    """Copy rows of earlier states. copied: (row, folder of the state, row there, facts)."""
 
     def row(folder: Path, name: str, place: int) -> bytes:
         size = sides[name] ** 2 * 3
@@ -253,52 +255,53 @@ def _take_over(taken: Sequence[tuple[int, Path, int, Facts]], sides: dict[str, i
             file.seek(place * size)
             return file.read(size)
 
-    for start in range(0, len(taken), _BATCH):
-        keep(
+    for start in range(0, len(copied), _BATCH):
+        write(
             [
                 (place, fact, row(other, "squares.u8", old_place), row(other, "small.u8", old_place))
-                for place, other, old_place, fact in taken[start : start + _BATCH]
+                for place, other, old_place, fact in copied[start : start + _BATCH]
             ]
         )
 
 
 def _decode_all(
-    waiting: Sequence[tuple[int, Entry, Facts]],
+    missing: Sequence[tuple[int, Entry, Facts]],
     source: Source,
     image_pixels: int,
     limits: Limits,
-    keep: _Keep,
+    write: _Write,
 ) -> None:
+    """Decode the missing rows on all cores and write them, _BATCH at a time."""
     gate = _Gate(limits.max_pixels)
 
     def work(job: tuple[int, Entry, Facts]) -> _Row:
         return _decoded(*job, image_pixels, limits, gate)
 
-    with quiet_pillow(), progress.track(f"decode {source.root.name}", len(waiting), "images") as bar:
+    with quiet_pillow(), progress.track(f"decode {source.root.name}", len(missing), "images") as bar:
         pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
         try:
-            for start in range(0, len(waiting), _BATCH):
-                done = []
-                for result in pool.map(work, waiting[start : start + _BATCH]):
-                    done.append(result)
+            for start in range(0, len(missing), _BATCH):
+                rows = []
+                for row in pool.map(work, missing[start : start + _BATCH]):
+                    rows.append(row)
                     bar.advance()
-                keep(done)
+                write(rows)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _decoded(place: int, entry: Entry, state: Facts, image_pixels: int, limits: Limits, gate: _Gate) -> _Row:
-    with ExitStack() as held:  # the pixels count until they are let go, not only while they are decoded
+    with ExitStack() as reserved:  # the pixels count until they are freed, not only while they are decoded
         try:
-            picture = decode(entry.path, limits, lambda pixels: held.enter_context(gate.hold(pixels)))
+            decoded = decode(entry.path, limits, lambda pixels: reserved.enter_context(gate.hold(pixels)))
         except UnreadableError as error:
             fact = Facts(name=state.name, bytes=state.bytes, mtime_ns=state.mtime_ns, reason=error.reason)
             return place, fact, bytes(image_pixels * image_pixels * 3), bytes(SMALL_PIXELS * SMALL_PIXELS * 3)
-        return _row(place, state, picture, image_pixels)
+        return _row(place, state, decoded, image_pixels)
 
 
-def _row(place: int, state: Facts, picture: Decoded, image_pixels: int) -> _Row:
-    image = picture.image
+def _row(place: int, state: Facts, decoded: DecodedImage, image_pixels: int) -> _Row:
+    image = decoded.image
     digest = hashlib.sha256(json.dumps(image.size).encode())
     for top in range(0, image.height, _STRIP_ROWS):
         digest.update(image.crop((0, top, image.width, min(top + _STRIP_ROWS, image.height))).tobytes())
@@ -306,10 +309,10 @@ def _row(place: int, state: Facts, picture: Decoded, image_pixels: int) -> _Row:
         name=state.name,
         bytes=state.bytes,
         mtime_ns=state.mtime_ns,
-        width=picture.width,
-        height=picture.height,
-        format=picture.format,
-        notes=picture.notes,
+        width=decoded.width,
+        height=decoded.height,
+        format=decoded.format,
+        notes=decoded.notes,
         digest=digest.hexdigest(),
     )
     small = image.resize((SMALL_PIXELS, SMALL_PIXELS), Image.Resampling.BICUBIC)
@@ -317,7 +320,7 @@ def _row(place: int, state: Facts, picture: Decoded, image_pixels: int) -> _Row:
 
 
 class _Gate:
-    """Lets pictures be decoded together only while their pixels do not exceed one limit together."""
+    """Limit the pixels of all images that are being decoded at the same time."""
 
     def __init__(self, pixels: int) -> None:
         self._free = self._limit = pixels

@@ -1,8 +1,7 @@
-"""Anybody's pictures as a dataset: a folder with one sub-folder a class, train/val/test folders of such, or a
-table.
+"""Load a user's own images as a dataset: a folder of classes, train/val/test folders of classes, or a table.
 
-The finished arrays lie in the cache, named by the state of the files and the options: the next loading only
-looks at the files' sizes and times.
+The finished arrays are kept in the cache, named by the state of the files and the options: the next loading
+only checks the files' sizes and modification times.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from headstart.errors import DataError
 from headstart.runtime.progress import say
 from headstart.types import Dataset
 
-SCHEMA = 1  # raised when the same files would be divided or ordered in another way
+SCHEMA = 1  # raise it when the same files would be split or ordered in another way
 _CHUNK = 512  # images copied at once
 
 
@@ -33,25 +32,24 @@ def load_images(
     group_regex: str | None = None,
     bad_files: folders.BadFiles = "few",
 ) -> Dataset:
-    """The pictures of a folder or table at (image_pixels, image_pixels), a fixed fifth of each class held out
-    as the test set.
+    """Load the images of a folder or table; a fixed fifth of each class is the test set.
 
-    Classes are the sub-folders' names (or the table's labels), sorted. An image's shorter side is resized
-    (bicubic, antialiased) and its middle cut out; transparency lies on white; the camera's rotation is
-    applied. Which images are for testing, and their order, follows from the pixels (and groups) alone:
-    renaming files changes nothing. Copies, near duplicates and what a group names never stand on both sides.
-    Given train and test folders are taken as they are; validation pictures join the training set, of which a
-    trial draws its own, or are the test set where there is none. Images are memory-mapped.
+    Classes are the sub-folders' names (or the table's labels), sorted. Each image comes at (image_pixels,
+    image_pixels): its shorter side is resized (bicubic, antialiased) and its middle cut out; transparency is
+    put on white; the camera's rotation is applied. Pixels and groups alone decide which images are for
+    testing, and their order; file names do not. Exact and near duplicates and the images of a group never
+    stand on both sides. The user's own train and test folders are kept; validation images join the training
+    set, from which a trial draws its own, or are the test set where there is none. Images are memory-mapped.
     Raises: ConfigError for a path or option that makes no sense; DataError where a class is missing on a side
-    or too many files give no picture; StoreError where the cache cannot be written.
+    or too many files give no image; StoreError where the cache cannot be written.
     """
     source = folders.find_entries(Path(path).expanduser(), group_column=group_column, group_regex=group_regex)
-    pictures = folders.decode_source(source, image_pixels)
-    folders.require_mostly_good(pictures, bad_files)
-    _tell(pictures)
+    decoded = folders.decode_source(source, image_pixels)
+    folders.require_mostly_good(decoded, bad_files)
+    _say_what_is_left_out(decoded)
     identity = [
         SCHEMA,
-        pictures.key,
+        decoded.key,
         source.class_names,
         [[e.label, e.split, e.group] for e in source.entries],
     ]
@@ -62,9 +60,9 @@ def load_images(
     with store.lock(home.parent / "lock", f"the dataset of {source.root}", wait_seconds=24 * 3600):
         try:
             return _read(home)
-        except DataError:  # not there, or damaged: made from the pictures
-            _assemble(home, pictures)
-        for other in home.parent.iterdir():  # states of the same files that are gone
+        except DataError:  # not there, or damaged: written from the decoded images
+            _assemble(home, decoded)
+        for other in home.parent.iterdir():  # earlier states of the same files
             if other.is_dir() and other != home:
                 shutil.rmtree(other, ignore_errors=True)
         return _read(home)
@@ -76,23 +74,22 @@ def _read(home: Path) -> Dataset:
         groups = np.load(home / "train_groups.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{home / 'train_groups.npy'} cannot be read ({error})") from error
-    # Without a pair that belongs together the split is that of a dataset without groups.
-    kept = groups if len(np.unique(groups)) < len(groups) else None
-    return replace(dataset, train=replace(dataset.train, groups=kept))
+    # Where every image is a group of its own, the split is that of a dataset without groups.
+    has_groups = len(np.unique(groups)) < len(groups)
+    return replace(dataset, train=replace(dataset.train, groups=groups if has_groups else None))
 
 
-def _tell(pictures: folders.Pictures) -> None:
-    """What was left out, in a line each, on standard error."""
-    root, bad = pictures.source.root, pictures.bad
-    for reason, count in sorted(pictures.source.ignored.items()):
+def _say_what_is_left_out(decoded: folders.DecodedSource) -> None:
+    """Print a line for each kind of file that is left out, on standard error."""
+    root, bad = decoded.source.root, decoded.bad
+    for reason, count in sorted(decoded.source.ignored.items()):
         say(f"{root}: {count:,} {'file' if count == 1 else 'files'} ignored: {reason}")
     if bad:
         say(
-            f"{root}: {len(bad):,} of {len(pictures.facts):,} files give no picture and are skipped, e.g. "
-            f"{bad[0].name} "
-            f"({bad[0].reason}); `headstart data check {root}` lists them"
+            f"{root}: {len(bad):,} of {len(decoded.facts):,} files give no picture and are skipped, e.g. "
+            f"{bad[0].name} ({bad[0].reason}); `headstart data check {root}` lists them"
         )
-    for mixed in pictures.source.mixed_names:
+    for mixed in decoded.source.mixed_names:
         names = ", ".join(repr(name) for name, _ in mixed.spellings)
         say(
             f"{root}: class names {names} "
@@ -100,27 +97,28 @@ def _tell(pictures: folders.Pictures) -> None:
         )
 
 
-def _assemble(home: Path, pictures: folders.Pictures) -> None:
-    division = folders.divide(pictures)
-    test_part = "test" if (division.parts == "test").any() else "val"
-    is_test = division.parts == test_part
-    name = pictures.source.root.resolve().name
-    store.require_space(home, 2 * pictures.images.nbytes, f"the dataset of {name}")
+def _assemble(home: Path, decoded: folders.DecodedSource) -> None:
+    """Write the dataset's arrays and groups into the cache."""
+    division = folders.divide(decoded)
+    test_split = "test" if (division.splits == "test").any() else "val"
+    is_test = division.splits == test_split
+    name = decoded.source.root.resolve().name
+    store.require_space(home, 2 * decoded.images.nbytes, f"the dataset of {name}")
     home.mkdir(parents=True, exist_ok=True)
     store.purge_unfinished(home)
-    sets, parts = {}, []
-    for part, chosen in (("train", ~is_test), ("test", is_test)):
-        parts.append(home / f".{part}.part")
-        _write_rows(parts[-1], pictures.images, division.places[chosen])
-        images = np.memmap(parts[-1], np.uint8, "r", shape=(int(chosen.sum()), *pictures.images.shape[1:]))
-        sets[part] = arrays.image_set(images, division.labels[chosen], division.class_names)
+    sets, files = {}, []
+    for split, chosen in (("train", ~is_test), ("test", is_test)):
+        files.append(home / f".{split}.part")
+        _write_rows(files[-1], decoded.images, division.places[chosen])
+        images = np.memmap(files[-1], np.uint8, "r", shape=(int(chosen.sum()), *decoded.images.shape[1:]))
+        sets[split] = arrays.image_set(images, division.labels[chosen], division.class_names)
     groups = io.BytesIO()
     np.save(groups, division.units[~is_test], allow_pickle=False)
     store.write_bytes(home / "train_groups.npy", groups.getvalue())
     arrays.write_dataset(
         home, arrays.dataset(name, name, f"images in the folder {name}", sets["train"], sets["test"])
     )
-    for file in parts:
+    for file in files:
         file.unlink(missing_ok=True)
 
 

@@ -1,9 +1,10 @@
-"""One file to RGB pixels, under limits: whatever a file holds, there come pixels or a reason, never a crash.
+"""Decode one file to RGB pixels, under limits: any file gives pixels or a reason, never a crash.
 
-One decoder for training, evaluation, prediction and export: `decode_image`, then `square` for the size that
-is needed. Colour profiles are not applied. Large JPEGs are decoded at a half, a quarter or an eighth of their
-size, which their format offers nearly for free, as long as both sides keep ENOUGH_PIXELS (a 12-megapixel
-photo: at a half).
+Training, evaluation, prediction and export share this decoder: `decode_image`, then `square` for the size
+that is needed. Colour profiles are not applied. Large JPEGs are decoded at a half, a quarter or an eighth of
+their size, which their format offers nearly for free, as long as both sides keep ENOUGH_PIXELS (a
+12-megapixel
+image: at a half).
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.folders.find import printable
 from headstart.errors import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 ENOUGH_PIXELS = 1024  # a side that no reduced decoding goes below
-# Formats that show pictures and nothing else: no EPS, which would start Ghostscript, no PDF, no video.
+# Formats that hold images and nothing else: no EPS, which would start Ghostscript, no PDF, no video.
 FORMATS = ("PNG", "JPEG", "MPO", "JPEG2000", "GIF", "WEBP", "AVIF", "HEIF", "BMP", "DIB", "TIFF", "PPM")
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_TURNS = {
+_TRANSPOSES = {  # EXIF orientation -> what brings the pixels upright
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
     4: "FLIP_TOP_BOTTOM",
@@ -41,16 +43,17 @@ _TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
-_UNKNOWN = "not an image of a known format, or its start is damaged"
-_LYING = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+_UNKNOWN_FORMAT = "not an image of a known format, or its start is damaged"
+_SWAPS_SIDES = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 _ORIENTATION = 0x0112  # the EXIF tag
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one file may take. max_pixels: width x height, checked before anything is decoded (Pillow's own
-    limit is the same).
-    max_seconds: of decoding, in processor time, looked at whenever the decoder asks for more bytes."""
+    """Limits on one file; part of the key of the decoder's cache.
+
+    max_pixels: width x height, checked before anything is decoded (Pillow's own limit is the same).
+    max_seconds: processor time of decoding, checked whenever the decoder asks for more bytes."""
 
     max_pixels: int = 89_478_485
     max_bytes: int = 200_000_000
@@ -62,7 +65,7 @@ DEFAULT_LIMITS = Limits()
 
 
 class UnreadableError(DataError):
-    """A file that gives no picture; `reason` says why in a few words."""
+    """A file that gives no image; `reason` says why in a few words."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be read as an image ({reason}); mend or remove it")
@@ -70,11 +73,11 @@ class UnreadableError(DataError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decoded:
-    """A picture as it should be looked at.
+class DecodedImage:
+    """An upright RGB image and how it was stored.
 
-    image: a Pillow image in mode RGB, upright. width, height: upright, before any reduced decoding. format,
-    mode: as stored.
+    image: a Pillow image in mode RGB, upright. width, height: pixels, upright, before any reduced decoding.
+    format, mode: as stored.
     notes: what was done to it beyond decoding ("turned upright", "transparency on white", ...).
     """
 
@@ -87,33 +90,31 @@ class Decoded:
 
 
 def decode_image(source: str | Path | bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
-    """The picture in a file (or in a file's bytes), uint8 (H, W, 3), RGB, writable.
+    """Decode a file, or the bytes of one, to RGB pixels: uint8 (H, W, 3), writable.
 
-    Raises: UnreadableError (a DataError, one line) for anything that is not a whole picture within the
-    limits.
+    Raises: UnreadableError (a DataError, one line) for anything that is not a whole image within the limits.
     """
     with quiet_pillow():
         return np.array(decode(source, limits).image)
 
 
 def square(image: Image | NDArray[np.uint8], image_pixels: int) -> NDArray[np.uint8]:
-    """The middle of a picture at (image_pixels, image_pixels), uint8 (S, S, 3): the shorter side resized, the
-    rest cut off.
+    """Resize the shorter side to image_pixels and cut out the middle square: uint8 (S, S, 3).
 
-    Pillow's bicubic, antialiased."""
+    Pillow's bicubic filter, antialiased."""
     from PIL import Image, ImageOps
 
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    return np.array(ImageOps.fit(picture, (image_pixels, image_pixels), Image.Resampling.BICUBIC))
+    whole = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    return np.array(ImageOps.fit(whole, (image_pixels, image_pixels), Image.Resampling.BICUBIC))
 
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Pillow's warnings (odd metadata, large pictures) are not shown: what matters comes as notes and
-    reasons.
+    """Hide Pillow's warnings (odd metadata, large images): what matters comes as notes and reasons.
 
-    Half a file is no image, whatever another package told Pillow. Changes the process's warning filters:
-    enter it once around threads, not in them."""
+    Truncated files are refused, whatever another package has set in Pillow. This changes the process's
+    warning
+    filters: enter it once around threads, not in them."""
     from PIL import Image, ImageFile
 
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -127,13 +128,13 @@ def decode(
     source: str | Path | bytes,
     limits: Limits = DEFAULT_LIMITS,
     reserve: Callable[[int], None] = lambda pixels: None,
-) -> Decoded:
-    """As decode_image, with what was found on the way; call it inside quiet_pillow.
+) -> DecodedImage:
+    """Decode a file as decode_image does, with its size, format and notes; call it inside quiet_pillow.
 
-    reserve: called with a picture's number of pixels before they are decoded; may wait (bulk work shares its
-    memory so).
+    reserve: called with the number of pixels before they are decoded; may wait, so that many threads share
+    one limit on memory.
     Raises: UnreadableError."""
-    name = "the image" if isinstance(source, bytes) else _printable(str(source))
+    name = "the image" if isinstance(source, bytes) else printable(str(source))
     try:
         with _opened(source, limits) as file:
             return _decode(file, name, limits, reserve)
@@ -147,7 +148,7 @@ def decode(
         raise UnreadableError(name, _reason(error)) from error
 
 
-def _decode(file: IO[bytes], name: str, limits: Limits, reserve: Callable[[int], None]) -> Decoded:
+def _decode(file: IO[bytes], name: str, limits: Limits, reserve: Callable[[int], None]) -> DecodedImage:
     from PIL import Image as pillow
     from PIL import UnidentifiedImageError
 
@@ -156,9 +157,9 @@ def _decode(file: IO[bytes], name: str, limits: Limits, reserve: Callable[[int],
     if not head:
         raise UnreadableError(name, "the file is empty")
     try:
-        opened = pillow.open(file, formats=known_formats())
+        opened = pillow.open(file, formats=available_formats())
     except UnidentifiedImageError:
-        raise UnreadableError(name, _what_else(head)) from None
+        raise UnreadableError(name, _described(head)) from None
     except pillow.DecompressionBombError as error:  # above twice Pillow's own limit it does not even open
         raise UnreadableError(
             name, f"{_pixels_in(str(error))} pixels; at most {limits.max_pixels:,} are decoded"
@@ -172,17 +173,17 @@ def _decode(file: IO[bytes], name: str, limits: Limits, reserve: Callable[[int],
     if min(width, height) < limits.min_side_pixels:
         raise UnreadableError(name, f"{width} x {height} pixels: too small to show anything")
     notes = ["first of several frames"] if _is_animated(opened) else []
-    turn = _TURNS.get(_orientation(opened))
+    transpose = _TRANSPOSES.get(_orientation(opened))
     if kind in ("JPEG", "MPO"):
         opened.draft(None, (ENOUGH_PIXELS, ENOUGH_PIXELS))
     reserve(opened.size[0] * opened.size[1])
     opened.load()
     image: Image = _as_rgb(opened, name, notes)
-    if turn:
-        image = image.transpose(pillow.Transpose[turn])
+    if transpose:
+        image = image.transpose(pillow.Transpose[transpose])
         notes.append("turned upright")
-    upright = (height, width) if turn in _LYING else (width, height)
-    return Decoded(
+    upright = (height, width) if transpose in _SWAPS_SIDES else (width, height)
+    return DecodedImage(
         image=image, width=upright[0], height=upright[1], format=kind, mode=mode, notes=tuple(notes)
     )
 
@@ -213,7 +214,7 @@ def _as_rgb(image: Image, name: str, notes: list[str]) -> Image:
 
 def _is_animated(image: Image) -> bool:
     if image.format not in ("GIF", "PNG", "WEBP", "AVIF", "TIFF"):
-        return False  # a phone's MPO and HEIF files keep previews and depth maps as further pictures
+        return False  # a phone's MPO and HEIF files keep previews and depth maps as further images
     try:
         return bool(getattr(image, "is_animated", False))
     except Exception:  # damaged after its first frame, which is all that is wanted
@@ -238,9 +239,9 @@ def _opened(source: str | Path | bytes, limits: Limits) -> Iterator[IO[bytes]]:
     facts = os.fstat(handle)
     if not stat.S_ISREG(facts.st_mode):
         os.close(handle)
-        raise UnreadableError(_printable(str(source)), "not a file")
+        raise UnreadableError(printable(str(source)), "not a file")
     with _TimedFile(io.FileIO(handle), limits.max_seconds) as file:
-        _check_bytes(_printable(str(source)), facts.st_size, limits)
+        _check_bytes(printable(str(source)), facts.st_size, limits)
         yield file
 
 
@@ -250,7 +251,7 @@ def _check_bytes(name: str, size: int, limits: Limits) -> None:
 
 
 class _Timed:
-    """Stops a decoder that computes for too long: works in any thread, where a signal would not.
+    """Stop a decoder that computes for too long; works in any thread, where a signal would not.
 
     The thread's own processor time counts, so a busy machine or a slow disk makes no file unreadable."""
 
@@ -286,9 +287,8 @@ class _TimedBytes(io.BytesIO, _Timed):
 
 
 @cache
-def known_formats() -> list[str]:
-    """FORMATS, less those that this Pillow was built without; HEIC through pillow-heif where it is
-    installed."""
+def available_formats() -> list[str]:
+    """List the FORMATS that this Pillow can read; HEIC through pillow-heif where it is installed."""
     from PIL import Image
 
     try:
@@ -301,10 +301,10 @@ def known_formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _what_else(head: bytes) -> str:
-    """In words, what a file is that no decoder takes."""
+def _described(head: bytes) -> str:
+    """Say what kind of file starts with these bytes, given that no decoder takes it."""
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        if "HEIF" in known_formats():
+        if "HEIF" in available_formats():
             return "a damaged HEIC photo"
         return 'a HEIC photo; to read those: pip install "headstart[heic]"'
     if head[:5] == b"%PDF-":
@@ -318,8 +318,8 @@ def _what_else(head: bytes) -> str:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
         if error.start < len(head) - 3:  # else a letter cut in two where the head ends
-            return _UNKNOWN
-    return _UNKNOWN if set(head) & set(range(9)) else "text, not an image"
+            return _UNKNOWN_FORMAT
+    return _UNKNOWN_FORMAT if set(head) & set(range(9)) else "text, not an image"
 
 
 def _reason(error: Exception) -> str:
@@ -339,8 +339,3 @@ def _reason(error: Exception) -> str:
 def _pixels_in(message: str) -> str:
     number = next((word for word in message.replace("(", " ").split() if word.isdigit()), "too many")
     return f"{int(number):,}" if number.isdigit() else number
-
-
-def _printable(name: str) -> str:
-    """A path as text that any terminal and JSON can show: undecodable bytes become replacement characters."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,5 +1,4 @@
-"""Which pictures there are, and their labels: from a folder of classes, from train/val/test folders of such,
-or from a table."""
+"""List images and their labels: a folder of classes, train/val/test folders of classes, or a table."""
 
 from __future__ import annotations
 
@@ -16,6 +15,7 @@ from headstart.data.folders.tables import TABLE_SUFFIXES, read_table
 from headstart.errors import ConfigError, DataError
 
 Split = Literal["train", "val", "test"]
+Form = Literal["folder", "split folders", "table"]
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -62,10 +62,10 @@ _JUNK = {
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One picture to read. name: its path below the folder (or as the table has it), unique, printable.
+    """One image to read.
 
-    split: where the picture's place says so, else None. group: what the user says belongs together, else
-    None."""
+    name: its path below the folder (or as the table has it), unique, printable. split: where the folders or
+    the table name one, else None. group: what the user says belongs together, else None."""
 
     path: Path
     name: str
@@ -76,9 +76,10 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class MixedNames:
-    """Class names that look like one: spellings -> pictures. merged: read as one class (same letters in other
-    Unicode forms or with spaces around); else kept apart and only reported (upper and lower case, space for
-    underscore)."""
+    """Class names that look alike, each with its number of images.
+
+    merged: they are read as one class (same letters in other Unicode forms or with spaces around); else they
+    are kept apart and only reported (upper and lower case, space for underscore)."""
 
     spellings: tuple[tuple[str, int], ...]
     merged: bool
@@ -86,13 +87,13 @@ class MixedNames:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The pictures of a folder or table, sorted by name, and what was left out on the way.
+    """The images of a folder or table, sorted by name, and what was left out.
 
-    ignored: reason in words -> files. class_names: sorted; classes without a picture included.
+    ignored: number of files by reason. class_names: sorted; classes without an image included.
     """
 
     root: Path
-    form: Literal["folder", "split folders", "table"]
+    form: Form
     entries: tuple[Entry, ...]
     class_names: tuple[str, ...]
     ignored: dict[str, int]
@@ -100,115 +101,133 @@ class Source:
 
     @property
     def has_splits(self) -> bool:
+        """Whether the folders or the table divide the images into train, val and test."""
         return any(entry.split for entry in self.entries)
 
 
-def find_entries(path: Path, *, group_column: str | None = None, group_regex: str | None = None) -> Source:
-    """The pictures below a folder or in a CSV, TSV or Parquet table with columns path and label (optional:
-    split).
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """The files of a folder or table before class names are joined. labels: with those of empty classes."""
 
-    group_column: a table's column, group_regex: searched for in each name; its group "group", else its first
-    group, else the whole match says what a picture belongs to. Hidden and junk files are left out and
-    counted, links that lead back into themselves are left alone.
+    form: Form
+    entries: list[Entry]
+    labels: list[str]
+    ignored: Counter[str]
+
+
+def find_entries(path: Path, *, group_column: str | None = None, group_regex: str | None = None) -> Source:
+    """List the images below a folder or in a CSV, TSV or Parquet table (path, label, optional split).
+
+    group_column: a table's column. group_regex: searched for in each name; its group "group", else its first
+    group, else the whole match names what an image belongs to. Hidden and junk files are left out and
+    counted, links that lead back into themselves are not followed.
     Raises: ConfigError for a path, column or expression that makes no sense; DataError where there are fewer
-    than two classes or no pictures.
+    than two classes or no images.
     """
-    if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-        rows = read_table(path, group_column=group_column)
-        found = [
-            Entry(
-                path=row.path,
-                name=row.name,
-                label=row.label,
-                split=_split_of(row.split, path),
-                group=row.group,
-            )
-            for row in rows
-        ]
-        form: Literal["folder", "split folders", "table"] = "table"
-        labels, ignored = [entry.label for entry in found], Counter[str]()
-        if any(entry.split for entry in found) and not all(entry.split for entry in found):
-            missing = next(entry.name for entry in found if not entry.split)
-            raise DataError(
-                f"{path}: {missing} has no split while others have; fill the column split for all, or drop it"
-            )
-    elif path.is_dir():
-        if group_column:
-            raise ConfigError(
-                f"--group-column {group_column} needs a table; for the folder {path} use --group-regex"
-            )
-        form, found, labels, ignored = _walk_root(path)
-    else:
-        raise ConfigError(
-            f"{path} is neither a folder nor a CSV or Parquet table; give a folder with one sub-folder a "
-            "class, "
-            "or a table with columns path and label"
-        )
-    found, mixed = _name_classes(found)
+    listing = _list_files(path, group_column)
+    entries, mixed_names = _name_classes(listing.entries)
     if group_regex:
-        found = _grouped(found, group_regex)
-    names = tuple(sorted({canonical(label) for label in labels}))
-    if len(names) < 2:
-        hint = _inner_hint(path) if form == "folder" else ""
-        what = "labels" if form == "table" else "sub-folders"
+        entries = _grouped(entries, group_regex)
+    class_names = tuple(sorted({canonical(label) for label in listing.labels}))
+    if len(class_names) < 2:
+        hint = _inner_hint(path) if listing.form == "folder" else ""
+        what = "labels" if listing.form == "table" else "sub-folders"
         raise DataError(
-            f"{path} has {len(names)} {what}; a dataset needs one for each class, two at least{hint}"
+            f"{path} has {len(class_names)} {what}; a dataset needs one for each class, two at least{hint}"
         )
-    if not found:
-        left_out = ", ".join(f"{count:,} {reason}" for reason, count in ignored.items()) or "no file at all"
+    if not entries:
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in listing.ignored.items())
         raise DataError(
-            f"{path} holds no pictures ({left_out}); put PNG, JPEG, WebP, HEIC, ... files into the class "
-            "folders"
+            f"{path} holds no pictures ({left_out or 'no file at all'}); put PNG, JPEG, WebP, HEIC, ... "
+            "files "
+            "into the class folders"
         )
     return Source(
         root=path,
-        form=form,
-        entries=tuple(sorted(found, key=lambda entry: entry.name)),
-        class_names=names,
-        ignored=dict(ignored),
-        mixed_names=mixed,
+        form=listing.form,
+        entries=tuple(sorted(entries, key=lambda entry: entry.name)),
+        class_names=class_names,
+        ignored=dict(listing.ignored),
+        mixed_names=mixed_names,
     )
 
 
+def _list_files(path: Path, group_column: str | None) -> _Listing:
+    if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
+        return _list_table(path, group_column)
+    if not path.is_dir():
+        raise ConfigError(
+            f"{path} is neither a folder nor a CSV or Parquet table; give a folder with one sub-folder a "
+            "class, or a table with columns path and label"
+        )
+    if group_column:
+        raise ConfigError(
+            f"--group-column {group_column} needs a table; for the folder {path} use --group-regex"
+        )
+    return _list_folder(path)
+
+
+def _list_table(table: Path, group_column: str | None) -> _Listing:
+    entries = [
+        Entry(
+            path=row.path,
+            name=row.name,
+            label=row.label,
+            split=_split_named(row.split, table),
+            group=row.group,
+        )
+        for row in read_table(table, group_column=group_column)
+    ]
+    without_split = [entry.name for entry in entries if not entry.split]
+    if 0 < len(without_split) < len(entries):
+        raise DataError(
+            f"{table}: {without_split[0]} has no split while others have; fill the column split for all, or "
+            "drop it"
+        )
+    labels = [entry.label for entry in entries]
+    return _Listing(form="table", entries=entries, labels=labels, ignored=Counter())
+
+
 def canonical(name: str) -> str:
-    """A class name in Unicode's composed form, without spaces around and with single ones inside."""
+    """Bring a class name to Unicode's composed form, without spaces around it and with single ones inside."""
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def printable(name: str) -> str:
-    """A path as text that any terminal and JSON can show: undecodable bytes become replacement characters."""
+    """Text of a path for terminals and JSON; undecodable bytes become replacement characters."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _walk_root(root: Path) -> tuple[Literal["folder", "split folders"], list[Entry], list[str], Counter[str]]:
+def _list_folder(root: Path) -> _Listing:
     ignored: Counter[str] = Counter()
     homes = _sub_folders(root, ignored)
-    kinds = {SPLIT_NAMES.get(home.name.lower()) for home in homes}
-    split_form = len(homes) >= 2 and None not in kinds and "train" in kinds
-    if split_form and len(kinds) < len(homes):
+    splits = {SPLIT_NAMES.get(home.name.lower()) for home in homes}
+    in_splits = len(homes) >= 2 and None not in splits and "train" in splits
+    if in_splits and len(splits) < len(homes):
         raise DataError(
             f"{root} has two folders for the same split among {', '.join(h.name for h in homes)}; join them"
         )
-    found: list[Entry] = []
+    entries: list[Entry] = []
     labels: list[str] = []
     for home in homes:
-        for class_folder in _sub_folders(home, ignored) if split_form else [home]:
+        split = SPLIT_NAMES[home.name.lower()] if in_splits else None
+        for class_folder in _sub_folders(home, ignored) if in_splits else [home]:
             labels.append(printable(class_folder.name))
-            split = SPLIT_NAMES[home.name.lower()] if split_form else None
-            found += [
+            entries += [
                 Entry(
                     path=path,
                     name=printable(path.relative_to(root).as_posix()),
                     label=labels[-1],
                     split=split,
                 )
-                for path in _pictures(class_folder, root, ignored)
+                for path in _image_files(class_folder, root, ignored)
             ]
-    return ("split folders" if split_form else "folder"), found, labels, ignored
+    form: Form = "split folders" if in_splits else "folder"
+    return _Listing(form=form, entries=entries, labels=labels, ignored=ignored)
 
 
 def _sub_folders(folder: Path, ignored: Counter[str]) -> list[Path]:
-    """The folders in a folder, sorted; its files are counted as ignored."""
+    """List the folders in a folder, sorted; count its files as ignored."""
     homes = []
     try:
         children = sorted(folder.iterdir())
@@ -226,14 +245,15 @@ def _sub_folders(folder: Path, ignored: Counter[str]) -> list[Path]:
     return homes
 
 
-def _pictures(class_folder: Path, root: Path, ignored: Counter[str]) -> list[Path]:
-    """The files of one class, however deep; a real folder is entered once, one that contains the root
-    never."""
+def _image_files(class_folder: Path, root: Path, ignored: Counter[str]) -> list[Path]:
+    """List the image files of one class, however deep.
+
+    A real folder is entered once, one that contains the root never."""
     entered = {_identity(place) for place in (root.resolve(), *root.resolve().parents)}
-    found = []
-    waiting = [class_folder]
-    while waiting:
-        folder = waiting.pop()
+    files = []
+    pending = [class_folder]
+    while pending:
+        folder = pending.pop()
         try:
             identity = _identity(folder)
             if identity in entered:
@@ -249,12 +269,12 @@ def _pictures(class_folder: Path, root: Path, ignored: Counter[str]) -> list[Pat
             if _is_junk(child.name):
                 ignored["hidden or junk"] += _count_files(path) if child.is_dir(follow_symlinks=False) else 1
             elif _is_folder(child):
-                waiting.append(path)
+                pending.append(path)
             elif path.suffix.lower() not in IMAGE_SUFFIXES:
                 ignored["not pictures by their names"] += 1
             else:
-                found.append(path)
-    return found
+                files.append(path)
+    return files
 
 
 def _is_folder(child: os.DirEntry[str]) -> bool:
@@ -278,17 +298,17 @@ def _count_files(folder: Path) -> int:
     return max(1, sum(len(files) for _, _, files in os.walk(folder)))
 
 
-def _split_of(given: str | None, table: Path) -> Split | None:
-    if given is None:
+def _split_named(name: str | None, table: Path) -> Split | None:
+    if name is None:
         return None
-    split = SPLIT_NAMES.get(given.strip().lower())
+    split = SPLIT_NAMES.get(name.strip().lower())
     if split is None:
-        raise DataError(f"{table}: unknown split {given!r}; use train, val or test")
+        raise DataError(f"{table}: unknown split {name!r}; use train, val or test")
     return split
 
 
 def _name_classes(entries: list[Entry]) -> tuple[list[Entry], tuple[MixedNames, ...]]:
-    """Entries under their canonical class names, and the names that were or should have been one."""
+    """Bring the entries' labels to canonical class names; list the names that look alike."""
     spellings = Counter(entry.label for entry in entries)
     merged: dict[str, list[str]] = {}
     alike: dict[str, list[str]] = {}
@@ -314,6 +334,7 @@ def _name_classes(entries: list[Entry]) -> tuple[list[Entry], tuple[MixedNames, 
 
 
 def _grouped(entries: list[Entry], expression: str) -> list[Entry]:
+    """Set each entry's group to what the expression matches in its name."""
     try:
         pattern = re.compile(expression)
     except re.error as error:
@@ -336,6 +357,7 @@ def _grouped(entries: list[Entry], expression: str) -> list[Entry]:
 
 
 def _inner_hint(path: Path) -> str:
+    """Name the only sub-folder where the class folders are inside it."""
     ignored: Counter[str] = Counter()
     homes = _sub_folders(path, ignored)
     inner = _sub_folders(homes[0], ignored) if len(homes) == 1 else []

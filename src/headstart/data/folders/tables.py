@@ -1,5 +1,4 @@
-"""A CSV, TSV or Parquet file with a row a picture: columns path and label, optional split and a group
-column."""
+"""Read a CSV, TSV or Parquet file with a row for each image: path, label, optional split and group."""
 
 from __future__ import annotations
 
@@ -17,7 +16,10 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """path: where the file is. name: as the table has it, with its row's number where it comes up again."""
+    """One image of a table.
+
+    path: where the file is. name: the path as the table has it, with the row's number where it is
+    repeated."""
 
     path: Path
     name: str
@@ -27,7 +29,7 @@ class Row:
 
 
 def read_table(table: Path, *, group_column: str | None = None) -> list[Row]:
-    """The rows of a table; relative paths start at the table's own folder.
+    """Read the rows of a table; relative paths start at the table's own folder.
 
     Raises: ConfigError for a group column that is not there; DataError for a table that cannot be read, lacks
     a column, or has a row without path or label."""
@@ -53,16 +55,16 @@ def read_table(table: Path, *, group_column: str | None = None) -> list[Row]:
     )
     rows = []
     seen: dict[str, int] = {}
-    for place, (given, label) in enumerate(zip(texts["path"], texts["label"], strict=True)):
-        if given is None or label is None:
+    for place, (path, label) in enumerate(zip(texts["path"], texts["label"], strict=True)):
+        if path is None or label is None:
             raise DataError(
-                f"{table}: row {place + 1} has no {'path' if given is None else 'label'}; fill it or remove "
+                f"{table}: row {place + 1} has no {'path' if path is None else 'label'}; fill it or remove "
                 "the row"
             )
-        seen[given] = seen.get(given, 0) + 1
-        name = given if seen[given] == 1 else f"{given} (row {place + 1})"
+        seen[path] = seen.get(path, 0) + 1
+        name = path if seen[path] == 1 else f"{path} (row {place + 1})"
         split = texts["split"][place] if "split" in texts else None
-        rows.append(Row(path=table.parent / given, name=name, label=label, split=split, group=groups[place]))
+        rows.append(Row(path=table.parent / path, name=name, label=label, split=split, group=groups[place]))
     return rows
 
 
@@ -86,7 +88,7 @@ def _read(table: Path) -> pd.DataFrame:
 
 
 def _text(value: object) -> str | None:
-    """A cell as text; None where it is empty."""
+    """The text of a cell; None where it is empty."""
     import pandas as pd
 
     if value is None or value is pd.NA or value != value:
