@@ -214,11 +214,6 @@ def read_members(archive: Path, names: Collection[str]) -> Iterator[tuple[str, b
     )
 
 
-def extract_member(archive: Path, name: str) -> bytes:
-    """The content of one file in a tar archive. Raises: DownloadError, as read_members."""
-    return next(content for _, content in read_members(archive, [name]))
-
-
 def _refuse_unsafe(archive: Path, member: tarfile.TarInfo) -> None:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:

@@ -235,7 +235,7 @@ def file_hash(path: str | Path) -> str:
 
 
 @lru_cache(maxsize=64)
-def _file_hash(path: str, size_bytes: int, changed_ns: int) -> str:
+def _file_hash(path: str, _size_bytes: int, _changed_ns: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

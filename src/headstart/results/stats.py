@@ -174,41 +174,6 @@ def verdict(interval: Interval, margin: float, direction: Literal["higher", "low
     return "refuted" if high < margin else "inconclusive"
 
 
-def bootstrap_interval(
-    values: ArrayLike, generator: np.random.Generator, confidence: float = 0.95, resamples: int = 2000
-) -> Interval:
-    """Percentile bootstrap interval for the mean of many values. For a few seeds use `t_interval`: this is
-    too narrow.
-
-    Source: Efron (1979)."""
-    sample = np.asarray(values, dtype=np.float64)
-    means = sample[generator.integers(0, len(sample), (resamples, len(sample)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def hierarchical_bootstrap(
-    values: NDArray, generator: np.random.Generator, confidence: float = 0.95, resamples: int = 2000
-) -> Interval:
-    """Percentile interval for the mean of `values` (S, N), S seeds by N test images, resampling both.
-
-    values: correctness (0/1), or the difference of two arms' correctness (-1, 0, 1), a row a seed. Every seed
-    sees the same images, so seeds and images are crossed: one draw of images serves all drawn seeds. The part
-    over seeds is as narrow as any percentile bootstrap over few; what this adds is the part over test images.
-    Source: Owen (2007), The pigeonhole bootstrap."""
-    table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or table.size == 0:
-        raise DataError(f"values {table.shape}; expected a row a seed and a column a test image")
-    seeds, images = table.shape
-    means = np.empty(resamples)
-    for draw in range(resamples):
-        rows = generator.integers(0, seeds, seeds)
-        weights = np.bincount(generator.integers(0, images, images), minlength=images)
-        means[draw] = (table[rows] @ weights).sum() / (seeds * images)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
 def minimum_detectable_difference(
     standard_deviation: float, n: int, power: float = 0.8, alpha: float = 0.05
 ) -> float | None:
@@ -229,8 +194,3 @@ def minimum_detectable_difference(
     while shortfall(high) < 0:
         high *= 2
     return float(scipy.optimize.brentq(shortfall, 1e-6, high)) * standard_deviation / math.sqrt(n)
-
-
-def percentage_points(fraction: float) -> float:
-    """A difference of two fractions in percentage points."""
-    return 100 * fraction
