@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart import store
 from headstart.data import load_dataset
 from headstart.predict.predictor import load_predictor
 from headstart.report import write_report
+from headstart.results.table import results_table
 from headstart.studies.run import as_finished, run_study, trials_of
 from headstart.studies.study_file import load_study
 from headstart.studies.trial import resolve, trial_key
@@ -85,7 +85,7 @@ def test_old_saved_models_answer_as_they_did() -> None:
 
 
 def test_old_results_hold_what_they_held() -> None:
-    table = store.results_table(GOLDEN / "run")
+    table = results_table(GOLDEN / "run")
     rows = table[["arm", "labels_per_class", "seed", "train_images"]].astype(str).agg(" ".join, axis=1)
     assert rows.tolist() == [
         "cnn 5 0 15",

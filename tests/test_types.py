@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from headstart.types import ALL_LABELS, Claim, LabelBudget, as_stored
+from headstart import store
+from headstart.types import ALL_LABELS, Claim, LabelBudget
 
 
 @pytest.mark.parametrize("written", [None, "all"])
@@ -65,8 +66,8 @@ def test_a_budget_in_words(per_class: int | None, wordings: tuple[str, ...]) -> 
 
 def test_files_say_labels_per_class_and_null_for_all_labels() -> None:
     claim = Claim(sentence="s", a="a", b="b", metric="seconds")
-    assert as_stored(claim)["labels_per_class"] is None and as_stored(claim)["gap_at"] is None
+    assert store.as_stored(claim)["labels_per_class"] is None and store.as_stored(claim)["gap_at"] is None
     beside_all = dataclasses.replace(claim, label_budget=LabelBudget(10), gap_at=ALL_LABELS)
-    stored = json.loads(json.dumps(as_stored(beside_all)))
+    stored = json.loads(json.dumps(store.as_stored(beside_all)))
     assert (stored["labels_per_class"], stored["gap_at"]) == (10, "all")
     assert Claim.from_stored(stored) == beside_all

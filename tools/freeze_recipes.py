@@ -50,9 +50,9 @@ def _full_length(arm: str, own: Path, found: Path) -> dict[str, float] | None:
     without any."""
     read = [
         {
-            result.trial["seed"]: result.metrics["val_accuracy"]
-            for _, result in finished_trials(folder)
-            if result.trial["arm"]["name"] == arm and result.trial["labels_per_class"] is None
+            result.seed: result.metrics["val_accuracy"]
+            for result in finished_trials(folder)
+            if result.arm.name == arm and result.label_budget.is_all
         }
         for folder in (own, found)
     ]

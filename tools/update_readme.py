@@ -22,6 +22,7 @@ from headstart import store
 from headstart.report import figures, labels, tables, words
 from headstart.report.load import StudyView, load_study
 from headstart.results import headline, published, stats
+from headstart.results.table import write_results_csv
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -58,11 +59,10 @@ def _keep(folder: Path) -> Path:
         published.publish(
             folder, home
         )  # summaries and test logits: the notebooks read them where the run itself is not there
-    store.write_results_csv(home)
+    write_results_csv(home)
     trials = store.finished_trials(folder)
     store.write_json(
-        home / "environment.json",
-        {result.trial["arm"]["name"]: dict(result.environment) for _, result in trials},
+        home / "environment.json", {result.arm.name: dict(result.environment) for result in trials}
     )
     # Alone in a page the figure follows nobody's colours: a white ground keeps it readable in dark themes.
     svg = re.sub(
@@ -173,9 +173,7 @@ def _reached(is_so: bool) -> str:
 def _two_cores(view: StudyView) -> str:
     """What a stated time on a processor buys each way."""
     cnn, full = (
-        next(
-            result.cost for _, result in store.finished_trials(trials) if result.trial["arm"]["name"] == "cnn"
-        )
+        next(result.cost for result in store.finished_trials(trials) if result.arm.name == "cnn")
         for trials in (view.folder, ALL_IMAGES)
     )
     seconds = full.examples * cnn.seconds["train"] / cnn.examples
@@ -236,7 +234,7 @@ def _measured(view: StudyView, part: str, features: str = "") -> str:
 
 
 def _machines(view: StudyView) -> str:
-    return words.listing(words.machines([result for _, result in view.trials]))
+    return words.listing(words.machines([result for result in view.trials]))
 
 
 _TITLES = {
@@ -294,7 +292,7 @@ def _section(view: StudyView) -> str:
             ("test_nll", "test_ece", "seconds", "flops"),
         ),
     ]
-    environment = trials[0][1].environment
+    environment = trials[0].environment
     lines += [
         "",
         f"Measured by `{view.study['command']}` on {environment['processor']}, {environment['cores']} cores, "

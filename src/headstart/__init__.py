@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from headstart.predict.predictor import load_predictor
     from headstart.report.notebook import load_figures, load_gallery, show
     from headstart.results.api import compare, find_study, judge_claims, load_summary
-    from headstart.store import load_results
+    from headstart.results.table import load_results
     from headstart.studies.run import run_study
 
 _HOMES = {
@@ -65,7 +65,7 @@ _HOMES = {
     "load_gallery": "headstart.report.notebook",
     "load_model": "headstart.models",
     "load_predictor": "headstart.predict.predictor",
-    "load_results": "headstart.store",
+    "load_results": "headstart.results.table",
     "load_summary": "headstart.results.api",
     "run_study": "headstart.studies.run",
     "show": "headstart.report.notebook",

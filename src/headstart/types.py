@@ -84,6 +84,11 @@ class LabelBudget:
             return f"all {train_images:,} training labels"
         return f"{self.title} labels a class ({train_images:,} training labels)"
 
+    @property
+    def selection_images(self) -> str:
+        """On which images a hyperparameter is chosen."""
+        return "the validation images" if self.is_all else "folds inside the label budget"
+
     def tick(self, per_class: float) -> str:
         """An axis's text: "10", or "all" over the labels of each class that these are on average."""
         return f"all\n({per_class:,.0f})" if self.is_all else self.title
@@ -385,27 +390,3 @@ class Finding:
     n: int
     trials: tuple[str, ...]
     note: str = ""
-
-
-def as_stored(value: Any) -> Any:
-    """A value of these types as dicts, lists, texts and numbers, under the names that JSON files use."""
-    if isinstance(value, LabelBudget):
-        return value.per_class
-    if isinstance(value, Recipe):
-        return value.model_dump(mode="json")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        stored = {}
-        for each in dataclasses.fields(value):
-            part = getattr(value, each.name)
-            if each.name == "gap_at" and part is not None:
-                part = part.toml  # null says that there is none
-            stored[_STORED_NAMES.get(each.name, each.name)] = as_stored(part)
-        return stored
-    if isinstance(value, Mapping):
-        return {name: as_stored(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_stored(part) for part in value]
-    return value
-
-
-_STORED_NAMES = {"label_budget": "labels_per_class", "label_budgets": "labels_per_class"}

@@ -200,7 +200,7 @@ def test_a_description_of_images_holds_their_options(photos: Path, tmp_path: Pat
 
 def test_the_choice_rests_on_validation_and_never_on_the_yardstick(advised: Path) -> None:
     written = json.loads((advised / "advice.json").read_text())
-    by_name = {result.trial["arm"]["name"]: result for _, result in store.finished_trials(advised)}
+    by_name = {result.arm.name: result for result in store.finished_trials(advised)}
     results = {"k": by_name["knn"], "p": by_name["probe"], "c": by_name["probe"]}
     tries = [_try("knn", 0.99, "k", 0.99), _try("probe", 0.9, "p", 0.6), _try("cnn", 0.8, "c", 0.7)]
     assert written["chosen"]["name"] != "knn"
@@ -229,7 +229,7 @@ def test_the_expectation_is_that_of_the_chosen_models_held_out_images(advised: P
 def test_the_advice_says_what_the_saved_model_learned_from(advised: Path) -> None:
     written = json.loads((advised / "advice.json").read_text())
     (chosen,) = [
-        result for _, result in store.finished_trials(advised) if result.key == written["chosen"]["key"]
+        result for result in store.finished_trials(advised) if result.key == written["chosen"]["key"]
     ]
     val = store.read_predictions(advised / chosen.key)["val"]
     assert chosen.train_images + len(val.labels) + 24 == 120

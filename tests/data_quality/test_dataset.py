@@ -274,9 +274,7 @@ def test_the_report_reads_every_arm_again_without_the_copies(tmp_path: Path) -> 
     html = report.write_report(folder).read_text()
     rows = []
     for arm in ("cnn", "probe"):
-        trials = [
-            path for path, result in store.finished_trials(folder) if result.trial["arm"]["name"] == arm
-        ]
+        trials = [trial.folder for trial in store.finished_trials(folder) if trial.arm.name == arm]
         trials = trials[:1] if arm == "probe" else trials  # at all labels every seed of a probe is the same
         shares = []
         for path in trials:

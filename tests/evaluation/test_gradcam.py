@@ -70,7 +70,7 @@ def test_the_first_seeds_network_is_read_on_one_image_a_class(done: Path) -> Non
     test = load_dataset("cifar10").test
     assert (found.images == test.images[found.ids]).all() and found.images.dtype == np.uint8
     [look] = found.networks
-    assert store.read_result(done / look.key).trial["seed"] == 1
+    assert store.read_trial(done / look.key).seed == 1
     assert look.evidence.dtype == look.probabilities.dtype == np.float16
     assert look.evidence.shape[0] == 10 and look.probabilities.shape == (10, 10)
     assert look.evidence.min() >= 0 and look.evidence.max() == 1

@@ -14,6 +14,7 @@ from headstart.errors import DataError, StoreError
 from headstart.evaluation import records
 from headstart.evaluation.corruptions import CORRUPTIONS
 from headstart.evaluation.records import Corrupted, Shifted
+from headstart.store import FinishedTrial
 from headstart.types import Cost, Predictions, Result
 
 
@@ -137,8 +138,8 @@ def test_a_drop_is_between_two_samples_of_images() -> None:
 
 def _trial(
     folder: Path, arm: str, seed: int, method: str = "scratch", budget: int | None = None
-) -> tuple[Path, Result]:
-    return folder / f"{arm}{seed}{budget}", Result(
+) -> FinishedTrial:
+    result = Result(
         key=f"{arm}{seed}{budget}",
         study="s",
         metrics={},
@@ -152,6 +153,7 @@ def _trial(
         },
         cost=Cost(seconds={}, spent_seconds=0, examples=0, flops=0, peak_memory_bytes=0),
     )
+    return FinishedTrial(folder=folder / f"{arm}{seed}{budget}", result=result)
 
 
 def test_the_trial_of_the_seed_is_chosen_and_a_deterministic_arms_one_trial_stands_for_every_seed(
@@ -167,8 +169,8 @@ def test_the_trial_of_the_seed_is_chosen_and_a_deterministic_arms_one_trial_stan
 
     def keys(**options) -> dict[str, str]:  # type: ignore[no-untyped-def]
         return {
-            name: result.key
-            for name, (_, result) in records.chosen_trials(
+            name: trial.key
+            for name, trial in records.chosen_trials(
                 trials, "select", options.pop("arms", ()), **options
             ).items()
         }

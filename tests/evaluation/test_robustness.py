@@ -69,8 +69,8 @@ def the_reading(study: Path) -> Path:
 
 def test_the_step_reads_the_seed_it_is_told_to_on_fixed_images(done: Path) -> None:
     [reading] = read_corrupted(done)
-    result = store.read_result(done / reading.key)
-    assert result.trial["seed"] == 1 and reading.arm == "cnn"
+    result = store.read_trial(done / reading.key)
+    assert result.seed == 1 and reading.arm == "cnn"
     test = store.read_predictions(done / reading.key)["test"]
     ids = reading.clean.example_ids
     assert len(ids) == len(set(ids.tolist())) == 30 and (np.diff(ids) > 0).all()
@@ -181,8 +181,8 @@ def test_a_shift_set_is_read_by_the_lowest_seed(done: Path) -> None:
     [reading] = read_shifted(done)
     assert (reading.set_name, reading.arm, reading.images, reading.classes) == ("elsewhere", "cnn", 12, 2)
     folder = done / reading.key
-    result = store.read_result(folder)
-    assert result.trial["seed"] == 0
+    result = store.read_trial(folder)
+    assert result.seed == 0
     assert reading.test_right / reading.test_images == pytest.approx(result.metrics["test_accuracy"])
     logits = read_arrays(done / "shift" / "elsewhere" / f"{reading.key}.npz")
     assert reading.accuracy.value == pytest.approx(accuracy(logits["logits"], logits["labels"]))

@@ -137,11 +137,9 @@ def ladder(photos: Path, weights: str, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_every_rung_runs_in_a_study_at_a_budget_and_at_all_labels(ladder: Path) -> None:
-    found = {
-        (r.trial["arm"]["name"], r.trial["labels_per_class"]): r for _, r in store.finished_trials(ladder)
-    }
+    found = {(r.arm.name, r.label_budget.per_class): r for r in store.finished_trials(ladder)}
     names = {name for name, _ in found}
-    assert len(found) == 20 and {found[n, None].trial["arm"]["method"] for n in names} == set(METHODS)
+    assert len(found) == 20 and {found[n, None].arm.method for n in names} == set(METHODS)
     for (name, budget), result in found.items():
         assert result.train_images == (15 if budget else 87), name
         assert 0 <= result.metrics["test_accuracy"] <= 1
@@ -150,8 +148,8 @@ def test_every_rung_runs_in_a_study_at_a_budget_and_at_all_labels(ladder: Path) 
 
 
 def test_stored_predictions_cover_every_test_image_and_both_views(ladder: Path) -> None:
-    for folder, result in store.finished_trials(ladder):
-        test = store.read_predictions(folder)["test"]
+    for result in store.finished_trials(ladder):
+        test = store.read_predictions(result.folder)["test"]
         assert test.logits.shape == test.flip_logits.shape == (24, 3)
         assert result.metrics["test_accuracy"] == np.mean(test.logits.argmax(1) == test.labels)
 
@@ -160,9 +158,9 @@ def test_the_report_describes_every_rung_in_words(ladder: Path) -> None:
     from headstart.report.words import method_in_words
 
     told = {
-        r.trial["arm"]["name"]: " ".join(method_in_words(r.trial["arm"], {}, r.trial, r.selected))
-        for _, r in store.finished_trials(ladder)
-        if r.trial["labels_per_class"] is None
+        r.arm.name: " ".join(method_in_words(r.result.trial["arm"], {}, r.result.trial, r.selected))
+        for r in store.finished_trials(ladder)
+        if r.label_budget.is_all
     }
     for name, phrase in {
         "random": "started from random weights",

@@ -91,7 +91,7 @@ def test_what_the_report_needs_is_published_and_nothing_else(study: Path, publis
         if path.is_file() and len(path.parent.name) != 64
     )
     assert beside == ["gallery.npz", "notes.json", "robustness/sheet.npz", "study.json", "study.toml"]
-    keys = {result.key for _, result in store.finished_trials(study)}
+    keys = {result.key for result in store.finished_trials(study)}
     # at all labels a deterministic arm's second seed repeats its first: not published
     assert {path.name for path in trials.iterdir() if len(path.name) == 64} < keys
     one = next(path for path in trials.iterdir() if len(path.name) == 64)
@@ -182,7 +182,7 @@ def test_tables_of_the_markdown_are_square(published: Path) -> None:
 
 def test_results_and_findings_are_the_published_trials(published: Path) -> None:
     rows = list(csv.DictReader((published / "results.csv").read_text(encoding="utf-8").splitlines()))
-    trials = {result.key: result for _, result in store.finished_trials(published / "trials")}
+    trials = {result.key: result for result in store.finished_trials(published / "trials")}
     assert {row["key"] for row in rows} == set(trials)
     for row in rows:
         assert float(row["test_accuracy"]) == trials[row["key"]].metrics["test_accuracy"]

@@ -16,6 +16,7 @@ from headstart.report import labels, pareto, spending, tables, words
 from headstart.report.load import load_study
 from headstart.report.page import compose
 from headstart.results import label_curves
+from headstart.types import ALL_LABELS, LabelBudget
 
 BUDGETS = (10, 30, 100, 300, 1000, None)
 
@@ -40,9 +41,9 @@ def page(budgets: Path) -> str:
 
 def test_amortised_time_shares_features_between_all_trials_of_the_study(budgets: Path, page: str) -> None:
     view = load_study(budgets)
-    trials = [r for _, r in view.trials if r.trial["arm"]["name"] == "probe"]
+    trials = [r for r in view.trials if r.arm.name == "probe"]
     assert len(trials) == 5 * 4 + 1  # at all labels one seed stands for all
-    (whole,) = [r for r in trials if r.trial["labels_per_class"] is None]
+    (whole,) = [r for r in trials if r.label_budget.is_all]
     expected = whole.cost.total_seconds - whole.cost.seconds["features"] * (1 - 1 / 21)
     found = pareto.section(view)
     assert [f.name for f in found.figures] == [
@@ -61,7 +62,7 @@ def test_the_work_of_a_trial_is_told_for_each_label_budget_with_its_number(budge
     rows = {row.title: row.cells for row in tables.budget_costs(view)}
     place = [arm.name for arm in view.arms].index("probe")
     for title, budget, count in (("10", 10, 4), ("all", None, 1)):
-        work = [r.cost.flops for _, r in view.at("probe", budget)]
+        work = [r.cost.flops for r in view.at("probe", LabelBudget(budget))]
         assert len(work) == count and rows[title][place].note == f"n = {count}"
         assert rows[title][place].text == words.flops(sum(work) / count)
     assert "Work of a trial, by labels a class" in page
@@ -69,7 +70,8 @@ def test_the_work_of_a_trial_is_told_for_each_label_budget_with_its_number(budge
 
 def test_times_of_different_machines_are_not_set_against_each_other(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path / "mixed", seeds=2, test_images=300, claims=False, gallery=False)
-    (path, first), *_ = store.finished_trials(folder)
+    first = store.finished_trials(folder)[0]
+    path = first.folder
     store.write_json(
         path / "result.json",
         store.read_json(path / "result.json") | {"environment": {**first.environment, "precision": "bf16"}},
@@ -92,7 +94,8 @@ def test_times_of_different_machines_are_not_set_against_each_other(tmp_path: Pa
 
 def test_each_time_carries_the_letter_of_its_machine_and_none_is_the_best(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path / "mixed", test_images=300, claims=False, gallery=False)
-    (path, first), (_, second) = store.finished_trials(folder)
+    first, second = store.finished_trials(folder)
+    path = first.folder
     store.write_json(
         path / "result.json",
         store.read_json(path / "result.json")
@@ -100,7 +103,7 @@ def test_each_time_carries_the_letter_of_its_machine_and_none_is_the_best(tmp_pa
     )
     rows = {row.title: row for group in tables.comparison(load_study(folder)) for row in group.rows}
     on = {
-        result.trial["arm"]["name"]: letter for result, letter in ((first, "ᵃ"), (second, "ᵇ"))
+        result.arm.name: letter for result, letter in ((first, "ᵃ"), (second, "ᵇ"))
     }  # "another GPU" before "cpu"
     for title in ("Time, cold", "Time spent"):
         assert [cell.text[-1] for cell in rows[title].cells] == [on["cnn"], on["probe"]]
@@ -144,7 +147,7 @@ def test_a_beaten_arm_is_named(tmp_path: Path) -> None:
 def test_equal_cost_reads_the_last_evaluation_within_it(budgets: Path) -> None:
     view = load_study(budgets)
     rows = pareto.section(view).by_seconds
-    probe = view.at("probe", None)[0][1]
+    probe = view.at("probe", ALL_LABELS)[0]
     assert [row.title for row in rows] == [
         words.duration(s) for s in (60, 120, probe.history[-1]["seconds"], 300)
     ]
@@ -152,7 +155,7 @@ def test_equal_cost_reads_the_last_evaluation_within_it(budgets: Path) -> None:
     seconds = 300.0
     row = next(row for row in rows if row.title == words.duration(seconds))
     values = []
-    for _, result in view.at("cnn", None):
+    for result in view.at("cnn", ALL_LABELS):
         values.append([r["val_accuracy"] for r in result.history if r["seconds"] <= seconds][-1])
     assert row.cells[0].text == words.share(float(np.mean(values)))
     assert probe.history[-1]["seconds"] < seconds
@@ -178,7 +181,7 @@ def test_energy_is_told_or_said_to_be_missing(budgets: Path, page: str, tmp_path
 def test_the_bill_counts_what_was_computed_beside_the_trials(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path / "beside", test_images=200, claims=False, gallery=False)
     assert spending.spending(load_study(folder)).steps == ()
-    trials = [result for _, result in store.finished_trials(folder)]
+    trials = store.finished_trials(folder)
     for result, seconds in zip(trials, ((10.0, 20.0), (15.0, 25.0)), strict=True):
         store.write_json(
             folder / "robustness" / f"{result.key}.json",
@@ -243,9 +246,9 @@ def test_few_budgets_are_said_to_be_too_few(tmp_path: Path) -> None:
 def test_a_lead_at_the_only_common_budget_is_not_called_a_range(budgets: Path, tmp_path: Path) -> None:
     folder = tmp_path / "gaps"
     shutil.copytree(budgets, folder)
-    for path, result in store.finished_trials(folder):
-        if result.trial["arm"]["name"] == "cnn" and result.trial["labels_per_class"] is not None:
-            shutil.rmtree(path)
+    for result in store.finished_trials(folder):
+        if result.arm.name == "cnn" and not result.label_budget.is_all:
+            shutil.rmtree(result.folder)
     view = load_study(folder)
     (figure,) = [each for each in compose(view).figures if each.name == "fig-labels"]
     assert re.fullmatch(
@@ -272,14 +275,14 @@ def test_an_arm_with_one_budget_does_not_choose_the_budgets_that_are_compared(tm
         ("probe", None): 0.8,
         ("knn", None): 0.5,
     }
-    for path, result in store.finished_trials(folder):
-        key = (result.trial["arm"]["name"], result.trial["labels_per_class"])
+    for result in store.finished_trials(folder):
+        key = (result.arm.name, result.label_budget.per_class)
         if key not in accuracy:
-            shutil.rmtree(path)
+            shutil.rmtree(result.folder)
             continue
-        value = store.read_json(path / "result.json")
+        value = store.read_json(result.folder / "result.json")
         value["metrics"]["test_accuracy"] = accuracy[key]
-        store.write_json(path / "result.json", value)
+        store.write_json(result.folder / "result.json", value)
     title = "In front by labels a class: ResNet-50, linear probe at 10; CNN from scratch from 100 on"
 
     def message() -> str:
@@ -287,11 +290,11 @@ def test_an_arm_with_one_budget_does_not_choose_the_budgets_that_are_compared(tm
         return labels.figure(view, labels.fit_all(view)).message
 
     assert message() == title
-    for path, result in store.finished_trials(folder):
-        if result.trial["arm"]["name"] == "knn":
-            value = store.read_json(path / "result.json")
+    for result in store.finished_trials(folder):
+        if result.arm.name == "knn":
+            value = store.read_json(result.folder / "result.json")
             value["metrics"]["test_accuracy"] = 0.95
-            store.write_json(path / "result.json", value)
+            store.write_json(result.folder / "result.json", value)
     assert message() == f"{title}, among arms with several budgets"
 
 
@@ -313,12 +316,10 @@ def test_arms_that_change_places_between_two_budgets_are_said_to(tmp_path: Path)
         ("cnn", 300): 0.9,
         ("probe", 300): 0.8,
     }
-    for path, result in store.finished_trials(folder):
-        value = store.read_json(path / "result.json")
-        value["metrics"]["test_accuracy"] = accuracy[
-            result.trial["arm"]["name"], result.trial["labels_per_class"]
-        ]
-        store.write_json(path / "result.json", value)
+    for result in store.finished_trials(folder):
+        value = store.read_json(result.folder / "result.json")
+        value["metrics"]["test_accuracy"] = accuracy[result.arm.name, result.label_budget.per_class]
+        store.write_json(result.folder / "result.json", value)
     # at 100 neither is clearly ahead
     told = (
         "CNN from scratch overtakes ResNet-50, linear probe between 10 labels a class (30.0 % against 60.0 "
@@ -332,11 +333,11 @@ def test_a_curve_that_falls_is_left_out_and_named(budgets: Path, tmp_path: Path)
     import shutil
 
     folder = shutil.copytree(budgets, tmp_path / "falls")
-    for path, result in store.finished_trials(folder):
-        if result.trial["arm"]["name"] == "cnn" and result.trial["labels_per_class"] == 300:
-            value = store.read_json(path / "result.json")
+    for result in store.finished_trials(folder):
+        if result.arm.name == "cnn" and result.label_budget == LabelBudget(300):
+            value = store.read_json(result.folder / "result.json")
             value["metrics"]["test_accuracy"] = 0.15
-            store.write_json(path / "result.json", value)
+            store.write_json(result.folder / "result.json", value)
     view = load_study(folder)
     fits = labels.fit_all(view)
     assert [fit.curve is None for fit in fits] == [True, False]
@@ -358,11 +359,11 @@ def test_a_curve_that_no_form_fits_says_nothing(budgets: Path, tmp_path: Path) -
 
     folder = shutil.copytree(budgets, tmp_path / "steps")
     steps = {10: 0.2, 30: 0.21, 100: 0.22, 300: 0.8, 1000: 0.81, None: 0.82}  # a step, which neither form has
-    for path, result in store.finished_trials(folder):
-        if result.trial["arm"]["name"] == "cnn":
-            value = store.read_json(path / "result.json")
-            value["metrics"]["test_accuracy"] = steps[result.trial["labels_per_class"]]
-            store.write_json(path / "result.json", value)
+    for result in store.finished_trials(folder):
+        if result.arm.name == "cnn":
+            value = store.read_json(result.folder / "result.json")
+            value["metrics"]["test_accuracy"] = steps[result.label_budget.per_class]
+            store.write_json(result.folder / "result.json", value)
     view = load_study(folder)
     cnn, probe = labels.fit_all(view)
     assert cnn.curve is None and cnn.reason.startswith(

@@ -11,6 +11,7 @@ from tests.support.synthetic_study import write_synthetic_study
 from headstart import store
 from headstart.report import answer, figures, ladder, spending
 from headstart.report.load import StudyView, load_study
+from headstart.types import LabelBudget
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +25,9 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> StudyView:
 
 def accuracies(view: StudyView, arm: str, budget: int | None) -> list[float]:
     found = {
-        r.trial["seed"]: r.metrics["test_accuracy"]
-        for _, r in store.finished_trials(view.folder)
-        if r.trial["arm"]["name"] == arm and r.trial["labels_per_class"] == budget
+        r.seed: r.metrics["test_accuracy"]
+        for r in store.finished_trials(view.folder)
+        if r.arm.name == arm and r.label_budget == LabelBudget(budget)
     }
     return [found[seed] or 0.0 for seed in sorted(found)]
 
@@ -49,9 +50,9 @@ def test_steps_say_their_input_sizes_where_these_differ(tmp_path: Path) -> None:
 
 def test_the_curves_title_is_of_all_seeds(view: StudyView) -> None:
     ends: dict[str, list[float]] = {}
-    for _, result in store.finished_trials(view.folder):
-        if result.trial["labels_per_class"] is None:
-            ends.setdefault(result.trial["arm"]["label"], []).extend(
+    for result in store.finished_trials(view.folder):
+        if result.label_budget.is_all:
+            ends.setdefault(result.arm.label, []).extend(
                 [row["val_accuracy"] for row in result.history if row.get("val_accuracy") is not None][-1:]
             )
     means = {label: float(np.mean(values)) for label, values in ends.items() if values}
@@ -85,11 +86,11 @@ def test_a_control_says_where_its_recipe_is_another_at_any_budget(tmp_path: Path
     )
     assert [row.apart for row in ladder.controls(load_study(folder)).rows] == [""]
     for budget, told in ((1, "recipes differ but with all labels"), (None, "recipes differ")):
-        for path, result in store.finished_trials(folder):
-            if result.trial["arm"]["name"] == "random" and result.trial["labels_per_class"] == budget:
-                stored = store.read_json(path / "result.json")
+        for result in store.finished_trials(folder):
+            if result.arm.name == "random" and result.label_budget == LabelBudget(budget):
+                stored = store.read_json(result.folder / "result.json")
                 stored["trial"]["arm"]["recipe"]["max_passes"] = 7
-                store.write_json(path / "result.json", stored)
+                store.write_json(result.folder / "result.json", stored)
         assert [row.apart for row in ladder.controls(load_study(folder)).rows] == [told]
 
 
@@ -124,7 +125,7 @@ def test_spending_adds_up_over_arms_and_counts_every_trial(view: StudyView) -> N
 
 
 def test_one_hopeless_arm_leaves_the_others_a_target_in_common(view: StudyView) -> None:
-    reached = [max(row["val_accuracy"] for row in arm.trials[0][1].history) for arm in view.arms]
+    reached = [max(row["val_accuracy"] for row in arm.trials[0].history) for arm in view.arms]
     chosen = figures.targets(view)
     assert min(reached) < 0.5
     assert chosen == sorted(chosen) and sum(best >= chosen[0] for best in reached) >= 3

@@ -102,7 +102,7 @@ def three_page(three: Path) -> tuple[str, Page]:
 
 
 def trial_of(folder: Path, arm: str) -> Path:
-    return next(path for path, result in store.finished_trials(folder) if result.trial["arm"]["name"] == arm)
+    return next(trial.folder for trial in store.finished_trials(folder) if trial.arm.name == arm)
 
 
 def test_the_answer_comes_first_with_its_numbers(two: Path, two_page: tuple[str, Page]) -> None:
@@ -126,8 +126,8 @@ def test_one_seed_has_no_interval_over_seeds(two_page: tuple[str, Page]) -> None
 def test_three_seeds_have_a_t_interval(three: Path, three_page: tuple[str, Page]) -> None:
     values = [
         result.metrics["test_accuracy"]
-        for _, result in store.finished_trials(three)
-        if result.trial["arm"]["name"] == "cnn" and result.trial["labels_per_class"] is None
+        for result in store.finished_trials(three)
+        if result.arm.name == "cnn" and result.label_budget.is_all
     ]
     assert len(values) == 3
     half = (
@@ -364,8 +364,8 @@ def test_trials_on_different_test_sets_are_refused(two: Path, tmp_path: Path) ->
 
 def test_a_study_without_a_finished_trial_says_what_to_do(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path / "study", test_images=300)
-    for path, _ in store.finished_trials(folder):
-        shutil.rmtree(path)
+    for trial in store.finished_trials(folder):
+        shutil.rmtree(trial.folder)
     with pytest.raises(
         StoreError, match=r"no finished trial in .*; finish the study first: headstart study study"
     ):

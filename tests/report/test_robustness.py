@@ -14,7 +14,7 @@ from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import report, store
 from headstart.evaluation.corruptions import CORRUPTIONS
-from headstart.evaluation.records import mean_difference, read_corrupted, robust_accuracy, write_arrays
+from headstart.evaluation.records import mean_difference, read_corrupted, robust_accuracy
 from headstart.report import mistakes
 from headstart.report.load import load_study
 from headstart.results.trials import main_trials
@@ -24,8 +24,8 @@ def write_readings(study: Path, images: int = 200, arms: tuple[str, ...] = ("cnn
     """Readings as the step writes them: the stored logits with noise that grows with severity."""
     ids = np.arange(0, 2 * images, 2)
     for number, arm in enumerate(arms):
-        folder, result = main_trials(store.finished_trials(study))[arm][0]
-        test = store.read_predictions(folder)["test"]
+        trial = main_trials(store.finished_trials(study))[arm][0]
+        test = store.read_predictions(trial.folder)["test"]
         rng = np.random.default_rng(number)
         clean = test.logits[ids]
         arrays = {"ids": ids, "labels": test.labels[ids], "clean": clean}
@@ -34,36 +34,36 @@ def write_readings(study: Path, images: int = 200, arms: tuple[str, ...] = ("cnn
             arrays[name] = np.stack([clean + rng.normal(0, level, clean.shape) for level in noise]).astype(
                 "f4"
             )
-        write_arrays(study / "robustness" / f"{result.key}.npz", arrays)
+        store.write_npz(study / "robustness" / f"{trial.key}.npz", arrays)
         store.write_json(
-            study / "robustness" / f"{result.key}.json",
+            study / "robustness" / f"{trial.key}.json",
             {
-                "key": result.key,
+                "key": trial.key,
                 "arm": arm,
                 "settings": {"images": images, "seed": 0},
                 "seconds": {"corrupt": 1.0, "predict": 2.0},
             },
         )
     sheet = np.random.default_rng(0).integers(0, 256, (15, 5, 2, 32, 32, 3), dtype=np.uint8)
-    write_arrays(
+    store.write_npz(
         study / "robustness" / "sheet.npz", {"clean": sheet[0, 0], "corrupted": sheet, "ids": ids[:2]}
     )
 
 
 def write_shift(study: Path, name: str = "CIFAR-10.1") -> None:
     for arm in ("cnn", "probe"):
-        folder, result = main_trials(store.finished_trials(study))[arm][0]
-        test = store.read_predictions(folder)["test"]
+        trial = main_trials(store.finished_trials(study))[arm][0]
+        test = store.read_predictions(trial.folder)["test"]
         right = int((test.logits.argmax(1) == test.labels).sum())
         logits = test.logits[:100] + np.random.default_rng(1).normal(0, 2, (100, 10))
-        write_arrays(
-            study / "shift" / name / f"{result.key}.npz", {"logits": logits, "labels": test.labels[:100]}
+        store.write_npz(
+            study / "shift" / name / f"{trial.key}.npz", {"logits": logits, "labels": test.labels[:100]}
         )
         store.write_json(
-            study / "shift" / name / f"{result.key}.json",
+            study / "shift" / name / f"{trial.key}.json",
             {
                 "set": name,
-                "key": result.key,
+                "key": trial.key,
                 "arm": arm,
                 "fingerprint": "0",
                 "test_right": right,
@@ -108,7 +108,7 @@ def test_arms_that_were_to_be_read_and_were_not_are_named(study: Path, html: str
     copy = shutil.copytree(study, tmp_path / "study")
     told = store.read_json(copy / "study.json")
     store.write_json(copy / "study.json", told | {"robustness": {"arms": ["cnn", "probe"]}})
-    (copy / "robustness" / f"{main_trials(store.finished_trials(copy))['cnn'][0][1].key}.json").unlink()
+    (copy / "robustness" / f"{main_trials(store.finished_trials(copy))['cnn'][0].key}.json").unlink()
     text = text_of(report.write_report(copy).read_text())
     assert "Not read yet: CNN from scratch." in text
 
@@ -149,7 +149,7 @@ def test_readings_of_other_images_are_left_out_and_counted(study: Path, tmp_path
 
 def test_confusions_and_agreement_are_counted_from_the_logits(study: Path, html: str) -> None:
     tests = {
-        arm: store.read_predictions(items[0][0])["test"]
+        arm: store.read_predictions(items[0].folder)["test"]
         for arm, items in main_trials(store.finished_trials(study)).items()
     }
     text = text_of(html)

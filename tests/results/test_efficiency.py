@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headstart.results.efficiency import amortised_seconds, equal_costs
+from headstart.store import FinishedTrial
 from headstart.types import Cost, Result
 
 
@@ -18,7 +20,7 @@ def result(
     seed: int = 0,
     pixels: int = 96,
     **arm: Any,
-) -> Result:
+) -> FinishedTrial:
     trial = {
         "arm": {
             "name": key,
@@ -34,7 +36,7 @@ def result(
         "feature_precision": "bf16",
         "preprocessing": {"size_pixels": pixels},
     }
-    return Result(
+    value = Result(
         key=key,
         study="s",
         trial=trial,
@@ -43,6 +45,7 @@ def result(
         history=(),
         cost=Cost(seconds=seconds, spent_seconds=0, examples=0, flops=0, peak_memory_bytes=0),
     )
+    return FinishedTrial(folder=Path(key), result=value)
 
 
 def test_shared_features_are_divided_by_the_trials_that_read_them() -> None:

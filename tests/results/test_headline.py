@@ -12,6 +12,7 @@ from scipy import stats as reference
 from headstart import store
 from headstart.errors import ConfigError, DataError, StoreError
 from headstart.results import headline
+from headstart.store import FinishedTrial
 from headstart.types import ALL_LABELS, Claim, Cost, LabelBudget, Predictions, Result
 
 LABELS = np.arange(100) % 2
@@ -59,9 +60,9 @@ class Study:
             test = Predictions(logits=logits, labels=labels, example_ids=np.arange(len(labels)))
             store.write_predictions(folder / "predictions.npz", {"test": test})
         self.trials.append(
-            (
-                folder,
-                Result(
+            FinishedTrial(
+                folder=folder,
+                result=Result(
                     key=key,
                     study="s",
                     metrics={"test_accuracy": accuracy, **metrics},
@@ -283,7 +284,7 @@ def test_different_test_labels_are_refused_though_fingerprints_agree(study):
 
 def test_a_damaged_predictions_file_is_named(study):
     study.add("cnn", 0.9, logits=logits_of(90)).add("probe", 0.8)
-    path = study.trials[0][0] / "predictions.npz"
+    path = study.trials[0].folder / "predictions.npz"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(StoreError, match=r"cannot read .*predictions.npz"):
         decide_one(study, claim())

@@ -1,10 +1,13 @@
 """Learning curves with known answers: power 0.95 - 0.9 n^-0.5 and its like, with and without noise."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
 from headstart.results import label_curves
+from headstart.store import FinishedTrial
 from headstart.types import Cost, Result
 
 BUDGETS = (5, 10, 25, 50, 100, 250, 500, 1000)
@@ -242,7 +245,7 @@ def test_a_hidden_budget_too_far_from_the_others_is_not_predicted():
 
 
 def result_of(budget, seed, accuracy, train_images, arm="cnn"):
-    return None, Result(
+    result = Result(
         key=f"{arm}{budget}{seed}",
         study="s",
         metrics={"test_accuracy": accuracy},
@@ -256,6 +259,7 @@ def result_of(budget, seed, accuracy, train_images, arm="cnn"):
         },
         cost=Cost(seconds={}, spent_seconds=0, examples=0, flops=0, peak_memory_bytes=0),
     )
+    return FinishedTrial(folder=Path(result.key), result=result)
 
 
 def test_points_count_all_labels_by_the_images_of_a_class():

@@ -34,11 +34,12 @@ def test_a_published_trial_counts_as_finished_and_is_not_run_again(tmp_path: Pat
     again = publish(first, tmp_path / "trials")  # what is there stays
     assert (again.new, again.trials, again.size_bytes) == (0, 1, done.size_bytes)
     assert (
-        tmp_path / "trials" / store.finished_trials(first)[0][1].key / "predictions.npz"
+        tmp_path / "trials" / store.finished_trials(first)[0].key / "predictions.npz"
     ).stat().st_size < 250_000
     second = run_study(study, tmp_path / "second", published=tmp_path / "trials")
-    (source, ran), (copy, adopted) = (store.finished_trials(folder)[0] for folder in (first, second))
-    assert adopted == ran  # its starting time included: nothing ran
+    ran, adopted = (store.finished_trials(folder)[0] for folder in (first, second))
+    source, copy = ran.folder, adopted.folder
+    assert adopted.result == ran.result  # its starting time included: nothing ran
     assert not (copy / "model.safetensors").exists()
     before, after = store.read_predictions(source)["test"], store.read_predictions(copy)["test"]
     np.testing.assert_allclose(after.logits, before.logits, rtol=1e-3, atol=1e-3)
@@ -56,8 +57,8 @@ def test_a_trial_finished_in_another_machines_precision_counts_unless_the_study_
     first = run_study(study, tmp_path / "first", changes={"precision": other, "feature_precision": other})
     publish(first, tmp_path / "trials")
     second = run_study(study, tmp_path / "second", published=tmp_path / "trials")
-    ((_, result),) = store.finished_trials(second)
-    assert result == store.finished_trials(first)[0][1] and result.trial["precision"] == other
+    (trial,) = store.finished_trials(second)
+    assert trial.result == store.finished_trials(first)[0].result and trial.precision == other
     (row,) = plan_study(study, second).rows
     assert row.finished == row.trials == 1
     named = {"precision": trials_of(native)[0].precision}
@@ -70,12 +71,10 @@ def test_after_its_minutes_a_study_begins_no_trial_and_goes_on_another_time(tmp_
     study = str(tmp_path / "small.toml")
     publish(run_study(study, tmp_path / "first"), tmp_path / "trials")
     folder = run_study(study, tmp_path / "second", seeds=2, minutes=0, published=tmp_path / "trials")
-    assert [result.trial["seed"] for _, result in store.finished_trials(folder)] == [
-        0
-    ]  # published: that costs no time
+    assert [result.seed for result in store.finished_trials(folder)] == [0]  # published: that costs no time
     assert "0 minutes are over: 1 of 2 trials are left; the same command goes on" in capsys.readouterr().err
     run_study(study, folder, seeds=2, minutes=10)
-    assert [result.trial["seed"] for _, result in store.finished_trials(folder)] == [0, 1]
+    assert [result.seed for result in store.finished_trials(folder)] == [0, 1]
 
 
 def test_half_precision_never_changes_an_answer() -> None:

@@ -13,9 +13,10 @@ import pytest
 from tests.support import transfer_trials
 
 from headstart.methods.frozen import training_features
+from headstart.results.table import load_results
 from headstart.runtime.cost import Stopwatch
 from headstart.runtime.energy import Counter, Meter, counters, gpu_counter, rapl_counters
-from headstart.store import finished_trials, load_results
+from headstart.store import finished_trials
 from headstart.studies.run import run_study
 
 
@@ -181,7 +182,7 @@ method = "scratch"
 recipe_changes = {{ duration = "1 steps", batch_size = 8, widths = [8, 8, 8] }}
 """)
     folder = run_study(str(tmp_path / "one.toml"), tmp_path / "out")
-    ((_, result),) = finished_trials(folder)
+    (result,) = finished_trials(folder)
     assert result.cost.joules == pytest.approx(1.0)
     assert result.environment["energy"] == "package-0"
     assert load_results(folder)["joules"].tolist() == [1.0]

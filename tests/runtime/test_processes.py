@@ -23,6 +23,7 @@ from headstart.report.words import machines
 from headstart.results.pairing import machine_of, one_machine
 from headstart.runtime.cores import usable_cores
 from headstart.runtime.processes import attempts
+from headstart.store import FinishedTrial
 from headstart.studies.run import run_study
 from headstart.types import Result
 
@@ -48,8 +49,8 @@ def _cnn(name: str, duration: str = "2 epochs", more: str = "") -> str:
     return ARM.format(name=name, duration=duration, more=more)
 
 
-def _results(folder: Path) -> list[Result]:
-    return [result for _, result in store.finished_trials(folder)]
+def _results(folder: Path) -> list[FinishedTrial]:
+    return store.finished_trials(folder)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,8 @@ def test_two_processes_give_the_bits_of_one_and_say_so_in_the_environment(
 
 def test_times_of_trials_side_by_side_compare_with_no_others(alone: Path) -> None:
     first = _results(alone)[0]
-    beside = dataclasses.replace(first, environment={**first.environment, "jobs": 2})
+    environment = {**first.environment, "jobs": 2}
+    beside = dataclasses.replace(first, result=dataclasses.replace(first.result, environment=environment))
     assert machine_of(beside) != machine_of(first) == machine_of(_results(alone)[1])
     assert not one_machine([first, beside])
     assert [line.split(", fp32", 1)[1] for line in machines([first, beside, beside])] == [
@@ -121,7 +123,7 @@ def test_a_trial_that_fails_is_named_and_the_others_are_kept(mixed: tuple[list[R
     assert re.match(
         r"2 of 4 trials failed \(bad, all labels, seed [01]: the loss became .*; bad, all labels, seed", error
     )
-    assert [result.trial["arm"]["name"] for result in results] == ["knn", "linear_probe"]
+    assert [result.arm.name for result in results] == ["knn", "linear_probe"]
 
 
 def test_features_that_two_want_are_computed_once(mixed: tuple[list[Result], str]) -> None:

@@ -138,8 +138,8 @@ def test_finished_trials_are_not_left_and_tell_how_long_the_others_take(tmp_path
     folder = run_study(study, tmp_path / "runs", seeds=1)
     rows = {row.label_budget.per_class: row for row in plan_study(study, folder).rows}
     spent = {
-        result.trial["labels_per_class"]: sum(result.cost.seconds.values())
-        for _, result in store.finished_trials(folder)
+        result.label_budget.per_class: sum(result.cost.seconds.values())
+        for result in store.finished_trials(folder)
     }
     for budget, row in rows.items():
         assert (row.trials, row.finished, row.measured) == (2, 1, True)
@@ -155,7 +155,8 @@ def test_seconds_of_another_machine_say_nothing_of_this_one(
     )
     study = str(tmp_path / "small.toml")
     folder = run_study(study, tmp_path / "runs", seeds=1)
-    ((run, _),) = store.finished_trials(folder)
+    (trial,) = store.finished_trials(folder)
+    run = trial.folder
     result = store.read_json(run / "result.json")
     result["cost"]["seconds"] = {"train": 1e6}
     store.write_json(run / "result.json", result | {"environment": result["environment"] | elsewhere})

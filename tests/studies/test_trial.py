@@ -91,7 +91,8 @@ def test_a_killed_study_goes_on_to_the_same_bits(tmp_path: Path) -> None:
         [*command, str(cut)], check=True, capture_output=True, text=True, env=environment, timeout=300
     )
     assert "resuming after epoch" in again.stderr
-    (a, first), (b, second) = store.finished_trials(whole)[0], store.finished_trials(cut)[0]
+    first, second = store.finished_trials(whole)[0], store.finished_trials(cut)[0]
+    a, b = first.folder, second.folder
     assert first.key == second.key
     assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
     ours, theirs = store.read_predictions(a), store.read_predictions(b)
@@ -164,16 +165,14 @@ def test_a_second_run_has_nothing_to_do_and_changes_nothing(photo_study: Path) -
 
 
 def test_stored_accuracy_is_that_of_the_stored_logits(photo_study: Path) -> None:
-    for folder, result in store.finished_trials(photo_study):
-        test = store.read_predictions(folder)["test"]
+    for result in store.finished_trials(photo_study):
+        test = store.read_predictions(result.folder)["test"]
         assert result.metrics["test_accuracy"] == np.mean(test.logits.argmax(1) == test.labels)
         assert result.environment["threads"] >= 1 and result.environment["torch"]
 
 
 def test_the_probe_says_which_l2_validation_chose(photo_study: Path) -> None:
-    (probe,) = [
-        result for _, result in store.finished_trials(photo_study) if result.trial["arm"]["name"] == "probe"
-    ]
+    (probe,) = [result for result in store.finished_trials(photo_study) if result.arm.name == "probe"]
     scores = probe.selected["validation_accuracy_by_l2"]
     assert scores[f"{probe.selected['l2']:g}"] == max(scores.values())
     assert probe.cost.seconds["features"] > 0

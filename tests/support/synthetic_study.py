@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.results import metrics
+from headstart.results.table import write_results_csv
 from headstart.types import Cost, Predictions, Result
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -442,7 +443,7 @@ def write_synthetic_study(
         ids = np.flatnonzero(wrong)
         pictures = _pictures(ids, (ids % classes)) if images is None else images[ids]
         np.savez_compressed(folder / "gallery.npz", images=pictures, ids=ids)
-    store.write_results_csv(folder)
+    write_results_csv(folder)
     return folder
 
 

@@ -18,7 +18,7 @@ from headstart.results import metrics
 from headstart.results.label_curves import Estimate
 from headstart.results.stats import mcnemar, wilson_interval
 from headstart.runtime import progress
-from headstart.types import Result
+from headstart.store import FinishedTrial
 
 SURE = 0.05  # p value of the comparison on validation images below which a winner is called sure
 FAMILIES = {"scratch": "a network trained from scratch", "pretrained": "a pretrained network"}
@@ -231,16 +231,14 @@ class Advice:
         return {"schema": 1, **asdict(self), "sentence": self.sentence(), "command": self.command()}
 
 
-def choose(tries: list[Try], results: Mapping[str, Result], balanced: bool = False) -> Try:
+def choose(tries: list[Try], trials: Mapping[str, FinishedTrial], balanced: bool = False) -> Try:
     """The best on validation images by accuracy, or by balanced accuracy, ties by the smaller loss. kNN is a
     yardstick, never chosen while there is another, for it cannot be exported or explained."""
-    able = [
-        each for each in tries if stored_method(results[each.key].trial["arm"]["method"]).is_network
-    ] or tries
+    able = [each for each in tries if stored_method(trials[each.key].arm.method).is_network] or tries
 
     def rank(each: Try) -> tuple[float, float]:
         score = each.val_balanced_accuracy if balanced else each.val_accuracy
-        return round(score, 9), -(results[each.key].metrics["val_nll"] or 0.0)
+        return round(score, 9), -(trials[each.key].metrics["val_nll"] or 0.0)
 
     return max(able, key=rank)
 
@@ -254,18 +252,17 @@ def compare(first: Try, second: Try, folder: Path) -> float:
     return mcnemar(*right).p_value
 
 
-def read_try(folder: Path, result: Result, pixels: int) -> Try:
-    """A finished trial in a study's folder as a try at this input size."""
-    val = store.read_predictions(folder / result.key)["val"]
-    arm = result.trial["arm"]
+def read_try(trial: FinishedTrial, pixels: int) -> Try:
+    """A finished trial as a try at this input size."""
+    val = store.read_predictions(trial.folder)["val"]
     return Try(
-        name=arm["name"],
-        label=arm["label"],
-        family="pretrained" if stored_method(arm["method"]).needs_weights else "scratch",
+        name=trial.arm.name,
+        label=trial.arm.label,
+        family="pretrained" if stored_method(trial.arm.method).needs_weights else "scratch",
         pixels=pixels,
         val_accuracy=metrics.accuracy(val.logits, val.labels),
-        key=result.key,
-        seconds=result.cost.total_seconds,
+        key=trial.key,
+        seconds=trial.cost.total_seconds,
         val_balanced_accuracy=metrics.balanced_accuracy(val.logits, val.labels),
     )
 

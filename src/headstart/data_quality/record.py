@@ -6,9 +6,6 @@ Torch-free: a report reads it from the study's folder alone.
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.data.duplicates import components
 from headstart.errors import StoreError
-from headstart.store import read_json, write_bytes, write_json
+from headstart.store import read_json, read_npz, write_json, write_npz
 
 EXACT, PERCEPTUAL, FEATURES = 1, 2, 4  # bits of Pairs.by: which way found a pair
 Where = Literal["train", "test", "across"]
@@ -129,9 +126,7 @@ def write_health(folder: Path, health: Health) -> None:
     arrays["pictures_places"] = np.array(places, np.int64)
     if places:
         arrays["pictures"] = np.stack([health.pictures[place] for place in places])
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(folder / "health.npz", buffer.getvalue())
+    write_npz(folder / "health.npz", arrays)
     write_json(
         folder / "health.json",
         {
@@ -151,9 +146,9 @@ def read_health(folder: Path) -> Health | None:
     if not (folder / "health.json").is_file():
         return None
     value, path = read_json(folder / "health.json"), folder / "health.npz"
+    advice = "delete it and health.json and examine the data again"
+    arrays = read_npz(path, advice)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
         pairs = Pairs(**{name: arrays[f"pairs_{name}"] for name in Pairs.__dataclass_fields__})
         suspects = None
         if value["suspects"] is not None:
@@ -169,10 +164,8 @@ def read_health(folder: Path) -> Health | None:
             seconds=value["seconds"],
             pictures=pictures,
         )
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise StoreError(
-            f"cannot read {path}: {error}; delete it and health.json and examine the data again"
-        ) from error
+    except (ValueError, KeyError) as error:
+        raise StoreError(f"cannot read {path}: {error}; {advice}") from error
 
 
 # ---------------------------------------------------------------- what is shown

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.errors import ConfigError
-from headstart.evaluation.records import LOOKS, chosen_trials, read_arrays, write_arrays
+from headstart.evaluation.records import LOOKS, chosen_trials, read_arrays
 from headstart.evaluation.robustness import check_reading, load_study_dataset, read_study
 from headstart.predict.gradcam import explain_pixels, last_block
 from headstart.predict.predictor import load_predictor
@@ -44,30 +44,26 @@ def run_looks(study_folder: Path, seed: int = 0) -> int:
     ids = looks_ids(dataset.test, seed)
     mark = _mark(dataset, ids, seed)
     with store.lock(folder / "lock", f"the folder {folder}"):
-        read = {name for name, (_, result) in chosen.items() if _is_read(folder / f"{result.key}.npz", mark)}
-        missing = {name: item for name, item in chosen.items() if name not in read}
-        bare = [
-            name
-            for name, (trial_folder, _) in missing.items()
-            if not (trial_folder / "model.safetensors").is_file()
-        ]
+        read = {name for name, trial in chosen.items() if _is_read(folder / f"{trial.key}.npz", mark)}
+        missing = {name: trial for name, trial in chosen.items() if name not in read}
+        bare = [name for name, trial in missing.items() if not trial.has_model]
         if bare:
             told = "; ".join(labels.get(name, name) for name in bare)
             progress.say(f"where networks look: left out, for no model is kept with the trial: {told}")
-        missing = {name: item for name, item in missing.items() if name not in bare}
+        missing = {name: trial for name, trial in missing.items() if name not in bare}
         if missing and find_spec("captum") is None:
             progress.say(
                 "where networks look: left out, for captum is not installed: pip install 'headstart[explain]'"
             )
             return len(read)
-        for name, (trial_folder, result) in missing.items():
+        for name, trial in missing.items():
             try:
-                arrays = _look(trial_folder, np.asarray(dataset.test.images[ids]), ids)
+                arrays = _look(trial.folder, np.asarray(dataset.test.images[ids]), ids)
             except ConfigError as error:
                 progress.say(f"where networks look: {labels.get(name, name)} is left out: {error}")
                 continue
             _write_images(folder / "images.npz", dataset.test, ids, seed, mark)
-            write_arrays(folder / f"{result.key}.npz", {"settings": np.array(mark), "ids": ids, **arrays})
+            store.write_npz(folder / f"{trial.key}.npz", {"settings": np.array(mark), "ids": ids, **arrays})
             read.add(name)
             progress.say(f"where {labels.get(name, name)} looks: {len(ids)} images read")
     return len(read)
@@ -113,7 +109,7 @@ def _look(trial_folder: Path, images: NDArray[np.uint8], ids: NDArray[np.int64])
 def _write_images(path: Path, test: ImageSet, ids: NDArray[np.int64], seed: int, mark: str) -> None:
     """The shown pixels, once for all arms."""
     if not _is_read(path, mark):
-        write_arrays(
+        store.write_npz(
             path,
             {
                 "settings": np.array(mark),

@@ -14,9 +14,6 @@ No torch: a report renders from these alone.
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +27,8 @@ from headstart.errors import StoreError
 from headstart.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from headstart.results import stats
 from headstart.results.trials import Trials, correct, is_deterministic, main_trials, require_same_images
-from headstart.types import Predictions, Result
+from headstart.store import FinishedTrial
+from headstart.types import Predictions
 
 ROBUSTNESS, SHIFT, LOOKS = "robustness", "shift", "looks"
 _RESAMPLES = 2000
@@ -119,39 +117,22 @@ class Looks:
 
 def chosen_trials(
     trials: Trials, phase: str | None, arms: Sequence[str], seed: int | None = None
-) -> dict[str, tuple[Path, Result]]:
+) -> dict[str, FinishedTrial]:
     """For each arm (none named: all) the trial of this seed (None: the lowest) that the study's answer rests
     on; a deterministic arm's one trial stands for every seed. Arms without such a trial are left out."""
     found = {}
-    for name, items in main_trials(trials, phase).items():
+    for name, of_arm in main_trials(trials, phase).items():
         if arms and name not in arms:
             continue
-        fitting = [
-            item
-            for item in items
-            if seed is None or item[1].trial["seed"] == seed or is_deterministic(item[1])
-        ]
+        fitting = [trial for trial in of_arm if seed is None or trial.seed == seed or is_deterministic(trial)]
         if fitting:
             found[name] = fitting[0]
     return found
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
-    """Writes plain arrays, compressed, whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    store.write_bytes(path, buffer.getvalue())
-
-
 def read_arrays(path: Path) -> dict[str, NDArray]:
     """The arrays in a file; empty where it is not there. Raises: StoreError where it is damaged."""
-    if not path.is_file():
-        return {}
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise StoreError(f"cannot read {path}: {error}; delete it and run the same command again") from error
+    return store.read_npz(path, "delete it and run the same command again") if path.is_file() else {}
 
 
 def read_corrupted(study_folder: Path) -> list[Corrupted]:

@@ -20,12 +20,13 @@ from headstart.data import load_dataset
 from headstart.errors import DataError, StoreError, unknown_name
 from headstart.evaluation import corruptions
 from headstart.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from headstart.evaluation.records import ROBUSTNESS, chosen_trials, read_arrays, write_arrays
+from headstart.evaluation.records import ROBUSTNESS, chosen_trials, read_arrays
 from headstart.predict.predictor import load_predictor
 from headstart.results.trials import Trials
 from headstart.runtime import progress
 from headstart.runtime.seeding import seed_for
-from headstart.types import Dataset, Result, Robustness
+from headstart.store import FinishedTrial
+from headstart.types import Dataset, Robustness
 
 _SHEET_IMAGES = 2
 _MOST_MOVED = (
@@ -61,8 +62,8 @@ def run_robustness(study_folder: Path, wanted: Robustness | None = None) -> int:
         settings = _settings(dataset, wanted, ids)
         # First the sheet: where frost's textures cannot be had, that shows before any model is read.
         _write_sheet(folder / "sheet.npz", dataset, ids, wanted.seed, store.digest(settings))
-        for name, (trial_folder, result) in chosen.items():
-            _read_arm(folder, name, trial_folder, result, dataset, ids, settings, wanted.seed)
+        for trial in chosen.values():
+            _read_arm(folder, trial, dataset, ids, settings, wanted.seed)
     return len(chosen)
 
 
@@ -138,19 +139,17 @@ def _is_read(about: Path, mark: str) -> bool:
 
 def _read_arm(
     folder: Path,
-    name: str,
-    trial_folder: Path,
-    result: Result,
+    trial: FinishedTrial,
     dataset: Dataset,
     ids: NDArray[np.int64],
     settings: dict[str, Any],
     seed: int,
 ) -> None:
-    about, path, mark = folder / f"{result.key}.json", folder / f"{result.key}.npz", store.digest(settings)
+    about, path, mark = folder / f"{trial.key}.json", folder / f"{trial.key}.npz", store.digest(settings)
     if _is_read(about, mark):
         return
-    if not (trial_folder / "model.safetensors").is_file():
-        progress.say(f"{name}: published without its model, so it is not read on corrupted images")
+    if not trial.has_model:
+        progress.say(f"{trial.arm.name}: published without its model, so it is not read on corrupted images")
         return
     about.unlink(missing_ok=True)
     images, labels = np.ascontiguousarray(dataset.test.images[ids]), dataset.test.labels[ids]
@@ -158,14 +157,13 @@ def _read_arm(
     if str(stored.get("settings", "")) != mark:
         stored = {"settings": np.array(mark), "ids": ids, "labels": labels, "seconds": np.zeros(2)}
     todo = [each for each in CORRUPTIONS if each not in stored]
-    model = load_predictor(trial_folder).logits
-    label = result.trial["arm"].get("label") or name
+    model = load_predictor(trial.folder).logits
     with progress.track(
-        f"{label}: corrupted images", len(todo) * len(SEVERITIES) * len(ids), "images"
+        f"{trial.arm.label}: corrupted images", len(todo) * len(SEVERITIES) * len(ids), "images"
     ) as bar:
         if "clean" not in stored:
             stored["clean"] = model(images)
-            check_reading(trial_folder, stored["clean"], ids)
+            check_reading(trial.folder, stored["clean"], ids)
         for corruption in todo:
             parts = []
             for severity in SEVERITIES:
@@ -178,14 +176,14 @@ def _read_arm(
                 stored["seconds"] = stored["seconds"] + [between - started, time.perf_counter() - between]
                 bar.advance(len(ids))
             stored[corruption] = np.stack(parts)
-            write_arrays(path, stored)
+            store.write_npz(path, stored)
     corrupting, predicting = (round(float(each), 3) for each in stored["seconds"])
     store.write_json(
         about,
         {
-            "key": result.key,
-            "arm": name,
-            "trial_seed": result.trial["seed"],
+            "key": trial.key,
+            "arm": trial.arm.name,
+            "trial_seed": trial.seed,
             "settings": settings,
             "seconds": {"corrupt": corrupting, "predict": predicting},
         },
@@ -214,7 +212,7 @@ def _write_sheet(path: Path, dataset: Dataset, ids: NDArray[np.int64], seed: int
     shown = ids[np.sort(firsts)[:_SHEET_IMAGES]]
     images = np.ascontiguousarray(dataset.test.images[shown])
     sheet = _sheet(images, seed)
-    write_arrays(path, {"settings": np.array(mark), "ids": shown, "clean": images, "corrupted": sheet})
+    store.write_npz(path, {"settings": np.array(mark), "ids": shown, "clean": images, "corrupted": sheet})
 
 
 def _sheet(images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headstart import store
 from headstart.errors import ConfigError
-from headstart.evaluation.records import SHIFT, chosen_trials, write_arrays
+from headstart.evaluation.records import SHIFT, chosen_trials
 from headstart.evaluation.robustness import read_study
 from headstart.evaluation.shift_sets import load_shift_set
 from headstart.predict.predictor import load_predictor
@@ -33,24 +33,24 @@ def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
     folder = study_folder / SHIFT / wanted.name
     chosen = chosen_trials(trials, study.get("phase"), ())
     with store.lock(folder / "lock", f"the folder {folder}"):
-        for name, (trial_folder, result) in chosen.items():
-            about = folder / f"{result.key}.json"
+        for name, trial in chosen.items():
+            about = folder / f"{trial.key}.json"
             if about.is_file() and store.read_json(about)["fingerprint"] == images.fingerprint:
                 continue
-            if not (trial_folder / "model.safetensors").is_file():
+            if not trial.has_model:
                 progress.say(f"{name}: published without its model, so it is not read on {wanted.name}")
                 continue
             about.unlink(missing_ok=True)
-            test = store.read_predictions(trial_folder)["test"]
+            test = store.read_predictions(trial.folder)["test"]
             started = time.perf_counter()
-            logits = load_predictor(trial_folder).logits(images.images)
+            logits = load_predictor(trial.folder).logits(images.images)
             seconds = round(time.perf_counter() - started, 3)
-            write_arrays(about.with_suffix(".npz"), {"logits": logits, "labels": images.labels})
+            store.write_npz(about.with_suffix(".npz"), {"logits": logits, "labels": images.labels})
             store.write_json(
                 about,
                 {
                     "set": wanted.name,
-                    "key": result.key,
+                    "key": trial.key,
                     "arm": name,
                     "fingerprint": images.fingerprint,
                     "test_right": int(correct(test).sum()),
@@ -59,7 +59,7 @@ def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
                 },
             )
             progress.say(
-                f"{result.trial['arm'].get('label') or name}: "
+                f"{trial.arm.label}: "
                 f"{(logits.argmax(1) == images.labels).mean():.4f} on "
                 f"{wanted.name}, {correct(test).mean():.4f} on the test images"
             )

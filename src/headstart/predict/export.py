@@ -145,8 +145,8 @@ def check_images(saved: SavedModel, given: str | Path | None = None) -> tuple[ND
         ), f"training images of {saved.dataset.get('title') or name}"
     gallery = saved.folder.parent / "gallery.npz" if saved.folder else None
     if gallery is not None and gallery.exists():
-        with np.load(gallery, allow_pickle=False) as stored:
-            return stored["images"][:CHECK_IMAGES], "test images in the study's gallery"
+        images = store.read_npz(gallery, "delete it and run the study again", ("images",))["images"]
+        return images[:CHECK_IMAGES], "test images in the study's gallery"
     raise DataError(
         "an exported file is compared with the model on real images, and its training images are not to be "
         "had; "

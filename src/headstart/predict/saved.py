@@ -106,13 +106,12 @@ def find_model(path: str | Path, arm: str | None = None) -> Path:
         )
     if arm is None and len(found) > 1:
         listed = ", ".join(
-            f"{name} (test accuracy {result.metrics['test_accuracy']:.3f})"
-            for name, (_, result) in found.items()
+            f"{name} (test accuracy {trial.test_accuracy:.3f})" for name, trial in found.items()
         )
         raise ConfigError(f"{here} holds {len(found)} models: {listed}; choose one with --arm")
     if arm is not None and arm not in found:
         raise unknown_name("arm", arm, found)
-    return found[arm or next(iter(found))][0]
+    return found[arm or next(iter(found))].folder
 
 
 def read_model(folder: Path) -> SavedModel:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.types import LabelBudget
+
 _OPTIMIZERS = {
     "muon": "Muon for the convolution filters and SGD with Nesterov momentum for everything else",
     "sgd": "SGD with momentum",
@@ -152,8 +154,7 @@ def choice(facts: ArmFacts, title: str, name: str) -> str:
             f"Too few labels to select anything: the {title} is the recipe's default, {value:g}, written "
             "beforehand."
         )
-    all_labels = facts.trial.get("labels_per_class") is None
-    held_out = "the validation images" if all_labels else "folds inside the label budget"
+    held_out = LabelBudget.of(facts.trial.get("labels_per_class")).selection_images
     candidates = len(facts.recipe.get(f"{name}_values") or [])
     return f"The {title} was chosen on {held_out} among {candidates} values: {value:g}."
 

@@ -6,6 +6,8 @@ from collections import Counter
 
 from headstart.report import tables, words
 from headstart.report.load import Arm, StudyView, estimate
+from headstart.results.trials import metric_values
+from headstart.types import LabelBudget
 
 
 def more(view: StudyView) -> list[str]:
@@ -21,7 +23,7 @@ def _few_labels(view: StudyView) -> str:
     }
     if len(view.budgets) < 2 or not all(sides.values()):
         return ""
-    leads: list[tuple[int | None, Arm, float, Arm, float]] = []
+    leads: list[tuple[LabelBudget, Arm, float, Arm, float]] = []
     for budget in view.budgets:
         best = {start: _best(view, arms, budget) for start, arms in sides.items()}
         scratch, pretrained = best[True], best[False]
@@ -31,7 +33,7 @@ def _few_labels(view: StudyView) -> str:
         return ""
     budget, scratch_arm, a, arm, b = leads[0]
     told = (
-        f"With {words.budget(budget)} the best arm from pretrained weights, {arm.label}, reaches "
+        f"With {budget.words} the best arm from pretrained weights, {arm.label}, reaches "
         f"{words.share(b)} and the "
         f"best from random weights, {scratch_arm.label}, {words.share(a)}"
     )
@@ -41,20 +43,18 @@ def _few_labels(view: StudyView) -> str:
     if ahead[-1] and not ahead[0]:
         turn = next(i for i in range(len(ahead)) if all(ahead[i:]))
         return (
-            f"{told}; from random weights is ahead from {words.budget(leads[turn][0])} on, and behind at "
-            f"{words.budget(leads[turn - 1][0])} and fewer."
+            f"{told}; from random weights is ahead from {leads[turn][0].words} on, and behind at "
+            f"{leads[turn - 1][0].words} and fewer."
             if not any(ahead[:turn])
             else f"{told}."
         )
     return f"{told}."
 
 
-def _best(view: StudyView, arms: list[Arm], budget: int | None) -> tuple[Arm, float] | None:
+def _best(view: StudyView, arms: list[Arm], budget: LabelBudget) -> tuple[Arm, float] | None:
     found = []
     for arm in arms:
-        values = [
-            v for _, r in view.at(arm.name, budget) if (v := r.metrics.get("test_accuracy")) is not None
-        ]
+        values = metric_values(view.at(arm.name, budget), "test_accuracy")
         if values:
             found.append((arm, estimate(values, view.test_images).value))
     return max(found, key=lambda item: item[1], default=None)

@@ -34,7 +34,7 @@ from headstart.report.outline import Node
 from headstart.report.page import compose
 from headstart.report.pdf import write_pdf
 from headstart.report.sheets import sheet
-from headstart.results import headline
+from headstart.results import headline, table
 from headstart.results.published import LIMIT_BYTES, publish
 from headstart.types import Claim
 
@@ -91,7 +91,7 @@ def _write(trials: Path, target: Path) -> Bundle:
         return f"figures/{name}.png"
 
     files["README.md"] = markdown(page.html, picture).encode()
-    files["results.csv"] = store.results_table(trials).to_csv(index=False, lineterminator="\n").encode()
+    files["results.csv"] = table.results_table(trials).to_csv(index=False, lineterminator="\n").encode()
     claims = [Claim.from_stored(claim) for claim in view.study.get("claims", [])]
     files["findings.json"] = headline.as_json(headline.decide(claims, view.trials)).encode()
     if (trials / "study.toml").is_file():

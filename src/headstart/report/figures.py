@@ -18,7 +18,9 @@ from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, Trials, estimate
 from headstart.results import headline, metrics, stats
 from headstart.results.pairing import one_machine, pair_by_seed
-from headstart.types import Result
+from headstart.results.trials import metric_values
+from headstart.store import FinishedTrial
+from headstart.types import LabelBudget
 
 _FEW_ARMS = 4  # of more, curves of several seeds become one and rows follow their values
 _MOST_CLASSES = 20  # more than these do not fit into bars on a phone: the most telling ones are drawn
@@ -52,8 +54,8 @@ def _n(view: StudyView) -> str:
 
 
 def _interval_words(view: StudyView) -> str:
-    several = any(len({r.metrics.get("test_accuracy") for _, r in arm.trials}) > 1 for arm in view.arms)
-    single = any(len({r.metrics.get("test_accuracy") for _, r in arm.trials}) == 1 for arm in view.arms)
+    several = any(len({trial.metrics.get("test_accuracy") for trial in arm.trials}) > 1 for arm in view.arms)
+    single = any(len({trial.metrics.get("test_accuracy") for trial in arm.trials}) == 1 for arm in view.arms)
     seeds = max(len(arm.trials) for arm in view.arms)
     told = []
     if several:
@@ -80,7 +82,7 @@ def accuracy(view: StudyView) -> Figure:
         drawing,
         "fig-accuracy",
         message,
-        f"{_n(view)}, {words.budget(view.budget)}. Bars: 95 % interval ({_interval_words(view)}). "
+        f"{_n(view)}, {view.budget.words}. Bars: 95 % interval ({_interval_words(view)}). "
         "The scale does not begin at zero.",
     )
 
@@ -106,13 +108,10 @@ def _lead(view: StudyView, best: Arm, second: Arm, estimates: Mapping[str, plots
     )
 
 
-def difference(view: StudyView, a: Arm, b: Arm, budget: int | None) -> stats.PairedDifference | None:
+def difference(view: StudyView, a: Arm, b: Arm, budget: LabelBudget) -> stats.PairedDifference | None:
     """Test accuracy of a less b at a label budget, paired by seed; None where they have no seed in common."""
     pairs = pair_by_seed(view.at(a.name, budget), view.at(b.name, budget))
-    sides = [
-        [v for _, r in side if (v := r.metrics.get("test_accuracy")) is not None]
-        for side in (pairs.a, pairs.b)
-    ]
+    sides = [metric_values(side, "test_accuracy") for side in (pairs.a, pairs.b)]
     if not sides[0] or len(sides[0]) != len(sides[1]):
         return None
     return stats.paired_difference(sides[0], sides[1], resolution=1 / view.test_images)
@@ -125,7 +124,7 @@ def overlap(a: plots.Estimate, b: plots.Estimate) -> bool:
 
 
 def _values(arm: Arm, metric: str) -> list[float]:
-    return [v for _, result in arm.trials if (v := result.metrics.get(metric)) is not None]
+    return metric_values(arm.trials, metric)
 
 
 def _curve_trials(view: StudyView) -> list[tuple[Arm, Trials]]:
@@ -133,15 +132,15 @@ def _curve_trials(view: StudyView) -> list[tuple[Arm, Trials]]:
     trials."""
     found = []
     for arm in view.arms:
-        own = [item for item in arm.trials if item[1].history]
-        if not any("val_accuracy" in row for _, r in own for row in r.history):
+        own = [trial for trial in arm.trials if trial.history]
+        if not any("val_accuracy" in row for trial in own for row in trial.history):
             other = [
-                item
-                for item in view.trials
-                if item[1].trial["arm"]["name"] == arm.name
-                and item[1].history
-                and item[1].trial["labels_per_class"] == view.budget
-                and item[1].trial["phase"] == "select"
+                trial
+                for trial in view.trials
+                if trial.arm.name == arm.name
+                and trial.history
+                and trial.label_budget == view.budget
+                and trial.phase == "select"
             ]
             own = other or own
         if own:
@@ -149,9 +148,9 @@ def _curve_trials(view: StudyView) -> list[tuple[Arm, Trials]]:
     return found
 
 
-def _curve(name: str, result: Result, axis: str) -> plots.Curve:
+def _curve(name: str, trial: FinishedTrial, axis: str) -> plots.Curve:
     def column(key: str) -> NDArray[np.float64]:
-        return np.array([np.nan if row.get(key) is None else float(row[key]) for row in result.history])
+        return np.array([np.nan if row.get(key) is None else float(row[key]) for row in trial.history])
 
     return plots.Curve(arm=name, x=column(axis), train=column("train_accuracy"), val=column("val_accuracy"))
 
@@ -160,7 +159,7 @@ def learning(view: StudyView) -> list[Figure]:
     """Accuracy against epochs and against seconds; nothing where no trial kept a history."""
     sides = _curve_trials(view)
     curves = {
-        axis: [_curve(arm.name, result, axis) for arm, items in sides for _, result in items]
+        axis: [_curve(arm.name, trial, axis) for arm, items in sides for trial in items]
         for axis in ("epoch", "seconds")
     }
     many = len(sides) > _FEW_ARMS
@@ -209,7 +208,7 @@ def learning(view: StudyView) -> list[Figure]:
     last = {
         arm.label: float(np.mean(values))
         for arm, items in sides
-        if (values := [value for _, result in items if (value := _last(result, "val_accuracy")) is not None])
+        if (values := [value for trial in items if (value := _last(trial, "val_accuracy")) is not None])
     }
     if len(last) > 2:
         best = max(last, key=lambda label: last[label])
@@ -255,14 +254,14 @@ def _together(curves: Sequence[plots.Curve]) -> plots.Curve:
     )
 
 
-def _last(result: Result, key: str) -> float | None:
-    values = [row[key] for row in result.history if row.get(key) is not None]
+def _last(trial: FinishedTrial, key: str) -> float | None:
+    values = [row[key] for row in trial.history if row.get(key) is not None]
     return values[-1] if values else None
 
 
 def _reach(items: Trials, target: float, cost: str) -> float | None:
     """Mean cost over the seeds until validation reaches the target; None unless every seed reaches it."""
-    reached = [headline.time_to_accuracy(result.history, target) for _, result in items]
+    reached = [headline.time_to_accuracy(trial.history, target) for trial in items]
     values = [value for r in reached if r is not None and (value := r[cost]) is not None]
     return float(np.mean(values)) if values and len(values) == len(items) else None
 
@@ -270,7 +269,7 @@ def _reach(items: Trials, target: float, cost: str) -> float | None:
 def _range(items: Trials, target: float) -> tuple[float, float] | None:
     """The fastest and slowest seed's seconds to the target; None with one seed, or where some seed never
     reached it."""
-    reached = [headline.time_to_accuracy(result.history, target) for _, result in items]
+    reached = [headline.time_to_accuracy(trial.history, target) for trial in items]
     seconds = [r["seconds"] for r in reached if r is not None and r["seconds"] is not None]
     return (min(seconds), max(seconds)) if len(seconds) == len(items) > 1 else None
 
@@ -305,8 +304,8 @@ def targets(view: StudyView) -> list[float]:
         if (
             values := [
                 row["val_accuracy"]
-                for _, r in items
-                for row in r.history
+                for trial in items
+                for row in trial.history
                 if row.get("val_accuracy") is not None
             ]
         )
@@ -334,7 +333,7 @@ def time_rows(view: StudyView) -> list[dict]:
     for target in targets(view):
         for arm, items in sides:
             costs = {cost: _reach(items, target, cost) for cost in ("seconds", "epochs", "flops")}
-            reached = sum(headline.time_to_accuracy(r.history, target) is not None for _, r in items)
+            reached = sum(headline.time_to_accuracy(trial.history, target) is not None for trial in items)
             rows.append(
                 {
                     "target": target,
@@ -407,7 +406,7 @@ def cost(view: StudyView) -> Figure:
         seconds, view.styles, "Wall-clock seconds, cold, by phase", machines.main_marks(view)
     )
     sides = [(arm, list(arm.trials)) for arm in view.arms]
-    measured = f" Measured on: {'; '.join(words.machines([r for _, items in sides for _, r in items]))}."
+    measured = f" Measured on: {'; '.join(words.machines([trial for _, items in sides for trial in items]))}."
     return finish(
         drawing,
         "fig-cost",
@@ -421,20 +420,17 @@ Sides = Sequence[tuple[Arm, Trials]]  # the trials whose times a figure shows, b
 
 
 def _one_machine(sides: Sides) -> bool:
-    return one_machine(result for _, items in sides for _, result in items)
+    return one_machine(trial for _, items in sides for trial in items)
 
 
 def _marks(view: StudyView, sides: Sides) -> dict[str, str]:
     """By arm the letters of the machines of these trials; all "" where these ran on one."""
-    return {
-        arm.name: "" if _one_machine(sides) else machines.mark(view, [r for _, r in items])
-        for arm, items in sides
-    }
+    return {arm.name: "" if _one_machine(sides) else machines.mark(view, items) for arm, items in sides}
 
 
 def clocks(view: StudyView, sides: Sides) -> str:
     """What a caption of times must add where arms ran on different machines."""
-    told = machines.marks_of(view, [result for _, items in sides for _, result in items])
+    told = machines.marks_of(view, [trial for _, items in sides for trial in items])
     return (
         f" Not all arms ran on the same machine: times of different machines do not compare. Letters: {told}."
         if told
@@ -450,14 +446,15 @@ def one_clock(view: StudyView) -> bool:
 
 def clock_marks(view: StudyView) -> str:
     """What the letters behind the times to a target stand for, "" where one machine measured all of them."""
-    told = machines.marks_of(view, [result for _, items in _curve_trials(view) for _, result in items])
+    told = machines.marks_of(view, [trial for _, items in _curve_trials(view) for trial in items])
     return f"Machines: {told}. {machines.APART}" if told else ""
 
 
 def _mean_seconds(arm: Arm) -> dict[str, float]:
-    phases = list(dict.fromkeys(phase for _, r in arm.trials for phase in r.cost.seconds))
+    phases = list(dict.fromkeys(phase for trial in arm.trials for phase in trial.cost.seconds))
     means = {
-        phase: float(np.mean([r.cost.seconds.get(phase, 0.0) for _, r in arm.trials])) for phase in phases
+        phase: float(np.mean([trial.cost.seconds.get(phase, 0.0) for trial in arm.trials]))
+        for phase in phases
     }
     return {phase: s for phase, s in means.items() if s >= 0.05} or means
 

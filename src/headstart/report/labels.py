@@ -18,6 +18,7 @@ from headstart.report import figures, words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.tables import Cell
 from headstart.results import label_curves
+from headstart.results.trials import metric_values
 
 _TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 _MOST_TARGETS = 4
@@ -49,7 +50,7 @@ class Crossing:
 def fit_all(view: StudyView) -> list[Fitted]:
     """Every arm with its curve; the same draws for all, so that differences pair up where arms share their
     seeds."""
-    phase = view.arms[0].first.trial["phase"]
+    phase = view.arms[0].first.phase
     found = []
     for arm in view.arms:
         points = label_curves.points_from_trials(view.trials, arm.name, phase)
@@ -59,9 +60,9 @@ def fit_all(view: StudyView) -> list[Fitted]:
             # Not len(points): all labels alone say no labels a class, and make no point.
             found_at = len(
                 {
-                    r.trial["labels_per_class"]
-                    for _, r in view.trials
-                    if r.trial["arm"]["name"] == arm.name and r.trial["phase"] == phase
+                    trial.label_budget
+                    for trial in view.trials
+                    if trial.arm.name == arm.name and trial.phase == phase
                 }
             )
             reason = (
@@ -143,10 +144,10 @@ def _measured(view: StudyView) -> dict[str, list[plots.BudgetPoint]]:
     for arm in view.arms:
         for size in view.budgets:
             items = view.at(arm.name, size)
-            values = [v for _, r in items if (v := r.metrics.get("test_accuracy")) is not None]
+            values = metric_values(items, "test_accuracy")
             if values:
-                labels = items[0][1].train_images / len(view.class_names)
-                text = f"all\n({labels:,.0f})" if size is None else f"{size:,}"
+                labels = items[0].train_images / len(view.class_names)
+                text = size.tick(labels)
                 point = plots.BudgetPoint(
                     labels=labels, tick=text, estimate=estimate(values, view.test_images)
                 )
@@ -225,7 +226,7 @@ class LabelTable:
 def table(view: StudyView, fits: Sequence[Fitted]) -> LabelTable | None:
     """Labels for a target, gain from twice the labels, and the check by hiding the largest budget; None where
     the study has one budget."""
-    if len({r.trial["labels_per_class"] for _, r in view.trials}) < 2:
+    if len({trial.label_budget for trial in view.trials}) < 2:
         return None
     missing = tuple(f"{fit.arm.label} ({fit.reason})" for fit in fits if fit.curve is None)
     between = tuple(_turns(view, fits))

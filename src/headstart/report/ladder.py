@@ -16,7 +16,8 @@ from headstart.report.figures import Figure, difference, finish
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.tables import Cell
 from headstart.results import headline, stats
-from headstart.types import Result
+from headstart.results.trials import metric_values
+from headstart.types import LabelBudget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Table:
 
 
 def _titles(view: StudyView) -> tuple[str, ...]:
-    return tuple("all" if n is None else f"{n:,}" for n in view.budgets)
+    return tuple(budget.title for budget in view.budgets)
 
 
 def steps(view: StudyView) -> Table:
@@ -68,9 +69,7 @@ def steps(view: StudyView) -> Table:
         before = arms[place - 1] if place else None
         cells = []
         for budget in view.budgets:
-            values = [
-                v for _, r in view.at(arm.name, budget) if (v := r.metrics.get("test_accuracy")) is not None
-            ]
+            values = metric_values(view.at(arm.name, budget), "test_accuracy")
             step = difference(view, arm, before, budget) if before else None
             cells.append(
                 Cell(
@@ -98,12 +97,8 @@ def controls(view: StudyView) -> Table:
 def _apart(view: StudyView, arm: Arm, control: Arm) -> str:
     sides = [each.described.get("input_pixels") for each in (arm, control)]
     both = [(budget, view.at(arm.name, budget), view.at(control.name, budget)) for budget in view.budgets]
-    alike = [
-        (budget, a[0][1].trial["arm"]["recipe"] == b[0][1].trial["arm"]["recipe"])
-        for budget, a, b in both
-        if a and b
-    ]
-    same = [words.budget(budget) for budget, is_same in alike if is_same]
+    alike = [(budget, a[0].arm.recipe == b[0].arm.recipe) for budget, a, b in both if a and b]
+    same = [budget.words for budget, is_same in alike if is_same]
     told = (
         [f"recipes differ{f' but with {words.listing(same)}' if same else ''}"]
         if len(same) < len(alike)
@@ -144,15 +139,15 @@ def _told(found: stats.PairedDifference) -> str:
 
 
 def _points(
-    view: StudyView, arm: Arm, value: Callable[[int | None], plots.Estimate | None]
+    view: StudyView, arm: Arm, value: Callable[[LabelBudget], plots.Estimate | None]
 ) -> list[plots.BudgetPoint]:
     """The points of one arm's line; value: what was measured at a label budget."""
     found = []
     for budget in view.budgets:
         items, measured = view.at(arm.name, budget), value(budget)
         if items and measured is not None:
-            labels = items[0][1].train_images / len(view.class_names)
-            tick = f"all\n({labels:,.0f})" if budget is None else f"{budget:,}"
+            labels = items[0].train_images / len(view.class_names)
+            tick = budget.tick(labels)
             found.append(plots.BudgetPoint(labels=labels, tick=tick, estimate=measured))
     return found
 
@@ -164,7 +159,7 @@ def pretraining_figure(view: StudyView) -> Figure | None:
     seeds = 0
     for arm, control in _controlled(view):
 
-        def gain(budget: int | None, arm: Arm = arm, control: Arm = control) -> plots.Estimate | None:
+        def gain(budget: LabelBudget, arm: Arm = arm, control: Arm = control) -> plots.Estimate | None:
             found = difference(view, arm, control, budget)
             return None if found is None else plots.Estimate(value=found.effect, interval=found.interval)
 
@@ -245,15 +240,11 @@ def gap_note(view: StudyView) -> str:
     return " ".join(f"{words.listing(labels)}: {note}" for note, labels in notes.items())
 
 
-def _gap(view: StudyView, arm: Arm, budget: int | None) -> plots.Estimate | None:
-    values = _metric([r for _, r in view.at(arm.name, budget)], "generalization_gap")
+def _gap(view: StudyView, arm: Arm, budget: LabelBudget) -> plots.Estimate | None:
+    values = metric_values(view.at(arm.name, budget), "generalization_gap")
     if not values:
         return None
     return plots.Estimate(value=float(np.mean(values)), interval=stats.t_interval(values))
-
-
-def _metric(results: list[Result], name: str) -> list[float]:
-    return [v for r in results if (v := r.metrics.get(name)) is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +261,7 @@ def gaps(view: StudyView) -> list[GapRow]:
     test."""
     rows = []
     for arm in view.arms:
-        values = _metric([r for _, r in arm.trials], "generalization_gap")
+        values = metric_values(arm.trials, "generalization_gap")
         interval = stats.t_interval(values) if values and np.ptp(values) > 0 else None
         note = (
             words.interval(interval, signed=True) if interval else "n/a (1 seed)" if len(values) == 1 else ""

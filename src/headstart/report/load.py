@@ -16,13 +16,13 @@ from PIL import Image
 from headstart import plots, store
 from headstart.errors import DataError, StoreError
 from headstart.registry.methods import stored_method
-from headstart.report import words
 from headstart.results import stats
 from headstart.results.pairing import one_machine
-from headstart.results.trials import main_trials, newest, relabelled, require_same_images
-from headstart.types import Predictions, Result
+from headstart.results.trials import main_trials, metric_values, newest, relabelled, require_same_images
+from headstart.store import FinishedTrial
+from headstart.types import LabelBudget, Predictions
 
-Trials = list[tuple[Path, Result]]
+Trials = list[FinishedTrial]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +35,16 @@ class Arm:
     place: int  # position in the study: the key of its colour
     described: dict[str, Any]
     style: plots.ArmStyle
-    trials: tuple[tuple[Path, Result], ...]  # ordered by seed
+    trials: tuple[FinishedTrial, ...]  # ordered by seed
     tests: tuple[Predictions, ...]  # of these trials, in their order
 
     @property
-    def first(self) -> Result:
-        return self.trials[0][1]
+    def first(self) -> FinishedTrial:
+        return self.trials[0]
 
     def mean(self, metric: str) -> float | None:
         """Mean of a metric over the trials that have it; None where none has."""
-        values = [v for _, result in self.trials if (v := result.metrics.get(metric)) is not None]
+        values = metric_values(self.trials, metric)
         return float(np.mean(values)) if values else None
 
 
@@ -58,7 +58,7 @@ class StudyView:
     trials: Trials  # the newest of every arm, budget, phase and seed
     arms: tuple[Arm, ...]
     styles: dict[str, plots.ArmStyle]
-    budget: int | None  # the main one: labels a class, None for all
+    budget: LabelBudget  # the main one
     planned: int  # trials that the study asks for
     finished: int  # of these
     missing: tuple[str, ...]  # those of them without a finished trial, in words, by arm
@@ -74,36 +74,34 @@ class StudyView:
         return len(self.arms[0].tests[0].labels)
 
     @property
-    def budgets(self) -> list[int | None]:
-        """Every label budget with a trial, ascending, all labels (None) last."""
-        return sorted({r.trial["labels_per_class"] for _, r in self.trials}, key=lambda n: n or 10**9)
+    def budgets(self) -> list[LabelBudget]:
+        """Every label budget with a trial, ascending, all labels last."""
+        return sorted({trial.label_budget for trial in self.trials})
 
     @property
     def one_machine(self) -> bool:
         """Whether the arms' trials at the main budget ran on one machine, so that their seconds compare."""
-        return one_machine(result for arm in self.arms for _, result in arm.trials)
+        return one_machine(trial for arm in self.arms for trial in arm.trials)
 
-    def recipe_names(self, arm: str) -> dict[int | None, str]:
+    def recipe_names(self, arm: str) -> dict[LabelBudget, str]:
         """By label budget the name of the recipe that the study gives the arm."""
         own = next(each.get("recipe_name") or "" for each in self.study["arms"] if each["name"] == arm)
         cells = {
-            cell["labels_per_class"]: cell.get("recipe_name") or own
+            LabelBudget(cell["labels_per_class"]): cell.get("recipe_name") or own
             for cell in self.study.get("cells") or []
             if cell["arm"] == arm
         }
         return cells or {self.budget: own}
 
-    def at(self, arm: str, budget: int | None) -> Trials:
+    def at(self, arm: str, budget: LabelBudget) -> Trials:
         """The arm's trials at a label budget, of the study's phase, by seed."""
-        phase = self.arms[0].first.trial["phase"]
+        phase = self.arms[0].first.phase
         found = [
-            item
-            for item in self.trials
-            if item[1].trial["arm"]["name"] == arm
-            and item[1].trial["labels_per_class"] == budget
-            and item[1].trial["phase"] == phase
+            trial
+            for trial in self.trials
+            if trial.arm.name == arm and trial.label_budget == budget and trial.phase == phase
         ]
-        return sorted(found, key=lambda item: item[1].trial["seed"])
+        return sorted(found, key=lambda trial: trial.seed)
 
 
 def load_study(folder: Path) -> StudyView:
@@ -114,17 +112,13 @@ def load_study(folder: Path) -> StudyView:
     study = store.read_json(folder / "study.json")
     every = store.finished_trials(folder)
     labels = {arm["name"]: arm["label"] for arm in study["arms"]}
-    trials = [
-        (path, result)
-        for path, result in relabelled(newest(every), labels)
-        if result.trial["arm"]["name"] in labels
-    ]
+    trials = [trial for trial in relabelled(newest(every), labels) if trial.arm.name in labels]
     if not trials:
         raise StoreError(
             f"no finished trial in {folder}; finish the study first: "
             f"{study.get('command', 'headstart study')}"
         )
-    if len({result.trial["dataset_fingerprint"] for _, result in trials}) > 1:
+    if len({trial.dataset_fingerprint for trial in trials}) > 1:
         raise DataError(
             f"the trials in {folder} were tested on different data sets; give each data set a folder of its "
             "own"
@@ -146,7 +140,7 @@ def load_study(folder: Path) -> StudyView:
         trials=trials,
         arms=arms,
         styles=styles,
-        budget=arms[0].first.trial["labels_per_class"],
+        budget=arms[0].first.label_budget,
         superseded=len(every) - len(trials),
         planned=planned,
         finished=finished,
@@ -163,18 +157,18 @@ def _missing(study: dict[str, Any], trials: Trials) -> tuple[int, int, tuple[str
         for arm in study["arms"]
         for budget in study["labels_per_class"]
     ]
-    done = {(r.trial["arm"]["name"], r.trial["labels_per_class"], r.trial["seed"]) for _, r in trials}
+    done = {(trial.arm.name, trial.label_budget, trial.seed) for trial in trials}
     methods = {arm["name"]: arm["method"] for arm in study["arms"]}
     planned, finished, lacking = 0, 0, dict[str, list[str]]()
     for cell in cells:
-        budget = cell["labels_per_class"]
-        once = budget is None and stored_method(methods[cell["arm"]]).deterministic
+        budget = LabelBudget(cell["labels_per_class"])
+        once = budget.is_all and stored_method(methods[cell["arm"]]).deterministic
         seeds = cell["seeds"][:1] if once else cell["seeds"]
         planned += len(seeds)
         left = sum((cell["arm"], budget, seed) not in done for seed in seeds)
         finished += len(seeds) - left
         if left:
-            lacking.setdefault(cell["arm"], []).append(f"{left} at {words.budget(budget)}")
+            lacking.setdefault(cell["arm"], []).append(f"{left} at {budget.words}")
     return (
         planned,
         finished,
@@ -187,7 +181,7 @@ def _missing(study: dict[str, Any], trials: Trials) -> tuple[int, int, tuple[str
 
 
 def _arm(described: dict[str, Any], place: int, style: plots.ArmStyle, trials: Trials) -> Arm:
-    tests = tuple(store.read_predictions(folder)["test"] for folder, _ in trials)
+    tests = tuple(store.read_predictions(trial.folder)["test"] for trial in trials)
     return Arm(
         name=described["name"],
         label=described["label"],
@@ -203,12 +197,8 @@ def _pictures(folder: Path) -> dict[int, NDArray[np.uint8]]:
     path = folder / "gallery.npz"
     if not path.exists():
         return {}
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            images, ids = stored["images"], stored["ids"]
-        return dict(zip(ids.tolist(), images, strict=True))
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise StoreError(f"cannot read {path}: {error}; delete it and run the study again") from error
+    stored = store.read_npz(path, "delete it and run the study again", ("images", "ids"))
+    return dict(zip(stored["ids"].tolist(), stored["images"], strict=True))
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:

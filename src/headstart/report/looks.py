@@ -20,7 +20,7 @@ def figure(view: StudyView) -> Figure | None:
     """Grad-CAM evidence of each arm's network on the same test images; None where no network that the report
     shows was read."""
     found = read_looks(view.folder)
-    arms = {result.key: arm for arm in view.arms for _, result in arm.trials}
+    arms = {trial.key: arm for arm in view.arms for trial in arm.trials}
     shown = {arms[each.key].name: each for each in found.networks if each.key in arms} if found else {}
     if found is None or not shown:
         return None

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from headstart.report import words
-from headstart.report.load import Arm, StudyView
+from headstart.report.load import StudyView
 from headstart.results.pairing import machine_of
-from headstart.types import Result
+from headstart.store import FinishedTrial
 
 _LETTERS = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"
 _DIGITS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def mark(view: StudyView, results: Iterable[Result]) -> str:
+def mark(view: StudyView, trials: Iterable[FinishedTrial]) -> str:
     """The letters of the machines that these trials ran on; "" where all trials of the study ran on one."""
-    every = sorted({machine_of(result) for _, result in view.trials})
+    every = sorted({machine_of(trial) for trial in view.trials})
     if len(every) < 2:
         return ""
-    used = {machine_of(result) for result in results}
+    used = {machine_of(trial) for trial in trials}
     return "".join(_letter(place) for place, machine in enumerate(every) if machine in used)
 
 
@@ -32,13 +32,13 @@ def _letter(place: int) -> str:
 
 def main_marks(view: StudyView) -> dict[str, str]:
     """By arm the letters of its trials at the main label budget; all "" where these ran on one machine."""
-    return {arm.name: "" if view.one_machine else mark(view, _results(arm)) for arm in view.arms}
+    return {arm.name: "" if view.one_machine else mark(view, arm.trials) for arm in view.arms}
 
 
-def marks_of(view: StudyView, results: Iterable[Result]) -> str:
+def marks_of(view: StudyView, trials: Iterable[FinishedTrial]) -> str:
     """What the letters of these trials stand for, "ᵃ NVIDIA H200: …; ᵇ cpu: …"; "" where they ran on one
     machine."""
-    by_machine = {machine_of(result): result for result in results}
+    by_machine = {machine_of(trial): trial for trial in trials}
     if len(by_machine) < 2:
         return ""
     return "; ".join(f"{mark(view, [by_machine[each]])} {words.machine(each)}" for each in sorted(by_machine))
@@ -46,12 +46,8 @@ def marks_of(view: StudyView, results: Iterable[Result]) -> str:
 
 def legend(view: StudyView) -> str:
     """What stands under times at the main label budget; "" where all ran on one machine."""
-    told = marks_of(view, [result for arm in view.arms for result in _results(arm)])
+    told = marks_of(view, [trial for arm in view.arms for trial in arm.trials])
     return f"Machines: {told}. {APART}" if told else ""
 
 
 APART = "Times of different machines do not compare."
-
-
-def _results(arm: Arm) -> list[Result]:
-    return [result for _, result in arm.trials]

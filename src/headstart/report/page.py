@@ -36,6 +36,8 @@ from headstart.report import (
 from headstart.report.load import Arm, StudyView, estimate, load_study
 from headstart.report.tuning import effort, tuning
 from headstart.results import headline
+from headstart.results.trials import metric_values
+from headstart.store import FinishedTrial
 
 _TEMPLATES = Path(__file__).parent / "templates"
 # The arms' marks in the page's text, on a 12 x 12 field, as plots draws them.
@@ -158,7 +160,7 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
         "arms": view.arms,
         "view": view,
         "answer": tied(headline.headline(view.study, view.trials)),
-        "budget": words.budget(view.budget),
+        "budget": view.budget.words,
         "style": Markup(style_sheet()),
         "mark": mark,
         "color": color,
@@ -166,8 +168,8 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
         "comparison": tables.comparison(view),
         "class_rows": tables.classes(view),
         "ledger": tables.ledger(view),
-        "seeds": sorted({r.trial["seed"] for arm in view.arms for _, r in arm.trials}),
-        "phase": view.arms[0].first.trial["phase"],
+        "seeds": sorted({trial.seed for arm in view.arms for trial in arm.trials}),
+        "phase": view.arms[0].first.phase,
         "train_images": sorted({arm.first.train_images for arm in view.arms}),
         "fig_accuracy": svg(figures.accuracy(view)),
         "learning": learning,
@@ -216,7 +218,7 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
         "methods": [_method(view, arm) for arm in view.arms],
         "pretraining": _pretraining(view),
         "environments": _environments(view),
-        "trials": [_trial(view, folder, r) for folder, r in view.trials],
+        "trials": [_trial(view, trial) for trial in view.trials],
     }
 
 
@@ -264,10 +266,10 @@ def _label_plan(view: StudyView) -> list[dict[str, str]]:
     rows = []
     for budget in view.budgets:
         items = {arm.name: view.at(arm.name, budget) for arm in view.arms}
-        sizes = sorted({r.train_images for trials in items.values() for _, r in trials})
+        sizes = sorted({trial.train_images for trials in items.values() for trial in trials})
         rows.append(
             {
-                "title": "all" if budget is None else f"{budget:,}",
+                "title": budget.title,
                 "images": " or ".join(f"{n:,}" for n in sizes),
                 "seeds": str(max(len(trials) for trials in items.values())),
                 "arms": str(sum(bool(trials) for trials in items.values())),
@@ -318,11 +320,10 @@ class Card:
 
 
 def _card(view: StudyView, arm: Arm) -> Card:
-    values = [v for _, r in arm.trials if (v := r.metrics.get("test_accuracy")) is not None]
+    values = metric_values(arm.trials, "test_accuracy")
     found = estimate(values, view.test_images)
     several = len(set(values)) > 1
     over = f"{len(values)} seeds" if several else f"{view.test_images:,} test images, one model"
-    results = [r for _, r in arm.trials]
     return Card(
         arm=arm,
         accuracy=words.share(found.value),
@@ -330,10 +331,10 @@ def _card(view: StudyView, arm: Arm) -> Card:
         facts=(
             (
                 "time, cold",
-                words.duration(math.fsum(r.cost.total_seconds for r in results) / len(results))
+                words.duration(math.fsum(trial.cost.total_seconds for trial in arm.trials) / len(arm.trials))
                 + machines.main_marks(view)[arm.name],
             ),
-            ("work", words.flops(sum(r.cost.flops for r in results) / len(results))),
+            ("work", words.flops(sum(trial.cost.flops for trial in arm.trials) / len(arm.trials))),
             ("gap to training", words.points(arm.mean("generalization_gap"))),
             ("calibration error", words.share(arm.mean("test_ece"))),
         ),
@@ -349,7 +350,7 @@ class Method:
 
 
 def _method(view: StudyView, arm: Arm) -> Method:
-    trial = arm.first.trial
+    trial = arm.first.result.trial
     # What ran: at the main label budget an arm may have another recipe than the one that its study's file
     # begins with.
     described = {
@@ -406,26 +407,25 @@ def _pretraining(view: StudyView) -> list[dict[str, str]]:
 def _environments(view: StudyView) -> list[tuple[str, list[str]]]:
     """Each fact of the environments with its different values; start times are left to the trials' table."""
     facts: dict[str, list[str]] = {}
-    for _, result in view.trials:
-        for name, value in result.environment.items():
+    for trial in view.trials:
+        for name, value in trial.environment.items():
             if name != "started" and str(value) not in facts.setdefault(name, []):
                 facts[name].append(str(value))
     return list(facts.items())
 
 
-def _trial(view: StudyView, folder: Path, result: Any) -> dict[str, Any]:
-    trial = result.trial
+def _trial(view: StudyView, trial: FinishedTrial) -> dict[str, Any]:
     return {
-        "label": view.styles[trial["arm"]["name"]].label,
-        "budget": words.budget(trial["labels_per_class"]),
-        "seed": trial["seed"],
-        "phase": trial["phase"],
-        "folder": folder.name,
-        "key": result.key,
-        "weights_hash": trial.get("weights_hash") or "none",
-        "started": result.environment.get("started", words.NONE),
-        "accuracy": result.metrics.get("test_accuracy"),
-        "seconds": result.cost.total_seconds,
-        "spent": result.cost.spent_seconds,
-        "machine": machines.mark(view, [result]),
+        "label": view.styles[trial.arm.name].label,
+        "budget": trial.label_budget.words,
+        "seed": trial.seed,
+        "phase": trial.phase,
+        "folder": trial.folder.name,
+        "key": trial.key,
+        "weights_hash": trial.weights_hash or "none",
+        "started": trial.environment.get("started", words.NONE),
+        "accuracy": trial.metrics.get("test_accuracy"),
+        "seconds": trial.cost.total_seconds,
+        "spent": trial.cost.spent_seconds,
+        "machine": machines.mark(view, [trial]),
     }

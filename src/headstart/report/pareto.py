@@ -12,6 +12,7 @@ from headstart.report import figures, words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.tables import Cell
 from headstart.results import efficiency
+from headstart.results.trials import metric_values
 
 _TOLD_APART = 0.01  # amortised and cold costs nearer than this share of each other are one figure
 
@@ -34,9 +35,9 @@ class Section:
 
 def section(view: StudyView) -> Section:
     """Figures and tables of accuracy against cost at the main label budget."""
-    cold = {arm.name: _mean([r.cost.total_seconds for _, r in arm.trials]) for arm in view.arms}
+    cold = {arm.name: _mean([trial.cost.total_seconds for trial in arm.trials]) for arm in view.arms}
     amortised = _amortised(view)
-    flops = {arm.name: _mean([float(r.cost.flops) for _, r in arm.trials]) for arm in view.arms}
+    flops = {arm.name: _mean([float(trial.cost.flops) for trial in arm.trials]) for arm in view.arms}
     if not view.one_machine:  # times of different machines do not compare; counted work does
         return Section(
             figures=(_by_work(view, flops),), shared="", by_seconds=(), by_flops=_rows(view, "flops")
@@ -91,18 +92,15 @@ def _mean(values: list[float]) -> float:
 
 def _amortised(view: StudyView) -> dict[str, float]:
     """Mean amortised seconds of each arm's trials at the main budget; every trial of the study shares."""
-    seconds = efficiency.amortised_seconds([result for _, result in view.trials])
-    return {arm.name: _mean([seconds[result.key] for _, result in arm.trials]) for arm in view.arms}
+    seconds = efficiency.amortised_seconds(view.trials)
+    return {arm.name: _mean([seconds[trial.key] for trial in arm.trials]) for arm in view.arms}
 
 
 def _figure(
     view: StudyView, cost: dict[str, float], unit: str, name: str, measure: str, meaning: str
 ) -> figures.Figure:
     estimates = {
-        arm.name: estimate(
-            [v for _, r in arm.trials if (v := r.metrics.get("test_accuracy")) is not None], view.test_images
-        )
-        for arm in view.arms
+        arm.name: estimate(metric_values(arm.trials, "test_accuracy"), view.test_images) for arm in view.arms
     }
     names = list(estimates)
     front = [names[i] for i in efficiency.pareto_front([(cost[n], estimates[n].value) for n in names])]
@@ -117,7 +115,7 @@ def _figure(
         drawing,
         name,
         _message(view, front, cost, unit),
-        f"{figures._n(view)}, {words.budget(view.budget)}. {meaning} Filled marks on the dashed line: no "
+        f"{figures._n(view)}, {view.budget.words}. {meaning} Filled marks on the dashed line: no "
         "other arm is both as "
         "cheap and as accurate (the Pareto front); hollow marks: another arm is. Bars: 95 % interval of "
         "accuracy, which the "
@@ -151,18 +149,19 @@ def _rows(view: StudyView, column: str) -> tuple[CostRow, ...]:
     """Validation accuracy at equal cost; nothing where no arm kept a history with validation."""
     sides = dict((arm.name, items) for arm, items in figures._curve_trials(view))
     arms = [arm for arm in view.arms if arm.name in sides]
-    histories = [result.history for arm in arms for _, result in sides[arm.name]]
+    histories = [trial.history for arm in arms for trial in sides[arm.name]]
     # Round costs, and what the first arm to end had cost: there the others can be read against its final
     # accuracy.
     ends = [
         max(lasts)
         for arm in arms
-        if (lasts := [r.history[-1][column] for _, r in sides[arm.name] if column in r.history[-1]])
+        if (lasts := [trial.history[-1][column] for trial in sides[arm.name] if column in trial.history[-1]])
     ]
     rows = []
     for cost in sorted({*efficiency.equal_costs(histories, column), *([min(ends)] if ends else [])}):
         cells = tuple(
-            _cell(arm, [r.history for _, r in sides.get(arm.name, [])], column, cost) for arm in view.arms
+            _cell(arm, [trial.history for trial in sides.get(arm.name, [])], column, cost)
+            for arm in view.arms
         )
         rows.append(
             CostRow(title=short_duration(cost) if column == "seconds" else words.flops(cost), cells=cells)

@@ -73,7 +73,7 @@ class Section:
 def robustness(view: StudyView) -> Section | None:
     """Accuracy under the 15 corruptions; None where the step was not run for any trial that the report
     shows."""
-    arms = {result.key: arm for arm in view.arms for _, result in arm.trials}
+    arms = {trial.key: arm for arm in view.arms for trial in arm.trials}
     readings = sorted(
         (each for each in read_corrupted(view.folder) if each.key in arms),
         key=lambda each: arms[each.key].place,
@@ -251,7 +251,7 @@ class ShiftTable:
 
 def shifts(view: StudyView) -> list[ShiftTable]:
     """Accuracy and its drop on each shift set, for the trials that the report shows."""
-    arms = {result.key: arm for arm in view.arms for _, result in arm.trials}
+    arms = {trial.key: arm for arm in view.arms for trial in arm.trials}
     readings = [each for each in read_shifted(view.folder) if each.key in arms]
     tables = []
     for name in dict.fromkeys(each.set_name for each in readings):

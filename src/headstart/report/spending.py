@@ -14,7 +14,7 @@ from headstart.evaluation.records import ROBUSTNESS, SHIFT
 from headstart.report import health, machines, tuning, words
 from headstart.report.load import Arm, StudyView
 from headstart.results.pairing import machine_of
-from headstart.types import Result
+from headstart.store import FinishedTrial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +55,18 @@ class Spending:
 def spending(view: StudyView) -> Spending:
     """Sums over all label budgets, seeds and phases, a row an arm and one for all."""
     rows = [
-        _row(view, arm, [r for _, r in view.trials if r.trial["arm"]["name"] == arm.name])
-        for arm in view.arms
+        _row(view, arm, [trial for trial in view.trials if trial.arm.name == arm.name]) for arm in view.arms
     ]
-    every = [r for _, r in view.trials]
     return Spending(
-        rows=(*rows, _row(view, None, every)),
+        rows=(*rows, _row(view, None, view.trials)),
         steps=_steps(view),
-        machines=_machines(view, every),
-        with_energy=any(r.cost.joules is not None for r in every),
+        machines=_machines(view, view.trials),
+        with_energy=any(trial.cost.joules is not None for trial in view.trials),
     )
 
 
 def _steps(view: StudyView) -> tuple[Step, ...]:
-    keys = {result.key for _, result in view.trials}
+    keys = {trial.key for trial in view.trials}
 
     def readings(pattern: str) -> list[dict[str, Any]]:
         found = [store.read_json(path) for path in sorted(view.folder.glob(pattern))]
@@ -94,7 +92,7 @@ def _steps(view: StudyView) -> tuple[Step, ...]:
         for title, seconds in parts.items()
         if seconds
     ]
-    trials = [result.cost.spent_seconds for _, result in view.trials]
+    trials = [trial.cost.spent_seconds for trial in view.trials]
     return (
         *steps,
         Step(title="With the trials", count="", spent=_told([*trials, *itertools.chain(*parts.values())])),
@@ -108,27 +106,27 @@ def _told(seconds: Sequence[float | None]) -> str:
     return ("" if len(known) == len(seconds) else "at least ") + words.duration(math.fsum(known))
 
 
-def _machines(view: StudyView, results: list[Result]) -> tuple[str, ...]:
+def _machines(view: StudyView, trials: Sequence[FinishedTrial]) -> tuple[str, ...]:
     """A line a machine, its letter in front where there are several."""
     letters = [
         machines.mark(view, [each])
-        for each in {machine_of(r): r for r in sorted(results, key=machine_of)}.values()
+        for each in {machine_of(trial): trial for trial in sorted(trials, key=machine_of)}.values()
     ]
     return tuple(
-        f"{letter} {told}".lstrip() for letter, told in zip(letters, words.machines(results), strict=True)
+        f"{letter} {told}".lstrip() for letter, told in zip(letters, words.machines(trials), strict=True)
     )
 
 
-def _row(view: StudyView, arm: Arm | None, results: list[Result]) -> Row:
-    mark = machines.mark(view, results)
-    joules = [r.cost.joules for r in results if r.cost.joules is not None]
+def _row(view: StudyView, arm: Arm | None, trials: Sequence[FinishedTrial]) -> Row:
+    mark = machines.mark(view, trials)
+    joules = [trial.cost.joules for trial in trials if trial.cost.joules is not None]
     return Row(
         arm=arm,
-        trials=len(results),
-        cold=words.duration(math.fsum(r.cost.total_seconds for r in results)) + mark,
-        spent=words.duration(math.fsum(r.cost.spent_seconds for r in results)) + mark,
-        flops=words.flops(sum(r.cost.flops for r in results)),
-        examples=words.count(sum(r.cost.examples for r in results)),
-        memory=words.memory(max(r.cost.peak_memory_bytes for r in results)),
-        energy=words.energy(math.fsum(joules)) if joules and len(joules) == len(results) else words.NONE,
+        trials=len(trials),
+        cold=words.duration(math.fsum(trial.cost.total_seconds for trial in trials)) + mark,
+        spent=words.duration(math.fsum(trial.cost.spent_seconds for trial in trials)) + mark,
+        flops=words.flops(sum(trial.cost.flops for trial in trials)),
+        examples=words.count(sum(trial.cost.examples for trial in trials)),
+        memory=words.memory(max(trial.cost.peak_memory_bytes for trial in trials)),
+        energy=words.energy(math.fsum(joules)) if joules and len(joules) == len(trials) else words.NONE,
     )

@@ -13,7 +13,8 @@ import pandas as pd
 from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.results import headline, metrics
-from headstart.types import Claim, Finding, Result
+from headstart.results.trials import Trials, metric_values
+from headstart.types import Claim, Finding
 
 _ALWAYS = ("Energy",)  # told as "n/a" where nothing measures it
 
@@ -41,8 +42,8 @@ class Group:
 def comparison(view: StudyView) -> list[Group]:
     """Measures by row, arms by column, grouped: what they reach, how far to trust it, what it cost."""
     table = headline.comparison_table(view.trials)
-    budget = "all" if view.budget is None else view.budget
-    phase = view.arms[0].first.trial["phase"]
+    budget = view.budget.toml
+    phase = view.arms[0].first.phase
     main = table[(table["labels_per_class"] == budget) & (table["phase"] == phase)].set_index("arm")
     rows = [main.loc[arm.name] for arm in view.arms]
 
@@ -162,10 +163,10 @@ def _marked(view: StudyView, row: Row) -> Row:
 def _energy_hint(view: StudyView) -> str:
     """What the joules cover; why there are none."""
     covered = sorted(
-        {str(r.environment.get("energy", "not reported")) for arm in view.arms for _, r in arm.trials}
+        {str(trial.environment.get("energy", "not reported")) for arm in view.arms for trial in arm.trials}
     )
     if covered == ["not reported"]:
-        beside = any("jobs" in r.environment for arm in view.arms for _, r in arm.trials)
+        beside = any("jobs" in trial.environment for arm in view.arms for trial in arm.trials)
         return "not counted for trials side by side" if beside else "this machine reports none"
     counters = [name for name in covered if name != "not reported"]
     some = "" if counters == covered else ", where the machine reports it"
@@ -175,17 +176,18 @@ def _energy_hint(view: StudyView) -> str:
 def _seed_note(row: pd.Series, arm: Arm) -> str:
     if row["n"] == 1:
         return "n/a (1 seed)"
-    if len({r.metrics["test_accuracy"] for _, r in arm.trials}) == 1:
+    if len({trial.metrics["test_accuracy"] for trial in arm.trials}) == 1:
         return f"n/a (the same at all {row['n']} seeds)"
     return words.interval((row["test_accuracy_low"], row["test_accuracy_high"]), 2)
 
 
 def _phases(view: StudyView) -> list[Row]:
-    phases = list(dict.fromkeys(p for arm in view.arms for _, r in arm.trials for p in r.cost.seconds))
+    phases = list(dict.fromkeys(p for arm in view.arms for trial in arm.trials for p in trial.cost.seconds))
     rows = []
     for phase in phases:
         values = [
-            [r.cost.seconds[phase] for _, r in arm.trials if phase in r.cost.seconds] for arm in view.arms
+            [trial.cost.seconds[phase] for trial in arm.trials if phase in trial.cost.seconds]
+            for arm in view.arms
         ]
         texts = [words.duration(float(np.mean(v))) if v else "–" for v in values]
         rows.append(_marked(view, Row(title=f"… {phase}", hint="", cells=tuple(Cell(text=t) for t in texts))))
@@ -334,8 +336,8 @@ def budgets(view: StudyView) -> list[BudgetRow]:
     """Test accuracy by label budget (rows) and arm, with 95 % intervals; empty where the study has one
     budget."""
 
-    def cell(results: list[Result]) -> Cell:
-        values = [v for r in results if (v := r.metrics.get("test_accuracy")) is not None]
+    def cell(trials: Trials) -> Cell:
+        values = metric_values(trials, "test_accuracy")
         found = estimate(values, view.test_images) if values else None
         note = words.interval(found.interval) if found and found.interval else ""
         return Cell(text=words.share(found.value) if found else words.NONE, note=note)
@@ -347,21 +349,19 @@ def budget_costs(view: StudyView) -> list[BudgetRow]:
     """Mean operations of a trial, its frozen features included, and the number of trials; rows and columns as
     `budgets`."""
 
-    def cell(results: list[Result]) -> Cell:
-        if not results:
+    def cell(trials: Trials) -> Cell:
+        if not trials:
             return Cell(text=words.NONE)
         return Cell(
-            text=words.flops(sum(r.cost.flops for r in results) / len(results)), note=f"n = {len(results)}"
+            text=words.flops(sum(trial.cost.flops for trial in trials) / len(trials)),
+            note=f"n = {len(trials)}",
         )
 
     return _by_budget(view, cell)
 
 
-def _by_budget(view: StudyView, cell: Callable[[list[Result]], Cell]) -> list[BudgetRow]:
+def _by_budget(view: StudyView, cell: Callable[[Trials], Cell]) -> list[BudgetRow]:
     return [
-        BudgetRow(
-            title="all" if size is None else f"{size:,}",
-            cells=tuple(cell([r for _, r in view.at(arm.name, size)]) for arm in view.arms),
-        )
+        BudgetRow(title=size.title, cells=tuple(cell(view.at(arm.name, size)) for arm in view.arms))
         for size in (view.budgets if len(view.budgets) > 1 else [])
     ]

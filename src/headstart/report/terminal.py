@@ -12,6 +12,7 @@ from headstart.data_quality.record import Health
 from headstart.report import health, tables, words
 from headstart.report.load import estimate, load_study
 from headstart.results import headline
+from headstart.results.trials import metric_values
 from headstart.types import Claim
 
 
@@ -32,13 +33,13 @@ def summary_table(study_folder: Path) -> Table:
         padding=(0, 1),
         collapse_padding=True,
         caption_justify="left",
-        caption=f"{words.budget(view.budget)}; {how}",
+        caption=f"{view.budget.words}; {how}",
     )
     table.add_column("arm", min_width=12)
     for title in ("test %", "95 %", "val %", "NLL", "ECE", "seconds", "PFLOP", "GB"):
         table.add_column(title, justify="right", no_wrap=True)
     for arm in view.arms:
-        values = [v for _, r in arm.trials if (v := r.metrics.get("test_accuracy")) is not None]
+        values = metric_values(arm.trials, "test_accuracy")
         found = estimate(values, view.test_images) if values else None
         test = f"{100 * found.value:.2f}" if found else words.NONE
         interval = (
@@ -47,7 +48,6 @@ def summary_table(study_folder: Path) -> Table:
             else words.NONE
         )
         val = arm.mean("val_accuracy")
-        results = [r for _, r in arm.trials]
         table.add_row(
             arm.label,
             test,
@@ -55,9 +55,9 @@ def summary_table(study_folder: Path) -> Table:
             words.NONE if val is None else f"{100 * val:.2f}",
             words.number(arm.mean("test_nll")),
             words.number(arm.mean("test_ece")),
-            f"{math.fsum(r.cost.total_seconds for r in results) / len(results):.0f}",
-            f"{sum(r.cost.flops for r in results) / len(results) / 1e15:.3g}",
-            f"{max(r.cost.peak_memory_bytes for r in results) / 1e9:.2f}",
+            f"{math.fsum(trial.cost.total_seconds for trial in arm.trials) / len(arm.trials):.0f}",
+            f"{sum(trial.cost.flops for trial in arm.trials) / len(arm.trials) / 1e15:.3g}",
+            f"{max(trial.cost.peak_memory_bytes for trial in arm.trials) / 1e9:.2f}",
         )
     return table
 

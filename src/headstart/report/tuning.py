@@ -13,7 +13,7 @@ from headstart.recipes import DEVELOPED_BY_HAND, USUAL_VALUES
 from headstart.report import words
 from headstart.report.figures import Figure, finish
 from headstart.report.load import Arm, StudyView
-from headstart.types import MINIMUM_FOR_SELECTION
+from headstart.types import LabelBudget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,10 @@ def tuning(view: StudyView) -> dict[str, Any] | None:
     its arms."""
     if not (found := searches(view)):
         return None
-    budgets = list(dict.fromkeys(one["labels_per_class"] for one in found))
+    budgets = list(dict.fromkeys(_budget(one) for one in found))
     return {
         "figures": [
-            _figure(view, budget, [one for one in found if one["labels_per_class"] == budget])
-            for budget in budgets
+            _figure(view, budget, [one for one in found if _budget(one) == budget]) for budget in budgets
         ],
         "rows": [_row(view, one) for one in found],
         "spaces": _spaces(view, found),
@@ -53,7 +52,7 @@ def searches(view: StudyView) -> list[dict[str, Any]]:
     place = {name: number for number, name in enumerate(view.styles)}
     return sorted(
         (one for one in found if one["arm"] in place and one["tries"]),
-        key=lambda one: (one["labels_per_class"] or 10**9, place[one["arm"]]),
+        key=lambda one: (_budget(one), place[one["arm"]]),
     )
 
 
@@ -73,7 +72,7 @@ def effort(view: StudyView) -> str:
         [arm.label for arm in view.arms if arm.name not in owners and used[arm.name] <= names]
         for names in (DEVELOPED_BY_HAND, USUAL_VALUES)
     )
-    tried = {(one["arm"], one["labels_per_class"]) for one in searches(view)}
+    tried = {(one["arm"], _budget(one)) for one in searches(view)}
     if not searched and tried:
         return (
             "Each recipe was chosen on validation images with an effort that is stated, not with all that is "
@@ -134,18 +133,12 @@ def _owner(view: StudyView, arm: Arm, names: set[str]) -> str:
 
 
 def _searched(
-    arm: Arm, recipe_names: Mapping[int | None, str], found: set[str], tried: set[tuple[str, int | None]]
+    arm: Arm, recipe_names: Mapping[LabelBudget, str], found: set[str], tried: set[tuple[str, LabelBudget]]
 ) -> str:
     """An arm's label, with the label budgets that its search was for where it was not for all that can be
     searched."""
-    could = {
-        budget: name
-        for budget, name in recipe_names.items()
-        if budget is None or budget >= MINIMUM_FOR_SELECTION
-    }
-    was = [
-        words.budget(budget) for budget, name in could.items() if name in found or (arm.name, budget) in tried
-    ]
+    could = {budget: name for budget, name in recipe_names.items() if budget.allows_selection}
+    was = [budget.words for budget, name in could.items() if name in found or (arm.name, budget) in tried]
     return arm.label if len(was) == len(could) else f"{arm.label} (with {words.listing(was)} alone)"
 
 
@@ -158,7 +151,7 @@ def _recipes(labels: list[str]) -> str:
     )
 
 
-def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) -> Figure:
+def _figure(view: StudyView, budget: LabelBudget, found: list[dict[str, Any]]) -> Figure:
     tries = {one["arm"]: [row["accuracy"] for row in one["tries"]] for one in found}
     gains = {}
     for one in found:
@@ -176,7 +169,7 @@ def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) ->
             else "No try was better than the recipe it began with"
         )
     counts = {len(row) for row in tries.values()}
-    held_out = "folds inside the label budget" if budget is not None else "the validation images"
+    held_out = budget.selection_images
     each = f"{counts.pop()} tries each."
     if counts:
         cut = any(
@@ -184,13 +177,17 @@ def _figure(view: StudyView, budget: int | None, found: list[dict[str, Any]]) ->
         )
         each = f"Fewer tries where {'the search was ended early' if cut else 'there was no more to compare'}."
     caption = (
-        f"Tuned at {words.budget(budget)}, read on {held_out}, never on test images. Line: best so far; "
+        f"Tuned at {budget.words}, read on {held_out}, never on test images. Line: best so far; "
         "marks: single "
         f"tries, the first of them the recipe that the search began with. {each}"
     )
-    name = f"fig-tuning-{budget or 'all'}"
+    name = f"fig-tuning-{budget}"
     drawing = plots.best_so_far(tries, view.styles, "Validation accuracy")
     return finish(drawing, name, message, caption)
+
+
+def _budget(one: Mapping[str, Any]) -> LabelBudget:
+    return LabelBudget(one["labels_per_class"])
 
 
 def _best(one: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -199,7 +196,7 @@ def _best(one: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _is_used(view: StudyView, one: Mapping[str, Any]) -> bool:
     """Whether the arm's trials at that label budget have a recipe that a search has found."""
-    name = view.recipe_names(one["arm"]).get(one["labels_per_class"], "")
+    name = view.recipe_names(one["arm"]).get(_budget(one), "")
     return bool(view.study.get("recipes", {}).get(name))
 
 
@@ -218,16 +215,13 @@ def _row(view: StudyView, one: dict[str, Any]) -> Row:
             f"(n = {full['seeds']}){kept}"
         )
     elif (
-        best
-        and best is not one["tries"][0]
-        and view.at(one["arm"], one["labels_per_class"])
-        and not _is_used(view, one)
+        best and best is not one["tries"][0] and view.at(one["arm"], _budget(one)) and not _is_used(view, one)
     ):
         told += ". Found, and not used: the trials here have the arm's own recipe"
     return Row(
         style=view.styles[one["arm"]],
         place=list(view.styles).index(one["arm"]),
-        budget=words.budget(one["labels_per_class"]),
+        budget=_budget(one).words,
         tries=str(len(one["tries"])) + (f" ({failed} failed)" if failed else ""),
         seconds=math.fsum(row["seconds"] for row in one["tries"]),
         proxy=_proxy(one, best),

@@ -13,7 +13,7 @@ from headstart.registry.methods import stored_method
 from headstart.registry.words import ArmFacts
 from headstart.registry.words import listing as listing
 from headstart.results.pairing import machine_of
-from headstart.types import Result
+from headstart.store import FinishedTrial
 
 NONE = "n/a"
 _THIN = "\u202f"  # a narrow no-break space: numbers stay with their units
@@ -93,12 +93,6 @@ def anchor(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
 
 
-def budget(labels_per_class: int | None) -> str:
-    if labels_per_class is None:
-        return "all labels"
-    return f"{labels_per_class:,} {'label' if labels_per_class == 1 else 'labels'} a class"
-
-
 def method_in_words(
     arm: Mapping[str, Any], model: Mapping[str, Any], trial: Mapping[str, Any], selected: Mapping[str, Any]
 ) -> list[str]:
@@ -120,9 +114,9 @@ def setting(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def machines(results: Sequence[Result]) -> list[str]:
+def machines(trials: Sequence[FinishedTrial]) -> list[str]:
     """The machines that trials ran on, each with its number of trials."""
-    counted = Counter(machine_of(result) for result in results)
+    counted = Counter(machine_of(trial) for trial in trials)
     return [
         f"{machine(each)} ({count:,} {'trial' if count == 1 else 'trials'})"
         for each, count in sorted(counted.items())

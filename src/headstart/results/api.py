@@ -191,7 +191,7 @@ def _trials(folder: str | Path) -> Trials:
 
 
 def _two_arms(trials: Trials, a: str | None, b: str | None) -> tuple[str, str]:
-    arms = list(dict.fromkeys(result.trial["arm"]["name"] for _, result in trials))
+    arms = list(dict.fromkeys(trial.arm.name for trial in trials))
     for arm in (a, b):
         if arm is not None and arm not in arms:
             raise unknown_name("arm", arm, arms)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from headstart import store
 from headstart.results import stats
 from headstart.results.pairing import (
     Pairs,
@@ -19,7 +20,7 @@ from headstart.results.pairing import (
     stored_test,
 )
 from headstart.results.trials import Trials, correct, newest
-from headstart.types import Claim, Finding, LabelBudget, as_stored
+from headstart.types import Claim, Finding, LabelBudget
 
 _COUNTED = ("examples", "flops")  # the same at every seed: no spread is expected
 _PER_TEST_IMAGE = ("test_accuracy", "test_flip_accuracy", "test_top5_accuracy")
@@ -89,23 +90,17 @@ def _ask(claim: Claim, trials: Trials) -> _Question:
 def _pairs(claim: Claim, trials: Trials, budget: LabelBudget) -> Pairs | str:
     """The claim's two arms at a label budget, paired by seed, or why there are no pairs."""
     sides = {
-        name: [
-            item
-            for item in trials
-            if item[1].trial["arm"]["name"] == name and item[1].trial["labels_per_class"] == budget.per_class
-        ]
+        name: [trial for trial in trials if trial.arm.name == name and trial.label_budget == budget]
         for name in (claim.a, claim.b)
     }
     for name, items in sides.items():
         if not items:
             return f"no finished trial of {name} at {budget.plain_words}"
-    phases = set.intersection(*({result.trial["phase"] for _, result in items} for items in sides.values()))
+    phases = set.intersection(*({trial.phase for trial in side} for side in sides.values()))
     if not phases:
         return f"{claim.a} and {claim.b} have no phase in common at {budget.plain_words}"
     phase = "select" if "select" in phases else min(phases)
-    side_a, side_b = (
-        [item for item in sides[name] if item[1].trial["phase"] == phase] for name in (claim.a, claim.b)
-    )
+    side_a, side_b = ([trial for trial in sides[name] if trial.phase == phase] for name in (claim.a, claim.b))
     pairs = pair_by_seed(side_a, side_b)
     return pairs if pairs.a else f"{claim.a} and {claim.b} have no seed in common at {budget.plain_words}"
 
@@ -117,12 +112,12 @@ def _measure(claim: Claim, found: list[Pairs], images: int | None, finding: Find
     never: list[str] = []
     for pairs in found:
         for side, items in (("a", pairs.a), ("b", pairs.b)):
-            own = [metric_value(result, claim.metric) for _, result in items]
+            own = [metric_value(trial, claim.metric) for trial in items]
             if None in own and "@" in claim.metric:
                 never.append(side)
                 own = [
-                    end_value(result, claim.metric) if value is None else value
-                    for value, (_, result) in zip(own, items, strict=True)
+                    end_value(trial, claim.metric) if value is None else value
+                    for value, trial in zip(own, items, strict=True)
                 ]
             if None in own:
                 return _Question(
@@ -176,7 +171,7 @@ def _measure(claim: Claim, found: list[Pairs], images: int | None, finding: Find
 
 
 def _describe_pair(claim: Claim, pairs: Pairs) -> list[str]:
-    first, second = stored_test(pairs.a[0][0]), stored_test(pairs.b[0][0])
+    first, second = stored_test(pairs.a[0].folder), stored_test(pairs.b[0].folder)
     if first is None or second is None:
         return []
     test = stats.mcnemar(correct(first), correct(second))
@@ -229,7 +224,7 @@ def as_json(findings: Sequence[Finding]) -> str:
     """The findings as JSON text, one object each: same findings, same bytes."""
     return (
         json.dumps(
-            [as_stored(finding) for finding in findings],
+            [store.as_stored(finding) for finding in findings],
             indent=1,
             sort_keys=True,
             ensure_ascii=False,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.registry.methods import FeatureUse, stored_method
-from headstart.types import Result
+from headstart.store import FinishedTrial
 
 History = Sequence[Mapping[str, float]]
 
@@ -63,7 +63,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return sorted(front, key=lambda position: (*points[position], position))
 
 
-def amortised_seconds(trials: Sequence[Result]) -> dict[str, float]:
+def amortised_seconds(trials: Sequence[FinishedTrial]) -> dict[str, float]:
     """Wall seconds by trial key where trials that read the same frozen features share the cost of computing
     them.
 
@@ -71,32 +71,27 @@ def amortised_seconds(trials: Sequence[Result]) -> dict[str, float]:
     the trials (of those given) that use the same ones. Unlike the seconds that a trial itself spent, this
     does not depend on which trial came first or on what an earlier study had left in the cache."""
     shared: dict[str, list[str]] = {}
-    for result in trials:
-        shared.setdefault(_features_of(result), []).append(result.key)
+    for trial in trials:
+        shared.setdefault(_features_of(trial), []).append(trial.key)
     seconds = {}
-    for result in trials:
-        users, features = len(shared[_features_of(result)]), result.cost.seconds.get("features", 0.0)
-        seconds[result.key] = result.cost.total_seconds - features + features / users
+    for trial in trials:
+        users, features = len(shared[_features_of(trial)]), trial.cost.seconds.get("features", 0.0)
+        seconds[trial.key] = trial.cost.total_seconds - features + features / users
     return seconds
 
 
-def _features_of(result: Result) -> str:
+def _features_of(trial: FinishedTrial) -> str:
     """What tells one set of frozen features from another. Where a method caches activations of the
     trial's own images, no two of its trials share one unless they have the same."""
-    trial, arm = result.trial, result.trial["arm"]
-    if "features" not in result.cost.seconds:
-        return result.key
-    parts: list[Any] = [
-        arm["model"],
-        trial.get("weights_hash"),
-        trial.get("preprocessing"),
-        trial.get("feature_precision"),
-    ]
-    uses = stored_method(arm["method"]).features
+    arm = trial.arm
+    if "features" not in trial.cost.seconds:
+        return trial.key
+    parts: list[Any] = [arm.model, trial.weights_hash, trial.preprocessing, trial.feature_precision]
+    uses = stored_method(arm.method).features
     if uses is FeatureUse.OWN_IMAGES:
         # At all labels every seed has the same images; with fewer, a seed has its own.
-        own = trial["seed"] if trial["labels_per_class"] is not None else None
-        parts += [arm["recipe"].get("trainable_from"), trial["labels_per_class"], own, trial["phase"]]
+        own = None if trial.label_budget.is_all else trial.seed
+        parts += [arm.recipe.get("trainable_from"), trial.label_budget, own, trial.phase]
     elif uses is FeatureUse.TRAINING_IMAGES:
         parts.append("training images alone")
     return repr(parts)

@@ -8,7 +8,6 @@ so a report imports this module alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +39,8 @@ from headstart.results.trials import (
     require_same_images,
     wrong_for_all,
 )
-from headstart.types import Result
+from headstart.store import FinishedTrial
+from headstart.types import LabelBudget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,36 +90,34 @@ def comparison_table(trials: Trials) -> pd.DataFrame:
     (cold), spent_seconds (cached parts excluded), examples, flops, joules, and peak_memory_bytes (the
     highest).
     Raises: DataError where trials have different test sets."""
-    groups: dict[tuple, list[tuple[Path, Result]]] = {}
-    for item in newest(trials):
-        trial = item[1].trial
-        groups.setdefault((trial["arm"]["name"], trial["labels_per_class"], trial["phase"]), []).append(item)
+    groups: dict[tuple[str, LabelBudget, str], list[FinishedTrial]] = {}
+    for trial in newest(trials):
+        groups.setdefault((trial.arm.name, trial.label_budget, trial.phase), []).append(trial)
     require_one_test_set(trials)
     rows = []
-    for (arm, budget, phase), items in groups.items():
-        results = [result for _, result in items]
+    for (arm, budget, phase), members in groups.items():
         row: dict[str, Any] = {
             "arm": arm,
-            "label": _label(results[0]),
-            "labels_per_class": "all" if budget is None else budget,
+            "label": members[0].arm.label,
+            "labels_per_class": budget.toml,
             "phase": phase,
-            "n": len(results),
-            "train_images": results[0].train_images,
+            "n": len(members),
+            "train_images": members[0].train_images,
         }
         for metric in _TABLE_ACCURACIES:
             values = [
-                value for value in (metric_value(result, metric) for result in results) if value is not None
+                value for value in (metric_value(trial, metric) for trial in members) if value is not None
             ]
             # An accuracy ends at 0 and 1; the interval of a few seeds near them may not.
             low, high = np.clip(stats.t_interval(values) or (np.nan, np.nan), 0.0, 1.0)
             row |= {metric: _mean(values), f"{metric}_low": low, f"{metric}_high": high}
-        row["wilson_low"], row["wilson_high"] = _wilson(items[0]) if len(items) == 1 else (np.nan, np.nan)
+        row["wilson_low"], row["wilson_high"] = _wilson(members[0]) if len(members) == 1 else (np.nan, np.nan)
         for metric in (*_TABLE_METRICS, *_TABLE_COSTS):
             values = [
-                value for value in (metric_value(result, metric) for result in results) if value is not None
+                value for value in (metric_value(trial, metric) for trial in members) if value is not None
             ]
             row[metric] = _mean(values)
-        row["peak_memory_bytes"] = max(result.cost.peak_memory_bytes for result in results)
+        row["peak_memory_bytes"] = max(trial.cost.peak_memory_bytes for trial in members)
         rows.append(row)
     import pandas as pd
 
@@ -130,12 +128,8 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _label(result: Result) -> str:
-    return result.trial["arm"].get("label") or result.trial["arm"]["name"]
-
-
-def _wilson(item: tuple[Path, Result]) -> tuple[float, float]:
-    test, accuracy = stored_test_set(item[0]), item[1].metrics.get("test_accuracy")
+def _wilson(trial: FinishedTrial) -> tuple[float, float]:
+    test, accuracy = stored_test_set(trial.folder), trial.metrics.get("test_accuracy")
     if test is None or accuracy is None:
         return float("nan"), float("nan")
     return stats.wilson_interval(round(accuracy * test[1]), test[1])
@@ -159,14 +153,14 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     names = _ranked(arms)
     pair = _pair(arms, names)
     first = arms[names[0]]
-    best = f"{_label(first[0][1])}"
+    best = f"{first[0].arm.label}"
     accuracy = _percent(_means(first, "test_accuracy"))
-    opening = f"On {_dataset(study, first[0][1])} with {_budget(first[0][1])}, "
+    opening = f"On {_dataset(study, first[0])} with {_budget(first[0])}, "
     if len(names) == 1:
         took = _duration(_seconds(first))
         return f"{opening}{best} reached {accuracy} test accuracy in {took}; {_seed_clause(first)}."
     second = arms[pair[1]]
-    other, other_accuracy = _label(second[0][1]), _percent(_means(second, "test_accuracy"))
+    other, other_accuracy = second[0].arm.label, _percent(_means(second, "test_accuracy"))
     clear, points, evidence = _tell_apart(first, second)
     best_of = (
         ""
@@ -188,10 +182,10 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     if ours.split()[1] == theirs.split()[1]:
         theirs = theirs.split()[0]
     took = f"the first took {ours}, the second {theirs}"
-    if not one_machine(result for _, result in (*first, *second)):
+    if not one_machine((*first, *second)):
         took = "their times were measured on different machines and do not compare"
     rest = [
-        f"{_label(arms[name][0][1])} {_percent(_means(arms[name], 'test_accuracy'))}"
+        f"{arms[name][0].arm.label} {_percent(_means(arms[name], 'test_accuracy'))}"
         for name in names
         if name not in pair
     ]
@@ -236,7 +230,7 @@ def _pair(arms: Mapping[str, Trials], ranked: Sequence[str]) -> tuple[str, ...]:
 
 def _is_random(items: Trials) -> bool:
     """Whether an arm starts from random weights."""
-    return items[0][1].trial["arm"].get("weights") == "none"
+    return not items[0].is_pretrained
 
 
 def _choice(study: Mapping[str, Any], arms: Mapping[str, Trials]) -> str:
@@ -244,14 +238,14 @@ def _choice(study: Mapping[str, Any], arms: Mapping[str, Trials]) -> str:
     chosen = arms[study["chosen"]]
     reached = _means(chosen, "test_accuracy") or 0.0
     told = (
-        f"On {_dataset(study, chosen[0][1])} with {_budget(chosen[0][1])}, {_label(chosen[0][1])} is the one "
+        f"On {_dataset(study, chosen[0])} with {_budget(chosen[0])}, {chosen[0].arm.label} is the one "
         "to use: chosen "
         f"on validation images, it reached {_percent(reached)} test accuracy in "
         f"{_duration(_seconds(chosen))}; "
         f"{_seed_clause(chosen)}."
     )
     better = [
-        f"{_label(items[0][1])} ({_percent(found)})"
+        f"{items[0].arm.label} ({_percent(found)})"
         for items in arms.values()
         if (found := _means(items, "test_accuracy") or 0.0) > reached
     ]
@@ -267,7 +261,7 @@ def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
     pairs = pair_by_seed(first, second)
     points = 100 * ((_means(first, "test_accuracy") or 0) - (_means(second, "test_accuracy") or 0))
     if len(pairs.a) >= 2:
-        a, b = ([result.metrics["test_accuracy"] or 0.0 for _, result in side] for side in (pairs.a, pairs.b))
+        a, b = ([trial.metrics["test_accuracy"] or 0.0 for trial in side] for side in (pairs.a, pairs.b))
         low, high = (100 * end for end in stats.t_interval(np.subtract(a, b), resolution=1e-4) or (0.0, 0.0))
         digits = 1 if f"{low:.1f}" != f"{high:.1f}" else 2
         bounds = f"{low:z.{digits}f} to {high:z.{digits}f}".replace("-", "−")
@@ -276,7 +270,7 @@ def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
         )  # where it is clear, the sentence says both
         clause = f"95 % interval{of} over {len(a)} seeds {bounds}{unit}"
         return low > 0, float(100 * np.mean(np.subtract(a, b))), clause
-    one, other = stored_test(first[0][0]), stored_test(second[0][0])
+    one, other = stored_test(first[0].folder), stored_test(second[0].folder)
     seeds = "one seed, so no interval over seeds"
     if one is None or other is None:
         return points > 0, points, f"{seeds} and no stored predictions to compare image by image"
@@ -288,16 +282,14 @@ def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
 
 
 def _seed_clause(items: Trials) -> str:
-    interval = stats.t_interval(
-        [result.metrics["test_accuracy"] or 0.0 for _, result in items], resolution=1e-4
-    )
+    interval = stats.t_interval([trial.metrics["test_accuracy"] or 0.0 for trial in items], resolution=1e-4)
     if interval is None:
         return "one seed, so no interval over seeds"
     return f"95 % interval over {len(items)} seeds {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
 
 
 def _means(items: Trials, metric: str) -> float | None:
-    values = [value for value in (metric_value(result, metric) for _, result in items) if value is not None]
+    values = [value for value in (metric_value(trial, metric) for trial in items) if value is not None]
     return float(np.mean(values)) if values else None
 
 
@@ -305,15 +297,12 @@ def _seconds(items: Trials) -> float:
     return _means(items, "seconds") or 0.0
 
 
-def _dataset(study: Mapping[str, Any], result: Result) -> str:
-    return study.get("dataset", {}).get("title") or result.trial["arm"]["dataset"]
+def _dataset(study: Mapping[str, Any], trial: FinishedTrial) -> str:
+    return study.get("dataset", {}).get("title") or trial.arm.dataset
 
 
-def _budget(result: Result) -> str:
-    budget = result.trial["labels_per_class"]
-    if budget is None:
-        return f"all {result.train_images:,} training labels"
-    return f"{budget:,} labels a class ({result.train_images:,} training labels)"
+def _budget(trial: FinishedTrial) -> str:
+    return trial.label_budget.with_images(trial.train_images)
 
 
 def _percent(fraction: float | None) -> str:

@@ -85,22 +85,19 @@ def points_from_trials(
     """Accuracy of one arm by labels per class, then by seed; all labels count as training images / classes, a
     budget that need not be whole."""
     points: dict[float, dict[int, float]] = {}
-    chosen = [
-        result
-        for _, result in newest(trials)
-        if result.trial["arm"]["name"] == arm and result.trial["phase"] == phase
-    ]
+    chosen = [trial for trial in newest(trials) if trial.arm.name == arm and trial.phase == phase]
     classes = {
-        round(result.train_images / result.trial["labels_per_class"])
-        for result in chosen
-        if result.trial["labels_per_class"]
+        round(trial.train_images / trial.label_budget.per_class)
+        for trial in chosen
+        if trial.label_budget.per_class is not None
     }
-    for result in chosen:
-        value, budget = result.metrics.get(metric), result.trial["labels_per_class"]
-        if budget is None and len(classes) == 1:
-            budget = result.train_images / next(iter(classes))
-        if value is not None and budget is not None:
-            points.setdefault(float(budget), {})[result.trial["seed"]] = value
+    for trial in chosen:
+        value = trial.metrics.get(metric)
+        labels: float | None = trial.label_budget.per_class
+        if labels is None and len(classes) == 1:
+            labels = trial.train_images / next(iter(classes))
+        if value is not None and labels is not None:
+            points.setdefault(float(labels), {})[trial.seed] = value
     return dict(sorted(points.items()))
 
 

@@ -4,20 +4,17 @@ metric."""
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from headstart import store
-from headstart.errors import ConfigError, DataError, StoreError, unknown_name
+from headstart.errors import ConfigError, DataError, unknown_name
 from headstart.results.efficiency import time_to_accuracy
 from headstart.results.metrics import METRICS, MetricSpec
 from headstart.results.trials import Trials, is_deterministic
-from headstart.types import Predictions, Result
+from headstart.store import FinishedTrial
+from headstart.types import Predictions
 
 COSTS: dict[str, MetricSpec] = {
     "seconds": MetricSpec(title="Time, cold", unit="seconds", higher_is_better=False),
@@ -61,22 +58,23 @@ def metric_spec(name: str) -> MetricSpec:
     )
 
 
-def metric_value(result: Result, metric: str) -> float | None:
+def metric_value(trial: FinishedTrial, metric: str) -> float | None:
     if metric in METRICS:
-        return result.metrics.get(metric)
+        return trial.metrics.get(metric)
     if metric == "seconds":
-        return result.cost.total_seconds
+        return trial.cost.total_seconds
     if metric in COSTS:
-        return getattr(result.cost, metric)
+        value: float | None = getattr(trial.cost, metric)
+        return value
     kind, _, target = metric.partition("@")
-    reached = time_to_accuracy(result.history, float(target))
+    reached = time_to_accuracy(trial.history, float(target))
     return None if reached is None else reached[_TO_ACCURACY[kind]]
 
 
-def end_value(result: Result, metric: str) -> float | None:
+def end_value(trial: FinishedTrial, metric: str) -> float | None:
     """The cost at the end of training: at least this much is needed for an accuracy that was never
     reached."""
-    last = result.history[-1] if result.history else {}
+    last = trial.history[-1] if trial.history else {}
     return last.get(
         {"seconds": "seconds", "epochs": "epoch", "flops": "flops"}[_TO_ACCURACY[metric.partition("@")[0]]]
     )
@@ -87,18 +85,18 @@ class Pairs:
     """Trials of two arms, paired by seed; `alone` names the deterministic arm whose one trial stands in every
     pair."""
 
-    a: tuple[tuple[Path, Result], ...]
-    b: tuple[tuple[Path, Result], ...]
+    a: tuple[FinishedTrial, ...]
+    b: tuple[FinishedTrial, ...]
     alone: str | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(result.key for _, result in self.a + self.b))
+        return tuple(dict.fromkeys(trial.key for trial in self.a + self.b))
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Of the pairs; those of the other arm where one stands in every pair."""
-        first, second = (tuple(_seed(item) for item in side) for side in (self.a, self.b))
+        first, second = (tuple(trial.seed for trial in side) for side in (self.a, self.b))
         return first if len(set(first)) == len(first) else second
 
     def at(self, seeds: Collection[int]) -> Pairs:
@@ -110,22 +108,14 @@ class Pairs:
 def pair_by_seed(a: Trials, b: Trials) -> Pairs:
     """Pairs by seed, of trials that `newest` let through; at all labels a deterministic arm has one trial,
     which pairs with each seed of the other."""
-    a, b = sorted(a, key=_seed), sorted(b, key=_seed)
-    if len(a) == 1 and is_deterministic(a[0][1]) and b:
-        return Pairs(
-            a=(a[0],) * len(b), b=tuple(b), alone=a[0][1].trial["arm"]["name"] if len(b) > 1 else None
-        )
-    if len(b) == 1 and is_deterministic(b[0][1]) and a:
-        return Pairs(
-            a=tuple(a), b=(b[0],) * len(a), alone=b[0][1].trial["arm"]["name"] if len(a) > 1 else None
-        )
-    seeds = {_seed(item) for item in a} & {_seed(item) for item in b}
-    paired = (tuple(item for item in side if _seed(item) in seeds) for side in (a, b))
+    a, b = (sorted(side, key=lambda trial: trial.seed) for side in (a, b))
+    if len(a) == 1 and is_deterministic(a[0]) and b:
+        return Pairs(a=(a[0],) * len(b), b=tuple(b), alone=a[0].arm.name if len(b) > 1 else None)
+    if len(b) == 1 and is_deterministic(b[0]) and a:
+        return Pairs(a=tuple(a), b=(b[0],) * len(a), alone=b[0].arm.name if len(a) > 1 else None)
+    seeds = {trial.seed for trial in a} & {trial.seed for trial in b}
+    paired = (tuple(trial for trial in side if trial.seed in seeds) for side in (a, b))
     return Pairs(a=next(paired), b=next(paired))
-
-
-def _seed(item: tuple[Path, Result]) -> int:
-    return item[1].trial["seed"]
 
 
 def stored_test(folder: Path) -> Predictions | None:
@@ -135,44 +125,39 @@ def stored_test(folder: Path) -> Predictions | None:
 
 def stored_test_set(folder: Path) -> tuple[str, int] | None:
     """SHA-256 of the test labels and ids, and how many; only these arrays are decompressed."""
-    path = folder / "predictions.npz"
-    if not path.is_file():
+    if (stored := store.read_test_ids(folder)) is None:
         return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            labels, ids = stored["test_labels"], stored["test_ids"]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise StoreError(f"cannot read {path}: {error}; delete its folder and run the study again") from error
+    labels, ids = stored
     content = labels.astype("<i8").tobytes() + ids.astype("<i8").tobytes()
     return hashlib.sha256(content).hexdigest(), len(labels)
 
 
-def require_one_test_set(items: Trials) -> int | None:
+def require_one_test_set(trials: Trials) -> int | None:
     """The number of test images, None where no predictions are stored. Raises: DataError on different test
     sets."""
-    prints = {result.trial["dataset_fingerprint"] for _, result in items}
-    tests = {each for each in (stored_test_set(folder) for folder in {folder for folder, _ in items}) if each}
-    if len(prints) > 1 or len(tests) > 1:
+    fingerprints = {trial.dataset_fingerprint for trial in trials}
+    tests = {each for each in map(stored_test_set, {trial.folder for trial in trials}) if each}
+    if len(fingerprints) > 1 or len(tests) > 1:
         raise DataError(
             "these trials were tested on different images (dataset fingerprints "
-            f"{', '.join(sorted(each[:12] for each in prints))}); compare trials of one dataset"
+            f"{', '.join(sorted(each[:12] for each in fingerprints))}); compare trials of one dataset"
         )
     return next(iter(tests))[1] if tests else None
 
 
 def different_machines(*pairs: Pairs) -> bool:
-    return not one_machine(result for each in pairs for _, result in each.a + each.b)
+    return not one_machine(trial for each in pairs for trial in each.a + each.b)
 
 
-def one_machine(results: Iterable[Result]) -> bool:
+def one_machine(trials: Iterable[FinishedTrial]) -> bool:
     """Whether all ran on one machine, so that their seconds compare."""
-    return len({machine_of(result) for result in results}) <= 1
+    return len({machine_of(trial) for trial in trials}) <= 1
 
 
-def machine_of(result: Result) -> tuple[str, str, str, str, str]:
+def machine_of(trial: FinishedTrial) -> tuple[str, str, str, str, str]:
     """Device, processor, threads and precision, "?" where unknown, and trials side by side: equal where
     seconds compare."""
-    known = result.environment
+    known = trial.environment
     return (
         str(known.get("device", "?")),
         str(known.get("processor", "?")),

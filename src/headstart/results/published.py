@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import shutil
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,11 +64,11 @@ def publish(study_folder: Path, target: Path) -> Published:
     if target.resolve().is_relative_to(study_folder.resolve()):
         raise StoreError(f"{target} lies in the study's own folder {study_folder}; publish into another one")
     new = 0
-    for folder, result in trials:
-        there = target / result.key
+    for trial in trials:
+        there = target / trial.key
         if store.is_finished(there):
             continue
-        test = store.read_predictions(folder)["test"]
+        test = store.read_predictions(trial.folder)["test"]
         store.write_bytes(
             there / "predictions.npz",
             packed(
@@ -80,7 +79,7 @@ def publish(study_folder: Path, target: Path) -> Published:
                 }
             ),
         )
-        _copy_summary(folder, there)
+        _copy_summary(trial.folder, there)
         new += 1
     for path in _beside_the_trials(study_folder):
         store.write_bytes(target / path.relative_to(study_folder), _repacked(path, study_folder))
@@ -112,11 +111,7 @@ def _repacked(path: Path, study_folder: Path) -> bytes:
     unchanged."""
     if path.suffix != ".npz":
         return path.read_bytes()
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StoreError(f"cannot read {path}: {error}; delete it and run what wrote it again") from error
+    arrays = store.read_npz(path, "delete it and run what wrote it again")
     if path.relative_to(study_folder).parts[0] in _OF_OTHER_IMAGES:
         arrays = {
             name: half_precision(array) if array.dtype == np.float32 else array

@@ -5,9 +5,7 @@ Orders are total (ties by example id), so the same trials always show the same i
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +14,10 @@ from headstart import store
 from headstart.errors import DataError
 from headstart.registry.methods import stored_method
 from headstart.results.metrics import probabilities
-from headstart.types import Predictions, Result
+from headstart.store import FinishedTrial
+from headstart.types import LabelBudget, Predictions
 
-Trials = Sequence[tuple[Path, Result]]
+Trials = Sequence[FinishedTrial]
 A_PANEL = 12  # images of one kind that a report shows
 
 
@@ -112,72 +111,73 @@ def wrong_for_all(predictions: Sequence[Predictions], count: int | None = None) 
     return ranked[np.isin(ranked, predictions[0].example_ids[missed])][:count]
 
 
-def relabelled(trials: Trials, labels: Mapping[str, str]) -> list[tuple[Path, Result]]:
+def relabelled(trials: Trials, labels: Mapping[str, str]) -> list[FinishedTrial]:
     """The trials under the names that their study has for people now (arm name -> label); each keeps the one
     that it was run with in its own folder, and here where its arm is not among these."""
-    named = []
-    for path, result in trials:
-        arm = result.trial["arm"]
-        if arm["name"] in labels:
-            result = dataclasses.replace(
-                result, trial={**result.trial, "arm": {**arm, "label": labels[arm["name"]]}}
-            )
-        named.append((path, result))
-    return named
+    return [
+        trial.with_label(labels[trial.arm.name]) if trial.arm.name in labels else trial for trial in trials
+    ]
 
 
-def newest(trials: Trials) -> list[tuple[Path, Result]]:
+def newest(trials: Trials) -> list[FinishedTrial]:
     """The trials that count, in the order given: for each arm, label budget, phase and seed the one started
     last; of a deterministic arm at all labels, where every seed gives the same model, only the lowest seed.
 
     A study folder keeps the trials of earlier settings; to count those, or copies, as more seeds invents
     certainty."""
-    latest: dict[tuple, tuple[Path, Result]] = {}
-    for folder, result in trials:
-        trial = result.trial
-        slot = (trial["arm"]["name"], trial["labels_per_class"], trial["phase"], trial["seed"])
-        if slot not in latest or _age(result) > _age(latest[slot][1]):
-            latest[slot] = (folder, result)
-    lowest: dict[tuple, int] = {}
-    for *group, seed in latest:
-        lowest[tuple(group)] = min(seed, lowest.get(tuple(group), seed))
+    latest: dict[tuple[_Cell, int], FinishedTrial] = {}
+    for trial in trials:
+        slot = _cell(trial), trial.seed
+        if slot not in latest or _age(trial) > _age(latest[slot]):
+            latest[slot] = trial
+    lowest: dict[_Cell, int] = {}
+    for cell, seed in latest:
+        lowest[cell] = min(seed, lowest.get(cell, seed))
     return [
-        item
-        for (*group, seed), item in latest.items()
-        if seed == lowest[tuple(group)] or not is_deterministic(item[1])
+        trial for (cell, seed), trial in latest.items() if seed == lowest[cell] or not is_deterministic(trial)
     ]
 
 
-def is_deterministic(result: Result) -> bool:
+_Cell = tuple[str, LabelBudget, str]  # arm, label budget, phase: trials that differ in their seed alone
+
+
+def _cell(trial: FinishedTrial) -> _Cell:
+    return trial.arm.name, trial.label_budget, trial.phase
+
+
+def metric_values(trials: Trials, metric: str) -> list[float]:
+    """A stored metric of the trials that have it, in their order."""
+    return [value for trial in trials if (value := trial.metrics.get(metric)) is not None]
+
+
+def is_deterministic(trial: FinishedTrial) -> bool:
     """Whether every seed gives this same model: a solver with one optimum, on all labels."""
-    trial = result.trial
-    return trial["labels_per_class"] is None and stored_method(trial["arm"]["method"]).deterministic
+    return trial.label_budget.is_all and stored_method(trial.arm.method).deterministic
 
 
-def _age(result: Result) -> tuple[str, str]:
-    return str(result.environment.get("started", "")), result.key
+def _age(trial: FinishedTrial) -> tuple[str, str]:
+    return str(trial.environment.get("started", "")), trial.key
 
 
-def main_trials(trials: Trials, phase: str | None = None) -> dict[str, list[tuple[Path, Result]]]:
+def main_trials(trials: Trials, phase: str | None = None) -> dict[str, list[FinishedTrial]]:
     """The trials that a study's answer rests on, by arm and then seed: all labels where some trial has them,
     else the largest label budget; of one phase (the one named, else "select" where there is one)."""
     current = newest(trials)
-    budgets = {result.trial["labels_per_class"] for _, result in current}
-    budget = None if None in budgets else max(budgets, default=None)
-    current = [item for item in current if item[1].trial["labels_per_class"] == budget]
-    phases = {result.trial["phase"] for _, result in current}
+    budget = max((trial.label_budget for trial in current), default=None)
+    current = [trial for trial in current if trial.label_budget == budget]
+    phases = {trial.phase for trial in current}
     if phase not in phases:
         phase = "select" if "select" in phases else min(phases, default=None)
-    by_arm: dict[str, list[tuple[Path, Result]]] = {}
-    for item in sorted(current, key=lambda item: item[1].trial["seed"]):
-        if item[1].trial["phase"] == phase:
-            by_arm.setdefault(item[1].trial["arm"]["name"], []).append(item)
+    by_arm: dict[str, list[FinishedTrial]] = {}
+    for trial in sorted(current, key=lambda trial: trial.seed):
+        if trial.phase == phase:
+            by_arm.setdefault(trial.arm.name, []).append(trial)
     return dict(sorted(by_arm.items()))
 
 
-def representative_trials(trials: Trials, phase: str | None = None) -> dict[str, tuple[Path, Result]]:
+def representative_trials(trials: Trials, phase: str | None = None) -> dict[str, FinishedTrial]:
     """For each arm the one trial whose images are shown: the lowest seed of `main_trials`."""
-    return {name: items[0] for name, items in main_trials(trials, phase).items()}
+    return {name: of_arm[0] for name, of_arm in main_trials(trials, phase).items()}
 
 
 def gallery_ids(trials: Trials, per_kind: int = A_PANEL, phase: str | None = None) -> NDArray[np.int64]:
@@ -187,15 +187,16 @@ def gallery_ids(trials: Trials, per_kind: int = A_PANEL, phase: str | None = Non
 
     Raises: DataError where trials have different test sets; StoreError where predictions are missing."""
     tests = [
-        store.read_predictions(folder)["test"] for folder, _ in representative_trials(trials, phase).values()
+        store.read_predictions(trial.folder)["test"]
+        for trial in representative_trials(trials, phase).values()
     ]
     chosen = [most_confident_errors(test, per_kind) for test in tests]
     chosen += [disagreements(a, b, per_kind) for a in tests for b in tests if a is not b]
     if chosen:
         main = [
-            store.read_predictions(folder)["test"]
-            for items in main_trials(trials, phase).values()
-            for folder, _ in items
+            store.read_predictions(trial.folder)["test"]
+            for of_arm in main_trials(trials, phase).values()
+            for trial in of_arm
         ]
         chosen.append(wrong_for_all(main, per_kind))
     return np.unique(np.concatenate(chosen)).astype(np.int64) if chosen else np.empty(0, dtype=np.int64)

@@ -49,17 +49,7 @@ from headstart.studies.study_file import load_study
 from headstart.studies.trial import SAMPLE_IMAGES, environment, make_context, resolve, trial_key
 from headstart.training.logistic import fit_path
 from headstart.training.loop import Batches, count_flops_per_example, resolve_steps, seconds_per_step
-from headstart.types import (
-    ALL_LABELS,
-    Arm,
-    Dataset,
-    ImageSet,
-    LabelBudget,
-    Robustness,
-    Study,
-    Trial,
-    as_stored,
-)
+from headstart.types import ALL_LABELS, Arm, Dataset, ImageSet, LabelBudget, Robustness, Study, Trial
 
 _TIMED_BATCHES = 3  # of features, after one to warm up
 _TIMED_ROWS = 2000  # of the head's solver
@@ -196,14 +186,14 @@ def _seconds_here(done: Sequence[Path], device: torch.device, every: bool) -> li
     here = environment(device, "fp32")
     found = []
     for folder in done:
-        result = store.read_result(folder)
-        theirs = result.environment
+        trial = store.read_trial(folder)
+        theirs = trial.environment
         if every or (
             theirs.get("jobs", 1) == 1
             and all(theirs.get(name) == here[name] for name in ("device", "processor"))
         ):
             found.append(
-                math.fsum(seconds for phase, seconds in result.cost.seconds.items() if phase != "features")
+                math.fsum(seconds for phase, seconds in trial.cost.seconds.items() if phase != "features")
             )
     return found
 
@@ -250,7 +240,7 @@ def _health_seconds(
 ) -> float | None:
     """Of comparing all images and of the cross-validated probe; None where the network's weights are not to
     be had."""
-    dataset, backbone = timings.dataset, backbone_of(as_stored(study))
+    dataset, backbone = timings.dataset, backbone_of(store.as_stored(study))
     if any(known_health(folder, dataset, backbone) for folder in folders):
         return 0.0
     arm = Arm(

@@ -35,7 +35,7 @@ from headstart.evaluation.shift import run_shift
 from headstart.methods import method_spec
 from headstart.models import describe_models, load_model
 from headstart.recipes import provenance_of
-from headstart.results import headline
+from headstart.results import headline, table
 from headstart.results.published import adopt_readings
 from headstart.runtime import progress
 from headstart.runtime.memory import keep_freed_memory
@@ -48,7 +48,7 @@ from headstart.runtime.precision import (
 from headstart.runtime.processes import attempts
 from headstart.studies.study_file import load_study
 from headstart.studies.trial import resolve, run_trial, trial_key
-from headstart.types import Cell, Dataset, LabelBudget, Study, Trial, as_stored
+from headstart.types import Cell, Dataset, LabelBudget, Study, Trial
 
 
 def trials_of(study: Study) -> list[Trial]:
@@ -169,7 +169,7 @@ def run_study(
             for trial in trials_of(value)
         ]
         failed, left = _run_missing(trials, value.name, dataset, folder, done_elsewhere, deadline, jobs)
-        store.write_results_csv(folder)
+        table.write_results_csv(folder)
         _write_gallery(folder, dataset, value.phase)
         if failed:
             raise TrialsFailedError(
@@ -253,7 +253,7 @@ def _run_missing(
                     f"{folder / 'failures'}"
                 )
                 continue
-            store.write_results_csv(folder)
+            table.write_results_csv(folder)
             if result.environment.get("jobs", 1) == jobs:  # else it was finished before, by other means
                 took.setdefault(_cell(trial), []).append(result.cost.spent_seconds)
             progress.say(
@@ -280,7 +280,7 @@ def _time_left(
 
 def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
     """What study.json holds: all that a report needs to know about the study itself."""
-    value = as_stored(study)
+    value = store.as_stored(study)
     value["cells"] = [
         {
             "arm": cell.arm.name,
@@ -309,9 +309,5 @@ def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
 
 def _write_gallery(folder: Path, dataset: Dataset, phase: str) -> None:
     """Keeps the pixels of the test images that a report shows, so that it renders from this folder alone."""
-    import io
-
     ids = np.asarray(headline.gallery_ids(store.finished_trials(folder), phase=phase), dtype=np.int64)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, ids=ids, images=np.asarray(dataset.test.images[ids]))
-    store.write_bytes(folder / "gallery.npz", buffer.getvalue())
+    store.write_npz(folder / "gallery.npz", {"ids": ids, "images": np.asarray(dataset.test.images[ids])})

@@ -28,7 +28,8 @@ from headstart.runtime import energy
 from headstart.runtime.cores import processor_name, usable_cores
 from headstart.runtime.cost import Stopwatch, peak_memory_bytes, reset_peak_memory
 from headstart.runtime.precision import default_device, gpu_uuid
-from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial, as_stored
+from headstart.store import FinishedTrial
+from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
 
 # Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not
 # a new one.
@@ -68,7 +69,7 @@ def trial_key(resolved: dict[str, Any]) -> str:
 
 def run_trial(
     trial: Trial, study: str, study_folder: Path, published: Path | None = None, jobs: int = 1
-) -> Result:
+) -> FinishedTrial:
     """Runs a trial into its folder, or returns the finished one that is there or among the published ones.
 
     jobs: how many run at once here. Resumes from the folder's checkpoint. Reads the test set once, at the
@@ -78,14 +79,14 @@ def run_trial(
     key = trial_key(resolved)
     folder = study_folder / key
     if store.is_finished(folder) or (published is not None and adopt(published, key, folder)):
-        return store.read_result(folder)
+        return store.read_trial(folder)
     with store.lock(folder / "lock", f"the run folder {folder}"):
         return _run(trial, dataset, resolved, key, folder, study, jobs)
 
 
 def _run(
     trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, folder: Path, study: str, jobs: int
-) -> Result:
+) -> FinishedTrial:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     for_people = {"name": trial.arm.name, "label": trial.arm.label, "recipe_name": trial.arm.recipe_name}
     described = resolved | {"arm": resolved["arm"] | for_people}
@@ -113,8 +114,9 @@ def _run(
         environment=environment(device, trial.precision, jobs)
         | {"energy": meter.covers or "not reported", "started": started},
     )
-    _write(folder, result, outcome, dataset)
-    return result
+    finished = FinishedTrial(folder=folder, result=result)
+    _write(finished, outcome, dataset)
+    return finished
 
 
 def make_context(trial: Trial, dataset: Dataset, weights: str, folder: Path, device: torch.device) -> Context:
@@ -160,29 +162,30 @@ def _cost(context: Context, outcome: Outcome, joules: float | None) -> Cost:
     )
 
 
-def _write(folder: Path, result: Result, outcome: Outcome, dataset: Dataset) -> None:
+def _write(trial: FinishedTrial, outcome: Outcome, dataset: Dataset) -> None:
     from safetensors.torch import save
 
     description = dict(outcome.architecture) | {
         "class_names": list(dataset.train.class_names),
-        "preprocessing": result.trial["preprocessing"],
-        "method": result.trial["arm"]["method"],
-        "weights_hash": result.trial["weights_hash"],
+        "preprocessing": trial.preprocessing,
+        "method": trial.arm.method,
+        "weights_hash": trial.result.trial["weights_hash"],
         "image_pixels": int(dataset.train.images.shape[1]),
-        "precision": result.trial["precision"],
-        "feature_precision": result.trial["feature_precision"],
+        "precision": trial.precision,
+        "feature_precision": trial.feature_precision,
         "dataset": {
-            "name": result.trial["arm"]["dataset"],
+            "name": trial.arm.dataset,
             "title": dataset.title,
             "source": dataset.source,
             "fingerprint": dataset.fingerprint,
         },
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in outcome.state.items()}
+    folder = trial.folder
     store.write_bytes(folder / "model.safetensors", save(tensors, {"headstart": json.dumps(description)}))
     store.write_predictions(folder / "predictions.npz", outcome.predictions)
-    store.write_history(folder / "history.jsonl", result.history)
-    store.write_result(folder, result)
+    store.write_history(folder / "history.jsonl", trial.history)
+    store.write_result(folder, trial.result)
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
@@ -210,5 +213,5 @@ def _device_name(device: torch.device) -> str:
 
 def _plain(value: Trial | Preprocessing) -> dict[str, Any]:
     """The value as JSON will give it back."""
-    plain: dict[str, Any] = json.loads(json.dumps(as_stored(value)))
+    plain: dict[str, Any] = json.loads(json.dumps(store.as_stored(value)))
     return plain
