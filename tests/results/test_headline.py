@@ -706,12 +706,3 @@ def test_headline_does_not_set_seconds_of_different_machines_against_each_other(
 
 def test_headline_of_nothing_is_no_answer():
     assert headline.headline(STUDY, []) == "No trial has finished yet, so there is no answer."
-
-
-def test_findings_do_not_import_torch():
-    import subprocess
-    import sys
-
-    modules = "headstart.results.headline, headstart.results.label_curves"
-    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

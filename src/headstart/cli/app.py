@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -504,6 +505,8 @@ def main() -> None:
         code = app(standalone_mode=False)
         if code == _INTERRUPTED:  # typer turns an interrupt into this
             _fail(_GOES_ON, _INTERRUPTED)
+        # The last collection would visit all that torch and pandas have made: 0.9 s of 3.6 in all.
+        gc.freeze()
         sys.exit(code if isinstance(code, int) else 0)
     except HeadstartError as error:
         _fail(str(error), error.exit_code)
