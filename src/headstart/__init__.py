@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.1"
+from headstart.version import __version__ as __version__
+
 __all__ = [
     "TransferClassifier",
     "compare",

@@ -20,10 +20,10 @@ from headstart.methods import method_spec
 from headstart.methods.arms import check_arm
 from headstart.methods.base import Context
 from headstart.models import model_spec, preprocessing_of, resolve_weights
+from headstart.models.saved import SavedModel, TrainingImages
 from headstart.models.weights import is_url
 from headstart.predict.files import read_squares
 from headstart.predict.predictor import Predictor
-from headstart.predict.saved import SavedModel
 from headstart.recipes import recipe_named, with_changes
 from headstart.runtime.cost import Stopwatch
 from headstart.runtime.precision import default_device, resolve_feature_precision, resolve_precision
@@ -260,12 +260,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             precision=trial.precision,
             feature_precision=trial.feature_precision,
             label=trial.arm.label,
-            dataset={
-                "title": data.title,
-                "source": data.source,
-                "fingerprint": data.fingerprint,
-                "name": None,
-            },
+            dataset=TrainingImages(title=data.title, source=data.source, fingerprint=data.fingerprint),
         )
         state = {name: value.detach().cpu() for name, value in outcome.state.items()}
         self.predictor_ = Predictor(

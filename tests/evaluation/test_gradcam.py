@@ -20,7 +20,7 @@ from headstart.evaluation import gradcam
 from headstart.evaluation.gradcam import looks_ids, run_looks
 from headstart.evaluation.records import read_arrays, read_looks
 from headstart.plots.gradcam import _overlaid
-from headstart.predict.gradcam import explain_pixels, upsampled
+from headstart.predict.gradcam import explain_image, upsampled
 from headstart.predict.predictor import load_predictor
 from headstart.results.published import adopt_readings, publish
 from headstart.studies.run import run_study
@@ -83,9 +83,9 @@ def test_the_first_seeds_network_is_read_on_one_image_a_class(done: Path) -> Non
 def test_the_evidence_is_that_of_explain_for_the_networks_own_answer(done: Path) -> None:
     found = read_looks(done)
     assert found is not None
-    explained = explain_pixels(load_predictor(done / found.networks[0].key), found.images[3])
+    explained = explain_image(load_predictor(done / found.networks[0].key), found.images[3])
     assert explained.target == found.networks[0].answers[3]
-    np.testing.assert_allclose(found.networks[0].evidence[3], explained.evidence, atol=1e-3)
+    np.testing.assert_allclose(found.networks[0].evidence[3], explained.heatmap, atol=1e-3)
     np.testing.assert_allclose(found.networks[0].probabilities[3], explained.probabilities, atol=1e-3)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from headstart.errors import ConfigError, DataError, StoreError
 from headstart.estimator import TransferClassifier
 from headstart.models.inference import predict_logits
 from headstart.models.preprocess import preprocess
+from headstart.models.saved import TrainingImages
 from headstart.predict import export
-from headstart.predict.export import check_images, export_model, open_onnx, open_torchscript
+from headstart.predict.export import export_model, images_to_compare, open_onnx, open_torchscript
 from headstart.predict.modelcard import Exported
 from headstart.predict.predictor import load_predictor
 from headstart.predict.saved import find_model, read_model
@@ -204,7 +206,7 @@ def test_a_file_that_would_answer_otherwise_does_not_appear(
             model.network.head.weight.div_(3)
         return content
 
-    monkeypatch.setitem(export._FORMATS, "onnx", (faulty, open_onnx, ".onnx"))
+    monkeypatch.setitem(export.FORMATS, "onnx", replace(export.FORMATS["onnx"], build=faulty))
     with pytest.raises(
         StoreError, match=r"differ from PyTorch's by up to 0\.\d+, more than 0\.0001.*not written"
     ):
@@ -213,18 +215,16 @@ def test_a_file_that_would_answer_otherwise_does_not_appear(
 
 
 def test_the_images_to_check_on(models: Path, photos: Path, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     saved = read_model(find_model(models, "cnn"))
-    found, source = check_images(saved)
+    found, source = images_to_compare(saved)
     assert found.shape == (96, 32, 32, 3) and source == "training images of photos"
-    found, source = check_images(saved, photos / "dog")
+    found, source = images_to_compare(saved, photos / "dog")
     assert found.shape == (40, 32, 32, 3) and source == f"pictures in {photos / 'dog'}"
-    moved = replace(saved, dataset={"name": str(tmp_path / "gone")})
-    found, source = check_images(moved)
+    moved = replace(saved, dataset=TrainingImages(name=str(tmp_path / "gone")))
+    found, source = images_to_compare(moved)
     assert len(found) > 0 and source == "test images in the study's gallery"
     with pytest.raises(DataError, match="give some with --images FOLDER"):
-        check_images(replace(moved, folder=tmp_path / "alone"))
+        images_to_compare(replace(moved, folder=tmp_path / "alone"))
 
 
 def test_without_the_extra_it_is_one_line(

@@ -14,7 +14,7 @@ from PIL import Image
 from headstart.data import load_dataset
 from headstart.errors import ConfigError
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
-from headstart.predict.gradcam import explain_pixels, last_block, upsampled, write_explanation
+from headstart.predict.gradcam import explain_image, last_block, upsampled, write_explanation
 from headstart.predict.predictor import load_predictor
 
 torch.manual_seed(0)
@@ -31,7 +31,7 @@ def test_the_evidence_is_the_papers_formula(arm: str, models: Path, picture: np.
     zero."""
     predictor = load_predictor(models, arm=arm)
     for label, name in enumerate(predictor.class_names):
-        explanation = explain_pixels(predictor, picture, name)
+        explanation = explain_image(predictor, picture, name)
         network = predictor.network()
         kept: list[torch.Tensor] = []
         handle = last_block(network).register_forward_hook(
@@ -41,20 +41,20 @@ def test_the_evidence_is_the_papers_formula(arm: str, models: Path, picture: np.
         handle.remove()
         (gradient,) = torch.autograd.grad(logits[0, label], kept[0])
         wanted = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1)[0].clamp(min=0).detach().numpy()
-        assert explanation.target == label and explanation.evidence.shape == wanted.shape
+        assert explanation.target == label and explanation.heatmap.shape == wanted.shape
         if wanted.max() > 0:
-            np.testing.assert_allclose(explanation.evidence, wanted / wanted.max(), rtol=1e-3, atol=1e-5)
+            np.testing.assert_allclose(explanation.heatmap, wanted / wanted.max(), rtol=1e-3, atol=1e-5)
         else:
-            assert not explanation.evidence.any()
+            assert not explanation.heatmap.any()
 
 
 def test_the_probes_evidence_comes_from_its_own_head(models: Path, picture: np.ndarray) -> None:
     predictor = load_predictor(models, arm="probe")
-    explained = explain_pixels(predictor, picture)
-    assert last_block(predictor.network()) is not None and explained.evidence.shape == (2, 2)  # 64 px / 32
+    explained = explain_image(predictor, picture)
+    assert last_block(predictor.network()) is not None and explained.heatmap.shape == (2, 2)  # 64 px / 32
     np.testing.assert_allclose(explained.probabilities, predictor.probabilities(picture[None])[0], atol=2e-3)
     assert explained.target == explained.probabilities.argmax()
-    assert explained.evidence.max() == pytest.approx(1) and explained.evidence.min() >= 0
+    assert explained.heatmap.max() == pytest.approx(1) and explained.heatmap.min() >= 0
 
 
 def test_smoothing_keeps_the_range_and_the_strongest_place() -> None:
@@ -88,11 +88,11 @@ def test_an_unknown_class_a_knn_model_and_no_captum_are_one_line_each(
     with pytest.raises(
         ConfigError, match=r"unknown class 'truk' .did you mean 'truck'.*airplane, dog, truck"
     ):
-        explain_pixels(load_predictor(models, arm="cnn"), picture, "truk")
+        explain_image(load_predictor(models, arm="cnn"), picture, "truk")
     with pytest.raises(ConfigError, match="a kNN model answers by comparing"):
-        explain_pixels(load_predictor(models, arm="knn"), picture)
+        explain_image(load_predictor(models, arm="knn"), picture)
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(
         ConfigError, match=r"needs? captum, which is not installed: pip install 'headstart\[explain\]'"
     ):
-        explain_pixels(load_predictor(models, arm="cnn"), picture)
+        explain_image(load_predictor(models, arm="cnn"), picture)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from headstart.data import load_dataset
 from headstart.errors import ConfigError, DataError, HeadstartError, StoreError, WeightsError
 from headstart.methods import METHODS
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.models.saved import TrainingImages
 from headstart.predict.predictor import Predictor, load_predictor
 from headstart.predict.saved import find_model, read_model
 from headstart.results.metrics import probabilities
@@ -187,19 +189,15 @@ def test_a_knn_model_computes_its_features_again_or_says_what_it_misses(
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "emptier"))
     saved = read_model(find_model(models, "knn"))
     for dataset, message in (
-        ({"name": str(tmp_path / "gone")}, "are not to be had"),
-        (dict(saved.dataset) | {"fingerprint": "other"}, "does not hold the same ones any more"),
+        (TrainingImages(name=str(tmp_path / "gone")), "are not to be had"),
+        (replace(saved.dataset, fingerprint="other"), "does not hold the same ones any more"),
     ):
-        from dataclasses import replace
-
         predictor = Predictor(replace(saved, dataset=dataset), saved.read_state())
         with pytest.raises(DataError, match=message):
             predictor.logits(images)
 
 
 def test_changed_or_missing_backbones_are_refused(models: Path, images: np.ndarray, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     saved = read_model(find_model(models, "knn"))
     changed = replace(saved, weights_hash="0" * 64)
     with pytest.raises(WeightsError, match="holds other weights than those that this model was trained on"):

@@ -15,9 +15,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from headstart import __version__
 from headstart.cli import model as model_commands
 from headstart.errors import ConfigError, HeadstartError, StoreError
+from headstart.version import __version__
 
 app = typer.Typer(
     help="Train a CNN from scratch, or start from a pretrained ResNet? Headstart runs both on your images' "

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 
-from headstart import __version__
 from headstart.cli.overview import load_plugins
 from headstart.data import DATASETS
 from headstart.errors import DataError
@@ -18,6 +17,7 @@ from headstart.models.weights import weights_folder
 from headstart.runtime.cores import processor_name, usable_cores
 from headstart.runtime.precision import default_device, has_native_bf16, resolve_precision
 from headstart.store import cache_folder
+from headstart.version import __version__
 
 _PACKAGES = ("torch", "numpy", "pillow", "safetensors", "scikit-learn", "scipy", "pandas", "matplotlib")
 

@@ -166,7 +166,7 @@ def export(
         f"{done.difference:.2g}; "
         f"from the model as evaluated ({done.precision}) by {done.stored_difference:.2g}, same likeliest "
         "class on "
-        f"{done.same_answers} of {done.images}"
+        f"{done.same_predictions} of {done.images}"
     )
     print(f"{format}: {done.path}\nmodel card: {done.card}")
 

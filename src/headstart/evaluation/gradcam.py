@@ -16,7 +16,7 @@ from headstart import store
 from headstart.errors import ConfigError
 from headstart.evaluation.records import LOOKS, chosen_trials, read_arrays
 from headstart.evaluation.robustness import check_reading, load_study_dataset, read_study
-from headstart.predict.gradcam import explain_pixels, last_block
+from headstart.predict.gradcam import explain_image, last_block
 from headstart.predict.predictor import load_predictor
 from headstart.runtime import progress
 from headstart.runtime.seeding import seed_for
@@ -96,11 +96,11 @@ def _look(trial_folder: Path, images: NDArray[np.uint8], ids: NDArray[np.int64])
     predictor = load_predictor(trial_folder)
     network = predictor.network()
     last_block(network)
-    found = [explain_pixels(predictor, pixels, network=network) for pixels in images]
+    found = [explain_image(predictor, pixels, network=network) for pixels in images]
     probabilities = np.stack([each.probabilities for each in found])
     check_reading(trial_folder, probabilities, ids)
     return {
-        "evidence": np.stack([each.evidence for each in found]).astype(np.float16),
+        "evidence": np.stack([each.heatmap for each in found]).astype(np.float16),
         "probabilities": probabilities.astype(np.float16),
         "targets": np.array([each.target for each in found]),
     }

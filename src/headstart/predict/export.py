@@ -1,10 +1,10 @@
-"""A trained model as one file for other programs: ONNX or TorchScript, with the preprocessing inside and a
-card beside it.
+"""Export a trained model as one file for other programs: ONNX or TorchScript, with the preprocessing inside
+and a model card beside it.
 
 The graph takes uint8 RGB images (N, S, S, 3), S being the side of the model's training images, any N, and
 gives class probabilities float32 (N, C). Resizing to the network's own input is inside: two products of
-integers, which agree bit for bit with the resizing of training. Bringing a photo to S x S stays outside: it
-is Pillow's, for any size of photo.
+integers, which agree bit for bit with the resizing of training. Bringing an image to S x S stays outside:
+that is Pillow's, for images of any size.
 """
 
 from __future__ import annotations
@@ -14,38 +14,51 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import headstart
 from headstart import store
 from headstart.data import load_dataset
 from headstart.errors import ConfigError, DataError, HeadstartError, StoreError, unknown_name
 from headstart.methods import method_spec
 from headstart.models.inference import predict_logits
 from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.models.saved import SavedModel
 from headstart.predict import modelcard
 from headstart.predict.files import find_images, read_squares
 from headstart.predict.predictor import Predictor
-from headstart.predict.saved import SavedModel
 from headstart.results import metrics
+from headstart.version import __version__
 
 CHECK_IMAGES = 100
 TOLERANCE = 1e-4  # largest difference of a probability that is let through
 _BATCH = 32  # 100 images make batches of 32 and of 4: the file is checked with both
-_Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+Images = NDArray[np.uint8]
+Predict = Callable[[Images], NDArray[np.float32]]  # images (N, S, S, 3) -> probabilities (N, C)
 
 
-class Answering(nn.Module):
-    """Images uint8 (N, S, S, 3) -> probabilities float32 (N, C): a network with its preprocessing and
-    softmax."""
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A file format: how a network becomes a file's content, and how that is opened as a function.
+
+    build: from (network, example input, metadata)."""
+
+    build: Callable[[nn.Module, Tensor, dict[str, str]], bytes]
+    open: Callable[[bytes], Predict]
+    suffix: str
+
+
+class Exportable(nn.Module):
+    """A network with its preprocessing and softmax: images uint8 (N, S, S, 3) -> probabilities float32
+    (N, C)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -53,7 +66,8 @@ class Answering(nn.Module):
         self.preprocessing = preprocessing_carried_by(network)
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.softmax(self.network(preprocess(images, self.preprocessing, by_products=True)), dim=1)
+        logits: Tensor = self.network(preprocess(images, self.preprocessing, by_products=True))
+        return torch.softmax(logits, dim=1)
 
 
 def export_model(
@@ -62,54 +76,53 @@ def export_model(
     out: str | Path | None = None,
     images: str | Path | None = None,
 ) -> modelcard.Exported:
-    """Writes the model and its card; nothing appears unless the file answers as PyTorch does in float32.
+    """Write the model and its card; nothing is written unless the file predicts as PyTorch does in float32.
 
     format: "onnx" or "torchscript". out: default model.onnx or model.pt in the model's own folder; the card
-    has the same name and .md. images: a folder of pictures to compare on; None: training images of the
-    model's dataset, else the study's gallery.
+    has the same name and .md. images: a folder of images to compare on; None: training images of the model's
+    dataset, else the study's gallery.
     Raises: ConfigError for an unknown format, a kNN model, or where onnx, onnxscript or onnxruntime are
-    missing; DataError where there is no image to compare on; StoreError where the file would answer otherwise
-    or cannot be written."""
-    if format not in _FORMATS:
-        raise unknown_name("format", format, _FORMATS)
-    build, open_, suffix = _FORMATS[format]
+    missing; DataError where there is no image to compare on; StoreError where the file would predict
+    otherwise or cannot be written."""
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    chosen = FORMATS[format]
     network = predictor.network()
     saved = predictor.saved
     if out is None and saved.folder is None:
         raise ConfigError("this model lies in no folder; say where to write it with out")
-    path = Path(out) if out is not None else (saved.folder or Path()) / f"model{suffix}"
-    pictures, source = check_images(saved, images)
-    content = build(Answering(network), _example(saved), metadata(saved))
-    answers = _in_batches(open_(content), pictures)
-    wanted = metrics.probabilities(
-        predict_logits(network, pictures, device=torch.device("cpu"), precision="fp32")
+    path = Path(out) if out is not None else (saved.folder or Path()) / f"model{chosen.suffix}"
+    compared, source = images_to_compare(saved, images)
+    content = chosen.build(Exportable(network), _example(saved), metadata(saved))
+    exported = _in_batches(chosen.open(content), compared)
+    expected = metrics.probabilities(
+        predict_logits(network, compared, device=torch.device("cpu"), precision="fp32")
     ).astype(np.float32)
-    difference = float(np.abs(answers - wanted).max())
+    difference = float(np.abs(exported - expected).max())
     if not difference <= TOLERANCE:  # NaN too
         raise StoreError(
             f"the {format} file's probabilities differ from PyTorch's by up to {difference:.2g}, more than "
-            f"{TOLERANCE:g}, on {len(pictures)} images; {path} was not written"
+            f"{TOLERANCE:g}, on {len(compared)} images; {path} was not written"
         )
-    stored = predictor.probabilities(pictures)
-    exported = modelcard.Exported(
+    evaluated = predictor.probabilities(compared)
+    frozen = method_spec(saved.method).frozen_backbone
+    done = modelcard.Exported(
         path=path,
         card=path.with_suffix(".md"),
-        images=len(pictures),
+        images=len(compared),
         source=source,
         difference=difference,
-        precision=predictor.feature_precision
-        if method_spec(saved.method).frozen_backbone
-        else predictor.precision,
-        stored_difference=float(np.abs(answers - stored).max()),
-        same_answers=int((answers.argmax(1) == stored.argmax(1)).sum()),
+        precision=predictor.feature_precision if frozen else predictor.precision,
+        stored_difference=float(np.abs(exported - evaluated).max()),
+        same_predictions=int((exported.argmax(1) == evaluated.argmax(1)).sum()),
     )
     store.write_bytes(path, content)
-    store.write_bytes(exported.card, modelcard.write(saved, format, exported).encode())
-    return exported
+    store.write_bytes(done.card, modelcard.model_card(saved, format, done).encode())
+    return done
 
 
 def metadata(saved: SavedModel) -> dict[str, str]:
-    """What the file says of itself: labels, licences, size and meaning of its input."""
+    """The exported file's metadata: labels, licences, size and meaning of its input."""
     return {
         "labels": json.dumps(list(saved.class_names), ensure_ascii=False),
         "licence": modelcard.licence(saved),
@@ -117,62 +130,65 @@ def metadata(saved: SavedModel) -> dict[str, str]:
         "output": "probabilities: float32 (N, C), in the order of the labels",
         "image_pixels": str(saved.image_pixels),
         "preprocessing": "inside",
-        "model": str(saved.architecture["model"]),
+        "model": saved.model,
         "method": saved.method,
-        "made_by": f"headstart {headstart.__version__}",
-        "training_images": str(saved.dataset.get("title") or saved.dataset.get("name") or "unknown"),
+        "made_by": f"headstart {__version__}",
+        "training_images": saved.dataset.title or saved.dataset.name or "unknown",
     }
 
 
-def check_images(saved: SavedModel, given: str | Path | None = None) -> tuple[NDArray[np.uint8], str]:
-    """At most CHECK_IMAGES real images uint8 (M, S, S, 3), and in words where they are from. Raises:
-    DataError."""
-    if given is not None:
-        paths, _ = find_images([given])
-        pictures = read_squares(paths[:CHECK_IMAGES], saved.image_pixels, lambda path, error: None)[1]
-        if not len(pictures):
-            raise DataError(f"none of the images in {given} could be read; give others with --images")
-        return pictures, f"pictures in {given}"
-    name = saved.dataset.get("name")
+def images_to_compare(saved: SavedModel, folder: str | Path | None = None) -> tuple[Images, str]:
+    """At most CHECK_IMAGES real images uint8 (M, S, S, 3), and where they are from, in words.
+
+    folder: of images; None: training images of the model's dataset, else the study's gallery.
+    Raises: DataError where there is none."""
+    if folder is not None:
+        paths, _ = find_images([folder])
+        images = read_squares(paths[:CHECK_IMAGES], saved.image_pixels, lambda path, error: None)[1]
+        if not len(images):
+            raise DataError(f"none of the images in {folder} could be read; give others with --images")
+        return images, f"pictures in {folder}"
+    name = saved.dataset.name
     try:
         train = load_dataset(name, image_pixels=saved.image_pixels).train if name else None
     except HeadstartError:
         train = None  # moved or offline: the gallery will do
     if train is not None and train.images.shape[1] == saved.image_pixels:
         ids = np.unique(np.linspace(0, len(train) - 1, CHECK_IMAGES).astype(np.int64))
-        return np.ascontiguousarray(
-            train.images[ids]
-        ), f"training images of {saved.dataset.get('title') or name}"
+        return np.ascontiguousarray(train.images[ids]), f"training images of {saved.dataset.title or name}"
     gallery = saved.folder.parent / "gallery.npz" if saved.folder else None
     if gallery is not None and gallery.exists():
         images = store.read_npz(gallery, "delete it and run the study again", ("images",))["images"]
         return images[:CHECK_IMAGES], "test images in the study's gallery"
     raise DataError(
         "an exported file is compared with the model on real images, and its training images are not to be "
-        "had; "
-        "give some with --images FOLDER"
+        "had; give some with --images FOLDER"
     )
 
 
-def open_onnx(content: bytes | str | Path) -> _Run:
-    """An exported ONNX file as a function of images uint8 (N, S, S, 3), by onnxruntime on the CPU. Raises:
-    ConfigError."""
+def open_onnx(content: bytes | str | Path) -> Predict:
+    """An exported ONNX file as a function of images uint8 (N, S, S, 3), by onnxruntime on the CPU.
+
+    Raises: ConfigError where onnxruntime is not installed."""
     onnxruntime = _required("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"images": np.ascontiguousarray(images)})[0]
+    return lambda images: np.asarray(session.run(None, {"images": np.ascontiguousarray(images)})[0])
 
 
-def open_torchscript(content: bytes | str | Path) -> _Run:
-    """As open_onnx, for TorchScript."""
+def open_torchscript(content: bytes | str | Path) -> Predict:
+    """As `open_onnx`, for TorchScript."""
     with _exporters_own_warnings():
-        model = torch.jit.load(io.BytesIO(content) if isinstance(content, bytes) else content)
+        model = torch.jit.load(  # type: ignore[no-untyped-call]
+            io.BytesIO(content) if isinstance(content, bytes) else content
+        )
 
     @torch.no_grad()
-    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return model(torch.from_numpy(np.require(images, requirements=["C_CONTIGUOUS", "WRITEABLE"]))).numpy()
+    def run(images: Images) -> NDArray[np.float32]:
+        writeable = np.require(images, requirements=["C_CONTIGUOUS", "WRITEABLE"])
+        return np.asarray(model(torch.from_numpy(writeable)))
 
     return run
 
@@ -194,14 +210,14 @@ def _build_onnx(model: nn.Module, example: Tensor, description: dict[str, str]) 
     proto = program.model_proto
     onnx.helper.set_model_props(proto, description)
     onnx.checker.check_model(proto)
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def _build_torchscript(model: nn.Module, example: Tensor, description: dict[str, str]) -> bytes:
     content = io.BytesIO()
     with _exporters_own_warnings(), torch.no_grad():
         torch.jit.save(
-            torch.jit.trace(model.eval(), (example,), check_trace=False),
+            torch.jit.trace(model.eval(), (example,), check_trace=False),  # type: ignore[no-untyped-call]
             content,
             _extra_files={f"{name}.txt": text for name, text in description.items()},
         )
@@ -210,21 +226,22 @@ def _build_torchscript(model: nn.Module, example: Tensor, description: dict[str,
 
 @contextmanager
 def _exporters_own_warnings() -> Iterator[None]:
-    """torch 2.13's exporters warn of parts of torch that they use themselves, and of shapes that are meant to
-    be fixed."""
+    """Silence torch 2.13's exporters, which warn of parts of torch that they use themselves, and of shapes
+    that are meant to be fixed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _example(saved: SavedModel) -> Tensor:
-    return torch.zeros(
-        2, saved.image_pixels, saved.image_pixels, 3, dtype=torch.uint8
-    )  # of 1 the exporter makes a constant
+    # Two images: of 1 the exporter makes a constant.
+    return torch.zeros(2, saved.image_pixels, saved.image_pixels, 3, dtype=torch.uint8)
 
 
-def _in_batches(run: _Run, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.concatenate([run(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)])
+def _in_batches(predict: Predict, images: Images) -> NDArray[np.float32]:
+    return np.concatenate(
+        [predict(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
+    )
 
 
 def _required(name: str) -> ModuleType:
@@ -236,7 +253,7 @@ def _required(name: str) -> ModuleType:
         ) from error
 
 
-_FORMATS: dict[str, tuple[Any, Callable[[bytes], _Run], str]] = {
-    "onnx": (_build_onnx, open_onnx, ".onnx"),
-    "torchscript": (_build_torchscript, open_torchscript, ".pt"),
+FORMATS = {
+    "onnx": Format(build=_build_onnx, open=open_onnx, suffix=".onnx"),
+    "torchscript": Format(build=_build_torchscript, open=open_torchscript, suffix=".pt"),
 }

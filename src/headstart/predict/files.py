@@ -1,4 +1,4 @@
-"""Picture files as a model takes them: found in folders, decoded, cut square, answered batch by batch."""
+"""Image files as a model takes them: found in folders, decoded, cut square, predicted batch by batch."""
 
 from __future__ import annotations
 
@@ -17,41 +17,52 @@ from headstart.predict.predictor import Predictor
 from headstart.runtime import progress
 from headstart.runtime.cores import usable_cores
 
-_DECODERS = 4  # threads, each holding one decoded picture
+_DECODERS = 4  # threads, each holding one decoded image
+
+OnUnreadable = Callable[[Path, DataError], None]
 
 
-def find_images(given: Sequence[str | Path]) -> tuple[list[Path], int]:
-    """The picture files meant by files and folders, and how many other files the folders hold.
+def find_images(paths: Sequence[str | Path]) -> tuple[list[Path], int]:
+    """The image files among files and folders, and the number of other files in the folders.
 
     Folders are searched to the bottom, in the order of their names, picking files by their suffix; hidden
     files and folders are passed over and links to folders are not followed. A file named by itself is always
     taken, whatever it is called.
-    Raises: DataError for a path that is not there, or where no picture is found."""
-    found: list[Path] = []
+    Raises: DataError for a path that is not there, or where there is no image."""
+    images: list[Path] = []
     others = 0
-    for start in map(Path, given):
-        if not start.is_dir():
-            if not start.exists():
-                raise DataError(f"{start} is not there; give image files or folders of them")
-            found.append(start)
-            continue
-        for home, folders, files in os.walk(start):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            pictures = sorted(
-                name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-            )
-            found += [Path(home, name) for name in pictures]
-            others += len(files) - len(pictures)
-    if not found:
-        raise DataError(f"no images in {', '.join(map(str, given))}; looked for {' '.join(IMAGE_SUFFIXES)}")
-    return found, others
+    for path in map(Path, paths):
+        if path.is_dir():
+            own, own_others = _images_in(path)
+            images += own
+            others += own_others
+        elif path.exists():
+            images.append(path)
+        else:
+            raise DataError(f"{path} is not there; give image files or folders of them")
+    if not images:
+        raise DataError(f"no images in {', '.join(map(str, paths))}; looked for {' '.join(IMAGE_SUFFIXES)}")
+    return images, others
+
+
+def _images_in(folder: Path) -> tuple[list[Path], int]:
+    images: list[Path] = []
+    others = 0
+    for home, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        names = sorted(
+            name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+        )
+        images += [Path(home, name) for name in names]
+        others += len(files) - len(names)
+    return images, others
 
 
 def read_squares(
-    paths: Sequence[Path], image_pixels: int, on_unreadable: Callable[[Path, DataError], None]
+    paths: Sequence[Path], image_pixels: int, on_unreadable: OnUnreadable
 ) -> tuple[list[Path], NDArray[np.uint8]]:
-    """The paths that could be read, and their pictures uint8 (M, S, S, 3): the middle square at image_pixels,
-    as in training.
+    """The readable paths, and their images uint8 (M, S, S, 3): the middle square at S = image_pixels, as in
+    training.
 
     on_unreadable: called with every other path and the reason, in order."""
 
@@ -63,30 +74,28 @@ def read_squares(
 
     with quiet_pillow(), ThreadPoolExecutor(min(_DECODERS, usable_cores())) as pool:
         results = list(pool.map(read, paths))
-    good: list[Path] = []
-    pictures: list[NDArray[np.uint8]] = []
+    readable: list[Path] = []
+    images: list[NDArray[np.uint8]] = []
     for path, result in zip(paths, results, strict=True):
         if isinstance(result, DataError):
             on_unreadable(path, result)
         else:
-            good.append(path)
-            pictures.append(result)
-    return good, np.stack(pictures) if pictures else np.zeros((0, image_pixels, image_pixels, 3), np.uint8)
+            readable.append(path)
+            images.append(result)
+    return readable, np.stack(images) if images else np.zeros((0, image_pixels, image_pixels, 3), np.uint8)
 
 
 def predict_files(
-    predictor: Predictor,
-    paths: Sequence[Path],
-    on_unreadable: Callable[[Path, DataError], None],
-    batch_size: int | None = None,
+    predictor: Predictor, paths: Sequence[Path], on_unreadable: OnUnreadable, batch_size: int | None = None
 ) -> Iterator[tuple[Path, NDArray[np.float32]]]:
-    """Each readable file with its class probabilities float32 (C,), in order, as soon as its batch is done.
+    """Yield each readable file with its class probabilities float32 (C,), in order, as soon as its batch is
+    done.
 
-    batch_size: None: as in the model's evaluation. on_unreadable: as read_squares."""
+    batch_size: None: as in the model's evaluation. on_unreadable: as in `read_squares`."""
     size = batch_size or predictor.batch_size
     with progress.track("predict", len(paths), "images") as bar:
         for start in range(0, len(paths), size):
             batch = paths[start : start + size]
-            good, pictures = read_squares(batch, predictor.image_pixels, on_unreadable)
-            yield from zip(good, predictor.probabilities(pictures, size), strict=True)
+            readable, images = read_squares(batch, predictor.image_pixels, on_unreadable)
+            yield from zip(readable, predictor.probabilities(images, size), strict=True)
             bar.advance(len(batch))

@@ -1,20 +1,20 @@
-"""Where a network looked: Grad-CAM of its last block over the picture, beside the picture and the classes it
-thought of.
+"""Grad-CAM: a heatmap of the network's last block over an image, beside the image and the likeliest classes.
 
 Source: Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based
-localization", by captum's LayerGradCam; captum leaves negative evidence in, which is cut off here as in the
-paper.
+localization", by captum's LayerGradCam; captum keeps negative values, which are cut off here as in the paper.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
@@ -26,35 +26,36 @@ from headstart.plots.style import HEAT, INK, MUTED, styled
 from headstart.predict.predictor import Predictor
 from headstart.results import metrics
 
-_SHOWN_PIXELS = 448  # side of the picture as it is shown
-_SHOWN_CLASSES = 5
-_OTHERS = "#b8bdc6"
+_DRAWN_PIXELS = 448  # side of the image in the drawing
+_DRAWN_CLASSES = 5
+_OTHER_CLASSES = "#b8bdc6"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """One picture explained. seen: uint8 (S, S, 3), what the network was given (before its own resizing).
+    """The Grad-CAM of one image.
 
-    evidence: float32 (H, W) in 0..1, of the last block's positions, 1 the strongest (all 0 where nothing
-    speaks for the class).
-    probabilities: float32 (C,). target: the class whose evidence it is."""
+    image: uint8 (S, S, 3), before the network's own resizing.
+    heatmap: float32 (H, W) in 0..1, a value for each position of the last block, 1 the strongest (all 0 where
+    nothing speaks for the class).
+    probabilities: float32 (C,). target: the class that the heatmap is about."""
 
-    seen: NDArray[np.uint8]
-    evidence: NDArray[np.float32]
+    image: NDArray[np.uint8]
+    heatmap: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     target: int
 
 
-def explain_pixels(
+def explain_image(
     predictor: Predictor,
-    pixels: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     class_name: str | None = None,
     network: nn.Module | None = None,
 ) -> Explanation:
-    """The evidence for a class (None: the likeliest) in one image uint8 (image_pixels, image_pixels, 3), in
-    float32.
+    """The Grad-CAM of a class (None: the likeliest) in one image, computed in float32.
 
-    network: the predictor's own, built once for many images.
+    image: uint8 (image_pixels, image_pixels, 3). network: the predictor's own, to build it once for many
+    images.
     Raises: ConfigError for an unknown class, a kNN model, or where captum is not installed."""
     try:
         from captum.attr import LayerGradCam
@@ -66,21 +67,21 @@ def explain_pixels(
     if class_name is not None and class_name not in names:
         raise unknown_name("class", class_name, names)
     network = (predictor.network() if network is None else network).requires_grad_(True)
-    inputs = preprocess(pixels[None], preprocessing_carried_by(network))
+    inputs = preprocess(image[None], preprocessing_carried_by(network))
     with torch.no_grad():
         probabilities = metrics.probabilities(network(inputs).numpy())[0].astype(np.float32)
     target = int(probabilities.argmax()) if class_name is None else names.index(class_name)
-    found = LayerGradCam(network, last_block(network)).attribute(
-        inputs, target=target, relu_attributions=True
-    )
-    evidence = found.detach()[0, 0].numpy().astype(np.float32)
-    strongest = max(float(evidence.max()), 1e-12)  # nothing may speak for a class
-    return Explanation(seen=pixels, evidence=evidence / strongest, probabilities=probabilities, target=target)
+    gradcam = LayerGradCam(network, last_block(network))
+    attribution = gradcam.attribute(inputs, target=target, relu_attributions=True)
+    heatmap = attribution.detach()[0, 0].numpy().astype(np.float32)
+    strongest = max(float(heatmap.max()), 1e-12)  # nothing may speak for a class
+    return Explanation(image=image, heatmap=heatmap / strongest, probabilities=probabilities, target=target)
 
 
 def last_block(network: nn.Module) -> nn.Module:
-    """The part whose output (N, C, H, W) is pooled into features: its positions still know where they are in
-    the picture."""
+    """The module whose output (N, C, H, W) is pooled into features: the last one with positions in the image.
+
+    Raises: ConfigError for a network whose last block is not known."""
     if hasattr(network, "units"):
         *_, (_, block), _ = network.units()  # type: ignore[operator]
         return block
@@ -94,79 +95,81 @@ def last_block(network: nn.Module) -> nn.Module:
 def write_explanation(
     predictor: Predictor, image: str | Path, out: Path, class_name: str | None = None
 ) -> Explanation:
-    """Explains a picture file and writes it, the evidence over it, and the likeliest classes side by side as
-    PNG.
+    """Explain an image file, and write a PNG of the image, the heatmap over it, and the likeliest classes.
 
-    Raises: DataError where the picture cannot be read; StoreError; as explain_pixels."""
+    Raises: DataError where the image cannot be read; StoreError; as `explain_image`."""
     decoded = decode_image(image)
-    explanation = explain_pixels(predictor, square(decoded, predictor.image_pixels), class_name)
-    shown = square(decoded, min(_SHOWN_PIXELS, max(min(decoded.shape[:2]), predictor.image_pixels)))
-    store.write_bytes(out, _draw(explanation, shown, predictor))
+    explanation = explain_image(predictor, square(decoded, predictor.image_pixels), class_name)
+    drawn = square(decoded, min(_DRAWN_PIXELS, max(min(decoded.shape[:2]), predictor.image_pixels)))
+    store.write_bytes(out, _png(_figure(explanation, drawn, predictor)))
     return explanation
 
 
-def upsampled(evidence: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
-    """The evidence at (pixels, pixels), bilinear: what lies between two positions is a mixture of both."""
-    grid = torch.from_numpy(evidence)[None, None]
-    return torch.nn.functional.interpolate(grid, size=(pixels, pixels), mode="bilinear", align_corners=False)[
-        0, 0
-    ].numpy()
+def upsampled(heatmap: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
+    """The heatmap resized to float32 (pixels, pixels), bilinear."""
+    grid = torch.from_numpy(heatmap)[None, None]
+    resized = torch.nn.functional.interpolate(
+        grid, size=(pixels, pixels), mode="bilinear", align_corners=False
+    )
+    return np.asarray(resized[0, 0])
 
 
-def _draw(explanation: Explanation, shown: NDArray[np.uint8], predictor: Predictor) -> bytes:
-    figure = _figure(explanation, shown, predictor)
+def _png(figure: Figure) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=144, facecolor="white", metadata={"Software": "headstart"})
     return content.getvalue()
 
 
 @styled
-def _figure(explanation: Explanation, shown: NDArray[np.uint8], predictor: Predictor) -> Any:
-    from matplotlib.figure import Figure
-
-    names, probabilities = predictor.class_names, explanation.probabilities
+def _figure(explanation: Explanation, drawn: NDArray[np.uint8], predictor: Predictor) -> Figure:
+    names = predictor.class_names
     figure = Figure(figsize=(12.6, 4.6), layout="constrained")
-    picture, overlay, classes = figure.subplots(1, 3, width_ratios=(1, 1, 0.95))
-    heat = upsampled(explanation.evidence, len(shown))
+    plain, overlay, classes = figure.subplots(1, 3, width_ratios=(1, 1, 0.95))
+    heat = upsampled(explanation.heatmap, len(drawn))
     for axes, title in (
-        (picture, "The picture, cut square"),
+        (plain, "The picture, cut square"),
         (overlay, f"Evidence for “{names[explanation.target]}”"),
     ):
-        axes.imshow(shown, interpolation="nearest" if len(shown) < 128 else "antialiased")
+        axes.imshow(drawn, interpolation="nearest" if len(drawn) < 128 else "antialiased")
         axes.set_title(title)
         axes.set_axis_off()
     overlay.imshow(heat, cmap="inferno", alpha=0.15 + 0.55 * heat, vmin=0, vmax=1)
-    rows, columns = explanation.evidence.shape
-    saw = f"{predictor.image_pixels} x {predictor.image_pixels}"
+    rows, columns = explanation.heatmap.shape
+    size = f"{predictor.image_pixels} x {predictor.image_pixels}"
     if predictor.saved.input_pixels != predictor.image_pixels:
-        saw += f" pixels, resized to {predictor.saved.input_pixels} x {predictor.saved.input_pixels}"
+        size += f" pixels, resized to {predictor.saved.input_pixels} x {predictor.saved.input_pixels}"
     figure.supxlabel(
-        f"The network saw {saw} pixels. Grad-CAM of its last block: {rows} x {columns} positions, smoothed "
-        "between "
-        "them.",
+        f"The network saw {size} pixels. Grad-CAM of its last block: {rows} x {columns} positions, smoothed "
+        "between them.",
         fontsize=11,
         color=MUTED,
         x=0.01,
         ha="left",
     )
-    best = np.argsort(-probabilities, kind="stable")[:_SHOWN_CLASSES]
+    _draw_classes(classes, explanation, names)
+    return figure
+
+
+def _draw_classes(axes: Axes, explanation: Explanation, names: Sequence[str]) -> None:
+    """Draw the likeliest classes as bars, the heatmap's own among them."""
+    probabilities = explanation.probabilities
+    best = np.argsort(-probabilities, kind="stable")[:_DRAWN_CLASSES]
     if explanation.target not in best:
         best = np.append(best[:-1], explanation.target)
     places = np.arange(len(best))[::-1]
-    colours = [HEAT if label == explanation.target else _OTHERS for label in best]
-    classes.barh(places, probabilities[best], color=colours, height=0.6)
-    classes.set_yticks(places, [names[label] for label in best], color=INK)
+    colors = [HEAT if label == explanation.target else _OTHER_CLASSES for label in best]
+    axes.barh(places, probabilities[best], color=colors, height=0.6)
+    axes.set_yticks(places, [names[label] for label in best], color=INK)
     for place, label in zip(places, best, strict=True):
-        classes.annotate(
+        axes.annotate(
             f"{100 * probabilities[label]:.1f} %",
             (probabilities[label], place),
             (5, 0),
             textcoords="offset points",
             va="center",
         )
-    classes.set_xlim(0, 1.22)
-    classes.set_xticks([])
-    classes.grid(False)
-    classes.spines["bottom"].set_visible(False)
-    classes.set_title("Likeliest classes")
-    return figure
+    axes.set_xlim(0, 1.22)
+    axes.set_xticks([])
+    axes.grid(False)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_title("Likeliest classes")

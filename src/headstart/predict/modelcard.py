@@ -1,26 +1,26 @@
-"""The page beside an exported model: what it is, how to ask it, how good it is, what it must not be trusted
-with.
+"""The model card beside an exported model: what it is, how to use it, how good it is, and its limits.
 
-After Mitchell et al. 2019, "Model cards for model reporting"."""
+Source: Mitchell et al. 2019, "Model cards for model reporting".
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import headstart
 from headstart.methods import method_spec
 from headstart.models import model_spec
-from headstart.predict.saved import SavedModel
+from headstart.models.saved import SavedModel
+from headstart.version import __version__
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """A file that agrees with its model. difference: the largest between two probabilities, over `images`
-    images.
+    """An exported file that agrees with its model, compared on `images` images from `source`.
 
-    stored_difference, same_answers: against the model as it was evaluated, in `precision`; same_answers
-    counts images."""
+    difference: the largest between two probabilities, to PyTorch in float32. stored_difference: the same, to
+    the model as it was evaluated, in `precision`. same_predictions: images with the same likeliest class as
+    there."""
 
     path: Path
     card: Path
@@ -29,10 +29,10 @@ class Exported:
     difference: float
     precision: str
     stored_difference: float
-    same_answers: int
+    same_predictions: int
 
 
-_ASK = {
+_USAGE = {
     "onnx": """import json
 import numpy as np, onnxruntime
 from PIL import Image, ImageOps
@@ -56,7 +56,7 @@ with torch.no_grad():
     probabilities = model(torch.from_numpy(np.array(square)[None])).numpy()
 print(labels[probabilities[0].argmax()], probabilities[0].max())""",
 }
-_SHOWN = {
+_METRICS = {
     "test_accuracy": "Accuracy on test images",
     "test_balanced_accuracy": "Balanced accuracy",
     "test_macro_f1": "Macro F1",
@@ -65,91 +65,114 @@ _SHOWN = {
 }
 
 
-def write(saved: SavedModel, format: str, exported: Exported) -> str:
+def model_card(saved: SavedModel, format: str, exported: Exported) -> str:
     """The card as Markdown."""
-    built, size = saved.architecture, saved.image_pixels
-    model = model_spec(built["model"])
-    start = str(built.get("weights", "none"))
-    dataset = saved.dataset.get("title") or saved.dataset.get("name") or "unknown images"
-    inner = (
-        f"resized to {saved.input_pixels} x {saved.input_pixels} ({saved.preprocessing.interpolation}) and "
-        if (saved.input_pixels != size)
-        else ""
-    )
-    measured = saved.result.get("metrics", {})
-    rows = [
-        f"| {title} | {measured[name]:.4f} |"
-        for name, title in _SHOWN.items()
-        if measured.get(name) is not None
-    ]
-    train_images = f"{saved.result['train_images']:,} images of " if "train_images" in saved.result else ""
-    names = ", ".join(f"`{name}`" for name in saved.class_names)
     lines = [
-        f"# {saved.label or model.title} on {dataset}",
-        "",
-        f"`{exported.path.name}`, written by headstart {headstart.__version__}. It tells "
-        f"{len(saved.class_names)} classes apart: "
-        f"{names}.",
-        "",
-        "## Model",
-        "",
-        f"- Network: {model.title}. Method: {method_spec(saved.method).title}.",
-        f"- Start: {'random weights' if start == 'none' else f'weights `{start}`'}. Trained on "
-        f"{train_images}{dataset}.",
-        f"- Licence: {licence(saved)}.",
-        "",
-        "## Input and output",
-        "",
-        f"- `images`: uint8 (N, {size}, {size}, 3), RGB, any N. Inside the file they are {inner}normalised "
-        "as in training.",
-        f"- `probabilities`: float32 (N, {len(saved.class_names)}), in the order of the labels above, which "
-        "the file holds too.",
-        f"- A photo is brought to {size} x {size} before: turned upright, its shorter side resized with "
-        "Pillow's bicubic filter, "
-        "the middle cut out, transparency laid on white. This is how headstart prepares photos; another "
-        "resizing gives other "
-        "answers.",
-        "",
-        "```python",
-        _ASK[format].format(file=exported.path.name, size=size),
-        "```",
-        "",
-        "## How good it is",
-        "",
-    ]
-    header = ["| measured on test images that it never saw | |", "|---|---|"]
-    lines += [*header, *rows] if rows else ["No test result is stored with it."]
-    lines += [
-        "",
-        "## Checked",
-        "",
-        f"- Against PyTorch in float32 on {exported.images} {exported.source}: probabilities differ by at "
-        "most "
-        f"{exported.difference:.2g}.",
-        f"- Against the model as it was evaluated ({exported.precision}): by at most "
-        f"{exported.stored_difference:.2g}; the same "
-        f"likeliest class on {exported.same_answers} of {exported.images}.",
-        "",
-        "## Limits",
-        "",
-        "- It always names one of its classes, also for a picture that shows none of them.",
-        "- Its accuracy and its probabilities were measured on images like those that it learned from; on "
-        "others both can be "
-        "far off.",
-        "- Nothing was measured about people or about fairness between groups.",
-        "",
+        *_title(saved, exported),
+        *_model(saved),
+        *_input_and_output(saved, format, exported.path.name),
+        *_quality(saved),
+        *_comparison(exported),
+        *_LIMITS,
     ]
     return "\n".join(lines)
 
 
+def _training_images(saved: SavedModel) -> str:
+    return saved.dataset.title or saved.dataset.name or "unknown images"
+
+
+def _title(saved: SavedModel, exported: Exported) -> list[str]:
+    names = ", ".join(f"`{name}`" for name in saved.class_names)
+    return [
+        f"# {saved.label or model_spec(saved.model).title} on {_training_images(saved)}",
+        "",
+        f"`{exported.path.name}`, written by headstart {__version__}. It tells "
+        f"{len(saved.class_names)} classes apart: {names}.",
+        "",
+    ]
+
+
+def _model(saved: SavedModel) -> list[str]:
+    start = "random weights" if saved.weights == "none" else f"weights `{saved.weights}`"
+    number = "" if saved.train_images is None else f"{saved.train_images:,} images of "
+    return [
+        "## Model",
+        "",
+        f"- Network: {model_spec(saved.model).title}. Method: {method_spec(saved.method).title}.",
+        f"- Start: {start}. Trained on {number}{_training_images(saved)}.",
+        f"- Licence: {licence(saved)}.",
+        "",
+    ]
+
+
+def _input_and_output(saved: SavedModel, format: str, file: str) -> list[str]:
+    size, input_pixels = saved.image_pixels, saved.input_pixels
+    resized = (
+        f"resized to {input_pixels} x {input_pixels} ({saved.preprocessing.interpolation}) and "
+        if input_pixels != size
+        else ""
+    )
+    return [
+        "## Input and output",
+        "",
+        f"- `images`: uint8 (N, {size}, {size}, 3), RGB, any N. Inside the file they are {resized}normalised "
+        "as in training.",
+        f"- `probabilities`: float32 (N, {len(saved.class_names)}), in the order of the labels above, which "
+        "the file holds too.",
+        f"- A photo is brought to {size} x {size} before: turned upright, its shorter side resized with "
+        "Pillow's bicubic filter, the middle cut out, transparency laid on white. This is how headstart "
+        "prepares photos; another resizing gives other answers.",
+        "",
+        "```python",
+        _USAGE[format].format(file=file, size=size),
+        "```",
+        "",
+    ]
+
+
+def _quality(saved: SavedModel) -> list[str]:
+    rows = [
+        f"| {title} | {value:.4f} |"
+        for name, title in _METRICS.items()
+        if (value := saved.metrics.get(name)) is not None
+    ]
+    table = ["| measured on test images that it never saw | |", "|---|---|", *rows]
+    return ["## How good it is", "", *(table if rows else ["No test result is stored with it."]), ""]
+
+
+def _comparison(exported: Exported) -> list[str]:
+    return [
+        "## Checked",
+        "",
+        f"- Against PyTorch in float32 on {exported.images} {exported.source}: probabilities differ by at "
+        f"most {exported.difference:.2g}.",
+        f"- Against the model as it was evaluated ({exported.precision}): by at most "
+        f"{exported.stored_difference:.2g}; the same likeliest class on {exported.same_predictions} of "
+        f"{exported.images}.",
+        "",
+    ]
+
+
+_LIMITS = (
+    "## Limits",
+    "",
+    "- It always names one of its classes, also for a picture that shows none of them.",
+    "- Its accuracy and its probabilities were measured on images like those that it learned from; on "
+    "others both can be far off.",
+    "- Nothing was measured about people or about fairness between groups.",
+    "",
+)
+
+
 def licence(saved: SavedModel) -> str:
-    """Under which terms its parts are: the pretrained weights it began from, and its training images."""
-    start = str(saved.architecture.get("weights", "none"))
-    sources = model_spec(saved.architecture["model"]).sources
-    if start == "none":
+    """The terms of the model's parts: the pretrained weights it started from, and its training images."""
+    sources = model_spec(saved.model).sources
+    if saved.weights == "none":
         weights = "weights trained from a random start, no licence of others"
-    elif start in sources:
-        weights = f"started from weights {start} under {sources[start].licence} ({sources[start].origin})"
+    elif saved.weights in sources:
+        source = sources[saved.weights]
+        weights = f"started from weights {saved.weights} under {source.licence} ({source.origin})"
     else:
-        weights = f"started from the weights file {Path(start).name}, whose licence holds"
-    return f"{weights}; trained on: {saved.dataset.get('source') or 'images of unknown source'}"
+        weights = f"started from the weights file {Path(saved.weights).name}, whose licence holds"
+    return f"{weights}; trained on: {saved.dataset.source or 'images of unknown source'}"

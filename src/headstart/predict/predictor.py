@@ -25,7 +25,8 @@ from headstart.methods.frozen import RANDOM_START_SEED, start_hash
 from headstart.methods.knn import Neighbours
 from headstart.models import features, load_model, model_spec, rebuild_model
 from headstart.models.inference import batch_for, forward_logits, predict_logits
-from headstart.predict.saved import SavedModel, find_model, read_model
+from headstart.models.saved import SavedModel
+from headstart.predict.saved import find_model, read_model
 from headstart.recipes import KNNRecipe
 from headstart.results import metrics
 from headstart.runtime.precision import default_device
@@ -62,7 +63,7 @@ def load_predictor(
 class Predictor:
     """A trained model that answers about images of `image_pixels` x `image_pixels`.
 
-    saved: what is known of it. state: its tensors. precision, device: as `load_predictor`."""
+    saved: its description. state: its tensors. precision, device: as `load_predictor`."""
 
     def __init__(
         self,
@@ -97,8 +98,7 @@ class Predictor:
 
         batch_size: images at a time, None: as in evaluation.
         Raises: DataError for images of another shape or type; ConfigError for a batch size below 1."""
-        wanted = (self.image_pixels, self.image_pixels, 3)
-        if images.dtype != np.uint8 or images.shape[1:] != wanted:
+        if images.dtype != np.uint8 or images.shape[1:] != (self.image_pixels, self.image_pixels, 3):
             raise DataError(
                 f"images are {images.dtype} {images.shape}; this model takes uint8 (N, {self.image_pixels}, "
                 f"{self.image_pixels}, 3), the size of the images that it was trained on"
@@ -122,15 +122,14 @@ class Predictor:
         if self.saved.method == "knn":
             raise ConfigError(
                 "a kNN model answers by comparing with its training images and is no network to export or "
-                "explain; "
-                'use method "linear_probe" on the same backbone'
+                'explain; use method "linear_probe" on the same backbone'
             )
         if self.saved.method == "partial":
             return _whole_partial(self)
         if self.saved.method != "linear_probe":
             return _trained_network(self)
         model = _backbone(self, num_classes=len(self.class_names))
-        head = model.get_submodule(model_spec(self.saved.architecture["model"]).head)
+        head = model.get_submodule(model_spec(self.saved.model).head)
         head.load_state_dict({"weight": self.state["head.weight"], "bias": self.state["head.bias"]})
         return model.eval()
 
@@ -162,10 +161,13 @@ class Predictor:
 
 
 def _trained_network(predictor: Predictor) -> nn.Module:
-    saved, built = predictor.saved, predictor.saved.architecture
-    options = {name: built[name] for name in ("widths", "activation") if name in built}
+    saved = predictor.saved
     return rebuild_model(
-        built["model"], predictor.state, saved.preprocessing, image_pixels=saved.input_pixels, **options
+        saved.model,
+        predictor.state,
+        saved.preprocessing,
+        image_pixels=saved.input_pixels,
+        **saved.network_options,
     )
 
 
@@ -178,23 +180,21 @@ def _read_network(predictor: Predictor) -> _Read:
 
 def _backbone(predictor: Predictor, num_classes: int | None = None) -> nn.Module:
     """The frozen network that the model was trained on, checked to be the same one."""
-    built, wanted = predictor.saved.architecture, predictor.saved.weights_hash
-    name, start = built["model"], built["weights"]
-    found = start_hash(start, name)
-    if found != wanted:
+    saved = predictor.saved
+    current_hash = start_hash(saved.weights, saved.model)
+    if current_hash != saved.weights_hash:
         raise WeightsError(
-            f"{start} holds other weights than those that this model was trained on (SHA-256 {found[:12]}, "
-            "not "
-            f"{wanted[:12]}); give back the file of then"
+            f"{saved.weights} holds other weights than those that this model was trained on (SHA-256 "
+            f"{current_hash[:12]}, not {saved.weights_hash[:12]}); give back the file of then"
         )
     model = load_model(
-        name,
-        start,
+        saved.model,
+        saved.weights,
         seed=RANDOM_START_SEED,
-        image_pixels=predictor.saved.input_pixels,
+        image_pixels=saved.input_pixels,
         num_classes=num_classes,
     )
-    model.preprocessing = predictor.saved.preprocessing  # type: ignore[assignment]
+    model.preprocessing = saved.preprocessing  # type: ignore[assignment]
     return model
 
 
@@ -209,7 +209,7 @@ def _frozen_rows(predictor: Predictor) -> Callable[[Images], NDArray[np.float16]
     )
 
 
-def _cut(images: Images, size: int) -> Iterator[Images]:
+def _batches(images: Images, size: int) -> Iterator[Images]:
     for start in range(0, len(images), size):
         yield images[start : start + size]
 
@@ -218,7 +218,7 @@ def _read_probe(predictor: Predictor) -> _Read:
     rows = _frozen_rows(predictor)
     weight, bias = (predictor.state[f"head.{name}"].numpy() for name in ("weight", "bias"))
     return lambda images, batch: head_logits(
-        np.concatenate([rows(part) for part in _cut(images, batch)]), weight, bias
+        np.concatenate([rows(part) for part in _batches(images, batch)]), weight, bias
     )
 
 
@@ -234,8 +234,8 @@ def _read_neighbours(predictor: Predictor) -> _Read:
     rows = _frozen_rows(predictor)
 
     def read(images: Images, batch: int) -> NDArray[np.float32]:
-        found = bank.nearest(np.concatenate([rows(part) for part in _cut(images, batch)]))
-        return bank.logits(*found, built["k"], recipe)
+        similarities, nearest = bank.nearest(np.concatenate([rows(part) for part in _batches(images, batch)]))
+        return bank.logits(similarities, nearest, built["k"], recipe)
 
     return read
 
@@ -266,16 +266,15 @@ def _training_images(saved: SavedModel) -> ImageSet:
     """The images that a model was trained on. Raises: DataError where they are not to be had, or are others
     by now."""
     what = "int8 features are calibrated on" if saved.method != "knn" else "a kNN model compares with"
-    name = saved.dataset.get("name")
+    name = saved.dataset.name
     try:
         dataset = load_dataset(name, image_pixels=saved.image_pixels) if name else None
     except HeadstartError as error:
         raise DataError(f"{what} its training images, which are not to be had: {error}") from error
-    if dataset is None or dataset.fingerprint != saved.dataset.get("fingerprint"):
+    if dataset is None or dataset.fingerprint != saved.dataset.fingerprint:
         raise DataError(
             f"{what} its training images, and {name or 'their dataset'} does not hold the same ones any "
-            "more; "
-            "run the study again"
+            "more; run the study again"
         )
     return dataset.train
 
@@ -300,7 +299,7 @@ def _read_partial(predictor: Predictor) -> _Read:
 
     def read(images: Images, batch: int) -> NDArray[np.float32]:
         tail_batch = partial.BATCH if batch == features.BATCH else batch
-        activations = _regroup((rows(part) for part in _cut(images, batch)), tail_batch)
+        activations = _regroup((rows(part) for part in _batches(images, batch)), tail_batch)
         inputs = (
             partial.network_input(torch.from_numpy(part), device, predictor.precision) for part in activations
         )

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import headstart
 from headstart import store
 from headstart.data import load_dataset
 from headstart.data.splits import VALIDATION_IMAGES, label_subset, validation_count, validation_split
@@ -21,6 +20,8 @@ from headstart.methods import method_spec
 from headstart.methods.base import Context, Outcome
 from headstart.methods.frozen import start_hash
 from headstart.models import preprocessing_of
+from headstart.models.preprocess import stored_preprocessing
+from headstart.models.saved import SavedModel, TrainingImages
 from headstart.models.weights import weights_hash
 from headstart.results import metrics
 from headstart.results.published import adopt
@@ -30,6 +31,7 @@ from headstart.runtime.cost import Stopwatch, peak_memory_bytes, reset_peak_memo
 from headstart.runtime.precision import default_device, gpu_uuid
 from headstart.store import FinishedTrial
 from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
+from headstart.version import __version__
 
 # Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not
 # a new one.
@@ -163,26 +165,23 @@ def _cost(context: Context, outcome: Outcome, joules: float | None) -> Cost:
 
 
 def _write(trial: FinishedTrial, outcome: Outcome, dataset: Dataset) -> None:
-    from safetensors.torch import save
-
-    description = dict(outcome.architecture) | {
-        "class_names": list(dataset.train.class_names),
-        "preprocessing": trial.preprocessing,
-        "method": trial.arm.method,
-        "weights_hash": trial.result.trial["weights_hash"],
-        "image_pixels": int(dataset.train.images.shape[1]),
-        "precision": trial.precision,
-        "feature_precision": trial.feature_precision,
-        "dataset": {
-            "name": trial.arm.dataset,
-            "title": dataset.title,
-            "source": dataset.source,
-            "fingerprint": dataset.fingerprint,
-        },
-    }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in outcome.state.items()}
-    folder = trial.folder
-    store.write_bytes(folder / "model.safetensors", save(tensors, {"headstart": json.dumps(description)}))
+    saved = SavedModel(
+        architecture=outcome.architecture,
+        class_names=dataset.train.class_names,
+        preprocessing=stored_preprocessing(trial.preprocessing),
+        image_pixels=int(dataset.train.images.shape[1]),
+        method=trial.arm.method,
+        weights_hash=trial.weights_hash,
+        precision=trial.precision,
+        feature_precision=trial.feature_precision,
+        dataset=TrainingImages(
+            name=trial.arm.dataset,
+            title=dataset.title,
+            source=dataset.source,
+            fingerprint=dataset.fingerprint,
+        ),
+    )
+    folder = saved.write(trial.folder, outcome.state)
     store.write_predictions(folder / "predictions.npz", outcome.predictions)
     store.write_history(folder / "history.jsonl", trial.history)
     store.write_result(folder, trial.result)
@@ -194,7 +193,7 @@ def environment(device: torch.device, precision: str, jobs: int = 1) -> dict[str
     machine."""
     side_by_side = {"jobs": jobs} if jobs > 1 else {}
     return side_by_side | {
-        "headstart": headstart.__version__,
+        "headstart": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

@@ -1,0 +1,106 @@
+"""A trained model on disk: `model.safetensors`, its tensors with metadata that say how to rebuild the
+network.
+
+A run folder has one, and so has every folder that `SavedModel.write` makes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from headstart import store
+from headstart.models import weights
+from headstart.types import Preprocessing
+
+FILE = "model.safetensors"
+_NETWORK_OPTIONS = ("widths", "activation")  # what the constructor of the CNN takes
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingImages:
+    """The dataset that a model was trained on; None for what is not stored.
+
+    name: what `load_dataset` takes."""
+
+    name: str | None = None
+    title: str | None = None
+    source: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedModel:
+    """All that is stored of a trained model beside its tensors.
+
+    architecture: what its method stored to rebuild it; the keys "model" and "weights" are always there.
+    preprocessing: of the network; size_pixels is the side of the network's input (None: image_pixels).
+    image_pixels: side of the training images, which images to predict must have too.
+    precision, feature_precision: those of its evaluation.
+    metrics, train_images: from result.json, where there is one. folder: None for a model in memory.
+    """
+
+    architecture: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    image_pixels: int
+    method: str
+    weights_hash: str
+    precision: str
+    feature_precision: str
+    dataset: TrainingImages
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    train_images: int | None = None
+    label: str = ""
+    folder: Path | None = None
+
+    @property
+    def model(self) -> str:
+        """Name of the network in MODELS."""
+        return str(self.architecture["model"])
+
+    @property
+    def weights(self) -> str:
+        """The pretrained weights that training started from, "none" for random ones."""
+        return str(self.architecture["weights"])
+
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """What the network's constructor takes beyond its defaults."""
+        return {name: self.architecture[name] for name in _NETWORK_OPTIONS if name in self.architecture}
+
+    @property
+    def input_pixels(self) -> int:
+        """Side of the network's input."""
+        return self.preprocessing.size_pixels or self.image_pixels
+
+    def read_state(self) -> dict[str, Tensor]:
+        """The stored tensors. Raises: WeightsError where the file is missing or damaged."""
+        assert self.folder is not None
+        return weights.load_state_file(self.folder / FILE)
+
+    def write(self, folder: Path, state: Mapping[str, Tensor]) -> Path:
+        """Write the model and its tensors into a folder, and return the folder. Raises: StoreError."""
+        from safetensors.torch import save
+
+        description = dict(self.architecture) | {
+            "class_names": list(self.class_names),
+            "preprocessing": dataclasses.asdict(self.preprocessing),
+            "method": self.method,
+            "weights_hash": self.weights_hash,
+            "image_pixels": self.image_pixels,
+            "precision": self.precision,
+            "feature_precision": self.feature_precision,
+            "dataset": dataclasses.asdict(self.dataset),
+        }
+        if self.label:
+            description["label"] = self.label
+        tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        store.write_bytes(folder / FILE, save(tensors, {"headstart": json.dumps(description)}))
+        return folder
