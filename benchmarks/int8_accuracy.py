@@ -3,86 +3,55 @@ same images."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from headstart.types import Arm, Dataset, Features, ImageSet
 
 _BUDGETS = (1, 5, 10, 50, 500, None)  # labels a class; None: all 45,000
 _SUBSETS = 3
 
 
 def probe_accuracies(
-    pixels: int, train_images: int | None, cache: AbstractContextManager, native: str
+    pixels: int, train_images: int | None, cache: AbstractContextManager[None], native: str
 ) -> list[dict[str, Any]]:
-    """A row a label budget: mean validation accuracy over the subsets with `native` and int8 features, and
-    their difference.
+    """A row for each label budget: mean validation accuracy over the subsets with `native` and int8 features,
+    and their difference.
 
     The same subsets and selection (folds inside the budget) as in a trial. train_images: the first so many
-    only, for a small try. cache: entered while features are made or found."""
-    import dataclasses
-
+    only, for a quick run. cache: entered while features are made or read."""
     import torch
 
     from headstart.data import load_dataset
     from headstart.data.splits import validation_count, validation_split
-    from headstart.models import features as engine
-    from headstart.models import load_model
-    from headstart.models.weights import weights_hash
-    from headstart.recipes import LogisticRecipe, recipe_named
+    from headstart.recipes import LogisticRecipe
     from headstart.studies.trial import make_context
-    from headstart.types import Arm, LabelBudget, Trial
+    from headstart.types import LabelBudget, Trial
 
     dataset, device = load_dataset("cifar10"), torch.device("cpu")
     if train_images is not None:
-        part = dataset.train
-        part = dataclasses.replace(
-            part,
-            images=part.images[:train_images],
-            labels=part.labels[:train_images],
-            fingerprint=f"first {train_images} of {part.fingerprint}",
-        )
-        dataset = dataclasses.replace(dataset, train=part)
+        dataset = _with_fewer(dataset, train_images)
     train = dataset.train
-    model = load_model("resnet50", "imagenet-keras", image_pixels=pixels)
-    model_hash = weights_hash("imagenet-keras")
     with cache:
-        found = {
-            precision: engine.extract(
-                model,
-                train,
-                weights_hash=model_hash,
-                precision=precision,
-                device=device,
-                calibration=train,
-                what=f"{precision} features",
-            ).features
-            for precision in (native, "int8")
-        }
+        features, model_hash = _features(train, pixels, (native, "int8"))
     _, val_ids = validation_split(train.labels, train.fingerprint, validation_count(len(train)))
-    recipe = recipe_named("probe")
-    assert isinstance(recipe, LogisticRecipe)
-    arm = Arm(
-        name="probe",
-        label="probe",
-        dataset="cifar10",
-        model="resnet50",
-        weights="imagenet-keras",
-        method="linear_probe",
-        recipe=recipe,
-        input_pixels=pixels,
-    )
+    arm = probe_arm("resnet50", pixels)
+    assert isinstance(arm.recipe, LogisticRecipe)
     rows = []
     for budget in _BUDGETS:
         if budget is not None and train_images is not None and budget * 20 > train_images:
             continue
-        scores: dict[str, list[float]] = {precision: [] for precision in found}
+        scores: dict[str, list[float]] = {precision: [] for precision in features}
         for seed in range(1 if budget is None else _SUBSETS):
             trial = Trial(arm=arm, label_budget=LabelBudget(budget), seed=seed, precision=native)
             context = make_context(trial, dataset, model_hash, Path("."), device)
-            for precision, values in found.items():
-                scores[precision].append(probe_accuracy(context, values, recipe, val_ids))
+            for precision, values in features.items():
+                scores[precision].append(probe_accuracy(context, values, arm.recipe, val_ids))
         differences = np.subtract(scores["int8"], scores[native])
         rows.append(
             {
@@ -93,10 +62,65 @@ def probe_accuracies(
                 "int8": float(np.mean(scores["int8"])),
                 "scores": scores,
                 "difference_points": 100 * float(differences.mean()),
-                "cosine": _cosine(found["int8"].values, found[native].values),
+                "cosine": _cosine(features["int8"].values, features[native].values),
             }
         )
     return rows
+
+
+def probe_arm(model: str, pixels: int) -> Arm:
+    """The linear probe on a frozen network with Keras's weights, with its default recipe."""
+    from headstart.recipes import recipe_named
+    from headstart.types import Arm
+
+    return Arm(
+        name="probe",
+        label="probe",
+        dataset="cifar10",
+        model=model,
+        weights="imagenet-keras",
+        method="linear_probe",
+        recipe=recipe_named("probe"),
+        input_pixels=pixels,
+    )
+
+
+def _with_fewer(dataset: Dataset, train_images: int) -> Dataset:
+    """The dataset with its first so many training images."""
+    import dataclasses
+
+    train = dataset.train
+    first = dataclasses.replace(
+        train,
+        images=train.images[:train_images],
+        labels=train.labels[:train_images],
+        fingerprint=f"first {train_images} of {train.fingerprint}",
+    )
+    return dataclasses.replace(dataset, train=first)
+
+
+def _features(train: ImageSet, pixels: int, precisions: Sequence[str]) -> tuple[dict[str, Features], str]:
+    """ResNet-50 features of all images by precision, and the hash of the weights."""
+    import torch
+
+    from headstart.models import features, load_model
+    from headstart.models.weights import weights_hash
+
+    model = load_model("resnet50", "imagenet-keras", image_pixels=pixels)
+    model_hash = weights_hash("imagenet-keras")
+    extracted = {
+        precision: features.extract(
+            model,
+            train,
+            weights_hash=model_hash,
+            precision=precision,
+            device=torch.device("cpu"),
+            calibration=train,
+            what=f"{precision} features",
+        ).features
+        for precision in precisions
+    }
+    return extracted, model_hash
 
 
 def probe_accuracy(context: Any, held: Any, recipe: Any, ids: np.ndarray) -> float:

@@ -13,24 +13,27 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from int8_accuracy import probe_accuracy
+from int8_accuracy import probe_accuracy, probe_arm
+from numpy.typing import NDArray
 
 from headstart.data import load_dataset
 from headstart.data.splits import validation_count, validation_split
+from headstart.methods.base import Context
 from headstart.models import features, load_model
 from headstart.models.weights import weights_hash
-from headstart.recipes import LogisticRecipe, recipe_named
+from headstart.recipes import LogisticRecipe
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.precision import default_device, resolve_precision
 from headstart.studies.trial import environment, make_context
 from headstart.tuning.search import without_test
-from headstart.types import Arm, LabelBudget, Trial
+from headstart.types import Arm, Dataset, ImageSet, LabelBudget, Trial
 
-_WEIGHTS, _SMALL_STEM = "imagenet-keras", "resnet50-small-stem"
+_SMALL_STEM = "resnet50-small-stem"
 WAYS = (("resnet50", 32), (_SMALL_STEM, 32), ("resnet50", 64), ("resnet50", 96), ("resnet50", 128))
 BUDGETS = (10, 50, 500)  # labels a class
 SEEDS = 3  # of budgets up to _FEW labels a class; one of those above, for more would be as many images again
@@ -49,11 +52,10 @@ def main() -> None:
     parser.add_argument("--validation-images", type=int, help="read so many only, for a small try")
     given = parser.parse_args()
     keep_freed_memory()
-    device = default_device()
     rows = [
         measure(model, pixels, given.budgets, given.seeds, given.validation_images) for model, pixels in WAYS
     ]
-    report = {"environment": environment(device, resolve_precision("auto", device)), "rows": rows}
+    report = {"environment": environment(default_device(), _precision()), "rows": rows}
     print(
         f"{'network':<22}{'px':>4}{'GFLOP':>8}{'images/s':>10}"
         + "".join(f"{budget:>8} a class" for budget in given.budgets)
@@ -69,68 +71,69 @@ def main() -> None:
 
 
 def measure(
-    model_name: str, pixels: int, budgets: list[int], seeds: int, validation_images: int | None
+    model_name: str, pixels: int, budgets: Sequence[int], seeds: int, validation_images: int | None
 ) -> dict[str, Any]:
     """Validation accuracy of a probe by label budget, each subset's and their mean, and the cost of the
     features."""
-    device, dataset = default_device(), without_test(load_dataset("cifar10"))
+    dataset = without_test(load_dataset("cifar10"))
     train = dataset.train
-    precision = resolve_precision("auto", device)
-    recipe = recipe_named("probe")
-    assert isinstance(recipe, LogisticRecipe)
-    arm = Arm(
-        name="probe",
-        label="probe",
-        dataset="cifar10",
-        model=model_name,
-        weights=_WEIGHTS,
-        method="linear_probe",
-        recipe=recipe,
-        input_pixels=pixels,
-    )
-    identity = weights_hash(_WEIGHTS, model_name)
-    accuracy: dict[str, Any] = {}
+    arm = probe_arm(model_name, pixels)
+    assert isinstance(arm.recipe, LogisticRecipe)
+    accuracy: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        trials = {
-            (budget, seed): Trial(arm=arm, label_budget=LabelBudget(budget), seed=seed, precision=precision)
-            for budget in budgets
-            for seed in range(seeds if budget <= _FEW else 1)
-        }
-        contexts = {
-            where: make_context(trial, dataset, identity, Path(scratch), device)
-            for where, trial in trials.items()
-        }
-        read = validation_split(train.labels, train.fingerprint, validation_count(len(train)))[1][
-            :validation_images
-        ]
-        ids = np.unique(np.concatenate([read, *(context.train_ids for context in contexts.values())]))
-        model = load_model(model_name, _WEIGHTS, image_pixels=pixels)
-        found = features.extract(
-            model,
-            train,
-            weights_hash=identity,
-            precision=precision,
-            device=device,
-            ids=ids,
-            what=f"{model_name} at {pixels} px",
-        )
+        contexts = _contexts(arm, dataset, budgets, seeds, Path(scratch))
+        _, val_ids = validation_split(train.labels, train.fingerprint, validation_count(len(train)))
+        val_ids = val_ids[:validation_images]
+        ids = np.unique(np.concatenate([val_ids, *(context.train_ids for _, context in contexts)]))
+        extraction = _extract(arm, train, ids)
         # Ids count all training images: rows of the others stay empty, and are never read.
-        values = np.zeros((len(train), found.features.values.shape[1]), np.float16)
-        values[ids] = found.features.values
-        held = features.Features(values=values, labels=train.labels, key=found.features.key)
-        for (budget, _), context in contexts.items():
-            accuracy.setdefault(str(budget), []).append(probe_accuracy(context, held, recipe, read))
+        values = np.zeros((len(train), extraction.features.values.shape[1]), np.float16)
+        values[ids] = extraction.features.values
+        held = features.Features(values=values, labels=train.labels, key=extraction.features.key)
+        for budget, context in contexts:
+            accuracy.setdefault(str(budget), []).append(probe_accuracy(context, held, arm.recipe, val_ids))
     return {
         "model": model_name,
         "pixels": pixels,
         "images": len(ids),
-        "validation_images": len(read),
-        "flops_per_image": found.flops / len(ids),
-        "images_per_second": len(ids) / found.seconds,
+        "validation_images": len(val_ids),
+        "flops_per_image": extraction.flops / len(ids),
+        "images_per_second": len(ids) / extraction.seconds,
         "accuracy": {
             budget: {"mean": float(np.mean(each)), "each": each} for budget, each in accuracy.items()
         },
     }
+
+
+def _contexts(
+    arm: Arm, dataset: Dataset, budgets: Sequence[int], seeds: int, folder: Path
+) -> list[tuple[int, Context]]:
+    """The probe's trials with their images, each with its labels per class."""
+    device = default_device()
+    identity = weights_hash(arm.weights, arm.model)
+    trials = [
+        (budget, Trial(arm=arm, label_budget=LabelBudget(budget), seed=seed, precision=_precision()))
+        for budget in budgets
+        for seed in range(seeds if budget <= _FEW else 1)
+    ]
+    return [(budget, make_context(trial, dataset, identity, folder, device)) for budget, trial in trials]
+
+
+def _extract(arm: Arm, train: ImageSet, ids: NDArray[np.int64]) -> features.Extraction:
+    model = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
+    return features.extract(
+        model,
+        train,
+        weights_hash=weights_hash(arm.weights, arm.model),
+        precision=_precision(),
+        device=default_device(),
+        ids=ids,
+        what=f"{arm.model} at {arm.input_pixels} px",
+    )
+
+
+def _precision() -> str:
+    return resolve_precision("auto", default_device())
 
 
 if __name__ == "__main__":

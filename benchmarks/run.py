@@ -16,13 +16,14 @@ import platform
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
 
 from rounds import say  # noqa: E402
 from sections import SECTIONS, SIZES, Bench, Report  # noqa: E402
-from summary import write_result  # noqa: E402
+from summary import SectionResult, write_result  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,22 +79,22 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed)
 
 
-def _write(report: Report, folder: Path, name: str, environment: dict) -> Path:
+def _write(report: Report, folder: Path, name: str, environment: dict[str, Any]) -> Path:
     raw = {
         key: {"about": entry.about, "runs": entry.runs, "problem": entry.problem}
         for key, entry in report.measured.items()
     }
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return write_result(
-        folder,
-        name,
-        date,
+    result = SectionResult(
+        what=name,
+        date=date,
         rows=report.rows,
         targets=report.targets,
         raw=raw,
         environment=environment,
         text=report.text(),
     )
+    return write_result(folder, result)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -13,7 +13,7 @@ Runs = Sequence[Mapping[str, Any]]
 
 
 def rates(runs: Runs) -> list[float]:
-    """Images per second of each run."""
+    """Images per second of each run, in order."""
     return [run["images"] / run["seconds"] for run in runs]
 
 
@@ -56,8 +56,8 @@ def throughput_row(
 
 
 def slope_row(points_by_run: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, Any]]:
-    """A row a number of images: median seconds over runs, and seconds an image relative to the largest
-    number's."""
+    """A row for each number of images: median seconds over runs, and seconds per image relative to the
+    largest number's."""
     rows = []
     for place, first in enumerate(points_by_run[0]):
         taken = [points[place]["seconds"] for points in points_by_run]
@@ -77,9 +77,9 @@ def slope_row(points_by_run: Sequence[Sequence[Mapping[str, float]]]) -> list[di
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A number that was promised: `value` (None: not measured) against `limit`.
+    """A promised number: `value` (None: not measured) against `limit`.
 
-    judged: False where the promise is for another kind of machine; the number is told all the same."""
+    judged: False where the promise is for another kind of machine; the number is printed all the same."""
 
     sentence: str
     value: float | None
@@ -99,11 +99,9 @@ class Target:
 
     def line(self) -> str:
         """The target in a line of text."""
-        found = "n/a" if self.value is None else f"{self.value:.3g}"
-        return (
-            f"{self.verdict:>6}  {self.sentence}: {found} (target {'>=' if self.at_least else '<='} "
-            f"{self.limit:g})"
-        )
+        value = "n/a" if self.value is None else f"{self.value:.3g}"
+        sign = ">=" if self.at_least else "<="
+        return f"{self.verdict:>6}  {self.sentence}: {value} (target {sign} {self.limit:g})"
 
 
 Column = tuple[str, str, str]  # heading, key in the row, format of its value
@@ -133,34 +131,40 @@ def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join((text(cells[0]), f"|{rule}|", *(text(line) for line in cells[1:])))
 
 
-def write_result(
-    folder: Path,
-    what: str,
-    date: str,
-    *,
-    rows: Sequence[Mapping[str, Any]],
-    targets: Sequence[Target],
-    raw: Mapping[str, Any],
-    environment: Mapping[str, Any],
-    text: str,
-) -> Path:
-    """Writes <date>-<what>.json (-2, -3 ... where one is there already) and returns its path.
+@dataclass(frozen=True, kw_only=True)
+class SectionResult:
+    """A section's result as its file keeps it.
 
     raw: every contender's runs and what it said about itself, so that each number of the rows can be worked
     out anew. text: the section as it is printed."""
+
+    what: str
+    date: str
+    rows: Sequence[Mapping[str, Any]]
+    targets: Sequence[Target]
+    raw: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    text: str
+
+    def content(self) -> dict[str, Any]:
+        return {
+            "what": self.what,
+            "date": self.date,
+            "environment": dict(self.environment),
+            "rows": [dict(row) for row in self.rows],
+            "text": self.text,
+            "targets": [asdict(target) | {"verdict": target.verdict} for target in self.targets],
+            "raw": dict(self.raw),
+        }
+
+
+def write_result(folder: Path, result: SectionResult) -> Path:
+    """Write <date>-<what>.json (-2, -3 ... where one is there already), and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {
-        "what": what,
-        "date": date,
-        "environment": dict(environment),
-        "rows": [dict(row) for row in rows],
-        "text": text,
-        "targets": [asdict(target) | {"verdict": target.verdict} for target in targets],
-        "raw": dict(raw),
-    }
-    path, number = folder / f"{date}-{what}.json", 1
+    name, number = f"{result.date}-{result.what}", 1
+    path = folder / f"{name}.json"
     while path.exists():
         number += 1
-        path = folder / f"{date}-{what}-{number}.json"
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        path = folder / f"{name}-{number}.json"
+    path.write_text(json.dumps(result.content(), indent=1, allow_nan=False) + "\n")
     return path

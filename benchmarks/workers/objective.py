@@ -1,7 +1,9 @@
-"""The head's objective in float64, by numpy alone: the referee between solvers, none of whose code it
-uses."""
+"""The objective of the logistic regression in float64, by numpy alone and by no solver's code: the judge
+between solvers."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,24 +26,32 @@ def moments(
     return mean, np.where(deviation > 0, deviation, 1.0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What a head is fitted to: raw features float16 (N, D), labels int64 (N,), and the rows to fit,
+    int64."""
+
+    values: NDArray[np.float16]
+    labels: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+
 def objective(
-    values: NDArray[np.float16],
-    labels: NDArray[np.int64],
-    ids: NDArray[np.int64],
-    weight: NDArray,
-    bias: NDArray,
+    problem: Problem,
+    weight: NDArray[np.floating],
+    bias: NDArray[np.floating],
     deviation: NDArray[np.float64],
     l2: float,
 ) -> float:
     """Mean cross-entropy + l2 / 2 * squared norm of the weights on standardised features.
 
-    values: (N, D), raw. labels: (N,). weight (C, D), bias (C,): of raw features. deviation: (D,), from
-    `moments`."""
+    weight (C, D), bias (C,): of raw features. deviation: (D,), from `moments`."""
     weight, bias = np.asarray(weight, np.float64), np.asarray(bias, np.float64)
-    loss = 0.0
+    ids, loss = problem.ids, 0.0
     for start in range(0, len(ids), _ROWS):
-        part = ids[start : start + _ROWS]
-        logits = np.asarray(values[part], np.float64) @ weight.T + bias
+        rows = ids[start : start + _ROWS]
+        logits = np.asarray(problem.values[rows], np.float64) @ weight.T + bias
         logits -= logits.max(1, keepdims=True)
-        loss += float((np.log(np.exp(logits).sum(1)) - logits[np.arange(len(part)), labels[part]]).sum())
+        own = logits[np.arange(len(rows)), problem.labels[rows]]
+        loss += float((np.log(np.exp(logits).sum(1)) - own).sum())
     return loss / len(ids) + l2 / 2 * float(np.square(weight * deviation).sum())

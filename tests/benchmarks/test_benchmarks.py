@@ -18,7 +18,7 @@ import run as program  # noqa: E402
 import sections  # noqa: E402
 import summary  # noqa: E402
 import update_benchmarks  # noqa: E402
-from workers.objective import moments, objective  # noqa: E402
+from workers.objective import Problem, moments, objective  # noqa: E402
 
 
 def measurement(images, seconds, bf16=200.0, fp32=100.0):
@@ -118,8 +118,8 @@ def test_a_result_file_holds_rows_targets_and_raw_runs_and_never_replaces_anothe
         "environment": {"cores": 2},
         "text": "a table",
     }
-    first = summary.write_result(tmp_path, "train", "2026-01-02", **content)
-    second = summary.write_result(tmp_path, "train", "2026-01-02", **content)
+    result = summary.SectionResult(what="train", date="2026-01-02", **content)
+    first, second = (summary.write_result(tmp_path, result) for _ in range(2))
     assert (first.name, second.name) == ("2026-01-02-train.json", "2026-01-02-train-2.json")
     assert json.loads(first.read_text()) == {
         "what": "train",
@@ -153,7 +153,8 @@ def test_the_objective_is_the_mean_cross_entropy_plus_half_l2_on_standardised_we
     weight, bias = np.array([[0.0], [math.log(3)]]), np.zeros(2)
     # image 0: logits 0, 0 -> ln 2; image 1: logits 0, ln 3 -> ln(4/3); penalty 0.1 / 2 * (2 ln 3)^2
     expected = (math.log(2) + math.log(4 / 3)) / 2 + 0.05 * (2 * math.log(3)) ** 2
-    found = objective(values, labels, np.array([0, 1]), weight, bias, np.array([2.0]), 0.1)
+    problem = Problem(values=values, labels=labels, ids=np.array([0, 1]))
+    found = objective(problem, weight, bias, np.array([2.0]), 0.1)
     assert found == pytest.approx(expected, rel=1e-12)
 
 
@@ -210,7 +211,7 @@ def test_a_worker_that_cannot_or_fails_keeps_its_reason_and_the_others_go_on(wor
 
 
 def test_every_contender_names_a_worker_that_is_there():
-    text = (BENCHMARKS / "sections.py").read_text()
+    text = "".join(path.read_text() for path in (BENCHMARKS / "sections").glob("*.py"))
     named = set(
         re.findall(r'"((?:ours|torch|keras|fastai|sklearn)_(?:train|features|head|tutorial|memory))"', text)
     )

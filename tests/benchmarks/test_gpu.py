@@ -11,6 +11,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import gpu  # noqa: E402
+import gpu_report  # noqa: E402
 import kernels  # noqa: E402
 
 
@@ -175,7 +176,7 @@ RUNS = [
 
 
 def test_the_summary_sets_median_times_against_airbench_and_leaves_out_times_that_were_stored():
-    peer, ours = gpu.summarise(RUNS)
+    peer, ours = gpu_report.summarise(RUNS)
     assert (peer["name"], ours["name"]) == ("airbench", "cnn")
     assert peer["seconds"] == {"n": 3, "mean": 3.0, "median": 3.0, "min": 2.0, "max": 4.0}
     assert ours["seconds"] == {"n": 2, "mean": 7.5, "median": 7.5, "min": 6.0, "max": 9.0}
@@ -186,7 +187,7 @@ def test_the_summary_sets_median_times_against_airbench_and_leaves_out_times_tha
 
 
 def test_without_airbench_there_is_no_ratio():
-    (row,) = gpu.summarise([RUNS[0]])
+    (row,) = gpu_report.summarise([RUNS[0]])
     assert row["seconds_over_airbench"] is None
 
 
@@ -197,12 +198,12 @@ def test_the_printed_report_has_what_was_measured_and_what_failed():
         "kernels_per_step": 300.0,
         "groups": [{"group": kernels.FORWARD, "microseconds": 20_000.0, "fraction": 0.25}],
     }
-    text = gpu.text_of(
+    text = gpu_report.text_of(
         {
             "environment": {"device": "a GPU"},
             "product": {"bf16": {"tflops": 700.4}},
             "profile": {"covers": "steps", "cnn": timed | busy, "other": timed, "third": {}},
-            "airbench": {"rows": gpu.summarise(RUNS)},
+            "airbench": {"rows": gpu_report.summarise(RUNS)},
             "problems": {"profile": "RuntimeError: no"},
         }
     )
