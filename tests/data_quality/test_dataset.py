@@ -52,7 +52,7 @@ def planted() -> Dataset:
     )
 
 
-RANDOM_NETWORK = ((-0.9, 0.97),)  # whose features say little: here the aligned pictures decide
+RANDOM_NETWORK = ((-0.9, 0.97),)  # whose features say little: here the aligned images decide
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +119,8 @@ def test_the_same_data_is_examined_once(examined: tuple, monkeypatch: pytest.Mon
 def test_what_is_shown_has_its_pixels(examined: tuple) -> None:
     health, folder, _, data = examined
     read = read_health(folder)
-    assert read is not None and set(read.pictures) == set(shown_places(health).tolist())
-    np.testing.assert_array_equal(read.pictures[93], data.test.images[3])
+    assert read is not None and set(read.images) == set(shown_places(health).tolist())
+    np.testing.assert_array_equal(read.images[93], data.test.images[3])
     page = report.write_health_page(folder, read).read_text()
     assert page.count("<img") >= 8 and "train 10" in page and "test 3" in page
 
@@ -202,7 +202,7 @@ def made_up(fingerprint: str = "9f" * 32) -> Health:
     rng = np.random.default_rng(0)
     return dataclasses.replace(
         health,
-        pictures={
+        images={
             int(place): rng.integers(0, 256, (32, 32, 3)).astype(np.uint8) for place in shown_places(health)
         },
     )
@@ -244,7 +244,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read is not None and read.counts() == health.counts() and read.settings == health.settings
     np.testing.assert_array_equal(read.pairs.similarity, health.pairs.similarity)
     assert read.suspects is not None and read.suspects.ids.tolist() == [9, 3]
-    assert set(read.pictures) == set(health.pictures)
+    assert set(read.images) == set(health.images)
     assert json.loads((tmp_path / "health.json").read_text())["affected_test_ids"] == [0, 5, 6]
     assert read_health(tmp_path / "elsewhere") is None
     (tmp_path / "health.npz").write_bytes(b"PK damaged")
@@ -260,7 +260,7 @@ def test_a_record_without_labels_and_pairs_is_one_too(tmp_path: Path) -> None:
         distance=np.zeros(0, np.uint8),
         similarity=np.zeros(0, np.float32),
     )
-    write_health(tmp_path, dataclasses.replace(made_up(), pairs=empty, suspects=None, pictures={}))
+    write_health(tmp_path, dataclasses.replace(made_up(), pairs=empty, suspects=None, images={}))
     read = read_health(tmp_path)
     assert read is not None and read.suspects is None and len(read.pairs) == 0
     assert "None of the 40 test images was found" in report.write_health_page(tmp_path, read).read_text()

@@ -1,5 +1,6 @@
-"""Data health: images that are there twice, labels that look wrong, and what both do to a study's numbers.
+"""Data quality: unreadable files, duplicates, and labels that look wrong.
 
-record: what was found, as it lies in a study's folder (torch-free). examine: finding it. similarity: pairs of
-alike features.
+folder, inspection, page: `headstart data check` of a user's own images. dataset: the examination of a study's
+dataset. record: its result in the study's folder (torch-free). similarity: pairs of similar features.
+label_errors: suspected label errors.
 """

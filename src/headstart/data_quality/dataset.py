@@ -1,5 +1,4 @@
-"""Finding what is wrong with a dataset: copies within and across train and test, and labels that look
-wrong."""
+"""Examine a dataset: duplicates within and across train and test, and labels that look wrong."""
 
 from __future__ import annotations
 
@@ -36,10 +35,10 @@ from headstart.registry.methods import FeatureUse, stored_method
 from headstart.runtime import progress
 from headstart.types import Dataset, Features
 
-SCHEMA = 1  # raised when the same data would give other findings
-# (similarity of centred features, correlation of the aligned pictures) that a pair must reach, one of the
-# two; chosen on sight of CIFAR-10's pairs (ResNet-50 at 96 pixels), see docs/decisions/0011. Features alone
-# take one frame for one picture, and below 0.85 different horses on different meadows begin.
+SCHEMA = 1  # raise it when the same data would give another result
+# (similarity of centred features, correlation of the aligned images): a pair must reach both numbers of one
+# row. Chosen on sight of CIFAR-10's pairs (ResNet-50 at 96 pixels), see docs/decisions/0011. Features alone
+# call images with the same frame duplicates, and below 0.85 different horses on different meadows begin.
 ALIKE = ((0.9, 0.65), (0.85, 0.85))
 
 
@@ -54,7 +53,7 @@ class Backbone:
 
 
 def default_backbone() -> Backbone:
-    """What is used where a study has no frozen features of its own."""
+    """The backbone for a study without frozen features of its own."""
     from headstart.runtime.precision import default_device, resolve_feature_precision
 
     return Backbone(
@@ -87,39 +86,40 @@ def backbone_of(study: Mapping[str, Any]) -> Backbone:
 
 
 def examine_into(folder: Path, dataset: Dataset, backbone: Backbone) -> Health:
-    """Examines a dataset into a folder, or reads what is there already of the same data and settings.
+    """Examine a dataset and write the result, or read the one that the folder holds of the same data and
+    settings.
 
     Raises: as `examine`; StoreError where the folder cannot be written."""
-    known = known_health(folder, dataset, backbone)
-    if known is None:
-        known = examine(dataset, backbone)
-        write_health(folder, known)
-    return known
+    health = stored_health(folder, dataset, backbone)
+    if health is None:
+        health = examine(dataset, backbone)
+        write_health(folder, health)
+    return health
 
 
-def known_health(folder: Path, dataset: Dataset, backbone: Backbone) -> Health | None:
-    """What a folder holds already of the same data and settings."""
-    known = read_health(folder)
-    return known if known is not None and dict(known.settings) == _settings(dataset, backbone) else None
+def stored_health(folder: Path, dataset: Dataset, backbone: Backbone) -> Health | None:
+    """Read the examination that a folder holds of the same data and settings, if any."""
+    health = read_health(folder)
+    return health if health is not None and dict(health.settings) == _settings(dataset, backbone) else None
 
 
 def examine(dataset: Dataset, backbone: Backbone) -> Health:
-    """Pairs of images that show the same, and training labels that look wrong.
+    """Find pairs of images that show the same, and training labels that look wrong.
 
-    Where the backbone's weights are not to be had, hashes alone are compared and no label is checked; without
-    cleanlab no label is checked: `settings` says so."""
+    Without the backbone's weights, hashes alone are compared and no label is checked; without cleanlab no
+    label is checked. `settings` says so."""
     started = time.perf_counter()
     settings = _settings(dataset, backbone)
-    found = None
+    features = None
     try:
-        found = _features(dataset, backbone)
+        features = _features(dataset, backbone)
     except (DownloadError, WeightsError) as error:
         progress.say(f"without features: {error}")
         settings = _settings(dataset, None)
-    pairs = _pairs(dataset, found)
+    pairs = _pairs(dataset, features)
     suspects = (
-        _suspects(found[0], pairs, len(dataset.train.class_names))
-        if found is not None and settings["labels"]
+        _suspects(features[0], pairs, len(dataset.train.class_names))
+        if features is not None and settings["labels"]
         else None
     )
     described = {
@@ -137,12 +137,12 @@ def examine(dataset: Dataset, backbone: Backbone) -> Health:
         suspects=suspects,
         seconds=time.perf_counter() - started,
     )
-    pictures = {int(place): np.array(_image(dataset, int(place))) for place in shown_places(health)}
-    return dataclasses.replace(health, pictures=pictures)
+    images = {int(place): _image(dataset, int(place)) for place in shown_places(health)}
+    return dataclasses.replace(health, images=images)
 
 
 def _settings(dataset: Dataset, backbone: Backbone | None) -> dict[str, Any]:
-    """All that the findings depend on, as it will be read back from JSON."""
+    """All that the result depends on, as it will be read back from JSON."""
     settings: dict[str, Any] = {
         "schema": SCHEMA,
         "fingerprint": dataset.fingerprint,
@@ -172,7 +172,7 @@ def checks_labels(dataset: Dataset) -> bool:
 
 
 def _features(dataset: Dataset, backbone: Backbone) -> tuple[Features, Features]:
-    """Of the training and the test images, under the keys that trials use: what they have cached is read."""
+    """Compute the features of the training and the test images, or read those that trials have cached."""
     from headstart.models import features, load_model
     from headstart.models.weights import weights_hash
     from headstart.runtime.precision import default_device
@@ -193,8 +193,8 @@ def _features(dataset: Dataset, backbone: Backbone) -> tuple[Features, Features]
     return train.features, test.features
 
 
-def _pairs(dataset: Dataset, found: tuple[Features, Features] | None) -> Pairs:
-    """All pairs that bytes, hashes or features call the same picture."""
+def _pairs(dataset: Dataset, features: tuple[Features, Features] | None) -> Pairs:
+    """Find all pairs that bytes, hashes or features call the same image."""
     parts = (dataset.train.images, dataset.test.images)
     count = len(dataset.train) + len(dataset.test)
     progress.say("comparing images")
@@ -208,65 +208,68 @@ def _pairs(dataset: Dataset, found: tuple[Features, Features] | None) -> Pairs:
     small = np.concatenate([duplicates.small_versions(part) for part in parts])
     near = duplicates.near_pairs(hashes)
     near = near[duplicates.confirmed(small, near)]
-    rows = FeatureRows([part.values for part in found]) if found is not None else None
-    ways = [np.array(exact, np.int64).reshape(-1, 2), near, _alike(rows, small)]
-    keys = [pairs[:, 0] * count + pairs[:, 1] for pairs in ways]
-    every = np.unique(np.concatenate(keys))
-    by = sum(
-        np.isin(every, key).astype(np.uint8) * bit
-        for key, bit in zip(keys, (EXACT, PERCEPTUAL, FEATURES), strict=True)
-    )
-    places = np.stack([every // count, every % count], axis=1).astype(np.int64)
+    rows = FeatureRows([part.values for part in features]) if features is not None else None
+    pairs_by_bit = {EXACT: np.array(exact, np.int64).reshape(-1, 2), PERCEPTUAL: near}
+    pairs_by_bit[FEATURES] = _alike(rows, small)
+    keys = {bit: pairs[:, 0] * count + pairs[:, 1] for bit, pairs in pairs_by_bit.items()}
+    all_keys = np.unique(np.concatenate(list(keys.values())))
+    by = np.zeros(len(all_keys), np.uint8)
+    for bit, some in keys.items():
+        by[np.isin(all_keys, some)] |= bit
+    places = np.stack([all_keys // count, all_keys % count], axis=1).astype(np.int64)
     labels = np.concatenate([dataset.train.labels, dataset.test.labels])
     return Pairs(
         places=places,
         labels=labels[places],
-        by=np.asarray(by, np.uint8),
+        by=by,
         distance=np.bitwise_count(hashes[places[:, 0]] ^ hashes[places[:, 1]]).astype(np.uint8),
         similarity=np.full(len(places), np.nan, np.float32) if rows is None else rows.similarities(places),
     )
 
 
 def _alike(rows: FeatureRows | None, small: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pairs int64 (P, 2) that features propose and aligned pictures confirm."""
+    """Pairs int64 (P, 2) that features propose and aligned images confirm."""
     if rows is None:
         return np.zeros((0, 2), np.int64)
-    places, similarity = similar_pairs(rows, min(least for least, _ in ALIKE))
+    places, similarity = similar_pairs(rows, min(min_similarity for min_similarity, _ in ALIKE))
     correlation = aligned_correlation(small, places)
-    return places[
-        np.any([(similarity >= least) & (correlation >= pictures) for least, pictures in ALIKE], axis=0)
+    confirmed = [
+        (similarity >= min_similarity) & (correlation >= min_correlation)
+        for min_similarity, min_correlation in ALIKE
     ]
+    return places[np.any(confirmed, axis=0)]
 
 
 def _suspects(train: Features, pairs: Pairs, num_classes: int) -> Suspects:
-    """Training labels that a probe which never saw the image, nor a copy of it, contradicts."""
+    """Find training labels that contradict a probe which saw neither the image nor a duplicate of it."""
     labels = np.asarray(train.labels)
     inside = pairs.places[(pairs.places < len(labels)).all(axis=1)]
     units = duplicates.components(inside, len(labels))
-    found = label_errors.find_label_errors(train.values, labels, units, num_classes=num_classes)
+    doubtful = label_errors.find_label_errors(train.values, labels, units, num_classes=num_classes)
     return Suspects(
-        ids=found.places,
-        given=labels[found.places],
-        suggested=found.suggested,
-        given_probability=found.given_probability.astype(np.float32),
-        suggested_probability=found.suggested_probability.astype(np.float32),
+        ids=doubtful.places,
+        given=labels[doubtful.places],
+        suggested=doubtful.suggested,
+        given_probability=doubtful.given_probability.astype(np.float32),
+        suggested_probability=doubtful.suggested_probability.astype(np.float32),
     )
 
 
 def _image(dataset: Dataset, place: int) -> NDArray[np.uint8]:
+    """The pixels at a place (as in Pairs), uint8 (H, W, 3), in memory."""
     count = len(dataset.train)
-    return dataset.train.images[place] if place < count else dataset.test.images[place - count]
+    return np.array(dataset.train.images[place] if place < count else dataset.test.images[place - count])
 
 
 def require_same_data(folder: Path, dataset: Dataset) -> dict[str, Any] | None:
-    """study.json where the folder holds a study of this dataset, None where it holds none.
+    """Read study.json of a folder that holds a study of this dataset; None where it holds no study.
 
     Raises: DataError where its study is of other data; ConfigError where the folder is a file."""
     if folder.is_file():
         raise ConfigError(f"{folder} is a file; give a folder with --out")
     if not (folder / "study.json").is_file():
         return None
-    study = store.read_json(folder / "study.json")
+    study: dict[str, Any] = store.read_json(folder / "study.json")
     if study["dataset"]["fingerprint"] != dataset.fingerprint:
         raise DataError(
             f"{folder} holds a study of {study['dataset']['title']}, not of {dataset.title}; give another "

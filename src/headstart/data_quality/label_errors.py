@@ -1,8 +1,8 @@
-"""Suspected label errors: images that a classifier which never saw them is sure belong to another class.
+"""Find suspected label errors: images that a classifier, fitted without them, assigns to another class.
 
 The classifier is a linear probe on frozen features, cross-validated, so that each image is judged by one that
-was fitted without it (and without its near duplicates). Which of its doubts count is decided by confident
-learning, as cleanlab does it.
+was fitted without it (and without its near duplicates). Confident learning, as in cleanlab, decides which of
+its doubts count.
 Source: Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR
 2021.
 """
@@ -33,9 +33,9 @@ _FILTER = "low_self_confidence"
 class Suspects:
     """Images whose label is probably wrong, the surest first.
 
-    places: int64 (K,), positions. suggested: int64 (K,), the likelier class. given_probability,
-    suggested_probability: float64 (K,), what the classifier says of the label and of the likelier class.
-    agreement: share of all images, suspects or not, whose label is the classifier's answer.
+    places: int64 (K,), positions. suggested: int64 (K,), the most probable class. given_probability,
+    suggested_probability: float64 (K,), probabilities of the label and of the suggested class.
+    agreement: share of all images, suspects or not, whose label is the most probable class.
     """
 
     places: NDArray[np.int64]
@@ -51,8 +51,7 @@ class Suspects:
 def find_label_errors(
     features: ArrayLike, labels: NDArray[np.int64], units: NDArray[np.int64], *, num_classes: int
 ) -> Suspects:
-    """The suspects among images with frozen features, each judged by a probe that saw neither it nor another
-    of its unit.
+    """Find the suspects among images with frozen features, each judged by a probe fitted without its unit.
 
     features: (N, D) float16 or float32, may be memory-mapped. labels: int64 (N,) in [0, num_classes). units:
     int64 (N,), equal for images that show the same. Raises: as suspected_label_errors."""
@@ -64,16 +63,17 @@ def find_label_errors(
 
 
 def suspected_label_errors(labels: ArrayLike, probabilities: ArrayLike) -> Suspects:
-    """The suspects among labelled images, given probabilities from classifiers that were fitted without them.
+    """Find the suspects among labelled images from probabilities of classifiers that were fitted without
+    them.
 
     labels: (N,) in [0, C). probabilities: (N, C), rows sum to 1, out of sample.
     Raises: ConfigError without cleanlab; DataError for shapes that do not fit or probabilities that are not
     finite.
     """
-    given, values = np.asarray(labels, np.int64), np.asarray(probabilities, np.float64)
-    if values.ndim != 2 or values.shape[0] != len(given):
+    given_labels, values = np.asarray(labels, np.int64), np.asarray(probabilities, np.float64)
+    if values.ndim != 2 or values.shape[0] != len(given_labels):
         raise DataError(
-            f"{len(given):,} labels and probabilities of shape {values.shape} do not fit together"
+            f"{len(given_labels):,} labels and probabilities of shape {values.shape} do not fit together"
         )
     if not np.isfinite(values).all():
         raise DataError("the probabilities hold values that are not finite")
@@ -81,9 +81,9 @@ def suspected_label_errors(labels: ArrayLike, probabilities: ArrayLike) -> Suspe
         from cleanlab.filter import find_label_issues
     except ImportError as error:
         raise ConfigError('suspected label errors need cleanlab: pip install "headstart[check]"') from error
-    agreement = float((values.argmax(axis=1) == given).mean())
-    # Classes without an image would make cleanlab divide by zero: only those that are there are looked at.
-    present, dense = np.unique(given, return_inverse=True)
+    agreement = float((values.argmax(axis=1) == given_labels).mean())
+    # Classes without an image would make cleanlab divide by zero: they are left out.
+    present, dense = np.unique(given_labels, return_inverse=True)
     if len(present) < 2:
         return Suspects(
             places=np.zeros(0, np.int64),
@@ -99,12 +99,12 @@ def suspected_label_errors(labels: ArrayLike, probabilities: ArrayLike) -> Suspe
         ),
         np.int64,
     )
-    likelier = shares[places].argmax(axis=1)
+    suggested = shares[places].argmax(axis=1)
     return Suspects(
         places=places,
-        suggested=present[likelier],
+        suggested=present[suggested],
         given_probability=shares[places, dense[places]],
-        suggested_probability=shares[places, likelier],
+        suggested_probability=shares[places, suggested],
         agreement=agreement,
     )
 
@@ -117,11 +117,11 @@ def cross_validated_probabilities(
     num_classes: int,
     l2_values: Sequence[float] = L2_VALUES,
 ) -> NDArray[np.float32]:
-    """Class probabilities float32 (N, C) for each image, from a probe fitted on the other folds.
+    """Class probabilities float32 (N, C), of each image from a probe fitted on the other folds.
 
-    features: (N, D) float16 or float32, may be memory-mapped. The l2 is the one with the lowest cross-entropy
-    over all folds together; with it cleanlab's thresholds work best, because the probabilities are best
-    calibrated."""
+    features: (N, D) float16 or float32, may be memory-mapped. fold_of: int64 (N,). The l2 with the lowest
+    cross-entropy over all folds is chosen: its probabilities are best calibrated, which cleanlab's thresholds
+    need."""
     from headstart.results.metrics import probabilities
     from headstart.training.logistic import fit_path, predict_logits
 

@@ -1,13 +1,14 @@
-"""Which images a network sees as nearly the same: all pairs of feature rows above a cosine similarity.
+"""Find similar images by their features: all pairs of rows above a cosine similarity.
 
-Every pair is decided by its similarity in full; a short version of each row, whose bound on the similarity is
-never too low, first rules out nearly all of them (60,000 rows of 2,048 numbers: 1.8 billion pairs).
+Every pair is decided by its full similarity. A short version of each row gives an upper bound on the
+similarity, which first rules out nearly all pairs (60,000 rows of 2,048 numbers: 1.8 billion pairs).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +25,13 @@ _TOP, _LEFT = 2048, 8192  # rows and columns of a tile of pairs: 64 MB
 def similar_pairs(
     reader: FeatureRows, min_similarity: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Pairs int64 (P, 2), first < second, sorted, and their similarities float32 (P,), all at least
-    min_similarity."""
+    """Find all pairs with at least min_similarity.
+
+    Returns int64 (P, 2), first < second, sorted, and their similarities float32 (P,)."""
     if reader.count < 2:
         return np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
     short = _short_rows(reader)
-    found, values = [], []
+    pair_parts, similarity_parts = [], []
     tiles = [
         (top, left)
         for top in range(0, reader.count, _TOP)
@@ -41,10 +43,10 @@ def similar_pairs(
             pairs = np.stack([first + top, second + left], axis=1)
             pairs = pairs[pairs[:, 0] < pairs[:, 1]]
             similarity = reader.similarities(pairs)
-            found.append(pairs[similarity >= min_similarity])
-            values.append(similarity[similarity >= min_similarity])
+            pair_parts.append(pairs[similarity >= min_similarity])
+            similarity_parts.append(similarity[similarity >= min_similarity])
             bar.advance()
-    pairs, similarity = np.concatenate(found).astype(np.int64), np.concatenate(values)
+    pairs, similarity = np.concatenate(pair_parts).astype(np.int64), np.concatenate(similarity_parts)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return pairs[order], similarity[order]
 
@@ -52,14 +54,15 @@ def similar_pairs(
 def _close(
     rows: NDArray[np.float32], columns: NDArray[np.float32], least: float
 ) -> tuple[NDArray[np.int64], ...]:
-    """Where the bound on the similarity reaches `least`, in a tile of short rows."""
+    """Rows and columns of a tile of short rows where the bound on the similarity reaches `least`."""
     # A little below: float32 sums may round the bound down.
     return np.nonzero(rows @ columns.T >= least - 1e-4)
 
 
 def estimated_seconds(count: int) -> float:
-    """What `similar_pairs` takes of so many rows on this machine: a tile of random rows is timed, and stands
-    for all pairs."""
+    """Estimate the seconds that `similar_pairs` takes for `count` rows on this machine.
+
+    One tile of random rows is timed and stands for all pairs."""
     rng = np.random.default_rng(0)
     rows, columns = (rng.standard_normal((size, _SHORT)).astype(np.float32) for size in (_TOP, _LEFT))
     start = time.perf_counter()
@@ -68,12 +71,12 @@ def estimated_seconds(count: int) -> float:
 
 
 class FeatureRows:
-    """Rows of several parts, float16 or float32 (N_i, D), may be memory-mapped, numbered through.
+    """Rows of several arrays (N_i, D), float16 or float32, numbered consecutively; may be memory-mapped.
 
-    The similarity of two rows is the cosine between them less the mean of all rows, which is what every image
-    has in common; a row equal to the mean is like no other."""
+    The similarity of two rows is their cosine after subtracting the mean of all rows, which all images have
+    in common; a row equal to the mean has similarity 0 with every other."""
 
-    def __init__(self, parts: Sequence[NDArray]) -> None:
+    def __init__(self, parts: Sequence[NDArray[np.floating[Any]]]) -> None:
         self.parts = list(parts)
         self.starts = np.cumsum([0, *(len(part) for part in parts)])
         self.count, self.width = int(self.starts[-1]), parts[0].shape[1]
@@ -87,20 +90,22 @@ class FeatureRows:
     def _read(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         rows = np.empty((len(places), self.width), np.float32)
         for part, start, stop in zip(self.parts, self.starts[:-1], self.starts[1:], strict=True):
-            mine = (places >= start) & (places < stop)
-            rows[mine] = part[places[mine] - start]
+            inside = (places >= start) & (places < stop)
+            rows[inside] = part[places[inside] - start]
         return rows
 
     def unit(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Rows less the mean, scaled to length 1; 0 where nothing is left."""
+        """Rows less the mean, scaled to length 1, float32 (P, D); 0 where nothing is left."""
         rows = self._read(places) - self.mean
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         # What rounding leaves of a row that equals the mean points nowhere.
         floor = 1e-5 * max(float(np.linalg.norm(self.mean)), 1e-30)
-        return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > floor)
+        np.divide(rows, lengths, out=rows, where=lengths > floor)
+        rows[lengths[:, 0] <= floor] = 0
+        return rows
 
     def similarities(self, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Of each pair of rows, float32 (P,), pairs int64 (P, 2)."""
+        """Similarity of each pair of rows, float32 (P,). pairs: int64 (P, 2)."""
         values = np.empty(len(pairs), np.float32)
         for start in range(0, len(pairs), _CHUNK):
             part = pairs[start : start + _CHUNK]
@@ -111,7 +116,8 @@ class FeatureRows:
 
 
 def _short_rows(reader: FeatureRows) -> NDArray[np.float32]:
-    """Rows float32 (N, up to 256) whose inner products are never below the similarities of the whole rows.
+    """Rows float32 (N, up to 256) whose inner products are upper bounds on the similarities of the whole
+    rows.
 
     A row is p on the axes and r off them; x . y = p_x . p_y + r_x . r_y, and the last is at most |r_x|
     |r_y|."""
@@ -126,8 +132,7 @@ def _short_rows(reader: FeatureRows) -> NDArray[np.float32]:
 
 
 def _axes(reader: FeatureRows) -> NDArray[np.float32]:
-    """Orthonormal columns (D, up to 255) that hold most of the rows' length: principal axes of an even
-    sample."""
+    """Orthonormal columns float32 (D, up to 255): principal axes of an evenly spaced sample of rows."""
     sample = reader.unit(np.arange(0, reader.count, max(1, reader.count // _SAMPLE))).astype(np.float32)
     kept = min(_SHORT - 1, reader.width)
     _, axes = eigh(sample.T @ sample, subset_by_index=[reader.width - kept, reader.width - 1])
@@ -139,29 +144,30 @@ _SHIFT = 4  # pixels, in each direction
 
 
 def aligned_correlation(small: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
-    """How well the centre of a pair's first picture is found in the second one: float32 (P,), in [-1, 1].
+    """Correlation of the centre of a pair's first image with the second one: float32 (P,), in [-1, 1].
 
-    small: uint8 (N, 32, 32, 3). The largest correlation, over pixels and colours, of the first one's middle
-    24 x 24 pixels with any 24 x 24 window of the second one, as it is or mirrored: brightness, contrast,
-    mirroring and shifts do not count."""
+    small: uint8 (N, 32, 32, 3). pairs: int64 (P, 2). The largest correlation, over pixels and colours, of the
+    first one's middle 24 x 24 pixels with any 24 x 24 window of the second one, as it is or mirrored:
+    brightness, contrast, mirroring and shifts do not count."""
     best = np.full(len(pairs), -1, np.float32)
     middle = slice(_SHIFT, _SHIFT + _CENTRE)
     for start in range(0, len(pairs), _CHUNK):
         part = pairs[start : start + _CHUNK]
         centre = _standardised(small[part[:, 0]][:, middle, middle])
         other = small[part[:, 1]]
-        here = best[start : start + _CHUNK]
-        for turned in (other, other[:, :, ::-1]):
+        best_here = best[start : start + _CHUNK]
+        for view in (other, other[:, :, ::-1]):
             for top in range(2 * _SHIFT + 1):
                 for left in range(2 * _SHIFT + 1):
-                    window = _standardised(turned[:, top : top + _CENTRE, left : left + _CENTRE])
-                    np.maximum(here, np.einsum("ij,ij->i", centre, window), out=here)
+                    window = _standardised(view[:, top : top + _CENTRE, left : left + _CENTRE])
+                    np.maximum(best_here, np.einsum("ij,ij->i", centre, window), out=best_here)
     return best
 
 
-def _standardised(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Rows less their mean, of length 1 (0 for a picture of one grey), float32 (P, D)."""
-    rows = pictures.reshape(len(pictures), -1).astype(np.float32)
+def _standardised(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Images as rows less their mean, of length 1 (0 for an image of one grey): float32 (P, D)."""
+    rows = images.reshape(len(images), -1).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    np.divide(rows, lengths, out=rows, where=lengths > 0)
+    return rows

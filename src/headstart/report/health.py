@@ -177,7 +177,7 @@ def _panels(health: Health) -> tuple[PairPanel, ...]:
         shown = tuple(
             _pair(health, int(row))
             for row in rows
-            if all(int(p) in health.pictures for p in health.pairs.places[row])
+            if all(int(p) in health.images for p in health.pairs.places[row])
         )
         if shown:
             title, meaning = told[name]
@@ -191,7 +191,7 @@ def _pair(health: Health, row: int) -> PairShown:
     pairs, names = health.pairs, health.dataset["class_names"]
     halves = tuple(
         Half(
-            picture=data_uri(health.pictures[int(place)]),
+            picture=data_uri(health.images[int(place)]),
             place=_place(health, int(place)),
             label=names[int(label)],
         )
@@ -257,7 +257,7 @@ def _suspects(health: Health) -> tuple[SuspectShown, ...]:
     found, names = health.suspects, health.dataset["class_names"]
     return tuple(
         SuspectShown(
-            picture=data_uri(health.pictures[int(place)]),
+            picture=data_uri(health.images[int(place)]),
             place=f"train {place}",
             given=names[int(found.given[i])],
             suggested=names[int(found.suggested[i])],
@@ -265,5 +265,5 @@ def _suspects(health: Health) -> tuple[SuspectShown, ...]:
             suggested_probability=words.share(float(found.suggested_probability[i]), 0),
         )
         for i, place in enumerate(found.ids[:_SUSPECTS_SHOWN])
-        if int(place) in health.pictures
+        if int(place) in health.images
     )

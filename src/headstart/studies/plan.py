@@ -28,7 +28,7 @@ from headstart.data import load_dataset
 from headstart.data.batches import ActivationBatches
 from headstart.data.splits import FOLDS
 from headstart.data_quality import label_errors
-from headstart.data_quality.dataset import backbone_of, checks_labels, known_health
+from headstart.data_quality.dataset import backbone_of, checks_labels, stored_health
 from headstart.data_quality.similarity import estimated_seconds
 from headstart.errors import DownloadError, WeightsError
 from headstart.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
@@ -241,7 +241,7 @@ def _health_seconds(
     """Of comparing all images and of the cross-validated probe; None where the network's weights are not to
     be had."""
     dataset, backbone = timings.dataset, backbone_of(store.as_stored(study))
-    if any(known_health(folder, dataset, backbone) for folder in folders):
+    if any(stored_health(folder, dataset, backbone) for folder in folders):
         return 0.0
     arm = Arm(
         name="data health",
