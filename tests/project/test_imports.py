@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -49,29 +51,43 @@ def test_imports_point_down_only() -> None:
 
 # Each module in a process of its own, forked from one that has loaded the libraries: a tenth of the time.
 IMPORT_EACH = """
-import os, sys
+import gc, os, sys
 import jinja2, matplotlib.figure, numpy, pandas, PIL.Image, pydantic, rich.table, scipy.stats, sklearn.metrics
-assert "torch" not in sys.modules
-for name in sys.argv[1:]:
+unwanted, *names = sys.argv[1:]
+if unwanted != "torch":
+    import torch
+gc.freeze()
+for name in names:
     child = os.fork()
     if child == 0:
         __import__("headstart." + name)
-        os._exit("torch" in sys.modules)
+        os._exit(unwanted in sys.modules)
     print(name, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
+def _import_each(names: Iterable[str], unwanted: str) -> dict[str, str]:
+    """ "0" for each module that can be imported first, and without an unwanted one."""
+    command = [sys.executable, "-c", IMPORT_EACH, unwanted, *names]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
 @pytest.fixture(scope="module")
 def exit_codes() -> dict[str, str]:
-    """0 for a module that is imported without torch."""
-    command = [sys.executable, "-c", IMPORT_EACH, *TORCH_FREE]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return dict(line.split() for line in done.stdout.splitlines())
+    return _import_each(TORCH_FREE, "torch")
 
 
 @pytest.mark.parametrize("name", TORCH_FREE)
 def test_reporting_never_imports_torch(name: str, exit_codes: dict[str, str]) -> None:
     assert exit_codes[name] == "0"
+
+
+def test_what_a_command_imports_can_be_imported_first() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in (SOURCE / "cli").glob("*.py"))
+    names = sorted(set(re.findall(r"^ +from headstart\.([\w.]+) import", text, flags=re.M)))
+    assert len(names) > 20
+    assert _import_each(names, "matplotlib.pyplot") == dict.fromkeys(names, "0")
 
 
 @pytest.mark.parametrize(

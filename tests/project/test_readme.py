@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -10,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.support.command_line import run_headstart
+from tests.support.warm_process import WarmProcess
 
 ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -39,7 +40,7 @@ def _shown_commands(tool: str) -> list[str]:
 STUDY, ADVISE = "headstart study cifar10-quick", "headstart advise photos --minutes 10"
 
 
-def _run_shown(command: str, folder: Path, photos: Path) -> None:
+def _run_shown(command: str, folder: Path, photos: Path, process: WarmProcess) -> None:
     """Runs a shown command in a folder, with a small folder of images and a short training in place of long
     ones."""
     words = shlex.split(command)[1:]
@@ -52,18 +53,20 @@ def _run_shown(command: str, folder: Path, photos: Path) -> None:
     words = [
         str(word) for given in words for word in (sorted(folder.glob(given)) if "*" in given else [given])
     ]
-    done = run_headstart(*words, cwd=folder)
+    done = process.run(words, folder, dict(os.environ))
     assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
-def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def made(
+    photos: Path, warm_process: WarmProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
     """The folder in which a shown command was run, once for all tests."""
 
     @cache
     def run(command: str) -> Path:
         folder = tmp_path_factory.mktemp("made")
-        _run_shown(command, folder, photos)
+        _run_shown(command, folder, photos, warm_process)
         return folder
 
     return run
@@ -71,7 +74,7 @@ def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
 
 @pytest.mark.parametrize("command", _shown_commands("headstart"))
 def test_every_shown_command_runs(
-    command: str, made: Callable[[str], Path], photos: Path, tmp_path: Path
+    command: str, made: Callable[[str], Path], photos: Path, warm_process: WarmProcess, tmp_path: Path
 ) -> None:
     if command in (STUDY, ADVISE):
         made(command)
@@ -80,7 +83,7 @@ def test_every_shown_command_runs(
         shutil.copytree(made(STUDY) / "runs", tmp_path / "runs")
     if "advice/photos/model" in command:
         shutil.copytree(made(ADVISE) / "advice", tmp_path / "advice")
-    _run_shown(command, tmp_path, photos)
+    _run_shown(command, tmp_path, photos, warm_process)
 
 
 def _shown_study() -> str:

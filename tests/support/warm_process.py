@@ -2,7 +2,8 @@
 
 A start from nothing takes one to three seconds of a processor, of which the command itself is a hundredth.
 What a test sees is the same: a process with its own arguments, folder, environment, output and exit code.
-That commands start from nothing, too, is held by tests/project/test_readme.py.
+That they start from nothing, too, is held by tests/project/test_imports.py: what a command imports can be
+imported first.
 """
 
 from __future__ import annotations
