@@ -136,9 +136,9 @@ def _cudnn_benchmark(on: bool) -> Iterator[None]:
 def _our_arms(folder: Path) -> dict[str, Callable[[int], dict[str, Any]]]:
     """The study's arms, each: seed -> a run. Every arm trains a few steps untimed; nothing of the test set is
     read by that."""
-    from headstart.studies.run import trials_of
     from headstart.studies.study_file import load_study
     from headstart.studies.trial import run_trial
+    from headstart.studies.trials import trials_of
     from headstart.training.loop import train
 
     study, _ = load_study(STUDY)

@@ -82,8 +82,8 @@ def profile_training(report: Report, args: argparse.Namespace) -> None:
 
 
 def _cnn_ready() -> TrialReady:
-    from headstart.studies.run import trials_of
     from headstart.studies.study_file import load_study
+    from headstart.studies.trials import trials_of
 
     return TrialReady(next(trial for trial in trials_of(load_study(STUDY)[0]) if trial.arm.name == ARMS[0]))
 

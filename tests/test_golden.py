@@ -13,9 +13,10 @@ from headstart.data import load_dataset
 from headstart.predict.predictor import load_predictor
 from headstart.report import write_report
 from headstart.results.table import results_table
-from headstart.studies.run import as_finished, run_study, trials_of
+from headstart.studies.run import run_study
 from headstart.studies.study_file import load_study
 from headstart.studies.trial import resolve, trial_key
+from headstart.studies.trials import as_finished, trials_of
 
 GOLDEN = Path(__file__).parent / "golden"
 REPORTS = Path(__file__).parents[1] / "report"

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 from headstart.version import __version__ as __version__
 
 __all__ = [
+    "Arm",
+    "Study",
     "TransferClassifier",
     "compare",
     "find_study",
@@ -54,8 +56,11 @@ if TYPE_CHECKING:
     from headstart.results.api import compare, find_study, judge_claims, load_summary
     from headstart.results.table import load_results
     from headstart.studies.run import run_study
+    from headstart.types import Arm, Study
 
 _HOMES = {
+    "Arm": "headstart.types",
+    "Study": "headstart.types",
     "TransferClassifier": "headstart.estimator",
     "compare": "headstart.results.api",
     "find_study": "headstart.results.api",

@@ -161,19 +161,34 @@ class Recipe(BaseModel):
         return self.model_validate(dict(self) | changes)
 
 
+DEFAULT_RECIPE = Recipe()  # of an arm that leaves its recipe out, until its study is read
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One side of a comparison: dataset x model x weights x method x recipe."""
+    """One side of a comparison: dataset x model x weights x method x recipe.
 
-    name: str  # short and unique in its study: the key of colours and tables
-    label: str  # for people
-    dataset: str
+    What is left out is filled in when the arm's study is read (studies.study_file.load_study): the label is
+    the name, the dataset the study's, the recipe the one of `recipe_name` or the method's default, the
+    weights "none" where the method begins at random ones.
+
+    name: short and unique in its study, the key of colours and tables. label: for people. weights: "none" for
+    a random start. recipe_name: the named recipe that `recipe` started from. input_pixels: None for what the
+    model's preprocessing says.
+
+    Examples:
+        >>> arm = headstart.Arm(name="cnn", model="cnn", method="scratch", recipe_name="cnn-full")
+    """
+
+    name: str
+    label: str = ""
+    dataset: str = ""
     model: str
-    weights: str  # "none" for a random start
+    weights: str = ""
     method: str
-    recipe: Recipe
-    recipe_name: str = ""  # the named recipe it started from
-    input_pixels: int | None = None  # None: what the model's preprocessing says
+    recipe: Recipe = DEFAULT_RECIPE
+    recipe_name: str = ""
+    input_pixels: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,7 +288,7 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Arms x label budgets x seeds, read from a TOML file.
+    """Arms x label budgets x seeds, read from a TOML file or built in Python.
 
     cells: which of them are run, where not every arm is at every budget with every seed and one recipe;
     empty: all.
@@ -282,15 +297,20 @@ class Study:
     notes: what a reader must know of the study's history; the report tells them with the threats to validity.
     chosen: the arm that is recommended, where one was chosen on validation images: the headline is about it.
     searches: how `headstart tune` looks for its recipes. tuned: its cells have the recipes that were found
-    so, where any were."""
+    so, where any were.
+
+    Examples:
+        >>> arms = (headstart.Arm(name="cnn", model="cnn", method="scratch"),)
+        >>> study = headstart.Study(name="small", dataset="cifar10", arms=arms, seeds=(0, 1))
+    """
 
     name: str
-    title: str
-    question: str
+    title: str = ""
+    question: str = ""
     dataset: str
     arms: tuple[Arm, ...]
-    label_budgets: tuple[LabelBudget, ...]
-    seeds: tuple[int, ...]
+    label_budgets: tuple[LabelBudget, ...] = (ALL_LABELS,)
+    seeds: tuple[int, ...] = (0,)
     phase: Phase = "select"
     precision: str = "auto"
     feature_precision: str = "auto"

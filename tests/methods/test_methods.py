@@ -18,9 +18,10 @@ from headstart.methods.base import Outcome
 from headstart.methods.frozen import RANDOM_START_SEED
 from headstart.models import load_model
 from headstart.models.weights import load_state_file, random_start_hash, weights_hash
-from headstart.studies.run import run_study, trials_of
+from headstart.studies.run import run_study
 from headstart.studies.study_file import load_study
 from headstart.studies.trial import resolve
+from headstart.studies.trials import trials_of
 
 
 @pytest.fixture(scope="module")

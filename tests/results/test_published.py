@@ -11,8 +11,9 @@ from headstart import store
 from headstart.errors import StoreError
 from headstart.results.published import half_precision, publish
 from headstart.studies.plan import plan_study
-from headstart.studies.run import run_study, trials_of
+from headstart.studies.run import run_study
 from headstart.studies.study_file import load_study
+from headstart.studies.trials import trials_of
 
 STUDY = """name = "small"
 dataset = "cifar10"

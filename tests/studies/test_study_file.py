@@ -8,8 +8,8 @@ import pytest
 
 from headstart.errors import ConfigError
 from headstart.recipes import CNNRecipe
-from headstart.studies.run import trials_of
 from headstart.studies.study_file import built_in_studies, load_study
+from headstart.studies.trials import trials_of
 from headstart.types import ALL_LABELS, LabelBudget, Robustness, ShiftSet
 
 GOOD = """name = "mine"

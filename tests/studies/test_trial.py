@@ -15,9 +15,10 @@ import pytest
 
 from headstart import store
 from headstart.data import load_dataset
-from headstart.studies.run import run_study, trials_of
+from headstart.studies.run import run_study
 from headstart.studies.study_file import load_study
 from headstart.studies.trial import make_context, resolve, trial_key
+from headstart.studies.trials import trials_of
 from headstart.types import ALL_LABELS, Study, Trial
 
 STUDY = """name = "small"

@@ -17,6 +17,7 @@ import torch
 from tests.support.transfer_trials import SHORT, random_weights, tiny_dataset
 
 from headstart import store
+from headstart.data import DATASETS
 from headstart.data.splits import label_subset, validation_count, validation_split
 from headstart.errors import ConfigError
 from headstart.methods import METHODS
@@ -86,6 +87,7 @@ def _tune(data: Dataset, study: Study, out: Path, **options: Any) -> list[list[d
     """The tries of each arm without their seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("headstart.tuning.search.load_dataset", lambda name: data)
+        patch.setitem(DATASETS, "tiny", DATASETS["cifar10"])  # a name that a study may say
         done = tune(study, out=out, **options)
     return [
         [{name: value for name, value in row.items() if name != "seconds"} for row in found.tries]
@@ -361,7 +363,7 @@ def test_an_arm_is_tuned_from_its_recipe_at_that_label_budget(
         Cell(arm=own, label_budget=LabelBudget(5), seeds=(0,)),
         Cell(arm=arm, label_budget=ALL_LABELS, seeds=(0,)),
     )
-    study = dataclasses.replace(study, cells=cells)
+    study = dataclasses.replace(study, cells=cells, label_budgets=(LabelBudget(5), ALL_LABELS))
     (few,), (every,) = (
         _tune(tiny, study, tmp_path, tries=1, labels_per_class=labels) for labels in (5, None)
     )

@@ -35,8 +35,9 @@ from headstart.runtime import progress
 from headstart.runtime.precision import default_device
 from headstart.store import FinishedTrial
 from headstart.studies.plan import plan_study
-from headstart.studies.run import run_study, trials_of
+from headstart.studies.run import run_study
 from headstart.studies.trial import run_trial
+from headstart.studies.trials import trials_of
 from headstart.training.logistic import fit_path, predict_logits
 from headstart.types import ALL_LABELS, Arm, Dataset, Study
 

@@ -13,7 +13,7 @@ import dataclasses
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,10 @@ from headstart.registry.methods import FeatureUse
 from headstart.runtime import progress
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.precision import default_device
-from headstart.studies.run import as_finished, has_textures, trials_of
+from headstart.studies.after import has_textures
 from headstart.studies.study_file import load_study
 from headstart.studies.trial import SAMPLE_IMAGES, environment, make_context, resolve, trial_key
+from headstart.studies.trials import as_finished, trials_of
 from headstart.training.logistic import fit_path
 from headstart.training.loop import Batches, count_flops_per_example, resolve_steps, seconds_per_step
 from headstart.types import ALL_LABELS, Arm, Dataset, ImageSet, LabelBudget, Robustness, Study, Trial
@@ -115,16 +116,16 @@ class StudyPlan:
 
 
 def plan_study(
-    study: str | Study,
+    study: str | Path | Study,
     out: str | Path | None = None,
     *,
-    changes: dict[str, str] | None = None,
+    changes: Mapping[str, str] | None = None,
     seeds: int | None = None,
     published: str | Path | None = None,
 ) -> StudyPlan:
     """The plan of a study; arguments as launch.run_study. Reads dataset and weights (fetched where missing),
     trains nothing."""
-    value = load_study(study, changes, seeds)[0] if isinstance(study, str) else study
+    value, _ = load_study(study, changes, seeds)
     folders = [
         Path(out) if out is not None else Path("runs") / value.name,
         *([Path(published)] if published else []),

@@ -17,7 +17,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -43,9 +43,9 @@ from headstart.runtime import progress
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.precision import default_device, resolve_feature_precision, resolve_precision
 from headstart.runtime.processes import attempts
-from headstart.studies.run import cells_of
 from headstart.studies.study_file import load_study
 from headstart.studies.trial import environment, make_context, resolve
+from headstart.studies.trials import cells_of
 from headstart.training.loop import DivergedError, parse_duration
 from headstart.tuning.sampler import propose
 from headstart.types import (
@@ -77,7 +77,7 @@ class Tuned:
 
 
 def tune(
-    study: str | Study,
+    study: str | Path | Study,
     arms: Sequence[str] = (),
     *,
     labels_per_class: int | None = None,
@@ -86,7 +86,7 @@ def tune(
     proxy: Proxy | None = None,
     pixels: Sequence[int] = (),
     seed: int = 0,
-    changes: dict[str, str] | None = None,
+    changes: Mapping[str, str] | None = None,
     jobs: int = 1,
 ) -> list[Tuned]:
     """Searches a recipe for each named arm of a study (all of them where none is named), `tries` tries for
@@ -100,7 +100,7 @@ def tune(
     never worse on validation.
     Raises: ConfigError for what makes no sense, before anything is computed; BusyError; StoreError; the
     errors of a trial."""
-    value = load_study(study, (changes or {}) | {"tuned": "false"})[0] if isinstance(study, str) else study
+    value, _ = load_study(study, {**(changes or {}), "tuned": "false"})
     if tries is None:
         if proxy or labels_per_class is not None:
             raise ConfigError("say how many --tries too, or leave all of it to the study's file")

@@ -1,0 +1,38 @@
+"""What a study does after its trials: corrupted images, shift sets, Grad-CAM, data health."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headstart import store
+from headstart.data_quality.dataset import backbone_of, examine_into
+from headstart.errors import DownloadError
+from headstart.evaluation.corruptions.weather import frost_textures
+from headstart.evaluation.gradcam import run_looks
+from headstart.evaluation.robustness import run_robustness
+from headstart.evaluation.shift import run_shift
+from headstart.runtime import progress
+from headstart.types import Dataset, Study
+
+
+def run_after_trials(study: Study, dataset: Dataset, folder: Path, *, corrupts: bool) -> None:
+    """Runs every step that the study asks for; each keeps what is there already. corrupts: whether corrupted
+    images can be made."""
+    if corrupts and study.robustness is not None:
+        run_robustness(folder, study.robustness)
+    for shift_set in study.shift_sets:
+        run_shift(folder, shift_set)
+    if study.looks:
+        run_looks(folder, study.seeds[0])
+    if study.data_health:
+        examine_into(folder, dataset, backbone_of(store.read_json(folder / "study.json")))
+
+
+def has_textures() -> bool:
+    """Whether frost's textures are there or can be fetched; a study does without corrupted images else."""
+    try:
+        frost_textures()
+    except DownloadError as error:
+        progress.say(f"corrupted images are left out: {error}")
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""Running those trials of a study that are not finished: one failed trial does not stop the others."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from headstart import store
+from headstart.errors import BusyError, DownloadError, HeadstartError, StoreError, WeightsError
+from headstart.results import table
+from headstart.runtime import progress
+from headstart.runtime.processes import attempts
+from headstart.store import FinishedTrial
+from headstart.studies.trial import run_trial
+from headstart.studies.trials import is_finished
+from headstart.types import Dataset, LabelBudget, Trial
+
+_Cell = tuple[str, LabelBudget]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRun:
+    """The trials of a study, in order, and how they are run.
+
+    folder: the study's. published: a folder whose trials count as finished. deadline: of time.monotonic(), no
+    trial is begun later. jobs: trials at once, each in a process of its own.
+    """
+
+    study: str
+    dataset: Dataset
+    trials: list[Trial]
+    folder: Path
+    published: Path | None
+    deadline: float | None
+    jobs: int
+
+    def is_finished(self, trial: Trial) -> bool:
+        """Whether the trial is in the study's folder or among the published ones."""
+        folders = [self.folder, *([self.published] if self.published else [])]
+        return is_finished(trial, self.dataset, folders)
+
+
+@dataclass(kw_only=True)
+class TrialsDone:
+    """How far a run came. failed: each in a few words. left: trials that the deadline kept from beginning.
+    seconds: spent on each trial that this run finished, by arm and label budget. pending: trials still to
+    end."""
+
+    pending: Counter[_Cell]
+    failed: list[str] = field(default_factory=list)
+    left: int = 0
+    seconds: dict[_Cell, list[float]] = field(default_factory=dict)
+
+    def time_left(self, jobs: int) -> str:
+        """What the pending trials take by those of their arm and label budget; empty where one has none
+        yet."""
+        if not self.pending or not self.pending.keys() <= self.seconds.keys():
+            return ""
+        total = math.fsum(count * float(np.mean(self.seconds[cell])) for cell, count in self.pending.items())
+        return f"; about {progress.clock(total / jobs)} left"
+
+
+def run_missing(run: TrialRun) -> TrialsDone:
+    """Runs each trial that is not finished and begins none after the deadline.
+
+    Raises: StoreError, BusyError, DownloadError, WeightsError, which the next trial would meet too."""
+    done = TrialsDone(pending=Counter(map(_cell, run.trials)))
+    one = partial(run_trial, study=run.study, study_folder=run.folder, published=run.published, jobs=run.jobs)
+    with closing(attempts(_due(run, done), one, run.jobs, run.is_finished)) as attempted:
+        for number, trial, result_of in attempted:
+            name = f"{trial.arm.name}, {trial.label_budget.plain_words}, seed {trial.seed}"
+            begins = f"trial {number} of {len(run.trials)} ({name})"
+            done.pending -= Counter([_cell(trial)])
+            try:
+                result = result_of()
+            except (StoreError, BusyError, DownloadError, WeightsError):
+                raise
+            except HeadstartError as error:
+                done.failed.append(f"{name}: {error}")
+                progress.say(f"{begins} failed: {error}")
+            except Exception as error:
+                details = run.folder / "failures" / f"{trial.arm.name}-{trial.seed}.txt"
+                store.write_bytes(details, traceback.format_exc().encode())
+                done.failed.append(f"{name}: {type(error).__name__}: {error}")
+                progress.say(f"{begins} failed: {error}; details in {details.parent}")
+            else:
+                progress.say(f"{begins}: {_ended(run, done, trial, result)}")
+    return done
+
+
+def _due(run: TrialRun, done: TrialsDone) -> Iterator[tuple[int, Trial]]:
+    """The trials with their numbers, from 1; those that the deadline leaves out are counted."""
+    for number, trial in enumerate(run.trials, 1):
+        if run.deadline is not None and time.monotonic() > run.deadline and not run.is_finished(trial):
+            done.left += 1
+        else:
+            yield number, trial
+
+
+def _ended(run: TrialRun, done: TrialsDone, trial: Trial, result: FinishedTrial) -> str:
+    """Notes a trial that ended; what to say of it."""
+    table.write_results_csv(run.folder)
+    if result.environment.get("jobs", 1) == run.jobs:  # else it was finished before, by other means
+        done.seconds.setdefault(_cell(trial), []).append(result.cost.spent_seconds)
+    time_left = done.time_left(run.jobs) if run.jobs > 1 else ""
+    return f"test accuracy {result.metrics['test_accuracy']:.4f}{time_left}"
+
+
+def _cell(trial: Trial) -> _Cell:
+    return trial.arm.name, trial.label_budget
