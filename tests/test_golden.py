@@ -76,12 +76,12 @@ def test_old_published_trials_are_adopted(golden: Path) -> None:
     assert _keys(golden / "again") == _keys(golden / "published") and len(_keys(golden / "again")) == 7
 
 
-def test_old_saved_models_answer_as_they_did() -> None:
+def test_old_saved_models_answer_as_they_did(golden: Path) -> None:
     images = np.load(GOLDEN / "images.npy")
     expected = json.loads((GOLDEN / "probabilities.json").read_text())
     assert len(expected) == 7
     for key, probabilities in expected.items():
-        answers = load_predictor(GOLDEN / "run" / key).probabilities(images)
+        answers = load_predictor(golden / "run" / key).probabilities(images)
         np.testing.assert_allclose(answers, probabilities, atol=2e-4)  # another processor rounds otherwise
 
 
