@@ -11,7 +11,7 @@ PARALLEL := -n auto --dist loadfile
 PEERS := .venv-bench
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: study report test test-full bench notebooks notebooks-fast docs lint clean
+.PHONY: study report test test-full test-processors bench notebooks notebooks-fast docs lint clean
 
 study: $(STAMP)
 	@$(BIN)/headstart study cifar10-quick
@@ -34,6 +34,10 @@ test: $(ALL)
 test-full: $(ALL)
 	@$(BIN)/python -m pytest $(PARALLEL)
 	@$(BIN)/python -m pytest -m slow
+
+# The tests that compute, as three older processors would compute them: half an hour on two cores.
+test-processors: $(ALL)
+	@$(BIN)/python tools/processors.py
 
 bench: $(ALL) $(PEERS_STAMP)
 	@$(BIN)/python benchmarks/run.py --peers $(PEERS)/bin/python
