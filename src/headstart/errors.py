@@ -17,7 +17,7 @@ class HeadstartError(Exception):
 
 
 class ConfigError(HeadstartError):
-    """A study, option or name that makes no sense as given."""
+    """A study, an option or a name that makes no sense."""
 
     exit_code = 2
 
@@ -29,7 +29,7 @@ class DataError(HeadstartError):
 
 
 class DownloadError(HeadstartError):
-    """Something could not be fetched, or what came is not what was asked for."""
+    """Something could not be fetched, or is not what its checksum says."""
 
     exit_code = 4
 
@@ -71,7 +71,7 @@ class StaleReportError(HeadstartError):
 
 
 def unknown_name(kind: str, given: str, choices: Iterable[str]) -> ConfigError:
-    """A ConfigError naming the choices and, where one is near, the likely meaning."""
+    """A ConfigError that names the choices and, where one of them is close, the likely meaning."""
     names = sorted(choices)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""

@@ -17,8 +17,8 @@ from headstart import plots, report, store
 from headstart.data import load_dataset
 from headstart.errors import StoreError
 from headstart.evaluation import gradcam
-from headstart.evaluation.gradcam import looks_ids, run_looks
-from headstart.evaluation.records import read_arrays, read_looks
+from headstart.evaluation.gradcam import gradcam_ids, run_gradcam
+from headstart.evaluation.records import read_arrays, read_gradcam
 from headstart.plots.gradcam import _overlaid
 from headstart.predict.gradcam import explain_image, upsampled
 from headstart.predict.predictor import load_predictor
@@ -65,34 +65,34 @@ def section(html: str) -> str:
 
 
 def test_the_first_seeds_network_is_read_on_one_image_a_class(done: Path) -> None:
-    found = read_looks(done)
+    found = read_gradcam(done)
     assert found is not None and found.seed == 1 and found.labels.tolist() == list(range(10))
     test = load_dataset("cifar10").test
     assert (found.images == test.images[found.ids]).all() and found.images.dtype == np.uint8
     [look] = found.networks
     assert store.read_trial(done / look.key).seed == 1
-    assert look.evidence.dtype == look.probabilities.dtype == np.float16
-    assert look.evidence.shape[0] == 10 and look.probabilities.shape == (10, 10)
-    assert look.evidence.min() >= 0 and look.evidence.max() == 1
+    assert look.heatmaps.dtype == look.probabilities.dtype == np.float16
+    assert look.heatmaps.shape[0] == 10 and look.probabilities.shape == (10, 10)
+    assert look.heatmaps.min() >= 0 and look.heatmaps.max() == 1
     own = store.read_predictions(done / look.key)["test"]
     assert (
-        look.answers == own.logits[found.ids].argmax(axis=1)
+        look.predictions == own.logits[found.ids].argmax(axis=1)
     ).mean() >= 0.8  # float32 against the precision of the trial
 
 
 def test_the_evidence_is_that_of_explain_for_the_networks_own_answer(done: Path) -> None:
-    found = read_looks(done)
+    found = read_gradcam(done)
     assert found is not None
     explained = explain_image(load_predictor(done / found.networks[0].key), found.images[3])
-    assert explained.target == found.networks[0].answers[3]
-    np.testing.assert_allclose(found.networks[0].evidence[3], explained.heatmap, atol=1e-3)
+    assert explained.target == found.networks[0].predictions[3]
+    np.testing.assert_allclose(found.networks[0].heatmaps[3], explained.heatmap, atol=1e-3)
     np.testing.assert_allclose(found.networks[0].probabilities[3], explained.probabilities, atol=1e-3)
 
 
 def test_a_finished_step_computes_nothing(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradcam, "load_predictor", None)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (study / "looks").glob("*.npz")}
-    assert len(before) == 2 and run_looks(study, 1) == 1
+    assert len(before) == 2 and run_gradcam(study, 1) == 1
     assert {
         path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (study / "looks").glob("*.npz")
     } == before
@@ -101,14 +101,14 @@ def test_a_finished_step_computes_nothing(study: Path, monkeypatch: pytest.Monke
 def test_the_step_writes_the_same_bytes_again(study: Path) -> None:
     before = {path: path.read_bytes() for path in (study / "looks").glob("*.npz")}
     shutil.rmtree(study / "looks")
-    assert run_looks(study, 1) == 1
+    assert run_gradcam(study, 1) == 1
     assert {path: path.read_bytes() for path in (study / "looks").glob("*.npz")} == before
 
 
 def test_another_seed_reads_other_images_and_replaces_what_was_shown(study: Path) -> None:
-    first = read_looks(study)
-    assert run_looks(study) == 1
-    second = read_looks(study)
+    first = read_gradcam(study)
+    assert run_gradcam(study) == 1
+    second = read_gradcam(study)
     assert first is not None and second is not None and second.seed == 0 and set(first.ids) != set(second.ids)
     assert [each.key for each in second.networks] != [each.key for each in first.networks]
 
@@ -117,9 +117,9 @@ def test_a_trial_without_weights_is_left_out_in_a_line(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (study / the_reading(study).stem / "model.safetensors").unlink()
-    assert run_looks(study, 1) == 1  # read before
+    assert run_gradcam(study, 1) == 1  # read before
     shutil.rmtree(study / "looks")
-    assert run_looks(study, 1) == 0 and read_looks(study) is None
+    assert run_gradcam(study, 1) == 0 and read_gradcam(study) is None
     assert "left out, for no model is kept with the trial: Small CNN" in capsys.readouterr().err
     assert 'id="looks"' not in report.write_report(study).read_text()
 
@@ -129,7 +129,7 @@ def test_without_captum_the_step_is_skipped_in_a_line(
 ) -> None:
     shutil.rmtree(study / "looks")
     monkeypatch.setattr(gradcam, "find_spec", lambda name: None)
-    assert run_looks(study, 1) == 0
+    assert run_gradcam(study, 1) == 0
     assert "captum is not installed: pip install 'headstart[explain]'" in capsys.readouterr().err
 
 
@@ -137,8 +137,8 @@ def test_a_model_that_is_no_network_is_left_out_and_the_others_are_read(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shutil.copytree(models, tmp_path / "models")
-    assert run_looks(folder) == 5
-    found = read_looks(folder)
+    assert run_gradcam(folder) == 5
+    found = read_gradcam(folder)
     assert found is not None and found.labels.tolist() == [0, 1, 2]
     assert re.search(
         r"where networks look: .* is left out: a kNN model answers by comparing", capsys.readouterr().err
@@ -157,7 +157,7 @@ def test_a_model_that_is_not_the_trials_is_refused(study: Path) -> None:
     with pytest.raises(
         StoreError, match=r"predicts otherwise than the trial's stored logits on \d+ of 10 clean images"
     ):
-        run_looks(study, 1)
+        run_gradcam(study, 1)
 
 
 def test_of_many_classes_twelve_are_shown() -> None:
@@ -168,19 +168,19 @@ def test_of_many_classes_twelve_are_shown() -> None:
         class_names=tuple(map(str, range(30))),
         fingerprint="0",
     )
-    shown = labels[looks_ids(images, 0)]
+    shown = labels[gradcam_ids(images, 0)]
     assert len(shown) == 12 and (np.diff(shown) > 0).all()
-    assert (looks_ids(images, 0) == looks_ids(images, 0)).all() and (
-        looks_ids(images, 1) != looks_ids(images, 0)
+    assert (gradcam_ids(images, 0) == gradcam_ids(images, 0)).all() and (
+        gradcam_ids(images, 1) != gradcam_ids(images, 0)
     ).any()
 
 
 def test_the_report_shows_the_pictures_and_the_answers(done: Path) -> None:
     html = report.write_report(done).read_text()
     part = section(html)
-    found = read_looks(done)
+    found = read_gradcam(done)
     assert found is not None
-    right = int((found.networks[0].answers == found.labels).sum())
+    right = int((found.networks[0].predictions == found.labels).sum())
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", part)).replace("\u2060", "")
     assert f"Small CNN answers {right} of 10 pictures right" in text
     assert "Selvaraju et al. 2017" in text and "n = 10 test images, one a class, drawn with seed 1" in text

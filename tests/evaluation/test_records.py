@@ -14,6 +14,7 @@ from headstart.errors import DataError, StoreError
 from headstart.evaluation import records
 from headstart.evaluation.corruptions import CORRUPTIONS
 from headstart.evaluation.records import Corrupted, Shifted
+from headstart.evaluation.study import chosen_trials
 from headstart.store import FinishedTrial
 from headstart.types import Cost, Predictions, Result
 
@@ -170,9 +171,7 @@ def test_the_trial_of_the_seed_is_chosen_and_a_deterministic_arms_one_trial_stan
     def keys(**options) -> dict[str, str]:  # type: ignore[no-untyped-def]
         return {
             name: trial.key
-            for name, trial in records.chosen_trials(
-                trials, "select", options.pop("arms", ()), **options
-            ).items()
+            for name, trial in chosen_trials(trials, "select", options.pop("arms", ()), **options).items()
         }
 
     assert keys(seed=2) == {"cnn": "cnn2None", "probe": "probe0None"}

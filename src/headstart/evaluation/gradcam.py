@@ -1,11 +1,12 @@
-"""Where a study's networks look: Grad-CAM evidence for their own answers on a few fixed test images, the same
+"""The Grad-CAM step: heatmaps of a study's networks for their own predictions, on the same few test images
 for every arm.
 
-Needs the trained networks once; what is written renders without them. Finished readings stay.
+It needs the trained networks once; what it writes is drawn without them. Finished readings are kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,24 +15,26 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.errors import ConfigError
-from headstart.evaluation.records import LOOKS, chosen_trials, read_arrays
-from headstart.evaluation.robustness import check_reading, load_study_dataset, read_study
+from headstart.evaluation.records import GRADCAM, read_arrays
+from headstart.evaluation.study import check_predictions, chosen_trials, load_study_dataset, read_study
 from headstart.predict.gradcam import explain_image, last_block
 from headstart.predict.predictor import load_predictor
 from headstart.runtime import progress
 from headstart.runtime.seeding import seed_for
+from headstart.store import FinishedTrial
+from headstart.store.files import Arrays
 from headstart.types import Dataset, ImageSet
 
 _VERSION = 1  # of what is stored; another one is read anew
 _MOST_IMAGES = 12
 
 
-def run_looks(study_folder: Path, seed: int = 0) -> int:
-    """Reads every arm that is missing, by its trial of this seed at the main label budget; returns how many
-    now have a reading.
+def run_gradcam(study_folder: Path, seed: int = 0) -> int:
+    """Read every arm that is missing, by its trial of this seed at the main label budget, and return how many
+    arms now have a reading.
 
     Models that are no network (kNN), networks whose last block is not known, trials without weights, and
-    everything where captum is not installed, are left out, in a line each.
+    everything where captum is not installed, are left out with one line each.
     Raises: DataError where the study's images are no longer the ones it was run on; StoreError, WeightsError,
     BusyError."""
     study, trials = read_study(study_folder)
@@ -40,37 +43,32 @@ def run_looks(study_folder: Path, seed: int = 0) -> int:
         progress.say(f"where networks look: no finished trial of seed {seed}; left out")
         return 0
     labels = {arm["name"]: arm["label"] for arm in study["arms"]}
-    dataset, folder = load_study_dataset(study), study_folder / LOOKS
-    ids = looks_ids(dataset.test, seed)
-    mark = _mark(dataset, ids, seed)
+    dataset, folder = load_study_dataset(study), study_folder / GRADCAM
+    ids = gradcam_ids(dataset.test, seed)
+    settings_hash = _settings_hash(dataset, ids, seed)
     with store.lock(folder / "lock", f"the folder {folder}"):
-        read = {name for name, trial in chosen.items() if _is_read(folder / f"{trial.key}.npz", mark)}
-        missing = {name: trial for name, trial in chosen.items() if name not in read}
-        bare = [name for name, trial in missing.items() if not trial.has_model]
-        if bare:
-            told = "; ".join(labels.get(name, name) for name in bare)
-            progress.say(f"where networks look: left out, for no model is kept with the trial: {told}")
-        missing = {name: trial for name, trial in missing.items() if name not in bare}
-        if missing and find_spec("captum") is None:
-            progress.say(
-                "where networks look: left out, for captum is not installed: pip install 'headstart[explain]'"
-            )
-            return len(read)
-        for name, trial in missing.items():
+        unread = [
+            (labels.get(name, name), trial)
+            for name, trial in chosen.items()
+            if not _is_read(folder / f"{trial.key}.npz", settings_hash)
+        ]
+        count = len(chosen) - len(unread)
+        for label, trial in _readable(unread):
             try:
-                arrays = _look(trial.folder, np.asarray(dataset.test.images[ids]), ids)
+                arrays = _read(trial, dataset.test, ids)
             except ConfigError as error:
-                progress.say(f"where networks look: {labels.get(name, name)} is left out: {error}")
+                progress.say(f"where networks look: {label} is left out: {error}")
                 continue
-            _write_images(folder / "images.npz", dataset.test, ids, seed, mark)
-            store.write_npz(folder / f"{trial.key}.npz", {"settings": np.array(mark), "ids": ids, **arrays})
-            read.add(name)
-            progress.say(f"where {labels.get(name, name)} looks: {len(ids)} images read")
-    return len(read)
+            _write_images(folder / "images.npz", dataset.test, ids, seed, settings_hash)
+            head = {"settings": np.array(settings_hash), "ids": ids}
+            store.write_npz(folder / f"{trial.key}.npz", {**head, **arrays})
+            count += 1
+            progress.say(f"where {label} looks: {len(ids)} images read")
+    return count
 
 
-def looks_ids(test: ImageSet, seed: int) -> NDArray[np.int64]:
-    """Positions of the images that are shown, one a class (of at most 12 classes), in the order of their
+def gradcam_ids(test: ImageSet, seed: int) -> NDArray[np.int64]:
+    """Positions of the images that are read, one of each class (of at most 12 classes), in the order of their
     classes: a draw that depends on the test set and the seed alone."""
     rng = np.random.default_rng(seed_for(seed, "looks images", test.fingerprint))
     order = rng.permutation(len(test))
@@ -79,40 +77,59 @@ def looks_ids(test: ImageSet, seed: int) -> NDArray[np.int64]:
     return order[firsts[some]].astype(np.int64)
 
 
-def _mark(dataset: Dataset, ids: NDArray[np.int64], seed: int) -> str:
+def _settings_hash(dataset: Dataset, ids: NDArray[np.int64], seed: int) -> str:
     return store.digest(
         {"looks": _VERSION, "test_fingerprint": dataset.test.fingerprint, "ids": ids.tolist(), "seed": seed}
     )
 
 
-def _is_read(path: Path, mark: str) -> bool:
-    return str(read_arrays(path).get("settings", "")) == mark
+def _is_read(path: Path, settings_hash: str) -> bool:
+    return str(read_arrays(path).get("settings", "")) == settings_hash
 
 
-def _look(trial_folder: Path, images: NDArray[np.uint8], ids: NDArray[np.int64]) -> dict[str, NDArray]:
-    """Evidence float16 (N, H, W), probabilities float16 (N, C), targets int64 (N,).
+def _readable(trials: Sequence[tuple[str, FinishedTrial]]) -> list[tuple[str, FinishedTrial]]:
+    """The trials, each with its arm's label, that can be read here; one line says why others are left out."""
+    without_model = [label for label, trial in trials if not trial.has_model]
+    if without_model:
+        progress.say(
+            "where networks look: left out, for no model is kept with the trial: " + "; ".join(without_model)
+        )
+    readable = [(label, trial) for label, trial in trials if trial.has_model]
+    if readable and find_spec("captum") is None:
+        progress.say(
+            "where networks look: left out, for captum is not installed: pip install 'headstart[explain]'"
+        )
+        return []
+    return readable
 
-    Raises: ConfigError for no network to explain; StoreError where it does not answer as its trial did."""
-    predictor = load_predictor(trial_folder)
+
+def _read(trial: FinishedTrial, test: ImageSet, ids: NDArray[np.int64]) -> Arrays:
+    """Heatmaps ("evidence") float16 (N, H, W), probabilities float16 (N, C), targets int64 (N,).
+
+    Raises: ConfigError where there is no network to explain; StoreError where it does not predict as its
+    trial did."""
+    predictor = load_predictor(trial.folder)
     network = predictor.network()
-    last_block(network)
-    found = [explain_image(predictor, pixels, network=network) for pixels in images]
-    probabilities = np.stack([each.probabilities for each in found])
-    check_reading(trial_folder, probabilities, ids)
+    last_block(network)  # refuses before the first image
+    explanations = [
+        explain_image(predictor, image, network=network) for image in np.asarray(test.images[ids])
+    ]
+    probabilities = np.stack([each.probabilities for each in explanations])
+    check_predictions(trial.folder, probabilities, ids)
     return {
-        "evidence": np.stack([each.heatmap for each in found]).astype(np.float16),
+        "evidence": np.stack([each.heatmap for each in explanations]).astype(np.float16),
         "probabilities": probabilities.astype(np.float16),
-        "targets": np.array([each.target for each in found]),
+        "targets": np.array([each.target for each in explanations]),
     }
 
 
-def _write_images(path: Path, test: ImageSet, ids: NDArray[np.int64], seed: int, mark: str) -> None:
-    """The shown pixels, once for all arms."""
-    if not _is_read(path, mark):
+def _write_images(path: Path, test: ImageSet, ids: NDArray[np.int64], seed: int, settings_hash: str) -> None:
+    """Write the images themselves, once for all arms."""
+    if not _is_read(path, settings_hash):
         store.write_npz(
             path,
             {
-                "settings": np.array(mark),
+                "settings": np.array(settings_hash),
                 "ids": ids,
                 "labels": test.labels[ids],
                 "seed": np.array(seed),

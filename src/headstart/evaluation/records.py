@@ -1,5 +1,5 @@
-"""Predictions on corrupted images and on shift sets, and where networks look: their files in a study's
-folder, and what they come to.
+"""What the steps after training have stored in a study's folder, read for the report, and what it comes to:
+predictions on corrupted images and on shift sets, and Grad-CAM.
 
 <study>/robustness/<trial key>.npz   logits of the fixed test images, clean and corrupted; grows corruption by
                    corruption <trial key>.json  written last: which arm and seed, the settings, seconds
@@ -14,7 +14,7 @@ No torch: a report renders from these alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from headstart import store
 from headstart.errors import StoreError
 from headstart.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from headstart.results import stats
-from headstart.results.trials import Trials, correct, is_deterministic, main_trials, require_same_images
-from headstart.store import FinishedTrial
+from headstart.results.trials import correct, require_same_images
+from headstart.store.files import Arrays
 from headstart.types import Predictions
 
-ROBUSTNESS, SHIFT, LOOKS = "robustness", "shift", "looks"
+ROBUSTNESS, SHIFT, GRADCAM = "robustness", "shift", "looks"  # folders
 _RESAMPLES = 2000
 
 
@@ -44,8 +44,9 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Corrupted:
-    """One trained model on the fixed test images. logits: by corruption, float32 (5, N, C), mildest severity
-    first."""
+    """One trained model's predictions on the fixed test images, as they are and corrupted.
+
+    logits: by corruption, float32 (5, N, C), mildest severity first."""
 
     key: str
     arm: str
@@ -56,34 +57,36 @@ class Corrupted:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each prediction is right, bool (15, 5, N), corruptions in CORRUPTIONS' order."""
+        """Whether each corrupted image is predicted right, bool (15, 5, N), in the order of CORRUPTIONS."""
         return np.stack([self.logits[name].argmax(axis=2) == self.clean.labels for name in CORRUPTIONS])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shifted:
-    """One trained model on a shift set, beside its test set."""
+    """How many images one trained model predicts right on a shift set, and on its test set.
+
+    classes: of the study's classes, those that the set has images of."""
 
     set_name: str
     key: str
     arm: str
     images: int
-    classes: int  # of the study's classes, those that the set has images of
+    classes: int
     right: int
     test_right: int
     test_images: int
 
     @property
     def accuracy(self) -> Measured:
-        """On the shift set, with its Wilson interval."""
+        """Accuracy on the shift set, with its Wilson interval."""
         return Measured(
             value=self.right / self.images, interval=stats.wilson_interval(self.right, self.images)
         )
 
     @property
     def drop(self) -> Measured:
-        """Test accuracy less the shift set's, with Newcombe's interval: two samples of images, one trained
-        model."""
+        """Accuracy on the test set less that on the shift set, with Newcombe's interval: two samples of
+        images, one trained model."""
         value = self.test_right / self.test_images - self.right / self.images
         return Measured(
             value=value,
@@ -92,45 +95,32 @@ class Shifted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """Where one network looked. evidence: float16 (N, H, W) in 0..1 of its last block's positions, for the
-    class `answers`.
+class NetworkGradCam:
+    """One network's Grad-CAM of its own predictions on N test images.
 
-    probabilities: float16 (N, C). answers: int64 (N,), the likeliest class of each image."""
+    heatmaps: float16 (N, H, W) in 0..1, a value for each position of its last block.
+    probabilities: float16 (N, C). predictions: int64 (N,), the likeliest class of each image."""
 
     key: str
-    evidence: NDArray[np.float16]
+    heatmaps: NDArray[np.float16]
     probabilities: NDArray[np.float16]
-    answers: NDArray[np.int64]
+    predictions: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looks:
-    """The looks of several networks at the same test images uint8 (N, H, W, 3), drawn with `seed`."""
+class StudyGradCam:
+    """The Grad-CAM of several networks on the same test images, which were drawn with `seed`.
+
+    images: uint8 (N, H, W, 3). labels, ids: int64 (N,), true classes and positions in the test set."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     ids: NDArray[np.int64]
     seed: int
-    networks: tuple[Look, ...]
+    networks: tuple[NetworkGradCam, ...]
 
 
-def chosen_trials(
-    trials: Trials, phase: str | None, arms: Sequence[str], seed: int | None = None
-) -> dict[str, FinishedTrial]:
-    """For each arm (none named: all) the trial of this seed (None: the lowest) that the study's answer rests
-    on; a deterministic arm's one trial stands for every seed. Arms without such a trial are left out."""
-    found = {}
-    for name, of_arm in main_trials(trials, phase).items():
-        if arms and name not in arms:
-            continue
-        fitting = [trial for trial in of_arm if seed is None or trial.seed == seed or is_deterministic(trial)]
-        if fitting:
-            found[name] = fitting[0]
-    return found
-
-
-def read_arrays(path: Path) -> dict[str, NDArray]:
+def read_arrays(path: Path) -> Arrays:
     """The arrays in a file; empty where it is not there. Raises: StoreError where it is damaged."""
     return store.read_npz(path, "delete it and run the same command again") if path.is_file() else {}
 
@@ -138,7 +128,7 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
 def read_corrupted(study_folder: Path) -> list[Corrupted]:
     """The finished readings of the robustness step, ordered by trial key. Raises: StoreError where one is
     damaged."""
-    found = []
+    readings = []
     for path in sorted((study_folder / ROBUSTNESS).glob("*.json")):
         about, arrays = store.read_json(path), read_arrays(path.with_suffix(".npz"))
         if missing := {"clean", "labels", "ids", *CORRUPTIONS} - set(arrays):
@@ -147,7 +137,7 @@ def read_corrupted(study_folder: Path) -> list[Corrupted]:
                 "`headstart robustness` again"
             )
         clean = Predictions(logits=arrays["clean"], labels=arrays["labels"], example_ids=arrays["ids"])
-        found.append(
+        readings.append(
             Corrupted(
                 key=about["key"],
                 arm=about["arm"],
@@ -157,13 +147,13 @@ def read_corrupted(study_folder: Path) -> list[Corrupted]:
                 logits={name: arrays[name] for name in CORRUPTIONS},
             )
         )
-    return found
+    return readings
 
 
 def read_shifted(study_folder: Path) -> list[Shifted]:
     """The finished readings of shift sets, ordered by set and trial key. Raises: StoreError where one is
     damaged."""
-    found = []
+    readings = []
     for path in sorted((study_folder / SHIFT).glob("*/*.json")):
         about, arrays = store.read_json(path), read_arrays(path.with_suffix(".npz"))
         if not {"logits", "labels"} <= set(arrays):
@@ -171,7 +161,7 @@ def read_shifted(study_folder: Path) -> list[Shifted]:
                 f"{path.with_suffix('.npz')} is missing; delete {path} and run `headstart shift` again"
             )
         right = int((arrays["logits"].argmax(axis=1) == arrays["labels"]).sum())
-        found.append(
+        readings.append(
             Shifted(
                 set_name=about["set"],
                 key=about["key"],
@@ -183,47 +173,46 @@ def read_shifted(study_folder: Path) -> list[Shifted]:
                 test_images=about["test_images"],
             )
         )
-    return found
+    return readings
 
 
-def read_looks(study_folder: Path) -> Looks | None:
-    """Where the networks looked, ordered by trial key; None without a reading of the images that are there.
+def read_gradcam(study_folder: Path) -> StudyGradCam | None:
+    """The finished Grad-CAM readings, ordered by trial key; None where no network was read on the images that
+    are there.
 
     Raises: StoreError where a file is damaged."""
-    folder = study_folder / LOOKS
-    shown = read_arrays(folder / "images.npz")
-    if not {"settings", "ids", "labels", "images", "seed"} <= set(shown):
+    folder = study_folder / GRADCAM
+    shared = read_arrays(folder / "images.npz")
+    if not {"settings", "ids", "labels", "images", "seed"} <= set(shared):
         return None
-    found = []
+    networks = []
     for path in sorted(folder.glob("*.npz")):
         arrays = read_arrays(path)
-        if "evidence" in arrays and str(arrays["settings"]) == str(shown["settings"]):
-            found.append(
-                Look(
+        if "evidence" in arrays and str(arrays["settings"]) == str(shared["settings"]):
+            networks.append(
+                NetworkGradCam(
                     key=path.stem,
-                    evidence=arrays["evidence"],
+                    heatmaps=arrays["evidence"],
                     probabilities=arrays["probabilities"],
-                    answers=arrays["targets"],
+                    predictions=arrays["targets"],
                 )
             )
-    return (
-        Looks(
-            images=shown["images"],
-            labels=shown["labels"],
-            ids=shown["ids"],
-            seed=int(shown["seed"]),
-            networks=tuple(found),
-        )
-        if found
-        else None
+    if not networks:
+        return None
+    return StudyGradCam(
+        images=shared["images"],
+        labels=shared["labels"],
+        ids=shared["ids"],
+        seed=int(shared["seed"]),
+        networks=tuple(networks),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobustAccuracy:
-    """What corrupted predictions come to; all intervals are 95 % over test images, for one trained model.
+    """Accuracy under corruption; all intervals are 95 % over test images, for one trained model.
 
-    clean, mean: accuracy on the same images as they are, and over all 15 x 5. drop: clean less mean.
+    clean: accuracy on the same images as they are. mean: over all 15 x 5. drop: clean less mean.
     relative_drop: drop as a share of clean. by_corruption: mean over severities. by_severity: mean over
     corruptions, mildest first."""
 
@@ -236,9 +225,10 @@ class RobustAccuracy:
 
 
 def robust_accuracy(reading: Corrupted) -> RobustAccuracy:
-    """Accuracies under corruption with percentile bootstrap intervals: images are drawn, each with all its 75
-    corrupted copies, for those stand and fall together. Source: Efron (1979); Hendrycks and Dietterich
-    (2019), section 4."""
+    """Accuracies under corruption, with percentile bootstrap intervals over images.
+
+    Images are drawn with all their 75 corrupted copies, which depend on each other. Source: Efron (1979);
+    Hendrycks and Dietterich (2019), section 4."""
     right = reading.right.astype(np.float64)
     clean = correct(reading.clean).astype(np.float64)
     columns = np.column_stack([clean, right.mean(axis=(0, 1)), *right.mean(axis=1), *right.mean(axis=0)])
@@ -262,7 +252,7 @@ def robust_accuracy(reading: Corrupted) -> RobustAccuracy:
 
 
 def mean_difference(a: Corrupted, b: Corrupted) -> Measured:
-    """Mean corruption accuracy of a less b, paired image by image, with its bootstrap interval over images.
+    """Mean accuracy under corruption of a less that of b, paired image by image, with its bootstrap interval.
 
     Raises: DataError on different images."""
     require_same_images(a.clean, b.clean)
@@ -272,6 +262,8 @@ def mean_difference(a: Corrupted, b: Corrupted) -> Measured:
 
 
 def _draws(images: int) -> NDArray[np.float64]:
-    """How often each image is drawn, as shares, (2000, N): the same for every arm, so that arms compare and
-    nothing moves from one rendering to the next."""
+    """How often each image is drawn, as shares, float64 (2000, N).
+
+    The draws are the same for every arm, so that arms compare, and every time, so that reports stay as they
+    are."""
     return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), _RESAMPLES) / images

@@ -1,4 +1,5 @@
-"""A study's trained models on labelled images from elsewhere: does the accuracy hold?"""
+"""The shift step: a study's trained models on labelled images from elsewhere, to see whether the accuracy
+holds."""
 
 from __future__ import annotations
 
@@ -8,17 +9,19 @@ from pathlib import Path
 
 from headstart import store
 from headstart.errors import ConfigError
-from headstart.evaluation.records import SHIFT, chosen_trials
-from headstart.evaluation.robustness import read_study
+from headstart.evaluation.records import SHIFT
 from headstart.evaluation.shift_sets import load_shift_set
+from headstart.evaluation.study import chosen_trials, read_study
 from headstart.predict.predictor import load_predictor
 from headstart.results.trials import correct
 from headstart.runtime import progress
-from headstart.types import ShiftSet
+from headstart.store import FinishedTrial
+from headstart.types import ImageSet, ShiftSet
 
 
 def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
-    """Reads every arm's first seed on the set where that is missing; how many arms now have a reading of it.
+    """Read every arm's first seed on the set where that is missing, and return how many arms now have a
+    reading.
 
     Raises: ConfigError for a name that cannot name a folder; DataError as `load_shift_set`; StoreError;
     BusyError."""
@@ -31,36 +34,40 @@ def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
     path = Path(wanted.path).expanduser()
     images = load_shift_set(path, study["dataset"]["class_names"], study["dataset"]["image_pixels"])
     folder = study_folder / SHIFT / wanted.name
-    chosen = chosen_trials(trials, study.get("phase"), ())
+    chosen = chosen_trials(trials, study.get("phase"))
     with store.lock(folder / "lock", f"the folder {folder}"):
-        for name, trial in chosen.items():
-            about = folder / f"{trial.key}.json"
-            if about.is_file() and store.read_json(about)["fingerprint"] == images.fingerprint:
-                continue
-            if not trial.has_model:
-                progress.say(f"{name}: published without its model, so it is not read on {wanted.name}")
-                continue
-            about.unlink(missing_ok=True)
-            test = store.read_predictions(trial.folder)["test"]
-            started = time.perf_counter()
-            logits = load_predictor(trial.folder).logits(images.images)
-            seconds = round(time.perf_counter() - started, 3)
-            store.write_npz(about.with_suffix(".npz"), {"logits": logits, "labels": images.labels})
-            store.write_json(
-                about,
-                {
-                    "set": wanted.name,
-                    "key": trial.key,
-                    "arm": name,
-                    "fingerprint": images.fingerprint,
-                    "test_right": int(correct(test).sum()),
-                    "test_images": len(test.labels),
-                    "seconds": seconds,
-                },
-            )
-            progress.say(
-                f"{trial.arm.label}: "
-                f"{(logits.argmax(1) == images.labels).mean():.4f} on "
-                f"{wanted.name}, {correct(test).mean():.4f} on the test images"
-            )
+        for trial in chosen.values():
+            _read_arm(folder, trial, images)
     return len(chosen)
+
+
+def _read_arm(folder: Path, trial: FinishedTrial, images: ImageSet) -> None:
+    """folder: of the shift set, which has its name."""
+    about, name = folder / f"{trial.key}.json", folder.name
+    if about.is_file() and store.read_json(about)["fingerprint"] == images.fingerprint:
+        return
+    if not trial.has_model:
+        progress.say(f"{trial.arm.name}: published without its model, so it is not read on {name}")
+        return
+    about.unlink(missing_ok=True)
+    test = store.read_predictions(trial.folder)["test"]
+    start = time.perf_counter()
+    logits = load_predictor(trial.folder).logits(images.images)
+    seconds = round(time.perf_counter() - start, 3)
+    store.write_npz(about.with_suffix(".npz"), {"logits": logits, "labels": images.labels})
+    store.write_json(
+        about,
+        {
+            "set": name,
+            "key": trial.key,
+            "arm": trial.arm.name,
+            "fingerprint": images.fingerprint,
+            "test_right": int(correct(test).sum()),
+            "test_images": len(test.labels),
+            "seconds": seconds,
+        },
+    )
+    accuracy = (logits.argmax(1) == images.labels).mean()
+    progress.say(
+        f"{trial.arm.label}: {accuracy:.4f} on {name}, {correct(test).mean():.4f} on the test images"
+    )

@@ -1,4 +1,4 @@
-"""Shift sets: labelled test images of a study's classes from elsewhere, read from a folder on this machine.
+"""Shift sets: labelled images of a study's classes from elsewhere, read from a folder on this machine.
 
 Two forms: CIFAR-10.1 as published (cifar10.1_v6_data.npy with cifar10.1_v6_labels.npy, or v4), and a folder
 with one sub-folder of images for each class. Source of the first: Recht, Roelofs, Schmidt and Shankar (2018),
@@ -22,27 +22,25 @@ from headstart.types import ImageSet
 
 
 def load_shift_set(folder: Path, class_names: Sequence[str], image_pixels: int) -> ImageSet:
-    """The images below `folder` with labels in the order of class_names; not every class needs to have
-    images.
+    """The images below `folder` with labels in the order of class_names; a class may have no image.
 
-    image_pixels: what a folder's images are brought to, as the study's own were; arrays must have that size.
+    image_pixels: the size that a folder's images are brought to, as the study's own; arrays must have it.
     Raises: DataError where there is neither form, a class is none of class_names, or a file cannot be
     read."""
     if not folder.is_dir():
         raise DataError(
             f"{folder} is not a folder; give one with cifar10.1_v6_data.npy and its labels, or a sub-folder "
-            "of "
-            "images for each class"
+            "of images for each class"
         )
-    found = sorted(folder.glob("*_data.npy"))
-    if len(found) > 1:
+    data_files = sorted(folder.glob("*_data.npy"))
+    if len(data_files) > 1:
         raise DataError(
-            f"{folder} holds {len(found)} files *_data.npy ({', '.join(path.name for path in found)}); give "
-            "each a "
-            "folder of its own, with its labels"
+            f"{folder} holds {len(data_files)} files *_data.npy "
+            f"({', '.join(path.name for path in data_files)}); give "
+            "each a folder of its own, with its labels"
         )
-    if found:
-        images, labels = _read_arrays(found[0], len(class_names), image_pixels)
+    if data_files:
+        images, labels = _read_arrays(data_files[0], len(class_names), image_pixels)
     else:
         images, labels = _read_folders(folder, class_names, image_pixels)
     return arrays.image_set(images, labels, class_names)
@@ -68,8 +66,7 @@ def _read_arrays(path: Path, classes: int, pixels: int) -> tuple[NDArray[np.uint
     ):
         raise DataError(
             f"{labels_path} holds {labels.dtype} {labels.shape}; expected {len(images)} whole numbers from 0 "
-            "to "
-            f"{classes - 1}, in the order of the study's classes"
+            f"to {classes - 1}, in the order of the study's classes"
         )
     return images, labels.astype(np.int64)
 
@@ -83,8 +80,7 @@ def _read_folders(
     if unknown:
         raise DataError(
             f"{folder}: {', '.join(unknown[:5])} is none of the study's classes "
-            f"({', '.join(class_names[:20])}); "
-            "rename or remove it"
+            f"({', '.join(class_names[:20])}); rename or remove it"
         )
     files = [
         (path, places[home.name.casefold()])
@@ -98,8 +94,7 @@ def _read_folders(
     if not files:
         raise DataError(
             f"{folder} holds neither *_data.npy with its labels nor a sub-folder of images for any class of "
-            "the "
-            f"study ({', '.join(class_names[:20])})"
+            f"the study ({', '.join(class_names[:20])})"
         )
     without = len(class_names) - len({label for _, label in files})
     if without:

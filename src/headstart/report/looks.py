@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headstart import plots
-from headstart.evaluation.records import Look, Looks, read_looks
+from headstart.evaluation.records import NetworkGradCam, StudyGradCam, read_gradcam
 from headstart.registry.methods import stored_method
 from headstart.report import words
 from headstart.report.figures import Figure, finish
@@ -19,7 +19,7 @@ _MOST_ARMS = 5  # more columns than these leave no room for a class's name on a 
 def figure(view: StudyView) -> Figure | None:
     """Grad-CAM evidence of each arm's network on the same test images; None where no network that the report
     shows was read."""
-    found = read_looks(view.folder)
+    found = read_gradcam(view.folder)
     arms = {trial.key: arm for arm in view.arms for trial in arm.trials}
     shown = {arms[each.key].name: each for each in found.networks if each.key in arms} if found else {}
     if found is None or not shown:
@@ -32,7 +32,7 @@ def figure(view: StudyView) -> Figure | None:
         [names[label] for label in found.labels],
         [_column(arm, shown[arm.name], found, names) for arm in here],
     )
-    grids = sorted({shown[arm.name].evidence.shape[1:] for arm in here})
+    grids = sorted({shown[arm.name].heatmaps.shape[1:] for arm in here})
     positions = words.listing([f"{rows}\u00a0×\u00a0{columns}" for rows, columns in grids])
     which = f"{len(here)} of {len(read)} networks" if len(here) < len(read) else "One trained network an arm"
     each = "one a class, " if len(np.unique(found.labels)) == len(found.labels) else ""
@@ -66,13 +66,15 @@ def _unread(view: StudyView, read: Sequence[Arm]) -> str:
     return f"; not read yet: {'; '.join(left)}" if left else ""
 
 
-def _column(arm: Arm, look: Look, found: Looks, names: Sequence[str]) -> plots.GradCamColumn:
+def _column(
+    arm: Arm, gradcam: NetworkGradCam, found: StudyGradCam, names: Sequence[str]
+) -> plots.GradCamColumn:
     return plots.GradCamColumn(
         style=arm.style,
-        heatmaps=look.evidence,
-        predictions=[names[answer] for answer in look.answers],
-        probabilities=look.probabilities.astype(np.float64).max(axis=1).tolist(),
-        right=(look.answers == found.labels).tolist(),
+        heatmaps=gradcam.heatmaps,
+        predictions=[names[answer] for answer in gradcam.predictions],
+        probabilities=gradcam.probabilities.astype(np.float64).max(axis=1).tolist(),
+        right=(gradcam.predictions == found.labels).tolist(),
     )
 
 
@@ -84,8 +86,8 @@ def _first_ones(view: StudyView, arms: Sequence[Arm]) -> list[Arm]:
     return sorted(ranked[:_MOST_ARMS], key=lambda arm: arm.place)
 
 
-def _message(arms: Sequence[Arm], shown: dict[str, Look], found: Looks) -> str:
-    answers, count = np.stack([shown[arm.name].answers for arm in arms]), len(found.labels)
+def _message(arms: Sequence[Arm], shown: dict[str, NetworkGradCam], found: StudyGradCam) -> str:
+    answers, count = np.stack([shown[arm.name].predictions for arm in arms]), len(found.labels)
     if len(arms) == 1:
         return f"{arms[0].label} answers {int((answers[0] == found.labels).sum())} of {count} pictures right"
     same, both = (

@@ -8,7 +8,7 @@ from headstart import store
 from headstart.data_quality.dataset import backbone_of, examine_into
 from headstart.errors import DownloadError
 from headstart.evaluation.corruptions.weather import frost_textures
-from headstart.evaluation.gradcam import run_looks
+from headstart.evaluation.gradcam import run_gradcam
 from headstart.evaluation.robustness import run_robustness
 from headstart.evaluation.shift import run_shift
 from headstart.runtime import progress
@@ -23,7 +23,7 @@ def run_after_trials(study: Study, dataset: Dataset, folder: Path, *, corrupts: 
     for shift_set in study.shift_sets:
         run_shift(folder, shift_set)
     if study.looks:
-        run_looks(folder, study.seeds[0])
+        run_gradcam(folder, study.seeds[0])
     if study.data_health:
         examine_into(folder, dataset, backbone_of(store.read_json(folder / "study.json")))
 

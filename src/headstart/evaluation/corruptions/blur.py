@@ -14,7 +14,7 @@ Images = NDArray[np.uint8]
 
 
 def defocus(images: Images, constant: tuple[float, float], rng: np.random.Generator) -> Images:
-    """A disk of this radius in place of each point, its edge smoothed by a small Gaussian."""
+    """Each point becomes a disk of this radius, whose edge a small Gaussian smooths."""
     kernel = disk(*constant)
     values = shares(images)
     reach = len(kernel) // 2
@@ -37,7 +37,7 @@ def disk(radius: float, smoothing: float) -> NDArray[np.float64]:
     flat = (x**2 + y**2 <= radius**2).astype(np.float64)
     side = np.exp(-1 / (2 * smoothing**2))
     line = np.array([side, 1, side]) / (1 + 2 * side)
-    return ndimage.correlate(flat / flat.sum(), np.outer(line, line), mode="constant")
+    return np.asarray(ndimage.correlate(flat / flat.sum(), np.outer(line, line), mode="constant"))
 
 
 def glass(images: Images, constant: tuple[float, int], rng: np.random.Generator) -> Images:

@@ -1,4 +1,4 @@
-"""What processing does: contrast, elastic deformation, pixelation, JPEG."""
+"""Digital corruptions: contrast, elastic deformation, pixelation, JPEG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Images = NDArray[np.uint8]
 
 
 def contrast(images: Images, kept: float, rng: np.random.Generator) -> Images:
-    """Each channel drawn towards its mean over the image, so that this share of its contrast is left."""
+    """Each channel moved towards its mean over the image, so that this share of its contrast is left."""
     values = shares(images)
     means = values.mean(axis=(1, 2), keepdims=True)
     return to_pixels((values - means) * np.float32(kept) + means)
@@ -38,8 +38,8 @@ def elastic(images: Images, constant: tuple[float, float, float], rng: np.random
 def _affine(
     count: int, height: int, width: int, jitter: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Where each pixel comes from, (y, x), each (N, H, W): of the map that moves three points by up to
-    `jitter`."""
+    """Where each pixel comes from, (y, x), each float32 (N, H, W), under the affine map that moves three
+    points by up to `jitter`."""
     middle, arm = np.array([height // 2, width // 2], np.float64), min(height, width) // 3
     points = middle + arm * np.array([[1, 1], [1, -1], [-1, -1]])  # x, y
     moved = points + rng.uniform(-jitter, jitter, (count, 3, 2))
@@ -52,8 +52,10 @@ def _affine(
     return source[..., 1].astype(np.float32), source[..., 0].astype(np.float32)
 
 
-def _sample(values: NDArray[np.float32], y: NDArray, x: NDArray, mode: str) -> NDArray[np.float32]:
-    """Values between pixels, linear, (N, H, W, C) at places (N, H, W)."""
+def _sample(
+    values: NDArray[np.float32], y: NDArray[np.float32], x: NDArray[np.float32], mode: str
+) -> NDArray[np.float32]:
+    """Values float32 (N, H, W, C) at the places (y, x), each (N, H, W), linear between pixels."""
     image = np.broadcast_to(np.arange(len(values), dtype=np.float32)[:, None, None], x.shape)
     places = np.stack([image, np.broadcast_to(y, x.shape), x])
     return np.stack(

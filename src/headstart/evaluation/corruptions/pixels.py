@@ -1,4 +1,4 @@
-"""What corruptions share: from pixels to shares of white and back, zooming, and blurring along a line."""
+"""What corruptions share: pixels as shares of white and back, zooming, and blurring along a line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def shares(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def to_pixels(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Shares of white as pixels; clipped, and cut off to whole numbers as in the published images."""
-    return (np.clip(values, 0, 1) * 255 + 1e-3).astype(np.uint8)  # float32 must not lose what is whole
+    pixels: NDArray[np.uint8] = (np.clip(values, 0, 1) * 255 + 1e-3).astype(np.uint8)
+    return pixels  # 1e-3: float32 must not lose what is whole
 
 
 @lru_cache(maxsize=128)

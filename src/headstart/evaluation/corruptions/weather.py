@@ -132,7 +132,8 @@ def plasma(count: int, side: int, decay: float, rng: np.random.Generator) -> NDA
         heights[:, half::step, ::step] = disturbed(below)
         step, rough = half, rough / decay
     heights -= heights.min(axis=(1, 2), keepdims=True)
-    return heights / heights.max(axis=(1, 2), keepdims=True)
+    scaled: NDArray[np.float64] = heights / heights.max(axis=(1, 2), keepdims=True)
+    return scaled
 
 
 def brightness(images: Images, added: float, rng: np.random.Generator) -> Images:
