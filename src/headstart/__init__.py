@@ -1,6 +1,6 @@
 """Headstart: train a CNN from scratch, or start from a pretrained ResNet - and what does each cost?
 
-The public API is what the command line itself calls:
+The command line calls the same functions:
 
     dataset = headstart.load_dataset("cifar10")            # types.Dataset: train and test ImageSet
     model = headstart.load_model("resnet50", weights="imagenet-keras")   # torch module with .preprocessing
@@ -11,8 +11,7 @@ The public API is what the command line itself calls:
     summary = headstart.load_summary(folder)               # a row an arm: means over seeds, intervals
     comparison = headstart.compare(folder, "cnn", "probe") # effect, interval, verdict
     claims = headstart.judge_claims(folder)                # the study's own claims and their verdicts
-    figures = headstart.load_figures(folder)               # the report's figures by name; a notebook shows
-    each
+    figures = headstart.load_figures(folder)               # the report's figures by name
 
 `headstart.plots` draws from plain arrays; `headstart.show` puts any figure into a notebook.
 """

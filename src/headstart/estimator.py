@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
@@ -34,7 +35,7 @@ from headstart.types import ALL_LABELS, Arm, Dataset, LabelBudget, Trial
 FOLDS_BELOW = 2000
 
 
-class TransferClassifier(ClassifierMixin, BaseEstimator):
+class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A classifier of images by one of Headstart's methods, with scikit-learn's interface.
 
     X is an array uint8 (N, S, S, 3), RGB, or a list of N paths of image files; y holds N labels of any kind.
@@ -50,11 +51,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
     method: "linear_probe", "knn", "partial", "finetune", "lp_ft" or "scratch": see `headstart list`.
     model: a network's name; None: "cnn" for method "scratch", else "resnet50". weights: the name of published
         weights, a file or a URL; "default": the model's first ones, none for "scratch".
-    image_pixels: side that pictures given as paths are brought to (their middle square); None: the network's
-        input. Arrays keep their own size. input_pixels: side of the network's input, None: as its weights
+    image_pixels: side that images given as paths are resized to (their middle square); None: the network's
+        input. Arrays keep their own size. input_pixels: side of the network's input; None: as its weights
         were trained (of the CNN: image_pixels).
-    recipe: the name of a recipe, None: the method's default. recipe_changes: fields to replace, e.g.
-    {"duration": "3 epochs"}.
+    recipe: the name of a recipe; None: the method's default. recipe_changes: fields to replace, e.g.
+        {"duration": "3 epochs"}.
     seed: of everything random. precision, feature_precision: "auto", "bf16" or "fp32" (features also "int8").
 
     Attributes
@@ -106,7 +107,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def fit(self, X: Any, y: ArrayLike) -> TransferClassifier:
-        """Learns from images and their labels.
+        """Fit the classifier to images and their labels, and return it.
 
         Raises: ValueError for X or y of a wrong form, fewer than two classes, or a file that cannot be read;
         ConfigError for parameters that do not fit together; DownloadError, WeightsError, StoreError where
@@ -115,8 +116,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         images = self._images(X, reset=True)
         if y is None:
             raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None: labels, one an "
-                "image"
+                f"{type(self).__name__} requires y to be passed, but the target y is None: "
+                "labels, one an image"
             )
         labels: NDArray[Any] = column_or_1d(y, warn=True)
         assert_all_finite(labels, input_name="y")
@@ -140,19 +141,18 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         return self.predictor_.probabilities(self._images(X, reset=False))
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The likeliest class of each image, from classes_. Raises: as predict_proba."""
+        """The likeliest class of each image, from classes_. Raises: as `predict_proba`."""
         best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
+        return np.asarray(self.classes_[best])
 
     def _arm(self) -> Arm:
         method = method_spec(self.method)
         model = self.model or ("resnet50" if method.needs_weights else "cnn")
         model_spec(model)  # raises for an unknown one
-        default = "none" if self.weights == "default" and not method.needs_weights else self.weights
-        found = resolve_weights(model, default)
-        weights = (
-            default if is_url(default) else found
-        )  # a URL means the same on every machine, the path of its copy does not
+        weights = "none" if self.weights == "default" and not method.needs_weights else self.weights
+        resolved = resolve_weights(model, weights)
+        if not is_url(weights):  # a URL means the same on every machine, the path of its copy does not
+            weights = resolved
         fitting = "resnet-scratch" if self.method == "scratch" and model != "cnn" else method.default_recipe
         where = type(self).__name__
         recipe = with_changes(recipe_named(self.recipe or fitting), dict(self.recipe_changes or {}), where)
@@ -171,7 +171,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         return arm
 
     def _images(self, X: Any, *, reset: bool) -> NDArray[np.uint8]:
-        """X as uint8 (N, S, S, 3); reset: whether S may be any. Raises: ValueError."""
+        """X as uint8 (N, S, S, 3). reset: whether S may be any. Raises: ValueError."""
         if hasattr(X, "to_numpy"):  # a column of a table
             X = X.to_numpy()
         images = X if isinstance(X, np.ndarray) and X.dtype.kind not in "OUS" else self._read(X, reset=reset)
@@ -183,16 +183,14 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         ):
             raise ValueError(
                 f"X is an array {images.dtype} {images.shape}; expected images uint8 (N, S, S, 3), RGB and "
-                "square, "
-                "or a list of paths"
+                "square, or a list of paths"
             )
         if not len(images):
             raise ValueError("X holds no image; at least 1 is required (0 sample(s) given)")
         if not reset and images.shape[1] != self.predictor_.image_pixels:
             raise ValueError(
                 f"X holds images of {images.shape[1]} x {images.shape[1]} pixels; this classifier learned "
-                "from "
-                f"{self.predictor_.image_pixels} x {self.predictor_.image_pixels}"
+                f"from {self.predictor_.image_pixels} x {self.predictor_.image_pixels}"
             )
         return images
 
@@ -203,25 +201,26 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             or not all(isinstance(x, str | Path) for x in X)
         ):
             raise ValueError(
-                f"X is {type(X).__name__}; expected images uint8 (N, S, S, 3) or a list of paths of image "
-                "files"
+                f"X is {type(X).__name__}; expected images uint8 (N, S, S, 3) or a list of paths of "
+                "image files"
             )
-        failed: list[str] = []
+        errors: list[str] = []
         side = self._pixels() if reset else self.predictor_.image_pixels
-        images = read_squares([Path(x) for x in X], side, lambda path, error: failed.append(str(error)))[1]
-        if failed:
-            raise ValueError(f"{len(failed)} of {len(X)} images cannot be read, the first: {failed[0]}")
+        _, images = read_squares([Path(x) for x in X], side, lambda path, error: errors.append(str(error)))
+        if errors:
+            raise ValueError(f"{len(errors)} of {len(X)} images cannot be read, the first: {errors[0]}")
         return images
 
     def _pixels(self) -> int:
+        """The side that images given as paths are resized to."""
         arm = self._arm()
         own = preprocessing_of(arm.model, arm.weights, self.input_pixels).size_pixels
         return self.image_pixels or own or model_spec(arm.model).input_pixels
 
     def _learn(self, arm: Arm, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
         train = image_set(np.ascontiguousarray(images), labels, [str(name) for name in self.classes_])
-        none = image_set(train.images[:0], labels[:0], train.class_names)
-        data = dataset(arm.dataset, arm.dataset, "images given to fit", train, none)
+        no_test = image_set(train.images[:0], labels[:0], train.class_names)
+        data = dataset(arm.dataset, arm.dataset, "images given to fit", train, no_test)
         device = default_device()
         smallest = int(np.bincount(labels).min())
         trial = Trial(
@@ -235,15 +234,15 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
             self._run(trial, data, Path(folder), device)
 
-    def _run(self, trial: Trial, data: Dataset, folder: Path, device: Any) -> None:
+    def _run(self, trial: Trial, data: Dataset, folder: Path, device: torch.device) -> None:
         resolved = resolve(trial, data)
-        everything = np.arange(len(data.train))
+        all_ids = np.arange(len(data.train))
         context = Context(
             trial=trial,
             dataset=data,
-            train_ids=everything,
-            val_ids=everything[:0],
-            sample_ids=everything[:0],
+            train_ids=all_ids,
+            val_ids=all_ids[:0],
+            sample_ids=all_ids[:0],
             weights_hash=resolved["weights_hash"],
             folder=folder,
             device=device,
@@ -251,7 +250,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
         )
         outcome = method_spec(trial.arm.method).implementation.run(context)
         saved = SavedModel(
-            architecture=dict(outcome.architecture),
+            architecture=outcome.architecture,
             class_names=data.train.class_names,
             preprocessing=preprocessing_of(trial.arm.model, trial.arm.weights, trial.arm.input_pixels),
             image_pixels=int(data.train.images.shape[1]),
@@ -263,7 +262,6 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):
             dataset=TrainingImages(title=data.title, source=data.source, fingerprint=data.fingerprint),
         )
         state = {name: value.detach().cpu() for name, value in outcome.state.items()}
-        self.predictor_ = Predictor(
-            saved, Predictor(saved, state, device=device).complete_state(), device=device
-        )
+        complete = Predictor(saved, state, device=device).complete_state()
+        self.predictor_ = Predictor(saved, complete, device=device)
         self.selected_, self.history_ = dict(outcome.selected), list(outcome.history)
