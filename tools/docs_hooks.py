@@ -1,5 +1,5 @@
-"""What mkdocs cannot know by itself: the command line's reference, the decisions' index and the exit codes,
-made from the code.
+"""Pages of the documentation that are made from code: the command line's reference, the index of decisions
+and the exit codes.
 
 mkdocs calls `on_config` and `on_files` (see mkdocs.yml, hooks).
 """
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def on_config(config: Any) -> Any:
-    """The decisions stand in the navigation in their order."""
+    """Put the decisions into the navigation, in their order."""
     logging.getLogger("mkdocs.plugins.mkdocstrings").setLevel(logging.WARNING)
     decisions = [{title: f"decisions/{path.name}"} for path, title in decision_titles()]
     for place, entry in enumerate(config["nav"]):
@@ -25,7 +25,7 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the pages that are made from code."""
+    """Add the pages that are made from code."""
     from mkdocs.structure.files import File
 
     for uri, text in (
@@ -38,11 +38,13 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def decision_titles() -> list[tuple[Path, str]]:
+    """The file and the title of each decision, in order."""
     paths = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     return [(path, path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")) for path in paths]
 
 
 def decisions_index() -> str:
+    """The page that lists the decisions."""
     rows = [f"{int(path.name[:4])}. [{title}]({path.name})" for path, title in decision_titles()]
     return "\n".join(
         ["# Decisions", "", "What was decided, why, and what was rejected with its number.", "", *rows, ""]
@@ -76,16 +78,14 @@ def cli_reference() -> str:
 
 
 def commands(command: Any, words: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
-    """Every command below (and with) this one that can be called, as (words, command); groups without their
-    own action are left out."""
+    """Every command that can be called, this one or below it, as (words, command).
+
+    Groups without an action of their own are left out."""
     below = getattr(command, "commands", {})
     if not below:
         return [(words, command)]
     return [
-        found
-        for name, child in below.items()
-        if not child.hidden
-        for found in commands(child, (*words, name))
+        each for name, child in below.items() if not child.hidden for each in commands(child, (*words, name))
     ]
 
 
@@ -97,8 +97,8 @@ def _parameters(command: Any, context: Any) -> list[str]:
     rows = []
     for parameter in command.params:
         if record := parameter.get_help_record(context):
-            names, told = (re.sub(r"\s+", " ", part).replace("|", "\\|") for part in record)
-            rows.append(f"| `{names}` | {_escaped(told)} |")
+            names, text = (re.sub(r"\s+", " ", part).replace("|", "\\|") for part in record)
+            rows.append(f"| `{names}` | {_escaped(text)} |")
     return ["| | |", "|---|---|", *rows, ""] if rows else []
 
 

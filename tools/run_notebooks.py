@@ -1,9 +1,9 @@
-"""Executes the notebooks: each notebooks/NAME.py (jupytext, percent format) becomes notebooks/NAME.ipynb with
+"""Execute the notebooks: each notebooks/NAME.py (jupytext, percent format) becomes notebooks/NAME.ipynb with
 its outputs.
 
 Usage: python tools/run_notebooks.py [--fast] [--check] [NAME ...]
 --fast: small slices and few steps, as CI runs them; outputs are thrown away.
---check: nothing is executed; tells which .ipynb does not hold the cells of its .py.
+--check: nothing is executed; names the .ipynb files that do not hold the cells of their .py.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def names() -> list[str]:
 
 
 def load_source(name: str) -> nbformat.NotebookNode:
-    """The notebook that NAME.py describes, without outputs; the same file gives the same bytes."""
+    """The notebook of NAME.py, without outputs; the same file gives the same bytes."""
     notebook = jupytext.read(FOLDER / f"{name}.py")
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"{name[:2]}-{number:02d}"
@@ -59,8 +59,8 @@ def _cells(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
 
 
 def machine_paths(notebook: nbformat.NotebookNode) -> list[str]:
-    """Absolute paths in the outputs: they belong to one machine and tell a reader nothing."""
-    found = []
+    """Absolute paths in the outputs: they belong to one machine and say nothing to a reader."""
+    paths = []
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             texts = [output.get("text", ""), *output.get("traceback", ())]
@@ -69,12 +69,12 @@ def machine_paths(notebook: nbformat.NotebookNode) -> list[str]:
                 for kind, value in output.get("data", {}).items()
                 if isinstance(value, str) and kind != "image/png"
             ]
-            found += [path for text in texts for path in _MACHINE_PATH.findall(text)]
-    return found
+            paths += [path for text in texts for path in _MACHINE_PATH.findall(text)]
+    return paths
 
 
 def execute(name: str, *, fast: bool) -> nbformat.NotebookNode:
-    """The executed notebook. It runs in notebooks/; what it makes lies in notebooks/runs (git ignores it).
+    """The executed notebook. It runs in notebooks/, and writes into notebooks/runs, which git ignores.
 
     Raises: CellExecutionError where a cell fails."""
     notebook = load_source(name)
@@ -105,20 +105,19 @@ def execute(name: str, *, fast: bool) -> nbformat.NotebookNode:
 
 
 def _hide_cache_folder(notebook: nbformat.NotebookNode) -> None:
-    # Where somebody's cache lies is the one path that progress lines tell.
-    place = str(cache_folder())
+    # The cache folder is the one path of the machine in progress lines.
+    cache = str(cache_folder())
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             if "text" in output:
-                output.text = output.text.replace(place, "$HEADSTART_CACHE")
+                output.text = output.text.replace(cache, "$HEADSTART_CACHE")
             for kind, value in output.get("data", {}).items():
                 if isinstance(value, str):
-                    output.data[kind] = value.replace(place, "$HEADSTART_CACHE")
+                    output.data[kind] = value.replace(cache, "$HEADSTART_CACHE")
 
 
 def _without_progress(notebook: nbformat.NotebookNode) -> None:
-    """Drops what a running step told of itself: how far it was, how much time was left. What it ended with
-    stays."""
+    """Drop the progress lines of running steps; their last lines stay."""
     for cell in notebook.cells:
         if "outputs" in cell:
             cell.outputs = [
@@ -133,21 +132,21 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--check", action="store_true")
-    given = parser.parse_args()
-    for unknown in set(given.names) - set(names()):
+    options = parser.parse_args()
+    for unknown in set(options.names) - set(names()):
         parser.error(f"no notebook {unknown!r}; choose from: {', '.join(names())}")
-    wanted = given.names or names()
-    if given.check:
-        stale = [name for name in wanted if not is_paired(name)]
+    chosen = options.names or names()
+    if options.check:
+        stale = [name for name in chosen if not is_paired(name)]
         print(
             "\n".join(f"notebooks/{name}.ipynb does not match its .py; run: make notebooks" for name in stale)
             or "all paired"
         )
         return bool(stale)
-    for name in wanted:
+    for name in chosen:
         started = time.monotonic()
         try:
-            notebook = execute(name, fast=given.fast)
+            notebook = execute(name, fast=options.fast)
         except CellExecutionError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 1
@@ -157,7 +156,7 @@ def main() -> int:
                 file=sys.stderr,
             )
             return 1
-        if not given.fast:
+        if not options.fast:
             nbformat.write(notebook, FOLDER / f"{name}.ipynb")
         print(f"{name}: {time.monotonic() - started:.0f} s")
     return 0

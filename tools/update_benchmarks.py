@@ -1,5 +1,6 @@
-"""Writes docs/benchmarks.md from the newest result of each section in benchmarks/results; nothing there is
-written by hand.
+"""Write docs/benchmarks.md from the newest result of each section in benchmarks/results.
+
+Nothing on that page is written by hand.
 
 Usage: python tools/update_benchmarks.py
 """
@@ -28,17 +29,20 @@ after others in one run, where it is theirs. On a GPU: benchmarks/results/gpu.js
 
 
 def newest(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Section -> (file name, content) of its newest result."""
-    found: dict[str, tuple[tuple[str, int], str]] = {}
+    """The newest result of each section, as (file name, content)."""
+    newest_files: dict[str, tuple[tuple[str, int], str]] = {}
     for path in folder.glob("*.json"):
         if match := re.fullmatch(r"(\d{4}-\d\d-\d\d)-([a-z0-9]+?)(?:-(\d+))?\.json", path.name):
             date, section, number = match[1], match[2], int(match[3] or 1)
-            found[section] = max(found.get(section, (("", 0), "")), ((date, number), path.name))
-    return {section: (name, json.loads((folder / name).read_text())) for section, (_, name) in found.items()}
+            newest_files[section] = max(newest_files.get(section, (("", 0), "")), ((date, number), path.name))
+    return {
+        section: (name, json.loads((folder / name).read_text()))
+        for section, (_, name) in newest_files.items()
+    }
 
 
 def page(folder: Path) -> str:
-    """The page's Markdown."""
+    """The page as Markdown."""
     results = newest(folder)
     if unknown := results.keys() - set(_ORDER):
         raise ValueError(f"no place on the page for {', '.join(sorted(unknown))}; add it to _ORDER")
@@ -55,8 +59,8 @@ def page(folder: Path) -> str:
         cores = "1 core" if about["cores"] == 1 else f"{about['cores']} cores"
         parts.append(
             f"{about['processor']}, {cores}, {about['native_precision']}, load before "
-            f"{about['load_before']:.1f}; "
-            f"{content['date']}; `python {about['command']}`, benchmarks/results/{name}."
+            f"{about['load_before']:.1f}; {content['date']}; `python {about['command']}`, "
+            f"benchmarks/results/{name}."
         )
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
