@@ -261,7 +261,7 @@ class ShiftSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """What makes a try at tuning cheaper than the trial it stands for; None: as the trial.
+    """What makes a candidate of a search cheaper than the trial it stands for; None: as the trial.
 
     duration: of the recipe. images, validation_images: how many of each, at all labels only. folds: how many
     of the five are read, at label budgets only."""
@@ -271,14 +271,15 @@ class Proxy:
     validation_images: int | None = None
     folds: int | None = None
 
-    def told(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
+        """What is not as the trial."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """The search for these arms' recipes at one label budget that a study's file asks for: so many tries for
-    each."""
+    """The search for these arms' recipes at one label budget that a study's file asks for: so many candidates
+    for each."""
 
     arms: tuple[str, ...]
     label_budget: LabelBudget

@@ -28,8 +28,10 @@ from headstart.recipes.spaces import Choice, Range, described, grid, holds, roun
 from headstart.runtime.cores import usable_cores
 from headstart.studies.run import run_study
 from headstart.studies.study_file import load_study
+from headstart.tuning.candidates import Candidate, best_candidate
+from headstart.tuning.question import without_test
 from headstart.tuning.sampler import propose
-from headstart.tuning.search import best_try, tune, without_test
+from headstart.tuning.search import SearchRequest, tune
 from headstart.types import ALL_LABELS, Arm, Cell, Dataset, LabelBudget, Proxy, Study
 
 pytest.importorskip("optuna")
@@ -88,11 +90,19 @@ def _tune(data: Dataset, study: Study, out: Path, **options: Any) -> list[list[d
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("headstart.tuning.search.load_dataset", lambda name: data)
         patch.setitem(DATASETS, "tiny", DATASETS["cifar10"])  # a name that a study may say
-        done = tune(study, out=out, **options)
+        done = tune(study, _request(**options), out=out)
     return [
-        [{name: value for name, value in row.items() if name != "seconds"} for row in found.tries]
-        for found in done
+        [
+            {name: value for name, value in each.stored().items() if name != "seconds"}
+            for each in tuned.candidates
+        ]
+        for tuned in done
     ]
+
+
+def _request(tries: int | None = None, labels_per_class: int | None = None, **options: Any) -> SearchRequest:
+    budget = None if labels_per_class is None else LabelBudget(labels_per_class)
+    return SearchRequest(candidates=tries, label_budget=budget, **options)
 
 
 # --- what is read ---
@@ -229,17 +239,20 @@ def test_a_training_that_diverges_is_a_failed_try(tiny: Dataset, weights: str, t
     (tries,) = _tune(tiny, study, tmp_path, tries=2)
     assert tries[0]["accuracy"] is None and "use a smaller learning rate" in tries[0]["failed"]
     assert tries[1]["accuracy"] is not None and tries[1]["failed"] == ""
-    assert best_try(tries)["number"] == 2
+    best = best_candidate([Candidate(**row) for row in tries])
+    assert best is not None and best.number == 2
     assert provenance_of(str(tmp_path / "tuning" / "finetune-all" / "recipe.toml"))["failed_tries"] == 1
 
 
 def test_the_best_try_is_the_most_accurate_then_the_surest_then_the_first() -> None:
     read = [(0.5, 1.0), (None, None), (0.7, 0.9), (0.7, 0.8), (0.7, 0.8)]
     rows = [
-        {"number": number, "accuracy": accuracy, "nll": nll} for number, (accuracy, nll) in enumerate(read, 1)
+        Candidate(number=number, values={}, accuracy=accuracy, nll=nll)
+        for number, (accuracy, nll) in enumerate(read, 1)
     ]
-    assert best_try(rows)["number"] == 4
-    assert best_try(rows[1:2]) is None
+    best = best_candidate(rows)
+    assert best is not None and best.number == 4
+    assert best_candidate(rows[1:2]) is None
 
 
 def test_a_small_space_is_compared_whole(tiny: Dataset, weights: str, tmp_path: Path) -> None:
@@ -278,7 +291,7 @@ def test_a_proxy_changes_the_tries_and_not_the_recipe(tiny: Dataset, weights: st
             "are for all labels; at a label budget use --folds",
         ),
         ({"pixels": (8,)}, "--pixels must lie between 16 and 1024, got 8"),
-        ({"arms": ["prob"]}, r"unknown arm of study tiny 'prob'"),
+        ({"arms": ("prob",)}, r"unknown arm of study tiny 'prob'"),
     ],
 )
 def test_a_mistake_is_named(
@@ -321,11 +334,11 @@ def test_a_drawn_number_has_three_digits(value: Any, expected: Any) -> None:
 
 def test_proposals_lie_inside_and_depend_on_seed_and_tries_alone() -> None:
     space = METHODS["finetune"].space(recipe_named("finetune"), (64, 96))
-    tries: list[dict[str, Any]] = []
+    tries: list[tuple[dict[str, Any], float | None]] = []
     for _ in range(8):
         values = propose(space, tries, seed=3)
         assert values == propose(space, tries, seed=3) and holds(space, values)
-        tries.append({"values": values, "accuracy": 0.5})
+        tries.append((values, 0.5))
     assert values != propose(space, tries[:-1], seed=4)
 
 
@@ -337,13 +350,13 @@ def test_the_sampler_comes_back_to_where_accuracy_was_high() -> None:
             None if rate > 0.3 else 0.9 - 0.1 * abs(np.log10(rate / 0.01))
         )  # best at 0.01, diverges above 0.3
 
-    tries: list[dict[str, Any]] = []
+    tries: list[tuple[dict[str, Any], float | None]] = []
     for _ in range(25):
         values = propose(space, tries, seed=0)
-        tries.append({"values": values, "accuracy": accuracy(values["learning_rate"])})
-    late = [abs(np.log10(row["values"]["learning_rate"] / 0.01)) for row in tries[10:]]
+        tries.append((values, accuracy(values["learning_rate"])))
+    late = [abs(np.log10(values["learning_rate"] / 0.01)) for values, _ in tries[10:]]
     assert np.median(late) < 0.75  # of two decades to either side; drawn evenly it would be 1
-    assert max(row["accuracy"] or 0 for row in tries) > 0.88
+    assert max(read or 0 for _, read in tries) > 0.88
 
 
 def test_a_space_is_told_in_plain_values() -> None:
@@ -405,9 +418,11 @@ def test_the_command_line_tunes_a_study_names_the_recipe_and_the_report_shows_it
     )
     lines = done.stdout.splitlines()
     assert len(lines) == 2
-    best = best_try(store.read_json(tmp_path / "out" / "tuning" / "cnn-all" / "tuning.json")["tries"])
+    stored = store.read_json(tmp_path / "out" / "tuning" / "cnn-all" / "tuning.json")["tries"]
+    best = best_candidate([Candidate(**row) for row in stored])
+    assert best is not None
     pixels = (
-        ", input_pixels = 32" if best["number"] != 1 else ""
+        ", input_pixels = 32" if best.number != 1 else ""
     )  # the first try is the arm's own recipe; which wins, bits say
     assert lines[0].endswith(
         f'on validation; in its study: recipe = "out/tuning/cnn-all/recipe.toml"{pixels}'
@@ -423,7 +438,7 @@ def test_the_command_line_tunes_a_study_names_the_recipe_and_the_report_shows_it
     )
     (tmp_path / "tuned.toml").write_text(text)
     (cnn, _) = load_study(str(tmp_path / "tuned.toml"))[0].arms
-    assert cnn.recipe.learning_rate == best["values"]["learning_rate"] and cnn.recipe.duration == "2 epochs"
+    assert cnn.recipe.learning_rate == best.values["learning_rate"] and cnn.recipe.duration == "2 epochs"
     folder = run_study(str(tmp_path / "tuned.toml"), tmp_path / "out")
     from headstart.report import write_report
 
@@ -506,14 +521,23 @@ def test_a_study_says_how_it_is_tuned_and_processes_side_by_side_find_the_same(
         finally:
             torch.set_num_threads(threads)
     one, two = (
-        [(done.arm, len(done.tries), [[row[name] for name in kept] for row in done.tries]) for done in run]
+        [
+            (
+                done.arm,
+                len(done.candidates),
+                [[getattr(each, name) for name in kept] for each in done.candidates],
+            )
+            for done in run
+        ]
         for run in runs
     )
     assert one == two
     assert [(arm, tries) for arm, tries, _ in one] == [("a", 2), ("b", 2), ("a", 3)]
     stored = store.read_json(tmp_path / "2" / "tuning" / "a-5" / "tuning.json")
     assert (stored["labels_per_class"], stored["proxy"], stored["tries_asked"]) == (5, {"folds": 2}, 3)
-    assert [done.recipe_file.parent.name for done in tune(file, ["b"], out=tmp_path / "1")] == ["b-all"]
+    assert [
+        done.recipe_file.parent.name for done in tune(file, _request(arms=("b",)), out=tmp_path / "1")
+    ] == ["b-all"]
 
 
 def test_a_study_whose_recipes_are_tuned_takes_them_where_there_are_any(
@@ -544,7 +568,7 @@ def test_a_study_whose_recipes_are_tuned_takes_them_where_there_are_any(
 def test_tuned_recipes_are_frozen_by_the_names_that_their_study_looks_for(
     photos: Path, tmp_path: Path
 ) -> None:
-    tune(_planned(photos, tmp_path), ["a"], out=tmp_path / "runs")
+    tune(_planned(photos, tmp_path), _request(arms=("a",)), out=tmp_path / "runs")
     root = Path(__file__).parents[2]
     frozen = tmp_path / "tools" / "freeze_recipes.py"
     frozen.parent.mkdir()
@@ -564,7 +588,7 @@ def test_tuned_recipes_are_frozen_by_the_names_that_their_study_looks_for(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"arms": ["c"]}, "says nothing of tuning c; give --tries, or add a .*tuning.* table"),
+        ({"arms": ("c",)}, "says nothing of tuning c; give --tries, or add a .*tuning.* table"),
         ({"proxy": Proxy(folds=2)}, "say how many --tries too"),
         ({"jobs": 0}, "jobs must be 1 or more, got 0"),
     ],
@@ -573,7 +597,8 @@ def test_a_mistake_in_planned_searches_is_named(
     options: dict[str, Any], message: str, photos: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        tune(_planned(photos, tmp_path), out=tmp_path / "runs", **options)
+        jobs = options.pop("jobs", 1)
+        tune(_planned(photos, tmp_path), _request(**options), out=tmp_path / "runs", jobs=jobs)
 
 
 @pytest.mark.parametrize(

@@ -179,32 +179,27 @@ def tune(
 
     The test set is never read. Every try that ended is kept: after Ctrl-C the same command goes on. Options
     that make a try cheaper than the trial it stands for are stored with what was chosen."""
-    from headstart.tuning.search import tune
-    from headstart.types import Proxy
+    from headstart.tuning.search import SearchRequest, tune
+    from headstart.types import LabelBudget, Proxy
 
     if labels != "all" and not labels.isdecimal():
         raise ConfigError(f'--labels expects a whole number or "all", got {labels!r}')
     proxy = Proxy(duration=duration, images=images, validation_images=validation_images, folds=folds)
-    done = tune(
-        name,
-        arm or (),
-        labels_per_class=None if labels == "all" else int(labels),
-        tries=tries,
-        out=out,
+    request = SearchRequest(
+        arms=tuple(arm or ()),
+        candidates=tries,
+        label_budget=None if labels == "all" else LabelBudget(int(labels)),
         proxy=None if proxy == Proxy() else proxy,
         pixels=tuple(pixels or ()),
         seed=seed,
-        jobs=jobs,
-        changes=_changes(set_ or []),
     )
-    for found in done:
-        first, best = found.tries[0]["accuracy"], found.best["accuracy"] if found.best else None
-        before, after = (
-            f"{accuracy:.4f}" if accuracy is not None else "failed" for accuracy in (first, best)
-        )
+    for tuned in tune(name, request, out=out, jobs=jobs, changes=_changes(set_ or [])):
+        first, best = tuned.candidates[0].accuracy, tuned.best
+        before = "failed" if first is None else f"{first:.4f}"
+        after = "failed" if best is None else f"{best.accuracy:.4f}"
         print(
-            f"{found.arm}: its own recipe {before}, best of {len(found.tries)} {after} on validation"
-            + (f'; in its study: recipe = "{found.recipe_file}"{_size(found.best)}' if found.best else "")
+            f"{tuned.arm}: its own recipe {before}, best of {len(tuned.candidates)} {after} on validation"
+            + (f'; in its study: recipe = "{tuned.recipe_file}"{_size(best.values)}' if best else "")
         )
 
 
@@ -466,9 +461,9 @@ def doctor() -> None:
             print(f"to mend {finding.what}: {finding.remedy}")
 
 
-def _size(best: Mapping[str, Any]) -> str:
+def _size(values: Mapping[str, Any]) -> str:
     """The input size that a search chose, as its study must say it too."""
-    pixels = best["values"].get("input_pixels")
+    pixels = values.get("input_pixels")
     return "" if pixels is None else f", input_pixels = {pixels}"
 
 

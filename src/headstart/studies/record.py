@@ -17,7 +17,7 @@ from headstart.types import Dataset, Study
 
 def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
     """What study.json holds: all that a report needs to know about the study itself."""
-    value = store.as_stored(study)
+    value: dict[str, Any] = store.as_stored(study)
     value["cells"] = [
         {
             "arm": cell.arm.name,

@@ -151,5 +151,5 @@ def _search(search: Search) -> dict[str, Any]:
         "arms": list(search.arms),
         "labels_per_class": search.label_budget.toml,
         "tries": search.tries,
-        **search.proxy.told(),
+        **search.proxy.settings(),
     }

@@ -1,6 +1,6 @@
-"""Proposing the next try: optuna's tree-structured Parzen estimator, told of every try before.
+"""Proposing the next candidate: optuna's tree-structured Parzen estimator, fitted to every candidate so far.
 
-Each proposal is a function of the search's seed and the tries so far: a search that was interrupted goes on
+Each proposal is a function of the search's seed and the candidates so far: an interrupted search is resumed
 as if it had never stopped, and needs no storage of the sampler's own.
 """
 
@@ -14,14 +14,16 @@ from headstart.errors import ConfigError
 from headstart.recipes.spaces import Knob, Range, holds, rounded
 from headstart.runtime.seeding import seed_for
 
-_RANDOM_TRIES = 4  # before the estimator has anything to go by
+_RANDOM_CANDIDATES = 4  # before the estimator has anything to go by
 
 
-def propose(space: Sequence[Knob], tries: Sequence[Mapping[str, Any]], *, seed: int) -> dict[str, Any]:
-    """Values for the next try, numbers with three significant digits.
+def propose(
+    space: Sequence[Knob], candidates: Sequence[tuple[Mapping[str, Any], float | None]], *, seed: int
+) -> dict[str, Any]:
+    """Values for the next candidate, numbers with three significant digits.
 
-    tries: with `values` and `accuracy` (None where it failed: it counts as 0, so that the search keeps away
-    from there).
+    candidates: the values and the accuracy of each (None where it failed: it counts as 0, so that the search
+    keeps away from there).
     Raises: ConfigError where optuna is not installed."""
     try:
         import optuna
@@ -38,23 +40,23 @@ def propose(space: Sequence[Knob], tries: Sequence[Mapping[str, Any]], *, seed: 
         for knob in space
     }
     sampler = optuna.samplers.TPESampler(
-        seed=seed_for(seed, "tuning", len(tries)) % 2**32, n_startup_trials=_RANDOM_TRIES
+        seed=seed_for(seed, "tuning", len(candidates)) % 2**32, n_startup_trials=_RANDOM_CANDIDATES
     )
     study = optuna.create_study(direction="maximize", sampler=sampler)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for row in tries:
-            if holds(space, row["values"]):  # the arm's own recipe may lie outside
+        for values, accuracy in candidates:
+            if holds(space, values):  # the arm's own recipe may lie outside
                 study.add_trial(
                     optuna.trial.create_trial(
-                        params={knob.name: row["values"][knob.name] for knob in space},
+                        params={knob.name: values[knob.name] for knob in space},
                         distributions=distributions,
-                        value=row["accuracy"] or 0.0,
+                        value=accuracy or 0.0,
                     )
                 )
         drawn = study.ask(distributions).params
-    values = {}
+    proposed = {}
     for knob in space:
         value = rounded(drawn[knob.name])
-        values[knob.name] = min(max(value, knob.low), knob.high) if isinstance(knob, Range) else value
-    return values
+        proposed[knob.name] = min(max(value, knob.low), knob.high) if isinstance(knob, Range) else value
+    return proposed

@@ -1,0 +1,121 @@
+"""A search's folder.
+
+tuning.json   every candidate, rewritten whole after each: an interrupted search is resumed
+tuning.csv    the candidates as a table
+recipe.toml   the best recipe with its provenance; an arm names it: recipe = "FILE"
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from headstart import store
+from headstart.errors import ConfigError
+from headstart.recipes import recipe_toml
+from headstart.recipes.spaces import PIXELS, described
+from headstart.runtime.precision import default_device
+from headstart.studies.trial import environment
+from headstart.tuning.candidates import Candidate, best_candidate
+from headstart.tuning.question import Question
+
+
+def read_candidates(question: Question) -> list[Candidate]:
+    """The candidates that are there. Raises: ConfigError where they answer another question."""
+    path = question.folder / "tuning.json"
+    if not path.exists():
+        return []
+    stored = store.read_json(path)
+    if stored.get("question") != question.digest:
+        raise ConfigError(
+            f"{path.parent} holds tries of another recipe, search space or proxy; give another --out, or "
+            "delete it"
+        )
+    return [Candidate(**row) for row in stored["tries"]]
+
+
+def write_candidates(question: Question, asked: int, candidates: Sequence[Candidate]) -> None:
+    """Writes tuning.json and tuning.csv whole. asked: how many candidates the search shall have."""
+    arm, best = question.arm, best_candidate(candidates)
+    store.write_json(
+        question.folder / "tuning.json",
+        {
+            "question": question.digest,
+            "study": question.study.name,
+            "arm": arm.name,
+            "label": arm.label,
+            "method": arm.method,
+            "model": arm.model,
+            "weights": arm.weights,
+            "labels_per_class": question.label_budget.per_class,
+            "seed": question.seed,
+            "tries_asked": asked,
+            "proxy": question.proxy.settings(),
+            "space": described(question.space),
+            "start": arm.recipe_name,
+            "tries": [candidate.stored() for candidate in candidates],
+            "best": best.number if best else None,
+        },
+    )
+    table = pd.DataFrame(
+        [
+            {
+                "try": each.number,
+                **each.values,
+                "val_accuracy": each.accuracy,
+                "val_nll": each.nll,
+                "seconds": each.seconds,
+                "failed": each.failed,
+            }
+            for each in candidates
+        ]
+    )
+    text = table.to_csv(index=False, lineterminator="\n")
+    store.write_bytes(question.folder / "tuning.csv", text.encode())
+
+
+def write_recipe(question: Question, candidates: Sequence[Candidate]) -> Path:
+    """Writes the best candidate's recipe, where there is one; returns where it lies."""
+    path, best = question.folder / "recipe.toml", best_candidate(candidates)
+    if best is not None:
+        provenance = _provenance(question, candidates, best)
+        text = recipe_toml(question.folder.name, question.recipe(best.values), provenance)
+        store.write_bytes(path, text.encode())
+    return path
+
+
+def _provenance(question: Question, candidates: Sequence[Candidate], best: Candidate) -> dict[str, Any]:
+    arm = question.arm
+    machine = environment(default_device(), question.trial(arm).precision)
+    return {
+        "study": question.study.name,
+        "arm": arm.name,
+        "dataset": question.dataset.name,
+        "dataset_fingerprint": question.dataset.fingerprint,
+        "method": arm.method,
+        "model": arm.model,
+        "weights": arm.weights,
+        "input_pixels": best.values.get(PIXELS, arm.input_pixels),
+        "labels_per_class": question.label_budget.toml,
+        "seed": question.seed,
+        "tries": len(candidates),
+        "failed_tries": sum(each.accuracy is None for each in candidates),
+        "best_try": best.number,
+        "validation_accuracy": best.accuracy,
+        "start": arm.recipe_name,
+        "start_accuracy": candidates[0].accuracy,
+        "seconds": round(math.fsum(each.seconds for each in candidates), 1),
+        "proxy": question.proxy.settings(),
+        "space": described(question.space),
+        "headstart": machine["headstart"],
+        "torch": torch.__version__,
+        "processor": machine["processor"],
+        "threads": machine["threads"],
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
