@@ -47,15 +47,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=250)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
-    given = parser.parse_args()
+    options = parser.parse_args()
     keep_freed_memory()
-    rows = [measure(start, given.pixels, given.images, given.rounds) for start in _STARTS]
+    rows = [measure(start, options.pixels, options.images, options.rounds) for start in _STARTS]
     device = default_device()
     report = {
         "environment": environment(device, resolve_precision("auto", device)),
-        "pixels": given.pixels,
-        "images": given.images,
-        "rounds": given.rounds,
+        "pixels": options.pixels,
+        "images": options.images,
+        "rounds": options.rounds,
         "batch_size": _BATCH,
         "rows": rows,
     }
@@ -68,8 +68,8 @@ def main() -> None:
             f"{row['trained_from']:<14}{row['whole_seconds']:>10.2f}{row['cached_seconds']:>11.2f}{row['ratio']:>8.3f}"
             f"{row['loss_difference']:>12.1e}{row['disk_bytes'] / 1e9:>25.1f} GB"
         )
-    if given.out:
-        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    if options.out:
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def measure(start: str, pixels: int, images: int, rounds: int) -> dict[str, Any]:
@@ -82,11 +82,11 @@ def measure(start: str, pixels: int, images: int, rounds: int) -> dict[str, Any]
         context = _context(recipe, pixels, images, Path(scratch))
         model, cut = partial.build(context)
         shape, _ = outline(model, context.dataset.train, cut)
-        found = partial.extract_activations(context, model, cut)
+        activations = partial.extract_activations(context, model, cut)
         passes: dict[str, list[tuple[float, float]]] = {"whole": [], "cached": []}
         for _ in range(rounds + 1):  # the first warms up
             passes["whole"].append(_pass(*_whole(context, recipe), context, recipe))
-            passes["cached"].append(_pass(*_cached(context, recipe, found), context, recipe))
+            passes["cached"].append(_pass(*_cached(context, recipe, activations), context, recipe))
     seconds = {name: [took for took, _ in each[1:]] for name, each in passes.items()}
     ratios = [cached / whole for cached, whole in zip(seconds["cached"], seconds["whole"], strict=True)]
     apart = max(abs(a - b) for (_, a), (_, b) in zip(passes["whole"], passes["cached"], strict=True))
@@ -128,13 +128,13 @@ def _whole(context: Context, recipe: PartialRecipe) -> tuple[nn.Module, Batches,
 
 
 def _cached(
-    context: Context, recipe: PartialRecipe, found: partial.Activations
+    context: Context, recipe: PartialRecipe, activations: partial.Activations
 ) -> tuple[nn.Module, Batches, Callable[[Tensor], Tensor]]:
     model, cut = partial.build(context)
     tail = partial.Tail(model, cut)
     return (
         tail,
-        partial.make_batches(context, found, recipe),
+        partial.make_batches(context, activations, recipe),
         lambda x: partial.network_input(x, context.device, context.trial.precision),
     )
 

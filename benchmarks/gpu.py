@@ -91,7 +91,7 @@ def measure_product(report: Report, args: argparse.Namespace, side: int = 8192, 
     lowest, highest."""
     import torch
 
-    found = {}
+    products = {}
     for name, kind in (("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)):
         a, b = (
             torch.randn(side, side, device="cuda", generator=torch.Generator("cuda").manual_seed(seed)).to(
@@ -108,14 +108,14 @@ def measure_product(report: Report, args: argparse.Namespace, side: int = 8192, 
             torch.cuda.synchronize()
             rates.append(2 * side**3 / (begin.elapsed_time(end) / 1e3) / 1e12)
         kept = rates[3:]  # the first ones choose the kernel and raise the clock
-        found[name] = {
+        products[name] = {
             "tflops": statistics.median(kept),
             "lowest": min(kept),
             "highest": max(kept),
             "runs": runs,
             "side": side,
         }
-    report.content["product"] = found
+    report.content["product"] = products
 
 
 SECTIONS: dict[str, Callable[[Report, argparse.Namespace], None]] = {

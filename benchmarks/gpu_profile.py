@@ -34,8 +34,8 @@ class TrialReady:
         self.device, self.recipe, self.precision = default_device(), trial.arm.recipe, trial.precision
         context = make_context(trial, load_dataset(trial.arm.dataset), "", Path("."), self.device)
         self.model = network.build_network(context)
-        found = preprocessing or preprocessing_carried_by(self.model)
-        self.prepare = lambda batch: preprocess(batch, found, device=self.device)
+        own = preprocessing or preprocessing_carried_by(self.model)
+        self.prepare = lambda batch: preprocess(batch, own, device=self.device)
         network.set_policy(self.model, self.recipe)
         if isinstance(self.model, CNN):
             self.model.fit_whitening(self.prepare(np.ascontiguousarray(context.dataset.train.images[:5000])))
@@ -76,8 +76,8 @@ def profile_training(report: Report, args: argparse.Namespace) -> None:
     }
     for name, make, steps in (("cnn", _cnn_ready, 30), ("finetune resnet50 64 px", _finetune_ready, 20)):
         with report.guard(f"profile of {name}"):
-            found = section[name] = {}  # what is timed stays where the profiler fails
-            _profile(make(), steps, found)
+            content = section[name] = {}  # what is timed stays where the profiler fails
+            _profile(make(), steps, content)
         report.write()
 
 
@@ -115,8 +115,8 @@ def _finetune_ready(pixels: int = 64, batch_size: int = 128) -> TrialReady:
     return TrialReady(trial, preprocessing_of("resnet50", "imagenet-keras", pixels))
 
 
-def _profile(ready: TrialReady, steps: int, found: dict[str, Any]) -> None:
-    """Puts into `found` the wall time of `steps` steps without the profiler, then what ran in as many with
+def _profile(ready: TrialReady, steps: int, content: dict[str, Any]) -> None:
+    """Puts into `content` the wall time of `steps` steps without the profiler, then what ran in as many with
     it, in one epoch."""
     import torch
     from torch.profiler import ProfilerActivity, profile
@@ -128,7 +128,7 @@ def _profile(ready: TrialReady, steps: int, found: dict[str, Any]) -> None:
     epoch = ready.batches.epoch(1)
     first = next(epoch)
     torch.cuda.synchronize()
-    found |= {
+    content |= {
         "steps": steps,
         "batch_size": len(first[1]),
         "precision": ready.precision,
@@ -140,7 +140,7 @@ def _profile(ready: TrialReady, steps: int, found: dict[str, Any]) -> None:
     torch.cuda.synchronize()
     wall = time.perf_counter() - start
     # Where the host needs as long to launch the steps as they take, the GPU waits for it.
-    found |= {
+    content |= {
         "seconds_per_step": wall / steps,
         "host_seconds_per_step": launched / steps,
         "images_per_second": examples / wall,
@@ -157,7 +157,7 @@ def _profile(ready: TrialReady, steps: int, found: dict[str, Any]) -> None:
             "the profiler recorded no kernel; is the driver's profiling interface (CUPTI) allowed here?"
         )
     busy = kernels.busy_microseconds(ran) / 1e6
-    found |= {
+    content |= {
         "kernels_per_step": len(ran) / steps,
         "busy_seconds_per_step": busy / steps,
         "busy_fraction": busy / wall,

@@ -42,7 +42,7 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row a contender, airbench first: times, their median over airbench's, accuracies (mean, n, min, max),
     work.
 
-    Times of runs that were found stored are left out: they were not measured in turn with the others."""
+    Times of stored runs are left out: they were not measured in turn with the others."""
     names = sorted(dict.fromkeys(run["name"] for run in runs), key=lambda name: name != PEER)
     rows: list[dict[str, Any]] = []
     for name in names:
@@ -51,7 +51,7 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         row["seconds"] = _spread([run["seconds"] for run in own if not run.get("stored")])
         for metric in ("accuracy", "flip_accuracy", "translate_accuracy"):
             row[metric] = _spread([run[metric] for run in own if run.get(metric) is not None])
-        peer = next((found["seconds"] for found in rows if found["name"] == PEER), None)
+        peer = next((row["seconds"] for row in rows if row["name"] == PEER), None)
         row["seconds_over_airbench"] = None
         if name != PEER and peer is not None and row["seconds"] is not None:
             row["seconds_over_airbench"] = row["seconds"]["median"] / peer["median"]
@@ -76,25 +76,26 @@ def text_of(content: Mapping[str, Any]) -> str:
     """The report's tables, those that were measured, and its problems."""
     parts = [f"GPU: {content['environment']['device']}"]
     if "product" in content:
-        rates = (f"{name} {found['tflops']:.0f} TFLOP/s" for name, found in content["product"].items())
+        rates = (f"{name} {product['tflops']:.0f} TFLOP/s" for name, product in content["product"].items())
         parts.append("matrix products: " + ", ".join(rates))
-    for name, found in content.get("profile", {}).items():
-        if name == "covers" or "seconds_per_step" not in found:
+    for name, profile in content.get("profile", {}).items():
+        if name == "covers" or "seconds_per_step" not in profile:
             continue
         line = (
-            f"{name}: {1e3 * found['seconds_per_step']:.2f} ms a step of {found['batch_size']}, "
-            f"{found['images_per_second']:.0f} images/s"
+            f"{name}: {1e3 * profile['seconds_per_step']:.2f} ms a step of {profile['batch_size']}, "
+            f"{profile['images_per_second']:.0f} images/s"
         )
-        if "groups" not in found:
+        if "groups" not in profile:
             parts.append(line)
             continue
         parts.append(
-            f"{line}, GPU busy {100 * found['busy_fraction']:.0f} %, {found['kernels_per_step']:.0f} kernels "
+            f"{line}, GPU busy {100 * profile['busy_fraction']:.0f} %, {profile['kernels_per_step']:.0f} "
+            "kernels "
             "a step"
         )
         rows = [
-            row | {"percent": 100 * row["fraction"], "us": row["microseconds"] / found["steps"]}
-            for row in found["groups"]
+            row | {"percent": 100 * row["fraction"], "us": row["microseconds"] / profile["steps"]}
+            for row in profile["groups"]
         ]
         parts.append(
             table((("GPU time", "group", "s"), ("%", "percent", ".1f"), ("us a step", "us", ".0f")), rows)

@@ -121,7 +121,7 @@ def kernels_of(events: Iterable[Mapping[str, Any]]) -> list[Kernel]:
 
 def _scopes_of_launches(events: list[Mapping[str, Any]]) -> dict[Any, tuple[str, ...]]:
     """Correlation number -> names of what was open on this thread when it was launched, outermost first."""
-    found: dict[Any, tuple[str, ...]] = {}
+    scopes: dict[Any, tuple[str, ...]] = {}
     stack: list[tuple[float, str]] = []  # (end, name)
     for event in sorted(events, key=lambda event: (event["ts"], -event.get("dur", 0))):
         while stack and stack[-1][0] < event["ts"]:
@@ -129,11 +129,11 @@ def _scopes_of_launches(events: list[Mapping[str, Any]]) -> dict[Any, tuple[str,
         if event["cat"] in ("cuda_runtime", "cuda_driver"):
             # A launch of the runtime may call the driver's under the same number: the outer one has the same
             # scopes.
-            found.setdefault(event.get("args", {}).get("correlation"), tuple(name for _, name in stack))
+            scopes.setdefault(event.get("args", {}).get("correlation"), tuple(name for _, name in stack))
         else:
             stack.append((event["ts"] + event.get("dur", 0), event["name"]))
-    found.pop(None, None)
-    return found
+    scopes.pop(None, None)
+    return scopes
 
 
 def busy_microseconds(kernels: Sequence[Kernel]) -> float:

@@ -50,15 +50,16 @@ def main() -> None:
         "--seeds", type=int, default=SEEDS, help=f"of budgets up to {_FEW} labels a class; one of those above"
     )
     parser.add_argument("--validation-images", type=int, help="read so many only, for a small try")
-    given = parser.parse_args()
+    options = parser.parse_args()
     keep_freed_memory()
     rows = [
-        measure(model, pixels, given.budgets, given.seeds, given.validation_images) for model, pixels in WAYS
+        measure(model, pixels, options.budgets, options.seeds, options.validation_images)
+        for model, pixels in WAYS
     ]
     report = {"environment": environment(default_device(), _precision()), "rows": rows}
     print(
         f"{'network':<22}{'px':>4}{'GFLOP':>8}{'images/s':>10}"
-        + "".join(f"{budget:>8} a class" for budget in given.budgets)
+        + "".join(f"{budget:>8} a class" for budget in options.budgets)
     )
     for row in rows:
         print(
@@ -66,8 +67,8 @@ def main() -> None:
             f"{row['images_per_second']:>10.0f}"
             + "".join(f"{100 * cell['mean']:>14.1f} %" for cell in row["accuracy"].values())
         )
-    if given.out:
-        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    if options.out:
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def measure(

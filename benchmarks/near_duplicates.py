@@ -1,5 +1,5 @@
-"""How many near duplicates are found, and how many pairs of different images are taken for one: the table in
-duplicates.py.
+"""Count the near duplicates that are detected, and the pairs of different images that are taken for one: the
+table in duplicates.py.
 
     python benchmarks/near_duplicates.py            # CIFAR-10 from the cache, scikit-image's photos; a few
     minutes on one core
@@ -121,21 +121,21 @@ def main() -> None:
     parser.add_argument(
         "--among", type=int, default=50_000, help="CIFAR-10 images among which false pairs are counted"
     )
-    given = parser.parse_args()
+    options = parser.parse_args()
     train = load_dataset("cifar10").train.images
     print(f"{'recall, %':26s}  hash8   both  hash12   both hash14   both")
-    print(f"-- {given.images:,} CIFAR-10 images at 128 px")
+    print(f"-- {options.images:,} CIFAR-10 images at 128 px")
     recall(
         [
             Image.fromarray(image).resize((128, 128), Image.Resampling.BICUBIC)
-            for image in train[: given.images]
+            for image in train[: options.images]
         ]
     )
     tiles = photo_tiles()
     print(f"-- {len(tiles)} photo tiles of 256 px")
     recall(tiles)
-    print(f"-- among {given.among:,} CIFAR-10 images")
-    false_pairs(train[: given.among])
+    print(f"-- among {options.among:,} CIFAR-10 images")
+    false_pairs(train[: options.among])
 
 
 if __name__ == "__main__":

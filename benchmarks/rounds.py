@@ -24,7 +24,7 @@ _TIMEOUT_SECONDS = 2 * 3600.0  # of one reply: a worker that hangs must not hang
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One row: a script in workers/ and what it is told.
+    """One row: a script in workers/ and its configuration.
 
     python: of which environment, "ours" or "peers". threads: None leaves the library's own choice."""
 
@@ -117,11 +117,11 @@ def run_rounds(
     products: Sequence[str] = (),
     after_run: Callable[[Contender, Mapping[str, Any]], None] = lambda contender, run: None,
 ) -> dict[str, Measured]:
-    """Runs every contender once a round, in the given order, `rounds` times; by contender key.
+    """Run every contender once a round, in order, `rounds` times; what was measured, by contender key.
 
     products: precisions; the rates of the machine's matrix products in them are measured just before each run
     and kept in it as "product".
-    after_run: is told each run as it ends."""
+    after_run: called with each run as it ends."""
     logs.mkdir(parents=True, exist_ok=True)
     measured = {contender.key: Measured(contender=contender) for contender in contenders}
     assert len(measured) == len(contenders), "two contenders have the same key"

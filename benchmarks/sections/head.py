@@ -137,7 +137,7 @@ def _features(bench: Bench) -> tuple[Problem, dict[str, str]]:
     own_cache: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     model = load_model("resnet50", "imagenet-keras", image_pixels=bench.sizes["head_pixels"])
     model_hash = weights_hash("imagenet-keras")
-    if count is not None:  # a small try: not for the user's cache
+    if count is not None:  # a quick run: not for the user's cache
         part = dataclasses.replace(
             part, images=part.images[:count], labels=part.labels[:count], fingerprint=f"first {count}"
         )
