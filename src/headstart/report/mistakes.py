@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.report.load import Arm, StudyView
 from headstart.results import headline, metrics
@@ -42,12 +43,12 @@ def confused_pairs(view: StudyView) -> list[ConfusedPair]:
     ]
 
 
-def _shares(arm: Arm) -> np.ndarray:
+def _shares(arm: Arm) -> NDArray[np.float64]:
     """Confusion matrix of all seeds, rows normalised, float64 (C, C); zeros for a class without images."""
     counts = np.sum(
         [metrics.confusion_matrix(test.logits, test.labels) for test in arm.tests], axis=0
     ).astype(np.float64)
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,11 +44,8 @@ class Comparison:
         return pd.DataFrame([_row(finding) for finding in self.findings], columns=_COLUMNS)
 
     def _repr_html_(self) -> str:
-        return (
-            self.frame()
-            .drop(columns=["a", "b"])
-            .to_html(index=False, na_rep="n/a", float_format="{:.4g}".format)
-        )
+        frame = self.frame().drop(columns=["a", "b"])
+        return str(frame.to_html(index=False, na_rep="n/a", float_format="{:.4g}".format))
 
 
 _COLUMNS = ("claim", "a", "b", "metric", "n", "effect", "low", "high", "p_value", "verdict", "note")

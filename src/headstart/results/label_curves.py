@@ -20,6 +20,7 @@ from scipy.optimize import brentq
 from headstart.results.trials import Trials, newest
 
 Form = Literal["power", "exponential"]
+Floats = NDArray[np.float64]
 Points = Mapping[float, Mapping[int, float]]  # accuracy (0..1) by labels per class, then by seed
 
 FEWEST_BUDGETS = 4
@@ -54,15 +55,13 @@ class Curve:
     c: float
     error: float
     budgets: tuple[float, ...]
-    draws: NDArray[np.float64] | None = None
+    draws: Floats | None = None
 
-    def predict(self, labels: ArrayLike) -> NDArray[np.float64]:
+    def predict(self, labels: ArrayLike) -> Floats:
         """Accuracy at these labels per class, float64 of the same shape."""
         return _evaluate(self.form, np.array([self.a, self.b, self.c]), labels)
 
-    def band(
-        self, labels: ArrayLike, confidence: float = 0.95
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    def band(self, labels: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats] | None:
         """Lower and upper end of the drawn curves' range at each of these labels per class, float64 (G,),
         within 0..1; None with one seed. It holds the spread between seeds, not that the form may be wrong."""
         if self.draws is None:
@@ -138,14 +137,14 @@ def fit_curve(points: Points, generator: np.random.Generator, draws: int = 1000)
     )
 
 
-def _evaluate(form: Form, parameters: NDArray[np.float64], labels: ArrayLike) -> NDArray[np.float64]:
+def _evaluate(form: Form, parameters: Floats, labels: ArrayLike) -> Floats:
     """a - b g(n); parameters (..., 3) broadcast against labels."""
     a, b, c = np.moveaxis(parameters, -1, 0)
     n = np.asarray(labels, dtype=np.float64)
     return np.asarray(a - b * (n**-c if form == "power" else np.exp(-c * n)))
 
 
-def _fit(form: Form, budgets: NDArray, means: NDArray, weights: NDArray) -> NDArray[np.float64]:
+def _fit(form: Form, budgets: Floats, means: Floats, weights: Floats) -> Floats:
     """Least-squares (a, b, c), float64 (D, 3), for each row of means (D, K).
 
     For a given c the rest is a linear fit in closed form, so only c is searched: a grid on log c, refined
@@ -166,8 +165,8 @@ def _fit(form: Form, budgets: NDArray, means: NDArray, weights: NDArray) -> NDAr
 
 
 def _linear_fit(
-    form: Form, rate: NDArray, budgets: NDArray, means: NDArray, weights: NDArray
-) -> tuple[NDArray, NDArray]:
+    form: Form, rate: Floats, budgets: Floats, means: Floats, weights: Floats
+) -> tuple[Floats, Floats]:
     """(a, b, c) (D, G, 3) and loss (D, G) for rates (D, G) and means (D, 1, K), under b >= 0 and a <= 1."""
     basis = np.exp(-rate[..., None] * (np.log(budgets) if form == "power" else budgets))
     share = weights / weights.sum()
@@ -185,7 +184,7 @@ def _linear_fit(
     return np.stack([a, b, rate], axis=-1), loss
 
 
-def _left_out_error(form: Form, budgets: NDArray, means: NDArray, weights: NDArray) -> float:
+def _left_out_error(form: Form, budgets: Floats, means: Floats, weights: Floats) -> float:
     errors = []
     for left_out in range(len(budgets)):
         kept = np.arange(len(budgets)) != left_out
@@ -194,7 +193,7 @@ def _left_out_error(form: Form, budgets: NDArray, means: NDArray, weights: NDArr
     return float(np.sqrt(np.mean(np.square(errors))))
 
 
-def _standard_errors(points: Points, budgets: NDArray) -> NDArray[np.float64] | None:
+def _standard_errors(points: Points, budgets: Floats) -> Floats | None:
     """Standard error of each budget's mean; a budget with one seed takes the nearest other's spread; None
     where none has two seeds."""
     spread = np.array(
@@ -204,12 +203,12 @@ def _standard_errors(points: Points, budgets: NDArray) -> NDArray[np.float64] | 
     if len(known) == 0:
         return None
     nearest = known[np.abs(known[None, :] - np.arange(len(budgets))[:, None]).argmin(axis=1)]
-    return spread[nearest] / np.sqrt([len(points[n]) for n in budgets])
+    return np.asarray(spread[nearest] / np.sqrt([len(points[n]) for n in budgets]))
 
 
 def _draw_means(
-    points: Points, budgets: NDArray, means: NDArray, generator: np.random.Generator, draws: int
-) -> NDArray[np.float64] | None:
+    points: Points, budgets: Floats, means: Floats, generator: np.random.Generator, draws: int
+) -> Floats | None:
     """Bootstrap means, float64 (D, K), or None where no budget has two seeds."""
     errors = _standard_errors(points, budgets)
     if errors is None:
@@ -234,7 +233,7 @@ def _draw_means(
 # ---------------------------------------------------------------- what follows from a curve
 
 
-def _interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float] | None:
+def _interval(values: Floats, confidence: float) -> tuple[float, float] | None:
     """Percentiles of the draws; None where too many have no answer (NaN) for both ends to be known."""
     if np.isnan(values).mean() > (1 - confidence) / 2:
         return None
@@ -269,7 +268,7 @@ def predict_with_interval(
     )
 
 
-def _inverse(form: Form, parameters: NDArray[np.float64], target: float) -> NDArray[np.float64]:
+def _inverse(form: Form, parameters: Floats, target: float) -> Floats:
     """Labels per class at which the curve reaches target; NaN where it never does."""
     a, b, c = np.moveaxis(parameters, -1, 0)
     reachable = (a > target) & (b > 0)
@@ -340,7 +339,7 @@ def crossing(curve_a: Curve, curve_b: Curve, confidence: float = 0.95) -> Estima
     return None if interval is None else Estimate(value=float(value), interval=interval)
 
 
-def _sign_changes(gaps: NDArray[np.float64]) -> NDArray[np.int64]:
+def _sign_changes(gaps: Floats) -> NDArray[np.int64]:
     """For each row the place before its only change of sign; -1 where there is none or more than one."""
     above = gaps >= 0
     changes = above[:, :-1] != above[:, 1:]

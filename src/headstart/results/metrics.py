@@ -63,7 +63,9 @@ METRICS: dict[str, MetricSpec] = {
 }
 
 
-def _checked(logits: NDArray, labels: NDArray) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _checked(
+    logits: NDArray[np.floating], labels: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     logits, labels = np.asarray(logits), np.asarray(labels)
     if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels) or logits.shape[1] == 0:
         raise DataError(
@@ -107,7 +109,8 @@ def topk_accuracy(logits: Logits, labels: NDArray[np.int64], k: int = 5) -> floa
 
 def probabilities(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
     """Class probabilities softmax(logits / temperature), float64 (N, C); rows sum to 1."""
-    return np.exp(scipy.special.log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1))
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    return np.asarray(np.exp(scipy.special.log_softmax(scaled, axis=1)))
 
 
 def negative_log_likelihood(logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0) -> float:
@@ -189,17 +192,23 @@ def confusion_matrix(logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.in
 
     values, labels = _checked(logits, labels)
     counts = sklearn_confusion_matrix(labels, values.argmax(axis=1), labels=np.arange(values.shape[1]))
-    return counts.astype(np.int64)
+    return np.asarray(counts, dtype=np.int64)
 
 
 def _precision_recall_f1_support(
-    logits: NDArray, labels: NDArray
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    logits: NDArray[np.floating], labels: NDArray[np.integer]
+) -> list[NDArray[Any]]:
     from sklearn.metrics import precision_recall_fscore_support
 
     values, labels = _checked(logits, labels)
-    return precision_recall_fscore_support(
-        labels, values.argmax(axis=1), labels=np.arange(values.shape[1]), average=None, zero_division=np.nan
+    return list(
+        precision_recall_fscore_support(
+            labels,
+            values.argmax(axis=1),
+            labels=np.arange(values.shape[1]),
+            average=None,
+            zero_division=np.nan,
+        )
     )
 
 

@@ -4,12 +4,13 @@ process's memory."""
 from __future__ import annotations
 
 import mmap
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def file_mapping(values: NDArray) -> mmap.mmap | None:
+def file_mapping(values: NDArray[Any]) -> mmap.mmap | None:
     """The file mapping beneath an array or a view of one, where its pages may be dropped without losing
     anything."""
     base: object = values

@@ -34,7 +34,7 @@ def has_native_bf16(device: torch.device) -> bool:
     On a CPU that ONEDNN_MAX_CPU_ISA limits to older instructions they are not: oneDNN obeys it, and torch's
     own answer, which is the processor's, does not."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ONEDNN_LIMITS_BELOW_BF16:
         return False
     asked = [
@@ -52,7 +52,7 @@ def resolve_precision(asked: str, device: torch.device) -> str:
     return asked
 
 
-def autocast(precision: str, device: torch.device, cache: bool = True) -> AbstractContextManager:
+def autocast(precision: str, device: torch.device, cache: bool = True) -> AbstractContextManager[object]:
     """The context in which a network computes: bf16 products with float32 weights and sums, or plain float32.
 
     cache: on a GPU, keep the weights' bf16 copies until the context ends."""

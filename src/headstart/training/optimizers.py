@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype, steps: int = 3) -> Tensor:
     A quintic Newton-Schulz iteration whose coefficients rise fastest at zero; after three steps the singular
     values lie between about 0.5 and 1.5, which trains as well as exact ones. Source: as Muon's."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.to(dtype)
+    x: Tensor = matrix.to(dtype)
     x = x / (x.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
@@ -75,7 +76,7 @@ def build_optimizers(model: nn.Module, recipe: TrainingRecipe) -> list[Optimizer
         taken = {id(p) for p in (*filters, *whiten, *heads)}
         biases = [p for _, p in named if id(p) not in taken]
 
-        def group(params: list, lr: float, ends_at: float = 1.0) -> dict:
+        def group(params: list[nn.Parameter], lr: float, ends_at: float = 1.0) -> dict[str, Any]:
             lr *= (
                 recipe.batch_size
             )  # the recipe's rates are for a loss summed over the batch, ours is its mean
