@@ -85,3 +85,44 @@ def test_a_lock_held_by_another_process_is_busy(tmp_path: Path) -> None:
         other.kill()  # its lock dies with it
         other.wait()
         store.lock(tmp_path / "lock", "the folder", wait_seconds=5).release()
+
+
+# --- what a study says of itself ---
+
+
+def test_a_study_file_of_an_older_version_has_defaults_for_what_it_lacks(tmp_path: Path) -> None:
+    arm = {"name": "a", "label": "The a", "method": "knn", "recipe": {"k": 5}, "recipe_name": "knn"}
+    old = {"name": "old", "arms": [arm], "labels_per_class": [10, None], "seeds": [0, 1], "chosen": "a"}
+    store.write_json(tmp_path / "study.json", old)
+    study = store.read_study(tmp_path)
+    assert (study.title, study.command, study.phase, study.chosen) == ("old", "headstart study", None, "a")
+    assert [(cell.arm, str(cell.label_budget), cell.seeds, cell.recipe_name) for cell in study.cells] == [
+        ("a", "10", (0, 1), "knn"),
+        ("a", "all", (0, 1), "knn"),
+    ]
+    assert study.labels == {"a": "The a"} and study.arms[0].is_pretrained and study.arms[0].recipe == {"k": 5}
+    assert study.robustness is None and study.claims == () and study.dataset.image_pixels is None
+
+
+def test_weights_that_an_older_study_file_does_not_name_are_the_models_own(tmp_path: Path) -> None:
+    model = {"title": "ResNet-50", "origin": "its makers", "weights": {"v2": {"origin": "others"}}}
+    store.write_json(tmp_path / "study.json", {"name": "s", "models": {"resnet50": model}})
+    record = store.read_study(tmp_path).models["resnet50"]
+    assert record.weights["v2"].origin == "others" and record.default_weights.origin == "its makers"
+
+
+def test_a_study_file_that_makes_no_sense_is_called_damaged(tmp_path: Path) -> None:
+    store.write_json(tmp_path / "study.json", {"name": "s", "arms": [{"label": "nameless"}]})
+    with pytest.raises(StoreError, match=r"study\.json is damaged .*run the study again"):
+        store.read_study(tmp_path)
+
+
+def test_arrays_that_cannot_be_read_say_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    store.write_npz(path, {"x": np.arange(3), "y": np.zeros(2)})
+    assert list(store.read_npz(path, "mend it", ("y",))) == ["y"]
+    with pytest.raises(StoreError, match=r"cannot read .*a\.npz: .*z.*; mend it"):
+        store.read_npz(path, "mend it", ("z",))
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(StoreError, match=r"cannot read .*a\.npz: .*; mend it"):
+        store.read_npz(path, "mend it")

@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
 def _keep(folder: Path) -> Path:
     """Writes a study's evidence into docs/results/<study>, and returns that folder."""
     view = load_study(folder)
-    home = ROOT / "docs" / "results" / view.study["name"]
+    home = ROOT / "docs" / "results" / view.study.name
     home.mkdir(parents=True, exist_ok=True)
     if folder.resolve() != home.resolve():
         published.publish(
@@ -295,7 +295,7 @@ def _section(view: StudyView) -> str:
     environment = trials[0].environment
     lines += [
         "",
-        f"Measured by `{view.study['command']}` on {environment['processor']}, {environment['cores']} cores, "
+        f"Measured by `{view.study.command}` on {environment['processor']}, {environment['cores']} cores, "
         f"{environment['precision']}, torch {environment['torch']}; the study file, a row for each trial and "
         "the "
         f"environment stand in [{place}]({place}). {_N_SAYS} Wall time is cold: features included.",

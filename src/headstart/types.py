@@ -190,6 +190,11 @@ class Arm:
     recipe_name: str = ""
     input_pixels: int | None = None
 
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether it starts from weights that somebody trained, not from random ones."""
+        return self.weights != "none"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:

@@ -29,6 +29,7 @@ from headstart.data_quality.record import (
     write_health,
 )
 from headstart.errors import DataError, StoreError
+from headstart.store import StoredArm
 from headstart.types import Dataset
 
 
@@ -133,18 +134,13 @@ def test_a_study_uses_the_backbone_of_its_own_probe() -> None:
         "input_pixels": 128,
         "method": "knn",
     }
-    study = {
-        "feature_precision": "fp32",
-        "arms": [
-            dict(arm, method="scratch", weights="none"),
-            arm,
-            dict(arm, method="linear_probe", input_pixels=96),
-        ],
-    }
-    assert backbone_of(study) == Backbone(
+    scratch = dict(arm, method="scratch", weights="none")
+    stored = [scratch, arm, dict(arm, method="linear_probe", input_pixels=96)]
+    arms = [StoredArm.from_stored(each) for each in stored]
+    assert backbone_of(arms, "fp32") == Backbone(
         model="resnet50", weights="imagenet-keras", input_pixels=96, precision="fp32"
     )
-    assert backbone_of({"arms": study["arms"][:1]}).input_pixels == 96
+    assert backbone_of(arms[:1]).input_pixels == 96
 
 
 def test_without_weights_hashes_alone_speak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

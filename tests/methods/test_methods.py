@@ -159,7 +159,7 @@ def test_the_report_describes_every_rung_in_words(ladder: Path) -> None:
     from headstart.report.words import method_in_words
 
     told = {
-        r.arm.name: " ".join(method_in_words(r.result.trial["arm"], {}, r.result.trial, r.selected))
+        r.arm.name: " ".join(method_in_words(r.arm, None, r))
         for r in store.finished_trials(ladder)
         if r.label_budget.is_all
     }

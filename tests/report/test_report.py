@@ -22,6 +22,7 @@ from headstart.errors import DataError, StoreError
 from headstart.report import tuning, words
 from headstart.report.load import load_study
 from headstart.results import headline
+from headstart.types import LabelBudget
 
 EMPTY = {"area", "br", "col", "hr", "img", "input", "link", "meta", "wbr"}
 
@@ -106,7 +107,7 @@ def trial_of(folder: Path, arm: str) -> Path:
 
 
 def test_the_answer_comes_first_with_its_numbers(two: Path, two_page: tuple[str, Page]) -> None:
-    sentence = headline.headline(store.read_json(two / "study.json"), store.finished_trials(two))
+    sentence = headline.headline(store.read_study(two), store.finished_trials(two))
     text = plain(two_page[1].text)
     assert plain(sentence) in text
     assert text.index(plain(sentence)) < text.index("Side by side")
@@ -389,9 +390,7 @@ def test_the_terminal_table_fits_eighty_columns_and_holds_the_numbers(two: Path)
 
 
 def test_the_verdict_is_the_headline(two: Path) -> None:
-    assert report.verdict(two) == headline.headline(
-        store.read_json(two / "study.json"), store.finished_trials(two)
-    )
+    assert report.verdict(two) == headline.headline(store.read_study(two), store.finished_trials(two))
 
 
 @pytest.mark.parametrize(
@@ -415,7 +414,7 @@ def test_the_verdict_is_the_headline(two: Path) -> None:
         (words.count(1_972_792), "1.97 million"),
         (words.count(45_000), "45,000"),
         (words.listing(["a", "b", "c"]), "a, b and c"),
-        (words.budget(10), "10 labels a class"),
+        (LabelBudget(10).words, "10 labels a class"),
     ],
 )
 def test_numbers_are_written_with_their_units(shown: str, expected: str) -> None:

@@ -168,7 +168,7 @@ def test_of_many_arms_only_the_pairs_with_a_headline_arm_are_listed(tmp_path: Pa
     view = load_study(folder)
     found = mistakes.agreements(view)
     ranked = sorted(view.arms, key=lambda arm: -(arm.mean("test_accuracy") or 0))
-    starts = {arm.name: arm.described["weights"] == "none" for arm in ranked}
+    starts = {arm.name: not arm.stored.is_pretrained for arm in ranked}
     first, second = ranked[0], next(arm for arm in ranked if starts[arm.name] != starts[ranked[0].name])
     best = {first.name, second.name}
     assert found.pairs == 28 and len(found.rows) == 13  # 7 with the first, 6 more with the second

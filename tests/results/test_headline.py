@@ -12,7 +12,7 @@ from scipy import stats as reference
 from headstart import store
 from headstart.errors import ConfigError, DataError, StoreError
 from headstart.results import headline
-from headstart.store import FinishedTrial
+from headstart.store import FinishedTrial, StudyRecord
 from headstart.types import ALL_LABELS, Claim, Cost, LabelBudget, Predictions, Result
 
 LABELS = np.arange(100) % 2
@@ -585,7 +585,7 @@ def test_intervals_of_accuracies_end_at_one(study):
     assert headline.comparison_table(study.trials)["test_accuracy_high"].tolist() == [1.0]
 
 
-STUDY = {"dataset": {"title": "Toys", "test_images": 100}, "phase": "select"}
+STUDY = StudyRecord.from_stored({"dataset": {"title": "Toys", "test_images": 100}, "phase": "select"})
 
 
 def test_headline_of_one_seed_says_that_it_has_no_interval(study):
@@ -677,14 +677,14 @@ def test_headline_of_a_chosen_arm_is_about_it_whatever_the_test_images_say(study
     study.add("cnn", 0.9, logits=logits_of(90)).add("probe", 0.93, logits=logits_of(93)).add(
         "knn", 0.5, logits=logits_of(50)
     )
-    assert headline.headline(STUDY | {"chosen": "cnn"}, study.trials) == (
+    assert headline.headline(replace(STUDY, chosen="cnn"), study.trials) == (
         "On Toys with all 45,000 training labels, The cnn is the one to use: chosen on validation images, it "
         "reached 90.0 % test "
         "accuracy in 60 seconds; one seed, so no interval over seeds. On the test images alone The probe "
         "(93.0 %) did better; "
         "they take no part in the choice."
     )
-    assert headline.headline(STUDY | {"chosen": "probe"}, study.trials).endswith(
+    assert headline.headline(replace(STUDY, chosen="probe"), study.trials).endswith(
         "; one seed, so no interval over seeds."
     )
 

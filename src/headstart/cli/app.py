@@ -436,7 +436,11 @@ def health(
     dataset = load_dataset(name)
     folder = out if out is not None else Path("health") / dataset.name
     study = require_same_data(folder, dataset)
-    found = examine_into(folder, dataset, default_backbone() if study is None else backbone_of(study))
+    found = examine_into(
+        folder,
+        dataset,
+        default_backbone() if study is None else backbone_of(study.arms, study.feature_precision),
+    )
     _out.print(health_table(found))
     page = write_report(folder) if study is not None else write_health_page(folder, found)
     _out.print(f"report: {page.resolve()}", soft_wrap=True)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ from headstart.data_quality.similarity import FeatureRows, aligned_correlation, 
 from headstart.errors import ConfigError, DataError, DownloadError, WeightsError
 from headstart.registry.methods import FeatureUse, stored_method
 from headstart.runtime import progress
-from headstart.types import Dataset, Features
+from headstart.store import StoredArm, StudyRecord
+from headstart.types import Arm, Dataset, Features
 
 SCHEMA = 1  # raise it when the same data would give another result
 # (similarity of centred features, correlation of the aligned images): a pair must reach both numbers of one
@@ -64,23 +65,19 @@ def default_backbone() -> Backbone:
     )
 
 
-def backbone_of(study: Mapping[str, Any]) -> Backbone:
-    """The backbone whose features a study's own arms have cached, where there is one. study: as in
-    study.json."""
+def backbone_of(arms: Sequence[Arm | StoredArm], feature_precision: str = "auto") -> Backbone:
+    """The backbone whose features a study's arms have cached, where there is one."""
     from headstart.runtime.precision import default_device, resolve_feature_precision
 
     # Features of all images first, the test images' too; among those the method that learns more from them.
     for uses in (FeatureUse.ALL_IMAGES, FeatureUse.TRAINING_IMAGES):
-        for arm in sorted(study["arms"], key=lambda arm: -(stored_method(arm["method"]).depth or 0)):
-            if stored_method(arm["method"]).features is uses and arm["weights"] != "none":
-                precision = resolve_feature_precision(
-                    study.get("feature_precision", "auto"), default_device()
-                )
+        for arm in sorted(arms, key=lambda arm: -(stored_method(arm.method).depth or 0)):
+            if stored_method(arm.method).features is uses and arm.is_pretrained:
                 return Backbone(
-                    model=arm["model"],
-                    weights=arm["weights"],
-                    input_pixels=arm["input_pixels"],
-                    precision=precision,
+                    model=arm.model,
+                    weights=arm.weights,
+                    input_pixels=arm.input_pixels,
+                    precision=resolve_feature_precision(feature_precision, default_device()),
                 )
     return default_backbone()
 
@@ -261,18 +258,17 @@ def _image(dataset: Dataset, place: int) -> NDArray[np.uint8]:
     return np.array(dataset.train.images[place] if place < count else dataset.test.images[place - count])
 
 
-def require_same_data(folder: Path, dataset: Dataset) -> dict[str, Any] | None:
-    """Read study.json of a folder that holds a study of this dataset; None where it holds no study.
+def require_same_data(folder: Path, dataset: Dataset) -> StudyRecord | None:
+    """Read the study of a folder that holds one of this dataset; None where it holds no study.
 
     Raises: DataError where its study is of other data; ConfigError where the folder is a file."""
     if folder.is_file():
         raise ConfigError(f"{folder} is a file; give a folder with --out")
-    if not (folder / "study.json").is_file():
+    if not store.has_study(folder):
         return None
-    study: dict[str, Any] = store.read_json(folder / "study.json")
-    if study["dataset"]["fingerprint"] != dataset.fingerprint:
+    study = store.read_study(folder)
+    if study.dataset.fingerprint != dataset.fingerprint:
         raise DataError(
-            f"{folder} holds a study of {study['dataset']['title']}, not of {dataset.title}; give another "
-            "--out"
+            f"{folder} holds a study of {study.dataset.title}, not of {dataset.title}; give another --out"
         )
     return study

@@ -38,11 +38,11 @@ def run_gradcam(study_folder: Path, seed: int = 0) -> int:
     Raises: DataError where the study's images are no longer the ones it was run on; StoreError, WeightsError,
     BusyError."""
     study, trials = read_study(study_folder)
-    chosen = chosen_trials(trials, study.get("phase"), (), seed)
+    chosen = chosen_trials(trials, study.phase, (), seed)
     if not chosen:
         progress.say(f"where networks look: no finished trial of seed {seed}; left out")
         return 0
-    labels = {arm["name"]: arm["label"] for arm in study["arms"]}
+    labels = study.labels
     dataset, folder = load_study_dataset(study), study_folder / GRADCAM
     ids = gradcam_ids(dataset.test, seed)
     settings_hash = _settings_hash(dataset, ids, seed)

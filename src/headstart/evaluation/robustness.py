@@ -58,11 +58,11 @@ def run_robustness(study_folder: Path, wanted: Robustness | None = None) -> int:
     run on; DownloadError where the frost textures cannot be fetched; StoreError; BusyError."""
     study, trials = read_study(study_folder)
     wanted = wanted or wanted_robustness(study_folder)
-    names = [arm["name"] for arm in study["arms"]]
+    names = [arm.name for arm in study.arms]
     for name in wanted.arms:
         if name not in names:
             raise unknown_name("arm", name, names)
-    chosen = chosen_trials(trials, study.get("phase"), wanted.arms, wanted.seed)
+    chosen = chosen_trials(trials, study.phase, wanted.arms, wanted.seed)
     for name in wanted.arms or names:
         if name not in chosen:
             progress.say(f"robustness: arm {name} has no finished trial of seed {wanted.seed}; left out")
@@ -88,8 +88,7 @@ def wanted_robustness(
     """What a study's file says, or all arms at seed 0, with the given values instead.
 
     Raises: StoreError without study.json."""
-    stored = store.read_json(study_folder / "study.json").get("robustness") or {}
-    value = Robustness(**(stored | {"arms": tuple(stored["arms"])})) if stored else Robustness()
+    value = store.read_study(study_folder).robustness or Robustness()
     return dataclasses.replace(
         value,
         arms=value.arms if arms is None else tuple(name.strip() for name in arms),

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from headstart import store
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, StoreError
 from headstart.evaluation.records import SHIFT
 from headstart.evaluation.shift_sets import load_shift_set
 from headstart.evaluation.study import chosen_trials, read_study
@@ -32,9 +32,11 @@ def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
         )
     study, trials = read_study(study_folder)
     path = Path(wanted.path).expanduser()
-    images = load_shift_set(path, study["dataset"]["class_names"], study["dataset"]["image_pixels"])
+    if (pixels := study.dataset.image_pixels) is None:
+        raise StoreError(f"{study_folder} does not say how large its images are; run the study again")
+    images = load_shift_set(path, list(study.dataset.class_names), pixels)
     folder = study_folder / SHIFT / wanted.name
-    chosen = chosen_trials(trials, study.get("phase"))
+    chosen = chosen_trials(trials, study.phase)
     with store.lock(folder / "lock", f"the folder {folder}"):
         for trial in chosen.values():
             _read_arm(folder, trial, images)

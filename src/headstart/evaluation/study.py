@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +13,16 @@ from headstart import store
 from headstart.data import load_dataset
 from headstart.errors import DataError, StoreError
 from headstart.results.trials import Trials, is_deterministic, main_trials
-from headstart.store import FinishedTrial
+from headstart.store import FinishedTrial, StudyRecord
 from headstart.types import Dataset
 
 # Of clean predictions against the trial's own: batches of another size may move a few near ties.
 _MOST_MOVED = 0.01
 
 
-def read_study(study_folder: Path) -> tuple[dict[str, Any], Trials]:
-    """study.json and the finished trials. Raises: StoreError where either is missing."""
-    study, trials = store.read_json(study_folder / "study.json"), store.finished_trials(study_folder)
+def read_study(study_folder: Path) -> tuple[StudyRecord, Trials]:
+    """What a study says of itself, and its finished trials. Raises: StoreError where either is missing."""
+    study, trials = store.read_study(study_folder), store.finished_trials(study_folder)
     if not trials:
         raise StoreError(f"no finished trial in {study_folder}; finish the study first")
     return study, trials
@@ -45,13 +44,13 @@ def chosen_trials(
     return chosen
 
 
-def load_study_dataset(study: dict[str, Any]) -> Dataset:
+def load_study_dataset(study: StudyRecord) -> Dataset:
     """The images that a study was run on. Raises: DataError where they are others now; as `load_dataset`."""
-    dataset = load_dataset(study["arms"][0]["dataset"])
-    if dataset.fingerprint != study["dataset"]["fingerprint"]:
+    dataset = load_dataset(study.arms[0].dataset)
+    if dataset.fingerprint != study.dataset.fingerprint:
         raise DataError(
             f"{dataset.title} has other images now (fingerprint {dataset.fingerprint[:12]}) than when this "
-            f"study was run ({study['dataset']['fingerprint'][:12]}); restore them, or run the study anew"
+            f"study was run ({study.dataset.fingerprint[:12]}); restore them, or run the study anew"
         )
     return dataset
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.types import LabelBudget
+from headstart.store import FinishedTrial, StoredArm
 
 _OPTIMIZERS = {
     "muon": "Muon for the convolution filters and SGD with Nesterov momentum for everything else",
@@ -22,29 +22,31 @@ _FLIPS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ArmFacts:
-    """What is stored of an arm, plain values.
+    """What is stored of an arm.
 
-    arm: as in trial.json (model, weights, method, recipe, ...). model: its title and size in words. trial:
-    the resolved trial. selected: what validation chose."""
+    model: its title and size in words. trial: one of its finished trials."""
 
-    arm: Mapping[str, Any]
+    arm: StoredArm
     model: str
-    trial: Mapping[str, Any]
-    selected: Mapping[str, Any]
+    trial: FinishedTrial
 
     @property
     def recipe(self) -> Mapping[str, Any]:
-        recipe: Mapping[str, Any] = self.arm["recipe"]
-        return recipe
+        return self.arm.recipe
+
+    @property
+    def selected(self) -> Mapping[str, Any]:
+        """What validation chose."""
+        return self.trial.selected
 
     @property
     def start(self) -> str:
-        return "random weights" if self.arm["weights"] == "none" else f"the weights “{self.arm['weights']}”"
+        return f"the weights “{self.arm.weights}”" if self.arm.is_pretrained else "random weights"
 
     @property
     def at_pixels(self) -> str:
         """ " at 96×96 pixels", "" where the size is not known."""
-        pixels = (self.trial.get("preprocessing") or {}).get("size_pixels") or self.arm.get("input_pixels")
+        pixels = self.trial.preprocessing.get("size_pixels") or self.arm.input_pixels
         return f" at {pixels}×{pixels} pixels" if pixels else ""
 
 
@@ -58,14 +60,14 @@ def any_method(facts: ArmFacts) -> list[str]:
     values = {name: v for name, v in sorted(facts.selected.items()) if isinstance(v, (int, float, str))}
     chosen = listing([f"{name} = {value}" for name, value in values.items()])
     return [
-        f"{facts.model}, started from {facts.start}; method {facts.arm['method']}.",
+        f"{facts.model}, started from {facts.start}; method {facts.arm.method}.",
         *training(facts.recipe),
         f"Chosen on validation: {chosen}." if chosen else "",
     ]
 
 
 def scratch(facts: ArmFacts) -> list[str]:
-    recipe, is_cnn = facts.recipe, facts.arm["model"] == "cnn"
+    recipe, is_cnn = facts.recipe, facts.arm.model == "cnn"
     widths = recipe.get("widths")
     blocks = (
         " Its three blocks of two 3×3 convolutions, max-pooling, batch normalisation and ReLU have "
@@ -108,7 +110,7 @@ def knn(facts: ArmFacts) -> list[str]:
 
 def finetune(facts: ArmFacts) -> list[str]:
     return [
-        f"{facts.model}, started from the weights “{facts.arm['weights']}” with a new head that begins at "
+        f"{facts.model}, started from the weights “{facts.arm.weights}” with a new head that begins at "
         f"zero; every layer goes on learning{facts.at_pixels}.",
         *transfer(facts.recipe),
         *training(facts.recipe),
@@ -118,7 +120,7 @@ def finetune(facts: ArmFacts) -> list[str]:
 def partial(facts: ArmFacts) -> list[str]:
     first = facts.recipe.get("trainable_from", "the last stage")
     return [
-        f"{facts.model}, started from the weights “{facts.arm['weights']}” with a new head that begins at "
+        f"{facts.model}, started from the weights “{facts.arm.weights}” with a new head that begins at "
         f"zero. From “{first}” on it goes on learning; what lies before is frozen, its batch-normalisation "
         "statistics too.",
         f"The frozen part's output is computed once for each image and its mirror image{facts.at_pixels}, "
@@ -130,7 +132,7 @@ def partial(facts: ArmFacts) -> list[str]:
 
 def lp_ft(facts: ArmFacts) -> list[str]:
     return [
-        f"{facts.model}, started from the weights “{facts.arm['weights']}”. First a multinomial logistic "
+        f"{facts.model}, started from the weights “{facts.arm.weights}”. First a multinomial logistic "
         f"regression is fitted on features of the frozen backbone{facts.at_pixels}; it becomes the head, and "
         "then every layer goes on learning.",
         choice(facts, "L2 penalty", "l2"),
@@ -140,7 +142,7 @@ def lp_ft(facts: ArmFacts) -> list[str]:
 
 
 def _frozen(facts: ArmFacts) -> str:
-    control = ", as a control" if facts.arm["weights"] == "none" else ""
+    control = "" if facts.arm.is_pretrained else ", as a control"
     return f"{facts.model} with {facts.start}{control}."
 
 
@@ -154,7 +156,7 @@ def choice(facts: ArmFacts, title: str, name: str) -> str:
             f"Too few labels to select anything: the {title} is the recipe's default, {value:g}, written "
             "beforehand."
         )
-    held_out = LabelBudget.of(facts.trial.get("labels_per_class")).selection_images
+    held_out = facts.trial.label_budget.selection_images
     candidates = len(facts.recipe.get(f"{name}_values") or [])
     return f"The {title} was chosen on {held_out} among {candidates} values: {value:g}."
 

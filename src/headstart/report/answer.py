@@ -18,7 +18,7 @@ def more(view: StudyView) -> list[str]:
 def _few_labels(view: StudyView) -> str:
     """The best arm of each way to start at the fewest labels that both have, and where scratch overtakes."""
     sides = {
-        start: [arm for arm in view.arms if (arm.described["weights"] == "none") == start]
+        start: [arm for arm in view.arms if (not arm.stored.is_pretrained) == start]
         for start in (True, False)
     }
     if len(view.budgets) < 2 or not all(sides.values()):

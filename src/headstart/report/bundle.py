@@ -36,7 +36,6 @@ from headstart.report.pdf import write_pdf
 from headstart.report.sheets import sheet
 from headstart.results import headline, table
 from headstart.results.published import LIMIT_BYTES, publish
-from headstart.types import Claim
 
 TRIALS = "trials"
 _PNG_DPI = 144  # twice the SVG's units
@@ -92,7 +91,7 @@ def _write(trials: Path, target: Path) -> Bundle:
 
     files["README.md"] = markdown(page.html, picture).encode()
     files["results.csv"] = table.results_table(trials).to_csv(index=False, lineterminator="\n").encode()
-    claims = [Claim.from_stored(claim) for claim in view.study.get("claims", [])]
+    claims = view.study.claims
     files["findings.json"] = headline.as_json(headline.decide(claims, view.trials)).encode()
     if (trials / "study.toml").is_file():
         files["study.toml"] = (trials / "study.toml").read_bytes()
@@ -103,7 +102,7 @@ def _write(trials: Path, target: Path) -> Bundle:
             stray.unlink()
     missing = []
     try:
-        write_pdf(page.html, target / "report.pdf", view.study["title"])
+        write_pdf(page.html, target / "report.pdf", view.study.title)
     except ConfigError as error:
         missing.append(str(error))
     written = [*files, *([] if missing else ["report.pdf"])]

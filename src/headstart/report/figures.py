@@ -202,7 +202,7 @@ def learning(view: StudyView) -> list[Figure]:
     )
     notes: dict[str, list[str]] = {}
     for arm, _ in sides:
-        if epoch := stored_method(arm.described["method"]).epoch_note:
+        if epoch := stored_method(arm.stored.method).epoch_note:
             notes.setdefault(epoch, []).append(arm.label)
     note = "".join(f"For {words.listing(labels)} {epoch} " for epoch, labels in notes.items())
     last = {

@@ -49,8 +49,8 @@ def _pairs(view: StudyView) -> list[tuple[Arm, Arm]]:
     else:
         ranked = sorted(view.arms, key=lambda arm: -(arm.mean("test_accuracy") or 0.0))
         a = ranked[0]
-        start = a.described["weights"] == "none"
-        b = next((arm for arm in ranked[1:] if (arm.described["weights"] == "none") != start), ranked[1])
+        start = a.stored.is_pretrained
+        b = next((arm for arm in ranked[1:] if arm.stored.is_pretrained != start), ranked[1])
         a, b = sorted((a, b), key=lambda arm: arm.place)
     return [(a, b), (b, a)]
 

@@ -90,7 +90,7 @@ def examined(view: StudyView) -> Health | None:
     health = read_health(view.folder)
     return (
         health
-        if health is not None and health.dataset["fingerprint"] == view.study["dataset"]["fingerprint"]
+        if health is not None and health.dataset["fingerprint"] == view.study.dataset.fingerprint
         else None
     )
 

@@ -86,11 +86,7 @@ def crossings(fits: Sequence[Fitted]) -> list[Crossing]:
     all; only meetings that the data can place."""
     known = [fit for fit in fits if fit.curve is not None]
     pairs = list(itertools.combinations(known, 2))
-    mixed = [
-        (a, b)
-        for a, b in pairs
-        if (a.arm.described["weights"] == "none") != (b.arm.described["weights"] == "none")
-    ]
+    mixed = [(a, b) for a, b in pairs if a.arm.stored.is_pretrained != b.arm.stored.is_pretrained]
     found = []
     for a, b in mixed or pairs:
         assert a.curve is not None and b.curve is not None
@@ -270,8 +266,7 @@ def _turns(view: StudyView, fits: Sequence[Fitted]) -> Iterator[str]:
     tell: pairs of which one has no curve to say it better, and of which each is clearly ahead somewhere."""
     measured = _measured(view)
     for a, b in itertools.product(
-        [f for f in fits if f.arm.described["weights"] == "none"],
-        [f for f in fits if f.arm.described["weights"] != "none"],
+        [f for f in fits if not f.arm.stored.is_pretrained], [f for f in fits if f.arm.stored.is_pretrained]
     ):
         if a.curve is not None and b.curve is not None:
             continue

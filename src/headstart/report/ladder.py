@@ -47,25 +47,21 @@ def _titles(view: StudyView) -> tuple[str, ...]:
 def steps(view: StudyView) -> Table:
     """The arms that start from one set of pretrained weights, from nothing trained to everything trained:
     test accuracy, and under it the step from the row before, paired by seed."""
-    used = [
-        (arm.described["model"], arm.described["weights"])
-        for arm in view.arms
-        if arm.described["weights"] != "none"
-    ]
+    used = [(arm.stored.model, arm.stored.weights) for arm in view.arms if arm.stored.is_pretrained]
     most = max(dict.fromkeys(used), key=used.count, default=None)
     placed = [
         (depth, arm)
         for arm in view.arms
-        if (arm.described["model"], arm.described["weights"]) == most
-        and (depth := stored_method(arm.described["method"]).depth) is not None
+        if (arm.stored.model, arm.stored.weights) == most
+        and (depth := stored_method(arm.stored.method).depth) is not None
     ]
     arms = [arm for _, arm in sorted(placed, key=lambda pair: pair[0])]
     if len(arms) < 2:
         return Table(budgets=(), rows=())
-    sizes = {arm.described.get("input_pixels") for arm in arms}
+    sizes = {arm.stored.input_pixels for arm in arms}
     rows = []
     for place, arm in enumerate(arms):
-        size = f"{arm.described.get('input_pixels')} px" if len(sizes) > 1 else ""
+        size = f"{arm.stored.input_pixels} px" if len(sizes) > 1 else ""
         before = arms[place - 1] if place else None
         cells = []
         for budget in view.budgets:
@@ -95,7 +91,7 @@ def controls(view: StudyView) -> Table:
 
 
 def _apart(view: StudyView, arm: Arm, control: Arm) -> str:
-    sides = [each.described.get("input_pixels") for each in (arm, control)]
+    sides = [each.stored.input_pixels for each in (arm, control)]
     both = [(budget, view.at(arm.name, budget), view.at(control.name, budget)) for budget in view.budgets]
     alike = [(budget, a[0].arm.recipe == b[0].arm.recipe) for budget, a, b in both if a and b]
     same = [budget.words for budget, is_same in alike if is_same]
@@ -112,14 +108,14 @@ def _controlled(view: StudyView) -> list[tuple[Arm, Arm]]:
     """(pretrained arm, control): the nearest pretrained method of the same network for each arm from random
     weights."""
     pairs = []
-    for control in (arm for arm in view.arms if arm.described["weights"] == "none"):
-        for method in stored_method(control.described["method"]).controls:
+    for control in (arm for arm in view.arms if not arm.stored.is_pretrained):
+        for method in stored_method(control.stored.method).controls:
             same = [
                 arm
                 for arm in view.arms
-                if arm.described["weights"] != "none"
-                and arm.described["method"] == method
-                and arm.described["model"] == control.described["model"]
+                if arm.stored.is_pretrained
+                and arm.stored.method == method
+                and arm.stored.model == control.stored.model
             ]
             if same:
                 pairs.append((same[0], control))
@@ -235,7 +231,7 @@ def gap_note(view: StudyView) -> str:
     """What makes some arms' gaps say less than they seem to; "" where nothing does."""
     notes: dict[str, list[str]] = {}
     for arm in view.arms:
-        if note := stored_method(arm.described["method"]).gap_note:
+        if note := stored_method(arm.stored.method).gap_note:
             notes.setdefault(note, []).append(arm.label)
     return " ".join(f"{words.listing(labels)}: {note}" for note, labels in notes.items())
 

@@ -7,7 +7,6 @@ import base64
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from headstart.registry.methods import stored_method
 from headstart.results import stats
 from headstart.results.pairing import one_machine
 from headstart.results.trials import main_trials, metric_values, newest, relabelled, require_same_images
-from headstart.store import FinishedTrial
+from headstart.store import FinishedTrial, StoredArm, StudyRecord
 from headstart.types import LabelBudget, Predictions
 
 Trials = list[FinishedTrial]
@@ -27,13 +26,13 @@ Trials = list[FinishedTrial]
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One arm of the study: what study.json says of it, its finished trials at the main label budget, its
+    """One arm of the study: what the study says of it, its finished trials at the main label budget, its
     style."""
 
     name: str
     label: str
     place: int  # position in the study: the key of its colour
-    described: dict[str, Any]
+    stored: StoredArm
     style: plots.ArmStyle
     trials: tuple[FinishedTrial, ...]  # ordered by seed
     tests: tuple[Predictions, ...]  # of these trials, in their order
@@ -54,7 +53,7 @@ class StudyView:
     study's order."""
 
     folder: Path
-    study: dict[str, Any]
+    study: StudyRecord
     trials: Trials  # the newest of every arm, budget, phase and seed
     arms: tuple[Arm, ...]
     styles: dict[str, plots.ArmStyle]
@@ -67,7 +66,7 @@ class StudyView:
 
     @property
     def class_names(self) -> list[str]:
-        return list(self.study["dataset"]["class_names"])
+        return list(self.study.dataset.class_names)
 
     @property
     def test_images(self) -> int:
@@ -85,13 +84,7 @@ class StudyView:
 
     def recipe_names(self, arm: str) -> dict[LabelBudget, str]:
         """By label budget the name of the recipe that the study gives the arm."""
-        own = next(each.get("recipe_name") or "" for each in self.study["arms"] if each["name"] == arm)
-        cells = {
-            LabelBudget(cell["labels_per_class"]): cell.get("recipe_name") or own
-            for cell in self.study.get("cells") or []
-            if cell["arm"] == arm
-        }
-        return cells or {self.budget: own}
+        return {cell.label_budget: cell.recipe_name for cell in self.study.cells if cell.arm == arm}
 
     def at(self, arm: str, budget: LabelBudget) -> Trials:
         """The arm's trials at a label budget, of the study's phase, by seed."""
@@ -109,26 +102,23 @@ def load_study(folder: Path) -> StudyView:
 
     Raises: StoreError where study.json or every finished trial is missing, or a file is damaged; DataError
     where the trials were not tested on the same images."""
-    study = store.read_json(folder / "study.json")
+    study = store.read_study(folder)
     every = store.finished_trials(folder)
-    labels = {arm["name"]: arm["label"] for arm in study["arms"]}
+    labels = study.labels
     trials = [trial for trial in relabelled(newest(every), labels) if trial.arm.name in labels]
     if not trials:
-        raise StoreError(
-            f"no finished trial in {folder}; finish the study first: "
-            f"{study.get('command', 'headstart study')}"
-        )
+        raise StoreError(f"no finished trial in {folder}; finish the study first: {study.command}")
     if len({trial.dataset_fingerprint for trial in trials}) > 1:
         raise DataError(
             f"the trials in {folder} were tested on different data sets; give each data set a folder of its "
             "own"
         )
     styles = plots.arm_styles(labels)
-    main = main_trials(trials, study.get("phase"))
+    main = main_trials(trials, study.phase)
     arms = tuple(
-        _arm(described, place, styles[described["name"]], main[described["name"]])
-        for place, described in enumerate(study["arms"])
-        if described["name"] in main
+        _arm(stored, place, styles[stored.name], main[stored.name])
+        for place, stored in enumerate(study.arms)
+        if stored.name in main
     )
     for arm in arms:
         for test in arm.tests:
@@ -149,44 +139,34 @@ def load_study(folder: Path) -> StudyView:
     )
 
 
-def _missing(study: dict[str, Any], trials: Trials) -> tuple[int, int, tuple[str, ...]]:
+def _missing(study: StudyRecord, trials: Trials) -> tuple[int, int, tuple[str, ...]]:
     """How many trials a study asks for, how many of these have finished, and by arm which label budgets lack
     how many."""
-    cells = study.get("cells") or [
-        {"arm": arm["name"], "labels_per_class": budget, "seeds": study["seeds"]}
-        for arm in study["arms"]
-        for budget in study["labels_per_class"]
-    ]
     done = {(trial.arm.name, trial.label_budget, trial.seed) for trial in trials}
-    methods = {arm["name"]: arm["method"] for arm in study["arms"]}
+    methods = {arm.name: arm.method for arm in study.arms}
     planned, finished, lacking = 0, 0, dict[str, list[str]]()
-    for cell in cells:
-        budget = LabelBudget(cell["labels_per_class"])
-        once = budget.is_all and stored_method(methods[cell["arm"]]).deterministic
-        seeds = cell["seeds"][:1] if once else cell["seeds"]
+    for cell in study.cells:
+        once = cell.label_budget.is_all and stored_method(methods[cell.arm]).deterministic
+        seeds = cell.seeds[:1] if once else cell.seeds
         planned += len(seeds)
-        left = sum((cell["arm"], budget, seed) not in done for seed in seeds)
+        left = sum((cell.arm, cell.label_budget, seed) not in done for seed in seeds)
         finished += len(seeds) - left
         if left:
-            lacking.setdefault(cell["arm"], []).append(f"{left} at {budget.words}")
+            lacking.setdefault(cell.arm, []).append(f"{left} at {cell.label_budget.words}")
     return (
         planned,
         finished,
-        tuple(
-            f"{arm['label']} ({', '.join(lacking[arm['name']])})"
-            for arm in study["arms"]
-            if arm["name"] in lacking
-        ),
+        tuple(f"{arm.label} ({', '.join(lacking[arm.name])})" for arm in study.arms if arm.name in lacking),
     )
 
 
-def _arm(described: dict[str, Any], place: int, style: plots.ArmStyle, trials: Trials) -> Arm:
+def _arm(stored: StoredArm, place: int, style: plots.ArmStyle, trials: Trials) -> Arm:
     tests = tuple(store.read_predictions(trial.folder)["test"] for trial in trials)
     return Arm(
-        name=described["name"],
-        label=described["label"],
+        name=stored.name,
+        label=stored.label,
         place=place,
-        described=described,
+        stored=stored,
         style=style,
         trials=tuple(trials),
         tests=tests,

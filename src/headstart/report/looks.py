@@ -50,8 +50,8 @@ def figure(view: StudyView) -> Figure | None:
 
 def _asked(view: StudyView) -> list[str]:
     """The arms that claims are about, then those that images are spoiled for."""
-    claimed = [claim[side] for claim in view.study.get("claims", []) for side in ("a", "b")]
-    return [*claimed, *(view.study.get("robustness") or {}).get("arms", ())]
+    claimed = [side for claim in view.study.claims for side in (claim.a, claim.b)]
+    return [*claimed, *(view.study.robustness.arms if view.study.robustness else ())]
 
 
 def _unread(view: StudyView, read: Sequence[Arm]) -> str:
@@ -61,7 +61,7 @@ def _unread(view: StudyView, read: Sequence[Arm]) -> str:
     left = [
         arm.label
         for arm in view.arms
-        if arm.name in asked and arm not in read and stored_method(arm.described["method"]).is_network
+        if arm.name in asked and arm not in read and stored_method(arm.stored.method).is_network
     ]
     return f"; not read yet: {'; '.join(left)}" if left else ""
 
@@ -81,7 +81,7 @@ def _column(
 def _first_ones(view: StudyView, arms: Sequence[Arm]) -> list[Arm]:
     """The arms that fit, in the study's order: first those that it chose, claims something of or spoils
     images for."""
-    headline = [view.study.get("chosen", ""), *_asked(view)]
+    headline = [view.study.chosen, *_asked(view)]
     ranked = sorted(arms, key=lambda arm: headline.index(arm.name) if arm.name in headline else len(headline))
     return sorted(ranked[:_MOST_ARMS], key=lambda arm: arm.place)
 

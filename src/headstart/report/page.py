@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import shlex
@@ -156,7 +157,7 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
     spoiled, tuned = robustness.robustness(view), tuning(view)
     return {
         "study": view.study,
-        "dataset": view.study["dataset"],
+        "dataset": view.study.dataset,
         "arms": view.arms,
         "view": view,
         "answer": tied(headline.headline(view.study, view.trials)),
@@ -213,8 +214,8 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
         "tuning": tuned | {"figures": [svg(f) for f in tuned["figures"]]} if tuned else None,
         "tuning_effort": effort(view),
         "selecting": any("l2" in arm.first.selected for arm in view.arms),
-        "rerun": _rerun(view.study["command"]),
-        "searches": _searches(view.study["command"]),
+        "rerun": _rerun(view.study.command),
+        "searches": _searches(view.study.command),
         "methods": [_method(view, arm) for arm in view.arms],
         "pretraining": _pretraining(view),
         "environments": _environments(view),
@@ -250,7 +251,7 @@ def _searches(command: str) -> str:
 def _starts(view: StudyView) -> str:
     """Which arms start from random weights and which from pretrained ones, in words."""
     sides = {
-        start: [arm.label for arm in view.arms if (arm.described["weights"] == "none") == start]
+        start: [arm.label for arm in view.arms if (not arm.stored.is_pretrained) == start]
         for start in (True, False)
     }
     told = [
@@ -350,58 +351,53 @@ class Method:
 
 
 def _method(view: StudyView, arm: Arm) -> Method:
-    trial = arm.first.result.trial
+    trial = arm.first
     # What ran: at the main label budget an arm may have another recipe than the one that its study's file
     # begins with.
-    described = {
-        **arm.described,
-        "recipe": {**arm.described["recipe"], **trial["arm"].get("recipe", {})},
-        "recipe_name": view.recipe_names(arm.name).get(view.budget, ""),
-    }
-    model = view.study.get("models", {}).get(described["model"], {})
-    paragraphs = words.method_in_words(described, model, trial, dict(arm.first.selected))
-    extra = [("precision", str(trial.get("precision")))]
-    if stored_method(described["method"]).frozen_backbone:
-        extra.append(("precision of frozen layers", str(trial.get("feature_precision"))))
+    ran = dataclasses.replace(
+        arm.stored,
+        recipe={**arm.stored.recipe, **trial.arm.recipe},
+        recipe_name=view.recipe_names(arm.name).get(view.budget, ""),
+    )
+    extra = [("precision", trial.precision)]
+    if stored_method(ran.method).frozen_backbone:
+        extra.append(("precision of frozen layers", trial.feature_precision))
     extra += [
         (f"selected {name}", words.setting(value))
-        for name, value in arm.first.selected.items()
+        for name, value in trial.selected.items()
         if not isinstance(value, (dict, list))
     ]
     extra += [
         (f"tuned: {name.replace('_', ' ')}", words.setting(value))
-        for name, value in view.study.get("recipes", {}).get(described.get("recipe_name"), {}).items()
+        for name, value in view.study.recipes.get(ran.recipe_name, {}).items()
         if not isinstance(value, (dict, list))
     ]
     return Method(
         arm=arm,
-        paragraphs=tuple(paragraphs),
-        settings=(*words.settings(described["recipe"]), *extra),
-        recipe_name=described.get("recipe_name") or trial["arm"].get("recipe_name", ""),
+        paragraphs=tuple(words.method_in_words(ran, view.study.models.get(ran.model), trial)),
+        settings=(*words.settings(ran.recipe), *extra),
+        recipe_name=ran.recipe_name or trial.arm.recipe_name,
     )
 
 
 def _pretraining(view: StudyView) -> list[dict[str, str]]:
     """What the makers of the weights paid, for each pretrained model that an arm uses."""
-    used = {(arm["model"], arm["weights"]) for arm in view.study["arms"] if arm["weights"] != "none"}
-    models = view.study.get("models", {})
+    used = {(arm.model, arm.weights) for arm in view.study.arms if arm.is_pretrained}
     several = {name for name, _ in used if len([model for model, _ in used if model == name]) > 1}
-    told = []
+    rows = []
     for name, weights in sorted(used):
-        if name not in models:
+        if (model := view.study.models.get(name)) is None:
             continue
-        about = (
-            models[name].get("weights", {}).get(weights, models[name])
-        )  # older studies tell of the default weights alone
-        told.append(
+        source = model.weights.get(weights, model.default_weights)
+        rows.append(
             {
-                "title": models[name].get("title", name) + (f", {weights}" if name in several else ""),
-                "told": (about.get("pretraining") or "not stated by the weights' source").rstrip("."),
-                "origin": (about.get("origin") or "").rstrip("."),
-                "licence": about.get("licence") or "",
+                "title": model.title + (f", {weights}" if name in several else ""),
+                "told": (source.pretraining or "not stated by the weights' source").rstrip("."),
+                "origin": source.origin.rstrip("."),
+                "licence": source.licence,
             }
         )
-    return told
+    return rows
 
 
 def _environments(view: StudyView) -> list[tuple[str, list[str]]]:

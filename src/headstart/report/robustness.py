@@ -91,8 +91,8 @@ def robustness(view: StudyView) -> Section | None:
     found = {arms[each.key].name: robust_accuracy(each) for each in shown}
     here = tuple(arms[each.key] for each in shown)
     images = len(shown[0].clean.labels)
-    told = view.study.get("robustness")
-    asked = (told.get("arms") or list(view.styles)) if told else ()  # none named: all
+    step = view.study.robustness
+    asked = (step.arms or tuple(view.styles)) if step else ()  # none named: all
     return Section(
         images=images,
         lead=_lead(here, shown, found),

@@ -14,7 +14,7 @@ from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.results import headline, metrics
 from headstart.results.trials import Trials, metric_values
-from headstart.types import Claim, Finding
+from headstart.types import Finding
 
 _ALWAYS = ("Energy",)  # told as "n/a" where nothing measures it
 
@@ -196,7 +196,7 @@ def _phases(view: StudyView) -> list[Row]:
 
 def _parameters(view: StudyView) -> list[Row]:
     found = [
-        view.study.get("models", {}).get(arm.described["model"], {}).get("parameters") for arm in view.arms
+        model.parameters if (model := view.study.models.get(arm.stored.model)) else None for arm in view.arms
     ]
     trained = [
         arm.first.metrics.get("trained_parameters") or arm.first.selected.get("trained_parameters")
@@ -265,7 +265,7 @@ class ClaimRow:
 
 def ledger(view: StudyView) -> list[ClaimRow]:
     """The study's claims with their verdicts, in the study's order."""
-    claims = [Claim.from_stored(claim) for claim in view.study.get("claims", [])]
+    claims = view.study.claims
     return [_claim_row(view, finding) for finding in headline.decide(claims, view.trials)]
 
 

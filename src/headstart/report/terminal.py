@@ -13,7 +13,6 @@ from headstart.report import health, tables, words
 from headstart.report.load import estimate, load_study
 from headstart.results import headline
 from headstart.results.trials import metric_values
-from headstart.types import Claim
 
 
 def summary_table(study_folder: Path) -> Table:
@@ -111,5 +110,5 @@ def health_table(found: Health) -> Table:
 def ledger_json(study_folder: Path) -> str:
     """The study's findings as JSON, the same bytes for the same folder. Raises: as `ledger_table`."""
     view = load_study(study_folder)
-    claims = [Claim.from_stored(claim) for claim in view.study.get("claims", [])]
+    claims = view.study.claims
     return headline.as_json(headline.decide(claims, view.trials)).rstrip() + "\n"

@@ -61,7 +61,7 @@ def effort(view: StudyView) -> str:
     into."""
     closing = "a verdict holds for these recipes."
     # A recipe that `headstart tune` chose brings its provenance.
-    found = {name for name, told in view.study.get("recipes", {}).items() if told}
+    found = {name for name, told in view.study.recipes.items() if told}
     used = {arm.name: set(view.recipe_names(arm.name).values()) for arm in view.arms}
     searched = [arm for arm in view.arms if used[arm.name] & found]
     owners = {arm.name: _owner(view, arm, used[arm.name] & found) for arm in searched}
@@ -80,9 +80,7 @@ def effort(view: StudyView) -> str:
             f"{closing}"
         )
     if searched:
-        most = max(
-            view.study["recipes"][name]["tries"] for arm in searched for name in used[arm.name] & found
-        )
+        most = max(view.study.recipes[name]["tries"] for arm in searched for name in used[arm.name] & found)
         recipes = [_searched(arm, view.recipe_names(arm.name), found, tried) for arm in searched]
         told = (
             f"The {_recipes(recipes)} "
@@ -90,7 +88,7 @@ def effort(view: StudyView) -> str:
             "on validation images or folds inside it"
         )
         if any(
-            view.study["recipes"][name]["labels_per_class"] != "all"
+            view.study.recipes[name]["labels_per_class"] != "all"
             for arm in searched
             for name in used[arm.name] & found
         ):
@@ -122,9 +120,9 @@ def effort(view: StudyView) -> str:
 def _owner(view: StudyView, arm: Arm, names: set[str]) -> str:
     """The label of the study's other arm for which all of these recipes were found; "" where they are its
     own."""
-    told = [view.study["recipes"][name] for name in names]
+    told = [view.study.recipes[name] for name in names]
     # What another study found counts as the arm's own: its arms are not these.
-    arms = {one["arm"] if one.get("study") == view.study["name"] else arm.name for one in told}
+    arms = {one["arm"] if one.get("study") == view.study.name else arm.name for one in told}
     return (
         ""
         if arm.name in arms
@@ -197,7 +195,7 @@ def _best(one: Mapping[str, Any]) -> dict[str, Any] | None:
 def _is_used(view: StudyView, one: Mapping[str, Any]) -> bool:
     """Whether the arm's trials at that label budget have a recipe that a search has found."""
     name = view.recipe_names(one["arm"]).get(_budget(one), "")
-    return bool(view.study.get("recipes", {}).get(name))
+    return bool(view.study.recipes.get(name))
 
 
 def _row(view: StudyView, one: dict[str, Any]) -> Row:

@@ -13,7 +13,7 @@ from headstart.registry.methods import stored_method
 from headstart.registry.words import ArmFacts
 from headstart.registry.words import listing as listing
 from headstart.results.pairing import machine_of
-from headstart.store import FinishedTrial
+from headstart.store import FinishedTrial, ModelRecord, StoredArm
 
 NONE = "n/a"
 _THIN = "\u202f"  # a narrow no-break space: numbers stay with their units
@@ -93,13 +93,11 @@ def anchor(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
 
 
-def method_in_words(
-    arm: Mapping[str, Any], model: Mapping[str, Any], trial: Mapping[str, Any], selected: Mapping[str, Any]
-) -> list[str]:
+def method_in_words(arm: StoredArm, model: ModelRecord | None, trial: FinishedTrial) -> list[str]:
     """What was done in an arm, one paragraph an item; says only what the stored recipe says."""
-    size = f" ({count(model['parameters'])} parameters)" if model.get("parameters") else ""
-    facts = ArmFacts(arm=arm, model=model.get("title", arm["model"]) + size, trial=trial, selected=selected)
-    return [paragraph for paragraph in stored_method(arm["method"]).describe(facts) if paragraph]
+    size = f" ({count(model.parameters)} parameters)" if model and model.parameters else ""
+    facts = ArmFacts(arm=arm, model=(model.title if model else arm.model) + size, trial=trial)
+    return [paragraph for paragraph in stored_method(arm.method).describe(facts) if paragraph]
 
 
 def settings(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:

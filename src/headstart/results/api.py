@@ -131,9 +131,7 @@ def judge_claims(folder: str | Path) -> Comparison:
 
     Raises: StoreError where study.json or every finished trial is missing."""
     trials = _trials(folder)
-    claims = [
-        Claim.from_stored(claim) for claim in store.read_json(Path(folder) / "study.json").get("claims", [])
-    ]
+    claims = store.read_study(Path(folder)).claims
     return Comparison(findings=tuple(headline.decide(claims, trials)))
 
 
@@ -168,8 +166,8 @@ def find_study(*names: str, start: str | Path = ".") -> Path:
             for place in RESULT_FOLDERS:
                 folder = above / place.format(name)
                 if (
-                    (folder / "study.json").is_file()
-                    and store.read_json(folder / "study.json").get("name") == name
+                    store.has_study(folder)
+                    and store.read_study(folder).name == name
                     and any(folder.glob("*/result.json"))
                 ):
                     return Path(os.path.relpath(folder))
@@ -182,9 +180,9 @@ def _trials(folder: str | Path) -> Trials:
     trials = store.finished_trials(Path(folder))
     if not trials:
         raise StoreError(f"{folder} holds no finished trial; run `headstart study` with --out {folder} first")
-    about = Path(folder) / "study.json"
-    arms = store.read_json(about)["arms"] if about.is_file() else []
-    return relabelled(trials, {arm["name"]: arm["label"] for arm in arms})
+    return (
+        relabelled(trials, store.read_study(Path(folder)).labels) if store.has_study(Path(folder)) else trials
+    )
 
 
 def _two_arms(trials: Trials, a: str | None, b: str | None) -> tuple[str, str]:

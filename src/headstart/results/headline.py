@@ -39,7 +39,7 @@ from headstart.results.trials import (
     require_same_images,
     wrong_for_all,
 )
-from headstart.store import FinishedTrial
+from headstart.store import FinishedTrial, StudyRecord
 from headstart.types import LabelBudget
 
 if TYPE_CHECKING:
@@ -135,8 +135,8 @@ def _wilson(trial: FinishedTrial) -> tuple[float, float]:
     return stats.wilson_interval(round(accuracy * test[1]), test[1])
 
 
-def headline(study: Mapping[str, Any], trials: Trials) -> str:
-    """The study's answer in one sentence with its numbers, from `study` (study.json) and the `main_trials`.
+def headline(study: StudyRecord, trials: Trials) -> str:
+    """The study's answer in one sentence with its numbers, from the study and the `main_trials`.
 
     The winner is computed; it is set against the best arm of the other kind of start (pretrained or random
     weights) where there is one: that is the question. With two seeds or more, arms that the paired 95 % t
@@ -148,7 +148,7 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     if not arms:
         return "No trial has finished yet, so there is no answer."
     require_one_test_set([item for items in arms.values() for item in items])
-    if study.get("chosen") in arms:
+    if study.chosen in arms:
         return _choice(study, arms)
     names = _ranked(arms)
     pair = _pair(arms, names)
@@ -195,11 +195,11 @@ def headline(study: Mapping[str, Any], trials: Trials) -> str:
     return f"{opening}{said}; {took}{also}."
 
 
-def _measured(study: Mapping[str, Any], trials: Trials) -> dict[str, Trials]:
+def _measured(study: StudyRecord, trials: Trials) -> dict[str, Trials]:
     """The main trials of each arm that has a test accuracy."""
     return {
         name: items
-        for name, items in main_trials(trials, study.get("phase")).items()
+        for name, items in main_trials(trials, study.phase).items()
         if _means(items, "test_accuracy") is not None
     }
 
@@ -211,13 +211,13 @@ def _ranked(arms: Mapping[str, Trials]) -> list[str]:
     )
 
 
-def headline_pair(study: Mapping[str, Any], trials: Trials) -> tuple[str, ...]:
+def headline_pair(study: StudyRecord, trials: Trials) -> tuple[str, ...]:
     """The names of the arms that the headline is about: the leader, or the chosen arm, and the best of those
     that start from the other kind of weights, pretrained or random; where there is none, the best of the
     others."""
     arms = _measured(study, trials)
     ranked = _ranked(arms)
-    if (chosen := study.get("chosen")) in arms:
+    if (chosen := study.chosen) in arms:
         ranked = [chosen, *(name for name in ranked if name != chosen)]
     return _pair(arms, ranked)
 
@@ -233,9 +233,9 @@ def _is_random(items: Trials) -> bool:
     return not items[0].is_pretrained
 
 
-def _choice(study: Mapping[str, Any], arms: Mapping[str, Trials]) -> str:
+def _choice(study: StudyRecord, arms: Mapping[str, Trials]) -> str:
     """The chosen arm's accuracy; those that did better on the test images are named, and had no say."""
-    chosen = arms[study["chosen"]]
+    chosen = arms[study.chosen]
     reached = _means(chosen, "test_accuracy") or 0.0
     told = (
         f"On {_dataset(study, chosen[0])} with {_budget(chosen[0])}, {chosen[0].arm.label} is the one "
@@ -297,8 +297,8 @@ def _seconds(items: Trials) -> float:
     return _means(items, "seconds") or 0.0
 
 
-def _dataset(study: Mapping[str, Any], trial: FinishedTrial) -> str:
-    return study.get("dataset", {}).get("title") or trial.arm.dataset
+def _dataset(study: StudyRecord, trial: FinishedTrial) -> str:
+    return study.dataset.title or trial.arm.dataset
 
 
 def _budget(trial: FinishedTrial) -> str:

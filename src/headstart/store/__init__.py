@@ -15,6 +15,7 @@ from headstart.store.files import (
     write_json,
     write_npz,
 )
+from headstart.store.study import ModelRecord, StudyRecord, has_study, read_study
 from headstart.store.trials import (
     FinishedTrial,
     StoredArm,
@@ -31,11 +32,14 @@ from headstart.store.trials import (
 
 __all__ = [
     "FinishedTrial",
+    "ModelRecord",
     "StoredArm",
+    "StudyRecord",
     "as_stored",
     "cache_folder",
     "digest",
     "finished_trials",
+    "has_study",
     "is_finished",
     "lock",
     "purge_unfinished",
@@ -43,6 +47,7 @@ __all__ = [
     "read_npz",
     "read_predictions",
     "read_result",
+    "read_study",
     "read_test_ids",
     "read_trial",
     "require_space",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headstart import store
 from headstart.data_quality.dataset import backbone_of, examine_into
 from headstart.errors import DownloadError
 from headstart.evaluation.corruptions.weather import frost_textures
@@ -25,7 +24,7 @@ def run_after_trials(study: Study, dataset: Dataset, folder: Path, *, corrupts: 
     if study.looks:
         run_gradcam(folder, study.seeds[0])
     if study.data_health:
-        examine_into(folder, dataset, backbone_of(store.read_json(folder / "study.json")))
+        examine_into(folder, dataset, backbone_of(study.arms, study.feature_precision))
 
 
 def has_textures() -> bool:

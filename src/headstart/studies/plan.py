@@ -241,7 +241,7 @@ def _health_seconds(
 ) -> float | None:
     """Of comparing all images and of the cross-validated probe; None where the network's weights are not to
     be had."""
-    dataset, backbone = timings.dataset, backbone_of(store.as_stored(study))
+    dataset, backbone = timings.dataset, backbone_of(study.arms, study.feature_precision)
     if any(stored_health(folder, dataset, backbone) for folder in folders):
         return 0.0
     arm = Arm(
