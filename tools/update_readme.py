@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart import store
-from headstart.report import figures, labels, tables, words
+from headstart.report import words
 from headstart.report.load import StudyView, load_study
+from headstart.report.sections import figures, labels, tables
 from headstart.results import headline, published, stats
 from headstart.results.table import write_results_csv
 

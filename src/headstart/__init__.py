@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from headstart.methods.embeddings import load_features
     from headstart.models import load_model
     from headstart.predict.predictor import load_predictor
-    from headstart.report.notebook import load_figures, load_gallery, show
+    from headstart.report.writers.notebook import load_figures, load_gallery, show
     from headstart.results.api import compare, find_study, judge_claims, load_summary
     from headstart.results.table import load_results
     from headstart.studies.run import run_study
@@ -66,14 +66,14 @@ _HOMES = {
     "judge_claims": "headstart.results.api",
     "load_dataset": "headstart.data",
     "load_features": "headstart.methods.embeddings",
-    "load_figures": "headstart.report.notebook",
-    "load_gallery": "headstart.report.notebook",
+    "load_figures": "headstart.report.writers.notebook",
+    "load_gallery": "headstart.report.writers.notebook",
     "load_model": "headstart.models",
     "load_predictor": "headstart.predict.predictor",
     "load_results": "headstart.results.table",
     "load_summary": "headstart.results.api",
     "run_study": "headstart.studies.run",
-    "show": "headstart.report.notebook",
+    "show": "headstart.report.writers.notebook",
     "write_image_folder": "headstart.data.as_folder",
 }
 

@@ -19,7 +19,7 @@ TORCH_FREE = (
     "store",
     "methods",
     "report",
-    "report.notebook",
+    "report.writers.notebook",
     "plots",
     "data.duplicates",
     "data.folders",

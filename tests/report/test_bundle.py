@@ -19,9 +19,9 @@ from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import report, store
 from headstart.errors import StoreError
-from headstart.report import bundle as bundles
-from headstart.report.markdown import markdown
-from headstart.report.outline import parse
+from headstart.report.writers import bundle as bundles
+from headstart.report.writers.markdown import markdown
+from headstart.report.writers.outline import parse
 from headstart.results.published import LIMIT_BYTES, packed, publish
 
 COMMITTED = Path(__file__).parents[2] / "report"

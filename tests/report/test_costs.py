@@ -12,9 +12,10 @@ import pytest
 from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import report, store
-from headstart.report import labels, pareto, spending, tables, words
+from headstart.report import words
 from headstart.report.load import load_study
-from headstart.report.page import compose
+from headstart.report.sections import labels, pareto, spending, tables
+from headstart.report.writers.page import compose
 from headstart.results import label_curves
 from headstart.types import ALL_LABELS, LabelBudget
 

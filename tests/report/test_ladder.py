@@ -9,8 +9,8 @@ import pytest
 from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import store
-from headstart.report import answer, figures, ladder, spending
 from headstart.report.load import StudyView, load_study
+from headstart.report.sections import answer, figures, ladder, spending
 from headstart.types import LabelBudget
 
 

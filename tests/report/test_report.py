@@ -19,8 +19,9 @@ from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import report, store
 from headstart.errors import DataError, StoreError
-from headstart.report import tuning, words
+from headstart.report import words
 from headstart.report.load import load_study
+from headstart.report.sections import tuning
 from headstart.results import headline
 from headstart.types import LabelBudget
 

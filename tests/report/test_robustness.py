@@ -15,8 +15,8 @@ from tests.support.synthetic_study import write_synthetic_study
 from headstart import report, store
 from headstart.evaluation.corruptions import CORRUPTIONS
 from headstart.evaluation.records import mean_difference, read_corrupted, robust_accuracy
-from headstart.report import mistakes
 from headstart.report.load import load_study
+from headstart.report.sections import mistakes
 from headstart.results.trials import main_trials
 
 

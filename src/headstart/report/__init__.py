@@ -5,9 +5,9 @@ Reads a study's folder and nothing else; never imports torch. The same folder gi
 
 from __future__ import annotations
 
-from headstart.report.bundle import differences, write_bundle
-from headstart.report.page import write_health_page, write_report
-from headstart.report.terminal import health_table, ledger_json, ledger_table, summary_table, verdict
+from headstart.report.writers.bundle import differences, write_bundle
+from headstart.report.writers.page import write_health_page, write_report
+from headstart.report.writers.terminal import health_table, ledger_json, ledger_table, summary_table, verdict
 
 __all__ = [
     "differences",

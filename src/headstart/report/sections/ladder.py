@@ -12,9 +12,9 @@ import numpy as np
 from headstart import plots
 from headstart.registry.methods import stored_method
 from headstart.report import words
-from headstart.report.figures import Figure, difference, finish
 from headstart.report.load import Arm, StudyView, estimate
-from headstart.report.tables import Cell
+from headstart.report.sections.figures import Figure, difference, finish
+from headstart.report.sections.tables import Cell
 from headstart.results import headline, stats
 from headstart.results.trials import metric_values
 from headstart.types import LabelBudget

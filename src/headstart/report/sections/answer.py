@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from headstart.report import tables, words
+from headstart.report import words
 from headstart.report.load import Arm, StudyView, estimate
+from headstart.report.sections import tables
 from headstart.results.trials import metric_values
 from headstart.types import LabelBudget
 

@@ -17,7 +17,9 @@ from markupsafe import Markup
 from headstart import plots, store
 from headstart.data_quality.record import Health
 from headstart.registry.methods import stored_method
-from headstart.report import (
+from headstart.report import machines, words
+from headstart.report.load import Arm, StudyView, estimate, load_study
+from headstart.report.sections import (
     answer,
     calibration,
     figures,
@@ -26,16 +28,13 @@ from headstart.report import (
     labels,
     ladder,
     looks,
-    machines,
     mistakes,
     pareto,
     robustness,
     spending,
     tables,
-    words,
 )
-from headstart.report.load import Arm, StudyView, estimate, load_study
-from headstart.report.tuning import effort, tuning
+from headstart.report.sections.tuning import effort, tuning
 from headstart.results import headline
 from headstart.results.trials import metric_values
 from headstart.store import FinishedTrial

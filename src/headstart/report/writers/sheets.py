@@ -14,7 +14,7 @@ from PIL import Image
 
 from headstart import plots
 from headstart.plots.style import INK, MUTED, shortened, styled
-from headstart.report.outline import Node
+from headstart.report.writers.outline import Node
 
 _ACROSS = 6
 _CELL, _LINE = 110.0, 15.0  # SVG units: a picture's side and a line of text

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from headstart.report.outline import Node, parse
+from headstart.report.writers.outline import Node, parse
 
 Picture = Callable[
     [Node, str], str | None

@@ -11,8 +11,9 @@ from typing import Any
 
 from headstart import store
 from headstart.evaluation.records import ROBUSTNESS, SHIFT
-from headstart.report import health, machines, tuning, words
+from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView
+from headstart.report.sections import health, tuning
 from headstart.results.pairing import machine_of
 from headstart.store import FinishedTrial
 

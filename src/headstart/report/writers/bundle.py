@@ -29,11 +29,11 @@ from headstart.errors import ConfigError, StoreError
 from headstart.plots.style import STYLE
 from headstart.plots.svg import svg_file
 from headstart.report.load import load_study
-from headstart.report.markdown import markdown
-from headstart.report.outline import Node
-from headstart.report.page import compose
-from headstart.report.pdf import write_pdf
-from headstart.report.sheets import sheet
+from headstart.report.writers.markdown import markdown
+from headstart.report.writers.outline import Node
+from headstart.report.writers.page import compose
+from headstart.report.writers.pdf import write_pdf
+from headstart.report.writers.sheets import sheet
 from headstart.results import headline, table
 from headstart.results.published import LIMIT_BYTES, publish
 

@@ -9,8 +9,9 @@ from rich import box
 from rich.table import Table
 
 from headstart.data_quality.record import Health
-from headstart.report import health, tables, words
+from headstart.report import words
 from headstart.report.load import estimate, load_study
+from headstart.report.sections import health, tables
 from headstart.results import headline
 from headstart.results.trials import metric_values
 

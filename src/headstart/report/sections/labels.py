@@ -14,9 +14,10 @@ import numpy as np
 
 from headstart import plots
 from headstart.plots import percent
-from headstart.report import figures, words
+from headstart.report import words
 from headstart.report.load import Arm, StudyView, estimate
-from headstart.report.tables import Cell
+from headstart.report.sections import figures
+from headstart.report.sections.tables import Cell
 from headstart.results import label_curves
 from headstart.results.trials import metric_values
 

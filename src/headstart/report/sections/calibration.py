@@ -8,8 +8,8 @@ import numpy as np
 from headstart import plots
 from headstart.plots import percent
 from headstart.report import words
-from headstart.report.figures import Figure, finish
 from headstart.report.load import Arm, StudyView
+from headstart.report.sections.figures import Figure, finish
 from headstart.results import metrics, stats
 
 _BINS = 15

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from headstart import plots
 from headstart.plots.style import STYLE
-from headstart.report import figures, gallery
 from headstart.report.load import StudyView, load_study
-from headstart.report.page import compose
+from headstart.report.sections import figures, gallery
+from headstart.report.writers.page import compose
 
 _DOTS_A_PIXEL = 2  # of a PNG: sharp on a screen of high density
 
