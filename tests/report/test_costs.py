@@ -14,7 +14,7 @@ from tests.support.synthetic_study import write_synthetic_study
 from headstart import report, store
 from headstart.report import words
 from headstart.report.load import load_study
-from headstart.report.sections import labels, pareto, spending, tables
+from headstart.report.sections import comparison, labels, pareto, spending, tables
 from headstart.report.writers.page import compose
 from headstart.results import label_curves
 from headstart.types import ALL_LABELS, LabelBudget
@@ -102,7 +102,7 @@ def test_each_time_carries_the_letter_of_its_machine_and_none_is_the_best(tmp_pa
         store.read_json(path / "result.json")
         | {"environment": {**first.environment, "device": "another GPU"}},
     )
-    rows = {row.title: row for group in tables.comparison(load_study(folder)) for row in group.rows}
+    rows = {row.title: row for group in comparison.comparison(load_study(folder)) for row in group.rows}
     on = {
         result.arm.name: letter for result, letter in ((first, "ᵃ"), (second, "ᵇ"))
     }  # "another GPU" before "cpu"
@@ -120,7 +120,7 @@ def test_each_time_carries_the_letter_of_its_machine_and_none_is_the_best(tmp_pa
 
 
 def test_one_machine_needs_no_letters(budgets: Path, page: str) -> None:
-    rows = {row.title: row for group in tables.comparison(load_study(budgets)) for row in group.rows}
+    rows = {row.title: row for group in comparison.comparison(load_study(budgets)) for row in group.rows}
     assert any(cell.best for cell in rows["Time, cold"].cells)
     assert not set("ᵃᵇᶜ") & set(page)
 

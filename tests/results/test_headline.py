@@ -12,6 +12,16 @@ from scipy import stats as reference
 from headstart import store
 from headstart.errors import ConfigError, DataError, StoreError
 from headstart.results import headline
+from headstart.results.claims import as_json, decide
+from headstart.results.efficiency import accuracy_at, pareto_front, time_to_accuracy
+from headstart.results.trials import (
+    agreement,
+    disagreements,
+    gallery_ids,
+    hardest,
+    most_confident_errors,
+    wrong_for_all,
+)
 from headstart.store import FinishedTrial, StudyRecord
 from headstart.types import ALL_LABELS, Claim, Cost, LabelBudget, Predictions, Result
 
@@ -113,7 +123,7 @@ def claim(metric="test_accuracy", direction="higher", margin=0.0, a="cnn", b="pr
 
 
 def decide_one(study, given):
-    [found] = headline.decide([given], study.trials)
+    [found] = decide([given], study.trials)
     return found
 
 
@@ -167,7 +177,7 @@ def test_the_other_way_round_mirrors_the_finding(three_seeds):
 def test_claims_of_one_study_are_one_family(three_seeds):
     alone = decide_one(three_seeds, claim())
     # Three like it: the first Holm step is at 1 - 0.05 / 3 and multiplies p by 3.
-    first, *_ = headline.decide([claim()] * 3, three_seeds.trials)
+    first, *_ = decide([claim()] * 3, three_seeds.trials)
     differences = np.subtract(A, B)
     expected = reference.t.interval(1 - 0.05 / 3, 2, loc=differences.mean(), scale=reference.sem(differences))
     assert first.p_value == pytest.approx(3 * alone.p_value)
@@ -176,7 +186,7 @@ def test_claims_of_one_study_are_one_family(three_seeds):
 
 def test_claims_that_cannot_be_tested_do_not_count_in_the_family(three_seeds):
     alone = decide_one(three_seeds, claim())
-    found, other = headline.decide([claim(), claim(b="knn")], three_seeds.trials)
+    found, other = decide([claim(), claim(b="knn")], three_seeds.trials)
     assert found.p_value == alone.p_value
     assert (other.verdict, other.note) == ("n/a", "no finished trial of knn at all labels")
 
@@ -314,7 +324,7 @@ def test_seconds_in_different_precisions_do_not_compare(study):
 def test_counted_costs_need_no_spread_but_measured_ones_do(study):
     for seed in range(3):
         study.add("cnn", 0.9, seed, flops=10, test_nll=0.5).add("probe", 0.9, seed, flops=30, test_nll=0.7)
-    counted, measured = headline.decide([claim("flops", "lower"), claim("test_nll", "lower")], study.trials)
+    counted, measured = decide([claim("flops", "lower"), claim("test_nll", "lower")], study.trials)
     assert (counted.verdict, counted.interval, counted.p_value) == ("supported", (-20.0, -20.0), 0.0)
     assert (measured.verdict, measured.interval) == ("inconclusive", None)
     assert "no spread to build an interval on" in measured.note
@@ -338,7 +348,7 @@ def test_time_to_accuracy_is_a_metric(study):
     for seed in range(3):
         study.add("cnn", 0.9, seed, history=history(0.5, 0.86, 0.9, seconds=10 + seed))
         study.add("probe", 0.9, seed, history=history(0.7, 0.8, 0.9, seconds=10 - seed))
-    seconds, epochs = headline.decide(
+    seconds, epochs = decide(
         [claim("seconds_to_accuracy@0.85", "lower"), claim("epochs_to_accuracy@0.85", "lower")], study.trials
     )
     assert seconds.effect == pytest.approx((20 + 22 + 24 - 30 - 27 - 24) / 3)
@@ -402,8 +412,8 @@ def test_inconclusive_says_what_these_seeds_could_have_found(study):
 
 def test_json_is_the_same_bytes_for_the_same_trials_in_any_order(three_seeds):
     claims = [claim(), claim(margin=0.06), claim(b="knn")]
-    text = headline.as_json(headline.decide(claims, three_seeds.trials))
-    assert text == headline.as_json(headline.decide(claims, three_seeds.trials[::-1]))
+    text = as_json(decide(claims, three_seeds.trials))
+    assert text == as_json(decide(claims, three_seeds.trials[::-1]))
     assert [each["verdict"] for each in json.loads(text)] == ["supported", "refuted", "n/a"]
 
 
@@ -412,9 +422,9 @@ def test_json_is_the_same_bytes_for_the_same_trials_in_any_order(three_seeds):
 
 def test_time_to_accuracy_is_the_first_row_that_reaches_it():
     rows = history(0.5, 0.86, 0.84, 0.9)
-    assert headline.time_to_accuracy(rows, 0.85) == {"seconds": 20.0, "epochs": 2, "flops": 200}
-    assert headline.time_to_accuracy(rows, 0.91) is None
-    assert headline.time_to_accuracy([], 0.5) is None
+    assert time_to_accuracy(rows, 0.85) == {"seconds": 20.0, "epochs": 2, "flops": 200}
+    assert time_to_accuracy(rows, 0.91) is None
+    assert time_to_accuracy([], 0.5) is None
 
 
 def test_rows_without_validation_reach_nothing():
@@ -423,23 +433,23 @@ def test_rows_without_validation_reach_nothing():
         {"epoch": 2, "val_accuracy": None},
         {"epoch": 3, "val_accuracy": 0.9},
     ]
-    assert headline.time_to_accuracy(rows, 0.9) == {"seconds": None, "epochs": 3, "flops": None}
+    assert time_to_accuracy(rows, 0.9) == {"seconds": None, "epochs": 3, "flops": None}
 
 
 def test_accuracy_at_a_cost_is_the_last_one_measured_not_the_best():
     rows = history(0.5, 0.86, 0.84, 0.9)
-    assert headline.accuracy_at(rows, seconds=35) == 0.84
-    assert headline.accuracy_at(rows, flops=200) == 0.86
-    assert headline.accuracy_at(rows, seconds=9.9) is None
+    assert accuracy_at(rows, seconds=35) == 0.84
+    assert accuracy_at(rows, flops=200) == 0.86
+    assert accuracy_at(rows, seconds=9.9) is None
     with pytest.raises(TypeError, match="either seconds or flops"):
-        headline.accuracy_at(rows)
+        accuracy_at(rows)
 
 
 def test_pareto_front_is_what_nothing_beats():
     # the second costs more than the first for less; the last two are equal, and beat the fourth
     points = [(10, 0.8), (12, 0.7), (5, 0.6), (21, 0.9), (20, 0.9), (20, 0.9)]
-    assert headline.pareto_front(points) == [2, 0, 4, 5]
-    assert headline.pareto_front([]) == []
+    assert pareto_front(points) == [2, 0, 4, 5]
+    assert pareto_front([]) == []
 
 
 # ---------------------------------------------------------------- images
@@ -461,30 +471,30 @@ SECOND = predictions([0.4, 0.1, 0.7, 0.2, 0.62, 0.9], [1, 1, 1, 1, 1, 0], ids=[1
 
 def test_disagreements_come_by_how_far_the_two_are_apart():
     # first is right on 10, 11, 12; second on 12, 14. Margins: 10: 0.5, 11: 0.7
-    assert headline.disagreements(FIRST, SECOND).tolist() == [11, 10]
-    assert headline.disagreements(FIRST, SECOND, 1).tolist() == [11]
-    assert headline.disagreements(SECOND, FIRST).tolist() == [14]
+    assert disagreements(FIRST, SECOND).tolist() == [11, 10]
+    assert disagreements(FIRST, SECOND, 1).tolist() == [11]
+    assert disagreements(SECOND, FIRST).tolist() == [14]
 
 
 def test_most_confident_errors_come_by_the_probability_of_the_wrong_class():
     # wrong on 13 (0.6 for class 0), 14 (0.7), 15 (0.99 for class 1)
-    assert headline.most_confident_errors(FIRST).tolist() == [15, 14, 13]
-    assert headline.most_confident_errors(FIRST, 2).tolist() == [15, 14]
+    assert most_confident_errors(FIRST).tolist() == [15, 14, 13]
+    assert most_confident_errors(FIRST, 2).tolist() == [15, 14]
 
 
 def test_equally_confident_errors_come_by_id():
     given = predictions([0.25, 0.25, 0.25], [1, 1, 1], ids=[9, 2, 5])
-    assert headline.most_confident_errors(given).tolist() == [2, 5, 9]
+    assert most_confident_errors(given).tolist() == [2, 5, 9]
 
 
 def test_hardest_are_wrong_for_most_then_least_believed():
     # both wrong: 13 (mean 0.3), 15 (mean 0.055); one wrong: 10 (0.65), 11 (0.45), 14 (0.46)
-    assert headline.hardest([FIRST, SECOND]).tolist() == [15, 13, 11, 14, 10]
+    assert hardest([FIRST, SECOND]).tolist() == [15, 13, 11, 14, 10]
 
 
 def test_wrong_for_all_are_the_hardest_that_nobody_gets_right():
-    assert headline.wrong_for_all([FIRST, SECOND]).tolist() == [15, 13]
-    assert headline.wrong_for_all([FIRST, SECOND], 1).tolist() == [15]
+    assert wrong_for_all([FIRST, SECOND]).tolist() == [15, 13]
+    assert wrong_for_all([FIRST, SECOND], 1).tolist() == [15]
 
 
 def test_agreement_counts_images():
@@ -499,23 +509,23 @@ def test_agreement_counts_images():
         "only_b": 0.0,
         "kappa": (3 / 4 - 1 / 2) / (1 - 1 / 2),
     }
-    assert headline.agreement(first, second) == pytest.approx(expected)
+    assert agreement(first, second) == pytest.approx(expected)
 
 
 def test_agreement_of_constant_models_has_no_kappa():
     same = predictions([0.9, 0.9], [1, 0])
-    assert math.isnan(headline.agreement(same, same)["kappa"])
+    assert math.isnan(agreement(same, same)["kappa"])
 
 
 def test_other_images_are_refused():
     with pytest.raises(DataError, match="predictions of 6 and 2 images are not of the same test set"):
-        headline.disagreements(FIRST, predictions([0.9, 0.9], [1, 0]))
+        disagreements(FIRST, predictions([0.9, 0.9], [1, 0]))
 
 
 def test_gallery_holds_exactly_what_the_report_will_show(study):
     study.add("cnn", 0.9, logits=logits_of(90, 0.8)).add("probe", 0.95, logits=logits_of(95))
     # cnn's errors: 90, 91 first; probe's 95, 96; only probe is right on 90 to 94, all equally sure: 90, 91
-    ids = headline.gallery_ids(study.trials, per_kind=2)
+    ids = gallery_ids(study.trials, per_kind=2)
     assert ids.tolist() == [90, 91, 95, 96]
     assert ids.dtype == np.int64
 
@@ -525,17 +535,14 @@ def test_gallery_holds_what_every_arm_gets_wrong_at_every_seed(study):
     logits = logits_of(98) * (np.log(strong / (1 - strong)) / math.log(9))[:, None].astype(np.float32)
     other = logits_of(99)
     study.add("cnn", 0.98, logits=logits).add("cnn", 0.99, 1, logits=other)
-    assert headline.gallery_ids(study.trials, per_kind=1).tolist() == [
-        98,
-        99,
-    ]  # 98: surest; 99: wrong at both seeds
+    assert gallery_ids(study.trials, per_kind=1).tolist() == [98, 99]  # 98: surest; 99: wrong at both seeds
 
 
 def test_gallery_shows_all_labels_and_the_lowest_seed(study):
     study.add("cnn", 0.9, 1, logits=logits_of(10)).add("cnn", 0.9, 0, logits=logits_of(98))
     study.add("cnn", 0.9, 0, budget=10, logits=logits_of(20))
-    assert headline.gallery_ids(study.trials).tolist() == [98, 99]
-    assert headline.gallery_ids([]).tolist() == []
+    assert gallery_ids(study.trials).tolist() == [98, 99]
+    assert gallery_ids([]).tolist() == []
 
 
 # ---------------------------------------------------------------- table and sentence

@@ -17,6 +17,8 @@ import pandas as pd
 from headstart import store
 from headstart.errors import ConfigError, StoreError, unknown_name
 from headstart.results import headline
+from headstart.results.claims import decide
+from headstart.results.pairing import metric_spec
 from headstart.results.trials import Trials, relabelled
 from headstart.types import Claim, Finding, LabelBudget
 
@@ -103,7 +105,7 @@ def compare(
     wanted = [metrics] if isinstance(metrics, str) else list(metrics)
     claims = []
     for metric in wanted:
-        spec = headline.metric_spec(metric)
+        spec = metric_spec(metric)
         higher = spec.higher_is_better is not False
         sentence = f"{a} is better than {b}: {spec.title}, {'higher' if higher else 'lower'}"
         if margin:
@@ -119,7 +121,7 @@ def compare(
                 label_budget=LabelBudget.of(labels_per_class),
             )
         )
-    return Comparison(findings=tuple(headline.decide(claims, trials)))
+    return Comparison(findings=tuple(decide(claims, trials)))
 
 
 def judge_claims(folder: str | Path) -> Comparison:
@@ -132,7 +134,7 @@ def judge_claims(folder: str | Path) -> Comparison:
     Raises: StoreError where study.json or every finished trial is missing."""
     trials = _trials(folder)
     claims = store.read_study(Path(folder)).claims
-    return Comparison(findings=tuple(headline.decide(claims, trials)))
+    return Comparison(findings=tuple(decide(claims, trials)))
 
 
 def load_summary(folder: str | Path) -> pd.DataFrame:

@@ -105,59 +105,24 @@ def _pairs(claim: Claim, trials: Trials, budget: LabelBudget) -> Pairs | str:
     return pairs if pairs.a else f"{claim.a} and {claim.b} have no seed in common at {budget.plain_words}"
 
 
-def _measure(claim: Claim, found: list[Pairs], images: int | None, finding: Finding) -> _Question:
-    """found: the pairs at the claim's label budget, and at that of gap_at where there is one; the same
-    seeds."""
-    values: list[tuple[float, ...]] = []
-    never: list[str] = []
-    for pairs in found:
-        for side, items in (("a", pairs.a), ("b", pairs.b)):
-            own = [metric_value(trial, claim.metric) for trial in items]
-            if None in own and "@" in claim.metric:
-                never.append(side)
-                own = [
-                    end_value(trial, claim.metric) if value is None else value
-                    for value, trial in zip(own, items, strict=True)
-                ]
-            if None in own:
-                return _Question(
-                    finding=replace(finding, note=f"{getattr(claim, side)} has no {claim.metric}")
-                )
-            values.append(tuple(float(value) for value in own if value is not None))
-    if len(found) == 2:
-        if never:
-            return _Question(
-                finding=replace(
-                    finding, note="some trials never reached the target: their gaps do not compare"
-                )
-            )
-        first, second = (tuple(x - y for x, y in zip(values[i], values[i + 1], strict=True)) for i in (0, 2))
-        values = [first, second]
+def _measure(claim: Claim, compared: list[Pairs], images: int | None, finding: Finding) -> _Question:
+    """compared: the pairs at the claim's label budget, and at that of gap_at where there is one; the same
+    seeds. images: of the test set."""
+    values, never = _values(claim, compared)
+    if isinstance(values, str):
+        return _Question(finding=replace(finding, note=values))
     resolution = 1.0 if claim.metric.startswith("epochs_to") else 0.0
     if claim.metric in _PER_TEST_IMAGE and images:
-        resolution = len(found) / images
+        resolution = len(compared) / images
     signed_margin = claim.margin if claim.direction == "higher" else -claim.margin
-    difference = stats.paired_difference(values[0], values[1], margin=signed_margin, resolution=resolution)
-    notes = [
-        f"some trials of {getattr(claim, side)} never reached the target: their end counts, as a lower bound"
-        for side in never
-    ]
-    for alone in dict.fromkeys(pairs.alone for pairs in found if pairs.alone):
-        notes.append(
-            f"{alone} is deterministic at all labels: its one trial is paired with each seed of the "
-            "other, and the interval is over the other's seeds"
-        )
-    if difference.n == 1:
-        notes.insert(0, "one pair, so no interval over seeds")
-        if claim.metric == "test_accuracy" and len(found) == 1:
-            notes += _describe_pair(claim, found[0])
+    difference = stats.paired_difference(*values, margin=signed_margin, resolution=resolution)
+    notes = _notes(claim, compared, never, difference.n)
     finding = replace(finding, effect=difference.effect, note="; ".join(notes))
-    exact = difference.standard_deviation == 0
     if len(never) == 2:
         return _Question(finding=replace(finding, effect=None))
     if difference.p_value is None:
         return _Question(finding=finding)
-    if exact and claim.metric not in _COUNTED:
+    if difference.standard_deviation == 0 and claim.metric not in _COUNTED:
         note = "; ".join([*notes, "the same difference at every seed: no spread to build an interval on"])
         return _Question(finding=replace(finding, verdict="inconclusive", note=note))
     return _Question(
@@ -166,8 +131,53 @@ def _measure(claim: Claim, found: list[Pairs], images: int | None, finding: Find
         b=values[1],
         p_value=difference.p_value,
         resolution=resolution,
-        never=tuple(never),
+        never=never,
     )
+
+
+def _values(
+    claim: Claim, compared: list[Pairs]
+) -> tuple[tuple[tuple[float, ...], tuple[float, ...]] | str, tuple[str, ...]]:
+    """The metric of both arms, seed by seed, or why there is none; and the sides of which some seed never
+    reached the target. With two label budgets the values are the differences a - b at each."""
+    sides: list[tuple[float, ...]] = []
+    never: list[str] = []
+    for pairs in compared:
+        for side, trials in (("a", pairs.a), ("b", pairs.b)):
+            own = [metric_value(trial, claim.metric) for trial in trials]
+            if None in own and "@" in claim.metric:
+                never.append(side)
+                own = [
+                    end_value(trial, claim.metric) if value is None else value
+                    for value, trial in zip(own, trials, strict=True)
+                ]
+            if None in own:
+                return f"{getattr(claim, side)} has no {claim.metric}", ()
+            sides.append(tuple(float(value) for value in own if value is not None))
+    if len(compared) == 1:
+        return (sides[0], sides[1]), tuple(never)
+    if never:
+        return "some trials never reached the target: their gaps do not compare", ()
+    first, second = (tuple(x - y for x, y in zip(sides[i], sides[i + 1], strict=True)) for i in (0, 2))
+    return (first, second), ()
+
+
+def _notes(claim: Claim, compared: list[Pairs], never: tuple[str, ...], count: int) -> list[str]:
+    """What a reader must know of the comparison. count: of pairs."""
+    notes = [
+        f"some trials of {getattr(claim, side)} never reached the target: their end counts, as a lower bound"
+        for side in never
+    ]
+    for alone in dict.fromkeys(pairs.alone for pairs in compared if pairs.alone):
+        notes.append(
+            f"{alone} is deterministic at all labels: its one trial is paired with each seed of the "
+            "other, and the interval is over the other's seeds"
+        )
+    if count == 1:
+        notes.insert(0, "one pair, so no interval over seeds")
+        if claim.metric == "test_accuracy" and len(compared) == 1:
+            notes += _describe_pair(claim, compared[0])
+    return notes
 
 
 def _describe_pair(claim: Claim, pairs: Pairs) -> list[str]:

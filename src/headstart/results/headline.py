@@ -1,9 +1,4 @@
-"""Finished trials -> findings: the comparison table and the answer in a sentence; the claims ledger beside
-them.
-
-`trials` is what `store.finished_trials` returns. Ledger, per-image and cost functions are offered here too,
-so a report imports this module alone.
-"""
+"""The answer of a study: the comparison table and the headline, from its finished trials."""
 
 from __future__ import annotations
 
@@ -13,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.results import stats
-from headstart.results.claims import as_json, decide
-from headstart.results.efficiency import accuracy_at, pareto_front, time_to_accuracy
 from headstart.results.pairing import (
-    COSTS,
-    metric_spec,
     metric_value,
     one_machine,
     pair_by_seed,
@@ -25,47 +16,12 @@ from headstart.results.pairing import (
     stored_test,
     stored_test_set,
 )
-from headstart.results.trials import (
-    Trials,
-    agreement,
-    correct,
-    disagreements,
-    gallery_ids,
-    hardest,
-    main_trials,
-    most_confident_errors,
-    newest,
-    representative_trials,
-    require_same_images,
-    wrong_for_all,
-)
+from headstart.results.trials import Trials, correct, main_trials, newest, require_same_images
 from headstart.store import FinishedTrial, StudyRecord
 from headstart.types import LabelBudget
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "COSTS",
-    "accuracy_at",
-    "agreement",
-    "as_json",
-    "comparison_table",
-    "decide",
-    "disagreements",
-    "gallery_ids",
-    "hardest",
-    "headline",
-    "headline_pair",
-    "main_trials",
-    "metric_spec",
-    "most_confident_errors",
-    "newest",
-    "pareto_front",
-    "representative_trials",
-    "time_to_accuracy",
-    "wrong_for_all",
-]
 
 _FEW = 3  # of more arms beside the two that a headline sets against each other, a table tells
 _TABLE_ACCURACIES = ("train_accuracy", "val_accuracy", "test_accuracy", "test_flip_accuracy")

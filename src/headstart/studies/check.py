@@ -15,7 +15,7 @@ from headstart.models import model_spec
 from headstart.models.weights import is_url, url_digits
 from headstart.recipes import all_recipes, recipe_named, with_changes
 from headstart.registry.methods import MethodSpec, method_spec
-from headstart.results.headline import metric_spec
+from headstart.results.pairing import metric_spec
 from headstart.runtime.precision import FEATURE_PRECISIONS, PRECISIONS
 from headstart.studies.schema import (
     ArmTable,

@@ -10,7 +10,7 @@ import numpy as np
 from headstart import store
 from headstart.models import describe_models
 from headstart.recipes import provenance_of
-from headstart.results import headline
+from headstart.results.trials import gallery_ids
 from headstart.studies.trials import cells_of
 from headstart.types import Dataset, Study
 
@@ -46,5 +46,5 @@ def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
 
 def write_gallery(folder: Path, dataset: Dataset, phase: str) -> None:
     """Keeps the pixels of the test images that a report shows, so that it renders from this folder alone."""
-    ids = np.asarray(headline.gallery_ids(store.finished_trials(folder), phase=phase), dtype=np.int64)
+    ids = np.asarray(gallery_ids(store.finished_trials(folder), phase=phase), dtype=np.int64)
     store.write_npz(folder / "gallery.npz", {"ids": ids, "images": np.asarray(dataset.test.images[ids])})

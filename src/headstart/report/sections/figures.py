@@ -16,7 +16,8 @@ from headstart.plots import percent, short_duration
 from headstart.registry.methods import stored_method
 from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView, Trials, estimate
-from headstart.results import headline, metrics, stats
+from headstart.results import metrics, stats
+from headstart.results.efficiency import time_to_accuracy
 from headstart.results.pairing import one_machine, pair_by_seed
 from headstart.results.trials import metric_values
 from headstart.store import FinishedTrial
@@ -261,7 +262,7 @@ def _last(trial: FinishedTrial, key: str) -> float | None:
 
 def _reach(items: Trials, target: float, cost: str) -> float | None:
     """Mean cost over the seeds until validation reaches the target; None unless every seed reaches it."""
-    reached = [headline.time_to_accuracy(trial.history, target) for trial in items]
+    reached = [time_to_accuracy(trial.history, target) for trial in items]
     values = [value for r in reached if r is not None and (value := r[cost]) is not None]
     return float(np.mean(values)) if values and len(values) == len(items) else None
 
@@ -269,7 +270,7 @@ def _reach(items: Trials, target: float, cost: str) -> float | None:
 def _range(items: Trials, target: float) -> tuple[float, float] | None:
     """The fastest and slowest seed's seconds to the target; None with one seed, or where some seed never
     reached it."""
-    reached = [headline.time_to_accuracy(trial.history, target) for trial in items]
+    reached = [time_to_accuracy(trial.history, target) for trial in items]
     seconds = [r["seconds"] for r in reached if r is not None and r["seconds"] is not None]
     return (min(seconds), max(seconds)) if len(seconds) == len(items) > 1 else None
 
@@ -333,7 +334,7 @@ def time_rows(view: StudyView) -> list[dict]:
     for target in targets(view):
         for arm, items in sides:
             costs = {cost: _reach(items, target, cost) for cost in ("seconds", "epochs", "flops")}
-            reached = sum(headline.time_to_accuracy(trial.history, target) is not None for trial in items)
+            reached = sum(time_to_accuracy(trial.history, target) is not None for trial in items)
             rows.append(
                 {
                     "target": target,

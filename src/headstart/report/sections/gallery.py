@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headstart.report.load import Arm, StudyView, data_uri
-from headstart.results import headline, metrics
-from headstart.results.trials import A_PANEL
+from headstart.results import metrics, trials
+from headstart.results.trials import A_PANEL, agreement, most_confident_errors, wrong_for_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def disagreements(view: StudyView) -> list[Panel]:
             view,
             f"{a.name}-not-{b.name}",
             f"{a.label} right, {b.label} wrong",
-            headline.disagreements(a.tests[0], b.tests[0]).tolist(),
+            trials.disagreements(a.tests[0], b.tests[0]).tolist(),
             (a, b),
         )
         for a, b in _pairs(view)
@@ -72,9 +72,7 @@ def disagreements(view: StudyView) -> list[Panel]:
 def confident_errors(view: StudyView) -> list[Panel]:
     """For each arm the images that it is surest about and wrong."""
     return [
-        _panel(
-            view, f"sure-{arm.name}", arm.label, headline.most_confident_errors(arm.tests[0]).tolist(), (arm,)
-        )
+        _panel(view, f"sure-{arm.name}", arm.label, most_confident_errors(arm.tests[0]).tolist(), (arm,))
         for arm in view.arms
     ]
 
@@ -84,7 +82,7 @@ def hardest(view: StudyView) -> Panel:
     seeds = any(len(arm.tests) > 1 for arm in view.arms)
     arms = "every arm" if len(view.arms) > 1 else view.arms[0].label
     title = f"Wrong for {arms}{' at every seed' if seeds else ''}"
-    ids = headline.wrong_for_all([test for arm in view.arms for test in arm.tests])
+    ids = wrong_for_all([test for arm in view.arms for test in arm.tests])
     return _panel(view, "wrong-for-all", title, ids.tolist(), view.arms)
 
 
@@ -126,7 +124,7 @@ def overlap(view: StudyView) -> str | None:
     if not pairs:
         return None
     a, b = pairs[0]
-    shares = headline.agreement(a.tests[0], b.tests[0])
+    shares = agreement(a.tests[0], b.tests[0])
     return (
         f"Of {view.test_images:,} test images both get {100 * shares['both_right']:.1f} % right and "
         f"{100 * shares['both_wrong']:.1f} % wrong; only {a.label} gets {100 * shares['only_a']:.1f} % "

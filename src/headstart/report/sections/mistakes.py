@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from headstart.report.load import Arm, StudyView
 from headstart.results import headline, metrics
+from headstart.results.trials import agreement
 
 _PAIRS = 8
 _ALL_PAIRS = 6  # of more arms, only the pairs with a headline arm are listed
@@ -88,7 +89,7 @@ def agreements(view: StudyView) -> Agreements:
     for a, b in every:
         if about and not {a.name, b.name} & {arm.name for arm in about}:
             continue
-        found = headline.agreement(a.tests[0], b.tests[0])
+        found = agreement(a.tests[0], b.tests[0])
         kappa = found.pop("kappa")
         rows.append(Agreement(a=a, b=b, kappa=None if np.isnan(kappa) else kappa, **found))
     return Agreements(rows=tuple(rows), pairs=len(every), about=about)

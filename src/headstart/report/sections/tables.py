@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from headstart.report import machines, words
+from headstart.report import words
 from headstart.report.load import Arm, StudyView, estimate
-from headstart.results import headline, metrics
+from headstart.results import metrics
+from headstart.results.claims import decide
+from headstart.results.pairing import metric_spec
 from headstart.results.trials import Trials, metric_values
 from headstart.types import Finding
-
-_ALWAYS = ("Energy",)  # told as "n/a" where nothing measures it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,190 +22,6 @@ class Cell:
     text: str
     note: str = ""  # small print under it: an interval, or why there is none
     best: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    title: str
-    hint: str
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    title: str
-    rows: tuple[Row, ...]
-
-
-def comparison(view: StudyView) -> list[Group]:
-    """Measures by row, arms by column, grouped: what they reach, how far to trust it, what it cost."""
-    table = headline.comparison_table(view.trials)
-    budget = view.budget.toml
-    phase = view.arms[0].first.phase
-    main = table[(table["labels_per_class"] == budget) & (table["phase"] == phase)].set_index("arm")
-    rows = [main.loc[arm.name] for arm in view.arms]
-
-    def line(title: str, column: str, show: Any, hint: str = "", better: int = 0) -> Row:
-        values = [None if pd.isna(row[column]) else float(row[column]) for row in rows]
-        return _row(title, hint, values, [show(v) for v in values], better)
-
-    test = line("Test accuracy", "test_accuracy", lambda v: words.share(v, 2), "95 % interval over seeds", +1)
-    noted = [
-        dataclasses.replace(cell, note=_seed_note(row, arm))
-        for cell, row, arm in zip(test.cells, rows, view.arms, strict=True)
-    ]
-    test = dataclasses.replace(test, cells=tuple(noted))
-    one_model = [
-        estimate([arm.first.metrics["test_accuracy"] or 0.0], view.test_images).interval for arm in view.arms
-    ]
-    over_images = Row(
-        title="… over test images",
-        hint="95 % Wilson interval, first seed's model alone",
-        cells=tuple(Cell(text=words.interval(each, 2) if each else words.NONE) for each in one_model),
-    )
-    reached = [
-        test,
-        over_images,
-        line(
-            "… flip-averaged",
-            "test_flip_accuracy",
-            lambda v: words.share(v, 2),
-            "mean of an image's and its mirror image's logits",
-            +1,
-        ),
-        line("Top-5 accuracy", "test_top5_accuracy", lambda v: words.share(v, 2), better=+1),
-        line("Macro F1", "test_macro_f1", lambda v: words.share(v, 2), better=+1),
-        line("Validation accuracy", "val_accuracy", lambda v: words.share(v, 2), better=+1),
-        line(
-            "Training accuracy",
-            "train_accuracy",
-            lambda v: words.share(v, 2),
-            "a fixed sample of training images",
-        ),
-        line("Generalization gap", "generalization_gap", words.points, "training less test accuracy"),
-    ]
-    trust = [
-        line("Negative log-likelihood", "test_nll", words.number, "nats an image", -1),
-        line(
-            "Expected calibration error",
-            "test_ece",
-            lambda v: words.share(v, 2),
-            "15 bins of equally many images",
-            -1,
-        ),
-        line("Brier score", "test_brier", words.number, "", -1),
-    ]
-    measured = -1 if view.one_machine else 0  # what a machine decides has no best side across machines
-    cost = [
-        _marked(view, line("Time, cold", "seconds", words.duration, "from an empty cache", measured)),
-        _marked(
-            view,
-            line(
-                "Time spent",
-                "spent_seconds",
-                words.duration,
-                "stored features read again, not computed again",
-                measured,
-            ),
-        ),
-        *_phases(view),
-        line("Floating-point operations", "flops", words.flops, "counted", -1),
-        line("Energy", "joules", words.energy, _energy_hint(view), measured),
-        line("Images passed through", "examples", words.count, "repeats counted"),
-        line("Training images", "train_images", words.count),
-        line("Peak memory", "peak_memory_bytes", words.memory, "resident, highest of the seeds", measured),
-        *_parameters(view),
-        line("Seeds", "n", lambda v: f"{v:.0f}"),
-    ]
-    groups = [
-        ("What they reach", reached),
-        ("How far to trust their confidence", trust),
-        ("What it cost", cost),
-    ]
-    return [
-        Group(
-            title=title,
-            rows=tuple(
-                row for row in rows_ if row.title in _ALWAYS or any(c.text != words.NONE for c in row.cells)
-            ),
-        )
-        for title, rows_ in groups
-    ]
-
-
-def _row(title: str, hint: str, values: list[float | None], texts: list[str], better: int = 0) -> Row:
-    known = [v for v in values if v is not None]
-    top = (
-        (max(known) if better > 0 else min(known))
-        if better and len(known) > 1 and max(known) > min(known)
-        else None
-    )
-    cells = tuple(
-        Cell(text=text, best=top is not None and value == top)
-        for value, text in zip(values, texts, strict=True)
-    )
-    return Row(title=title, hint=hint, cells=cells)
-
-
-def _marked(view: StudyView, row: Row) -> Row:
-    """The row with the machine's letter behind each arm's time, where the arms ran on more than one."""
-    return dataclasses.replace(
-        row,
-        cells=tuple(
-            dataclasses.replace(cell, text=cell.text + mark) if cell.text not in (words.NONE, "–") else cell
-            for cell, mark in zip(row.cells, machines.main_marks(view).values(), strict=True)
-        ),
-    )
-
-
-def _energy_hint(view: StudyView) -> str:
-    """What the joules cover; why there are none."""
-    covered = sorted(
-        {str(trial.environment.get("energy", "not reported")) for arm in view.arms for trial in arm.trials}
-    )
-    if covered == ["not reported"]:
-        beside = any("jobs" in trial.environment for arm in view.arms for trial in arm.trials)
-        return "not counted for trials side by side" if beside else "this machine reports none"
-    counters = [name for name in covered if name != "not reported"]
-    some = "" if counters == covered else ", where the machine reports it"
-    return f"counted by {words.listing(counters)}{some}; includes what other programs use meanwhile"
-
-
-def _seed_note(row: pd.Series, arm: Arm) -> str:
-    if row["n"] == 1:
-        return "n/a (1 seed)"
-    if len({trial.metrics["test_accuracy"] for trial in arm.trials}) == 1:
-        return f"n/a (the same at all {row['n']} seeds)"
-    return words.interval((row["test_accuracy_low"], row["test_accuracy_high"]), 2)
-
-
-def _phases(view: StudyView) -> list[Row]:
-    phases = list(dict.fromkeys(p for arm in view.arms for trial in arm.trials for p in trial.cost.seconds))
-    rows = []
-    for phase in phases:
-        values = [
-            [trial.cost.seconds[phase] for trial in arm.trials if phase in trial.cost.seconds]
-            for arm in view.arms
-        ]
-        texts = [words.duration(float(np.mean(v))) if v else "–" for v in values]
-        rows.append(_marked(view, Row(title=f"… {phase}", hint="", cells=tuple(Cell(text=t) for t in texts))))
-    return rows
-
-
-def _parameters(view: StudyView) -> list[Row]:
-    found = [
-        model.parameters if (model := view.study.models.get(arm.stored.model)) else None for arm in view.arms
-    ]
-    trained = [
-        arm.first.metrics.get("trained_parameters") or arm.first.selected.get("trained_parameters")
-        for arm in view.arms
-    ]
-    rows = [Row(title="Network's parameters", hint="", cells=tuple(Cell(text=words.count(v)) for v in found))]
-    if any(v is not None for v in trained):
-        rows.append(
-            Row(title="Trained parameters", hint="", cells=tuple(Cell(text=words.count(v)) for v in trained))
-        )
-    return rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,11 +80,11 @@ class ClaimRow:
 def ledger(view: StudyView) -> list[ClaimRow]:
     """The study's claims with their verdicts, in the study's order."""
     claims = view.study.claims
-    return [_claim_row(view, finding) for finding in headline.decide(claims, view.trials)]
+    return [_claim_row(view, finding) for finding in decide(claims, view.trials)]
 
 
 def _claim_row(view: StudyView, finding: Finding) -> ClaimRow:
-    claim, spec = finding.claim, headline.metric_spec(finding.claim.metric)
+    claim, spec = finding.claim, metric_spec(finding.claim.metric)
 
     def shown(value: float) -> str:
         if spec.unit == "fraction":

@@ -34,7 +34,8 @@ from headstart.report.writers.outline import Node
 from headstart.report.writers.page import compose
 from headstart.report.writers.pdf import write_pdf
 from headstart.report.writers.sheets import sheet
-from headstart.results import headline, table
+from headstart.results import table
+from headstart.results.claims import as_json, decide
 from headstart.results.published import LIMIT_BYTES, publish
 
 TRIALS = "trials"
@@ -92,7 +93,7 @@ def _write(trials: Path, target: Path) -> Bundle:
     files["README.md"] = markdown(page.html, picture).encode()
     files["results.csv"] = table.results_table(trials).to_csv(index=False, lineterminator="\n").encode()
     claims = view.study.claims
-    files["findings.json"] = headline.as_json(headline.decide(claims, view.trials)).encode()
+    files["findings.json"] = as_json(decide(claims, view.trials)).encode()
     if (trials / "study.toml").is_file():
         files["study.toml"] = (trials / "study.toml").read_bytes()
     for name, content in files.items():

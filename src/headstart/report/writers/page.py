@@ -22,6 +22,7 @@ from headstart.report.load import Arm, StudyView, estimate, load_study
 from headstart.report.sections import (
     answer,
     calibration,
+    comparison,
     figures,
     gallery,
     health,
@@ -165,7 +166,7 @@ def _context(view: StudyView, drawn: list[figures.Figure]) -> dict[str, Any]:
         "mark": mark,
         "color": color,
         "cards": [_card(view, arm) for arm in view.arms],
-        "comparison": tables.comparison(view),
+        "comparison": comparison.comparison(view),
         "class_rows": tables.classes(view),
         "ledger": tables.ledger(view),
         "seeds": sorted({trial.seed for arm in view.arms for trial in arm.trials}),

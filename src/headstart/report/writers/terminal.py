@@ -13,6 +13,7 @@ from headstart.report import words
 from headstart.report.load import estimate, load_study
 from headstart.report.sections import health, tables
 from headstart.results import headline
+from headstart.results.claims import as_json, decide
 from headstart.results.trials import metric_values
 
 
@@ -112,4 +113,4 @@ def ledger_json(study_folder: Path) -> str:
     """The study's findings as JSON, the same bytes for the same folder. Raises: as `ledger_table`."""
     view = load_study(study_folder)
     claims = view.study.claims
-    return headline.as_json(headline.decide(claims, view.trials)).rstrip() + "\n"
+    return as_json(decide(claims, view.trials)).rstrip() + "\n"
