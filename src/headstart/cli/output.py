@@ -1,0 +1,28 @@
+"""What several commands print."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+console = Console(highlight=False)
+
+
+def typed_command() -> str:
+    """The command line as it was typed."""
+    return shlex.join(["headstart", *sys.argv[1:]])
+
+
+def render(folder: Path) -> None:
+    """Writes a study's report; prints its verdict, its summary and where it lies."""
+    from headstart.report import summary_table, verdict, write_report
+
+    page = write_report(folder)
+    console.print()
+    console.print(verdict(folder), soft_wrap=True)
+    console.print()
+    console.print(summary_table(folder))
+    console.print(f"report: {page.resolve()}", soft_wrap=True)
