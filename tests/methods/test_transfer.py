@@ -13,7 +13,7 @@ from tests.support import transfer_trials
 from tests.support.transfer_trials import CPU, context_of, random_weights
 
 from headstart import store
-from headstart.data.batches import ActivationBatches, ImageBatches
+from headstart.data.batches import ActivationBatches, ImageBatches, StoredViews
 from headstart.methods import partial
 from headstart.methods.frozen import training_features
 from headstart.methods.lp_ft import start_from
@@ -125,9 +125,8 @@ def test_a_batch_takes_each_images_side_and_label_as_image_batches_would() -> No
         1 + torch.arange(6, dtype=torch.uint8)[:, None, None]
     )  # the left column tells image and side
     for flip in ("none", "random", "alternating"):
-        ours = ActivationBatches(
-            plain, -1 - plain, labels[[4, 1, 3]], rows=np.array([4, 1, 3]), batch_size=2, seed=3, flip=flip
-        )
+        views = StoredViews(plain=plain, mirrored=-1 - plain, rows=np.array([4, 1, 3]))
+        ours = ActivationBatches(views, labels[[4, 1, 3]], batch_size=2, seed=3, flip=flip)
         theirs = ImageBatches(pixels[[4, 1, 3]], labels[[4, 1, 3]], batch_size=2, seed=3, flip=flip)
         for epoch in range(4):
             for (x, y), (image, label) in zip(ours.epoch(epoch), theirs.epoch(epoch), strict=True):

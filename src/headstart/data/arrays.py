@@ -1,10 +1,10 @@
-"""Decoded datasets in the cache: plain .npy arrays, loaded memory-mapped, and meta.json written last.
+"""Store decoded datasets in the cache: plain .npy arrays, loaded memory-mapped, and meta.json written last.
 
     <folder>/train_images.npy  uint8 (N, H, W, 3)    train_labels.npy  int64 (N,)    test_*.npy likewise
     <folder>/meta.json         class names, source, fingerprints, and each file's size, time of change and
     SHA-256
-A file whose size is another is damaged; one whose time of change is another (a copied cache) is hashed once
-to find out.
+A file of another size is damaged; one with another modification time (a copied cache) is hashed once to
+decide.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ _ARRAYS = {
 
 
 def image_set(images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: Sequence[str]) -> ImageSet:
-    """An ImageSet with its fingerprint: SHA-256 of the images' bytes (C order), the labels' (int64) and the
-    class names.
+    """Make an ImageSet with its fingerprint: SHA-256 of shape, class names, images and labels.
 
-    images: uint8 (N, H, W, 3). labels: int64 (N,).
+    images: uint8 (N, H, W, 3), hashed in C order. labels: int64 (N,).
     """
     assert images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] == 3, (
         images.dtype,
@@ -53,7 +52,7 @@ def image_set(images: NDArray[np.uint8], labels: NDArray[np.int64], class_names:
 
 
 def dataset(name: str, title: str, source: str, train: ImageSet, test: ImageSet) -> Dataset:
-    """A Dataset with its fingerprint: the digest of both sets' fingerprints."""
+    """Make a Dataset with its fingerprint: the digest of both sets' fingerprints."""
     return Dataset(
         name=name,
         title=title,
@@ -70,8 +69,9 @@ def array_hash(array: NDArray[Any]) -> str:
 
 
 def write_dataset(folder: Path, value: Dataset) -> None:
-    """Stores a dataset; it counts as stored once meta.json is there. Raises: StoreError where it cannot be
-    written."""
+    """Store a dataset; it counts as stored once meta.json is there.
+
+    Raises: StoreError where it cannot be written."""
     store.require_space(
         folder,
         value.train.images.nbytes + value.test.images.nbytes + 10_000_000,
@@ -103,10 +103,10 @@ def write_dataset(folder: Path, value: Dataset) -> None:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """The stored dataset; images memory-mapped, everything read-only.
+    """Read a stored dataset; images memory-mapped, everything read-only.
 
-    Raises: DataError where it is not there, incomplete, truncated or altered (what only a full hash can find:
-    verify_dataset).
+    Raises: DataError where it is missing, incomplete, truncated or altered (verify_dataset alone hashes every
+    byte).
     """
     meta = _read_meta(folder)
     for name, stored in meta["files"].items():
@@ -141,11 +141,15 @@ def read_dataset(folder: Path) -> Dataset:
 
 
 def verify_dataset(folder: Path) -> Dataset:
-    """The stored dataset after recomputing every fingerprint from its bytes. Raises: DataError where one
-    differs."""
+    """Read a stored dataset after recomputing every fingerprint from its bytes.
+
+    Raises: DataError where one differs."""
     stored = read_dataset(folder)
-    for part, given in (("training", stored.train), ("test", stored.test)):
-        if image_set(given.images, given.labels, given.class_names).fingerprint != given.fingerprint:
+    for part, part_set in (("training", stored.train), ("test", stored.test)):
+        if (
+            image_set(part_set.images, part_set.labels, part_set.class_names).fingerprint
+            != part_set.fingerprint
+        ):
             raise DataError(
                 f"{folder}: the {part} images, labels or class names were altered (their SHA-256 is another)"
             )
@@ -198,18 +202,18 @@ def _check_file(folder: Path, name: str, stored: dict[str, Any], meta: dict[str,
             raise DataError(f"{path} is damaged: it has {facts.st_size:,} bytes, not {stored['bytes']:,}")
         if facts.st_mtime_ns == stored["mtime_ns"]:
             return
-        found = _file_facts(path)
+        current = _file_facts(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
-    if found["sha256"] != stored["sha256"]:
+    if current["sha256"] != stored["sha256"]:
         raise DataError(f"{path} is damaged: its SHA-256 is not the one it was written with")
-    meta["files"][name] = found
+    meta["files"][name] = current
     with suppress(StoreError):  # a cache that cannot be written is hashed each time
         store.write_json(folder / "meta.json", meta)
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
-    """As store.write_bytes, without a second copy of the array in memory."""
+    """Write an array as store.write_bytes does, without a second copy of it in memory."""
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

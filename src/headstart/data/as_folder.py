@@ -1,5 +1,4 @@
-"""Images of a dataset as a folder of PNG files, a sub-folder a class: for trying out what works on
-folders."""
+"""Write images of a dataset as PNG files, a sub-folder for each class: to try what works on folders."""
 
 from __future__ import annotations
 
@@ -15,15 +14,15 @@ from headstart.types import ImageSet
 def write_image_folder(
     images: ImageSet, folder: str | Path, *, classes: Sequence[str] = (), per_class: int
 ) -> Path:
-    """Writes the first `per_class` images of each class (of those named; none named: all) and returns the
-    folder.
+    """Write the first `per_class` images of each class and return the folder.
 
-    Files that are there already stay, so a second call with the same arguments changes nothing.
+    classes: the names of some classes; empty: all. Existing files stay, so a second call with the same
+    arguments changes nothing.
 
     Examples:
         >>> classes = ["cat", "ship"]
-        >>> photos = headstart.write_image_folder(dataset.train, "pictures", classes=classes, per_class=3)
-        >>> sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))[2:4]
+        >>> folder = headstart.write_image_folder(dataset.train, "images", classes=classes, per_class=3)
+        >>> sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))[2:4]
         ['cat/000002.png', 'ship/000000.png']
 
     Raises: ConfigError for a class that is not there or has fewer images; StoreError where the folder cannot

@@ -1,9 +1,11 @@
-"""Training batches: from images that live on the device as uint8 (augmentation is indexing, done there), or
-from stored activations of a frozen part of a network."""
+"""Draw training batches: from uint8 images on the device, or from stored activations of frozen layers.
+
+Augmentation is indexing, done on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,10 +17,9 @@ from headstart.runtime.seeding import seed_for
 
 
 class Shuffle:
-    """In which order an epoch looks at `count` images, and which view of each: depends on (seed, epoch)
-    alone.
+    """The order of an epoch's `count` images and the view of each; both depend on (seed, epoch) alone.
 
-    flip and translate_pixels: see recipes.TrainingRecipe."""
+    flip, translate_pixels: as in recipes.TrainingRecipe."""
 
     def __init__(
         self, count: int, *, batch_size: int, seed: int, flip: str = "none", translate_pixels: int = 0
@@ -31,10 +32,13 @@ class Shuffle:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Number of batches in an epoch; the last one may be partial."""
         return -(-self.count // self.batch_size)
 
     def views(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(order int64 (N,), shifts int64 (2, N), mirrored bool (N,)), each in the order of the epoch."""
+        """Draw an epoch: order int64 (N,), shifts int64 (2, N), mirrored bool (N,).
+
+        The shifts and mirrored views are in the order of the epoch."""
         generator = self._generator("epoch", epoch)
         order = torch.randperm(self.count, generator=generator)
         shift = self.translate_pixels
@@ -48,7 +52,7 @@ class Shuffle:
         return order, shifts, mirrored
 
     def parts(self) -> Iterator[slice]:
-        """The batches' places in the epoch; the last one may be partial."""
+        """Yield the places of each batch in the epoch; the last one may be partial."""
         for start in range(0, self.count, self.batch_size):
             yield slice(start, start + self.batch_size)
 
@@ -57,10 +61,10 @@ class Shuffle:
 
 
 class ImageBatches(Shuffle):
-    """Shuffled, augmented batches, epoch by epoch; an epoch's batches depend on (seed, epoch) alone.
+    """Shuffled, augmented batches of images; an epoch's batches depend on (seed, epoch) alone.
 
     images: uint8 (N, H, W, 3) on any device. labels: int64 (N,). The last, partial batch is kept.
-    flip and translate_pixels: see recipes.TrainingRecipe.
+    flip, translate_pixels: as in recipes.TrainingRecipe.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class ImageBatches(Shuffle):
         self.images, self.labels = images, labels
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields (images uint8 (B, H, W, 3), labels int64 (B,)) once through the data."""
+        """Yield each batch of an epoch: images uint8 (B, H, W, 3), labels int64 (B,)."""
         device = self.images.device
         order, shifts, mirrored = (part.to(device) for part in self.views(epoch))
         for part in self.parts():
@@ -91,45 +95,42 @@ class ImageBatches(Shuffle):
             yield augment(self.images, rows, shifts[:, part], mirrored[part]), self.labels[rows]
 
 
-class ActivationBatches(Shuffle):
-    """Shuffled batches of stored activations: of each image the plain or the mirrored view, by the draws of
-    ImageBatches.
+@dataclass(frozen=True, kw_only=True)
+class StoredViews:
+    """Activations of the plain and the mirrored images, float16 (M, ...), may be memory-mapped.
 
-    plain, mirrored: float16 (M, ...), may be memory-mapped; read row by row, never whole. rows: int64 (N,),
-    where the images lie in both. labels: int64 (N,), on the device.
-    """
+    rows: int64 (N,), where the training images lie in both."""
+
+    plain: NDArray[np.float16]
+    mirrored: NDArray[np.float16]
+    rows: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        assert self.plain.shape == self.mirrored.shape, (self.plain.shape, self.mirrored.shape)
+
+
+class ActivationBatches(Shuffle):
+    """Shuffled batches of stored activations; the views of the images are drawn as in ImageBatches.
+
+    views: read row by row, never whole. labels: int64 (N,), on the device."""
 
     def __init__(
-        self,
-        plain: NDArray[np.float16],
-        mirrored: NDArray[np.float16],
-        labels: Tensor,
-        *,
-        rows: NDArray[np.int64],
-        batch_size: int,
-        seed: int,
-        flip: str = "none",
+        self, views: StoredViews, labels: Tensor, *, batch_size: int, seed: int, flip: str = "none"
     ) -> None:
-        super().__init__(len(rows), batch_size=batch_size, seed=seed, flip=flip)
-        assert plain.shape == mirrored.shape and len(labels) == len(rows), (
-            plain.shape,
-            mirrored.shape,
-            labels.shape,
-        )
-        self.plain, self.mirrored, self.labels, self.rows = plain, mirrored, labels, rows
+        super().__init__(len(views.rows), batch_size=batch_size, seed=seed, flip=flip)
+        assert len(labels) == len(views.rows), (labels.shape, views.rows.shape)
+        self.stored, self.labels = views, labels
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields (activations float16 (B, ...), labels int64 (B,)) once through the data, on the labels'
-        device."""
+        """Yield each batch of an epoch: activations float16 (B, ...), labels int64 (B,)."""
         order, _, mirrored = self.views(epoch)
         for part in self.parts():
-            rows, turned = self.rows[order[part].numpy()], mirrored[part].numpy()
-            batch = np.empty((len(rows), *self.plain.shape[1:]), np.float16)
-            for source, chosen in ((self.plain, ~turned), (self.mirrored, turned)):
+            rows, is_mirrored = self.stored.rows[order[part].numpy()], mirrored[part].numpy()
+            batch = np.empty((len(rows), *self.stored.plain.shape[1:]), np.float16)
+            for source, chosen in ((self.stored.plain, ~is_mirrored), (self.stored.mirrored, is_mirrored)):
                 places = np.flatnonzero(chosen)
-                places = places[
-                    np.argsort(rows[places])
-                ]  # in the file's order: neighbours on disk are read together
+                # in the file's order: neighbours on disk are read together
+                places = places[np.argsort(rows[places])]
                 batch[places] = source[rows[places]]
             yield (
                 torch.from_numpy(batch).to(self.labels.device),
@@ -138,11 +139,10 @@ class ActivationBatches(Shuffle):
 
 
 def augment(images: Tensor, ids: Tensor, shifts: Tensor, mirrored: Tensor) -> Tensor:
-    """images[ids], each shifted by shifts[:, i] (down, right; reflected at the border), then mirrored where
-    asked.
+    """Shift and mirror images[ids]: uint8 (B, H, W, 3).
 
-    images: uint8 (N, H, W, 3). ids: int64 (B,). shifts: int64 (2, B). mirrored: bool (B,). Returns uint8 (B,
-    H, W, 3)."""
+    images: uint8 (N, H, W, 3). ids: int64 (B,). shifts: int64 (2, B), pixels down and right; the image is
+    reflected at its border. mirrored: bool (B,), applied after the shift."""
     height, width = images.shape[1:3]
     rows = torch.arange(height, device=images.device)
     columns = torch.arange(width, device=images.device)
@@ -153,6 +153,6 @@ def augment(images: Tensor, ids: Tensor, shifts: Tensor, mirrored: Tensor) -> Te
 
 
 def _reflect(position: Tensor, size: int) -> Tensor:
-    """Positions outside [0, size) mirrored back inside, the border itself not repeated."""
+    """Reflect positions outside [0, size) back inside; the border itself is not repeated."""
     last = size - 1
     return last - (last - position.abs()).abs()

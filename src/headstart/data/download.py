@@ -1,8 +1,9 @@
-"""Fetching: verified archives in the cache, and their members read without unpacking anything to disk.
+"""Fetch verified archives into the cache, and read their members without unpacking anything to disk.
 
-Two ways in: an npm package through the machine's own `npm pack`, and a file by HTTP(S). Either ends as one
-file under cache_folder()/downloads, written beside its place, verified, fsynced and renamed, so that it is
-there whole or not at all; a lock lets two processes do one download. Nothing is unpickled, ever.
+Two sources: an npm package through the machine's own `npm pack`, and a file by HTTP(S). Either becomes one
+file under cache_folder()/downloads, written under another name, verified, fsynced and renamed, so that it is
+there whole or not at all; with a lock, two processes make one download. Nothing is ever unpickled. Why not
+pooch: docs/decisions/0016.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
+from filelock import FileLock
+
 from headstart import store
 from headstart.errors import BusyError, DownloadError, StoreError
 from headstart.runtime.progress import Track, say, track
@@ -38,30 +41,31 @@ _MAX_MEMBER_BYTES = 1 << 30
 
 
 def downloads_folder() -> Path:
-    """Where fetched archives are kept; a file put there by hand is taken when its hash is right."""
+    """The folder of fetched archives; a file put there by hand is used when its hash is right."""
     return store.cache_folder() / "downloads"
 
 
 def npm_file_name(name: str, version: str) -> str:
-    """The file name of a package as npm itself writes it: a scope's @ and / become plain."""
+    """The file name that npm gives to a package: without a scope's @, with - for its /."""
     return f"{name.lstrip('@').replace('/', '-')}-{version}.tgz"
 
 
 def matches(path: Path, integrity: str) -> bool:
-    """Whether a file has the given hash: "sha512-BASE64" (npm), "md5:HEX" or "sha256:HEX" (or its first 8
-    digits or more)."""
+    """Whether a file has the given hash.
+
+    integrity: "sha512-BASE64" (npm), "md5:HEX" or "sha256:HEX" (or the first 8 digits of it, or more)."""
     separator = ":" if ":" in integrity else "-"
     algorithm, _, expected = integrity.partition(separator)
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, algorithm)
+        digest = hashlib.file_digest(file, algorithm)
     if separator == "-":
-        return found.digest() == base64.b64decode(expected)
+        return digest.digest() == base64.b64decode(expected)
     assert len(expected) >= 8, integrity
-    return found.hexdigest().startswith(expected.lower())
+    return digest.hexdigest().startswith(expected.lower())
 
 
 def cached_archive(file_name: str, integrity: str) -> Path | None:
-    """The file in the cache after verifying its hash; None where it is absent, damaged or cannot be read."""
+    """Verify a file in the cache and return its path; None where it is absent, damaged or cannot be read."""
     path = downloads_folder() / file_name
     try:
         return path if matches(path, integrity) else None
@@ -70,7 +74,7 @@ def cached_archive(file_name: str, integrity: str) -> Path | None:
 
 
 def fetch_npm_package(name: str, version: str, integrity: str, *, size_bytes: int = 200_000_000) -> Path:
-    """The archive of an npm package, verified, from the cache or through `npm pack`.
+    """Fetch the archive of an npm package through `npm pack`, or take it from the cache; verified.
 
     integrity: "sha512-BASE64", as npm states it. size_bytes: of the archive; for progress and the free-space
     check only.
@@ -78,17 +82,16 @@ def fetch_npm_package(name: str, version: str, integrity: str, *, size_bytes: in
     is full or cannot be written.
     """
     file_name = npm_file_name(name, version)
-    with _one_download(file_name, integrity) as found:
-        if found is not None:
-            return found
+    with single_download(file_name, integrity) as cached:
+        if cached is not None:
+            return cached
         npm = shutil.which("npm")
         by_hand = f"put {file_name} ({integrity}) into {downloads_folder()}"
         if npm is None:
             raise DownloadError(
                 f"cannot fetch {name}@{version}: npm is not installed; install Node.js with npm, or {by_hand}"
             )
-        # npm keeps a copy in its own cache besides the archive: both lie in the temporary folder and go with
-        # it
+        # npm keeps a copy in its own cache besides the archive: both are deleted with the temporary folder
         store.require_space(downloads_folder(), 2 * size_bytes, f"fetching {name}@{version}")
         folder = downloads_folder() / f".{file_name}.npm"
         shutil.rmtree(folder, ignore_errors=True)  # of a killed run
@@ -100,7 +103,7 @@ def fetch_npm_package(name: str, version: str, integrity: str, *, size_bytes: in
                 raise DownloadError(
                     f"`npm pack {name}@{version}` left {len(packed)} archives, not 1; try again, or {by_hand}"
                 )
-            return _keep(packed[0], file_name, integrity, f"`npm pack {name}@{version}`")
+            return keep_verified(packed[0], file_name, integrity, f"`npm pack {name}@{version}`")
         except OSError as error:
             raise StoreError(
                 f"cannot write {folder}: {error.strerror or error}; free space or set HEADSTART_CACHE to "
@@ -118,18 +121,17 @@ def fetch_archive(
     least_bytes_per_second: float = 1000.0,
     stall_seconds: float = STALL_SECONDS,
 ) -> Path:
-    """A file by HTTP(S), verified, from the cache or the network; given up at once where the network is not
-    there.
+    """Fetch a file by HTTP(S), or take it from the cache; verified.
 
-    integrity: "md5:HEX" or "sha256:HEX". A download is also given up when `stall_seconds` bring fewer than
-    `least_bytes_per_second`.
-    Raises: DownloadError where it cannot be had or is not what was asked for; StoreError where it cannot be
-    written.
+    integrity: "md5:HEX" or "sha256:HEX". The download is given up at once where the server cannot be reached,
+    and when `stall_seconds` bring fewer than `least_bytes_per_second`.
+    Raises: DownloadError where it cannot be fetched or is not what was asked for; StoreError where it cannot
+    be written.
     """
     file_name = PurePosixPath(urllib.parse.urlsplit(url).path).name
-    with _one_download(file_name, integrity) as found:
-        if found is not None:
-            return found
+    with single_download(file_name, integrity) as cached:
+        if cached is not None:
+            return cached
         by_hand = f"put {file_name} ({integrity}) into {downloads_folder()}"
         if not is_reachable(url):
             raise DownloadError(
@@ -143,7 +145,7 @@ def fetch_archive(
                     url, size_bytes, file_name, least_bytes_per_second, stall_seconds, by_hand
                 ):
                     file.write(chunk)
-            return _keep(part, file_name, integrity, url)
+            return keep_verified(part, file_name, integrity, url)
         except OSError as error:
             raise StoreError(
                 f"cannot write {part}: {error.strerror or error}; free space or set HEADSTART_CACHE to "
@@ -154,11 +156,10 @@ def fetch_archive(
 
 
 def is_reachable(url: str, wait_seconds: float = ONLINE_WAIT_SECONDS) -> bool:
-    """Whether the URL's server (or the proxy before it) takes a connection within `wait_seconds`, name
-    resolution included.
+    """Whether the server of a URL (or its proxy) accepts a connection within `wait_seconds`.
 
-    Name resolution has no timeout of its own and can hang for minutes: a daemon thread asks, and is left
-    behind.
+    Name resolution counts; it has no timeout of its own and can hang for minutes: a daemon thread does it,
+    and is not waited for.
     """
     parts = urllib.parse.urlsplit(url)
     host = parts.hostname or ""
@@ -166,21 +167,20 @@ def is_reachable(url: str, wait_seconds: float = ONLINE_WAIT_SECONDS) -> bool:
     if proxy and not urllib.request.proxy_bypass(host):
         parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    answer: list[bool] = []
+    connected: list[bool] = []
 
-    def ask() -> None:
+    def connect() -> None:
         with suppress(OSError, UnicodeError), socket.create_connection(address, timeout=wait_seconds):
-            answer.append(True)
+            connected.append(True)
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(wait_seconds)
-    return bool(answer)
+    return bool(connected)
 
 
 def read_members(archive: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of the named files in a tar archive, one at a time in the archive's order, in memory
-    only.
+    """Yield (name, content) of the named files in a tar archive, in the archive's order, in memory only.
 
     Raises: DownloadError where the archive is damaged or lacks one, or where any member before the last one
     asked for is a link, a device, or lies outside the archive's own folder.
@@ -232,29 +232,33 @@ def _refuse_unsafe(archive: Path, member: tarfile.TarInfo) -> None:
 
 
 @contextmanager
-def _one_download(file_name: str, integrity: str) -> Iterator[Path | None]:
-    """Holds the file's lock; gives the file where it is already there, whole, perhaps by the hand of another
-    process."""
-    path = downloads_folder() / f"{file_name}.lock"
-    what = f"the download of {file_name}"
+def single_download(file_name: str, integrity: str) -> Iterator[Path | None]:
+    """Hold the file's lock; yield its path where it is in the cache already, else None."""
+    path = downloads_folder() / file_name
+    with wait_for_lock(
+        path.with_name(f"{file_name}.lock"),
+        f"the download of {file_name}",
+        f"waiting for another headstart process that fetches {file_name}",
+    ):
+        cached = cached_archive(file_name, integrity)
+        if cached is None and path.exists():
+            say(f"{path} is damaged (its {_algorithm(integrity)} is not the expected one); fetching it again")
+        yield cached
+
+
+def wait_for_lock(path: Path, what: str, waiting: str) -> FileLock:
+    """Acquire a lock, as store.lock does; where another process holds it, print `waiting` and wait."""
     try:
-        held = store.lock(path, what)
+        return store.lock(path, what)
     except BusyError:
-        say(f"waiting for another headstart process that fetches {file_name}")
-        held = store.lock(path, what, LOCK_WAIT_SECONDS)
-    with held:
-        found = cached_archive(file_name, integrity)
-        there = downloads_folder() / file_name
-        if found is None and there.exists():
-            say(
-                f"{there} is damaged (its {_algorithm(integrity)} is not the expected one); fetching it again"
-            )
-        yield found
+        say(waiting)
+        return store.lock(path, what, LOCK_WAIT_SECONDS)
 
 
-def _keep(arrived: Path, file_name: str, integrity: str, origin: str) -> Path:
-    """Verifies what arrived, then moves it to its place in the cache. Raises: DownloadError where the hash is
-    another."""
+def keep_verified(arrived: Path, file_name: str, integrity: str, origin: str) -> Path:
+    """Verify a fetched file, then move it to its place in the cache.
+
+    Raises: DownloadError where its hash is another."""
     if not matches(arrived, integrity):
         raise DownloadError(
             f"{origin} delivered {arrived.stat().st_size:,} bytes whose {_algorithm(integrity)} is not the "
@@ -273,7 +277,7 @@ def _algorithm(integrity: str) -> str:
 
 
 def _npm_pack(npm: str, package: str, folder: Path, size_bytes: int, by_hand: str) -> None:
-    """Runs `npm pack` in `folder`. npm shows nothing while it works, so progress is how the folder grows.
+    """Run `npm pack` in `folder`. npm prints nothing while it works, so progress is the size of the folder.
 
     npm's defaults retry for 70 s where the network is down (measured, npm 11); these take 4 s.
     """
@@ -318,6 +322,7 @@ def _npm_pack(npm: str, package: str, folder: Path, size_bytes: int, by_hand: st
 def _watch(
     process: subprocess.Popen[bytes], folder: Path, size_bytes: int, bar: Track, package: str, by_hand: str
 ) -> None:
+    """Wait for npm to end, showing progress. Raises: DownloadError where it writes nothing for too long."""
     last_size, last_growth = 0, time.monotonic()
     while True:
         with suppress(subprocess.TimeoutExpired):
@@ -362,25 +367,25 @@ def _read_url(
     stall_seconds: float,
     by_hand: str,
 ) -> Iterator[bytes]:
-    """The body of a URL, in chunks. Raises: DownloadError for every failure of the network."""
+    """Yield the body of a URL in chunks. Raises: DownloadError for every failure of the network."""
     window_start, window_bytes = time.monotonic(), 0
     request = urllib.request.Request(url, headers={"User-Agent": "headstart"})
     try:
         with (
-            urllib.request.urlopen(request, timeout=stall_seconds) as answer,
+            urllib.request.urlopen(request, timeout=stall_seconds) as response,
             track(f"fetch {file_name}", size_bytes // 1_000_000, "MB") as bar,
         ):
-            while chunk := answer.read1(
-                _CHUNK_BYTES
-            ):  # read() would wait for a full chunk, however slowly it drips in
+            # read() would wait for a full chunk, however slowly it comes in
+            while chunk := response.read1(_CHUNK_BYTES):
                 yield chunk
                 bar.advance(len(chunk) / 1e6)
                 window_bytes += len(chunk)
-                took = time.monotonic() - window_start
-                if took > stall_seconds:
-                    if window_bytes < least_bytes_per_second * took:
+                seconds = time.monotonic() - window_start
+                if seconds > stall_seconds:
+                    if window_bytes < least_bytes_per_second * seconds:
                         raise DownloadError(
-                            f"{url} sends only {window_bytes / took / 1000:.0f} kB/s: given up; try again, "
+                            f"{url} sends only {window_bytes / seconds / 1000:.0f} kB/s: given up; try "
+                            "again, "
                             f"or {by_hand}"
                         )
                     window_start, window_bytes = time.monotonic(), 0

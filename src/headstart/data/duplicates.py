@@ -1,14 +1,14 @@
-"""Exact and near duplicates among many images, without an N x N matrix in memory.
+"""Find exact and near duplicates among many images, without an N x N matrix in memory.
 
-A near duplicate is the same picture saved again: re-encoded, resized, slightly cropped, brighter or darker.
-It is found in two steps. A 64-bit perceptual hash (signs of the lowest frequencies of the discrete cosine
-transform, as in pHash) proposes pairs that differ in few bits; pairs of flat, simple pictures agree by
-chance, so each is then confirmed by comparing small colour versions of both pictures.
+A near duplicate is the same image saved again: re-encoded, resized, slightly cropped, brighter or darker.
+Detection has two steps. A 64-bit perceptual hash (signs of the lowest frequencies of the discrete cosine
+transform, as in pHash) proposes pairs that differ in few bits; pairs of flat, simple images agree by chance,
+so each pair is then confirmed by comparing small colour versions of both images.
 
-How many are found, in %, by the hash alone and by both steps (benchmarks/near_duplicates.py; 2,000 CIFAR-10
-training images enlarged to 128 px, and 47 tiles of 256 px cut from scikit-image's photos):
+Recall in %, of the hash alone and of both steps (benchmarks/near_duplicates.py; 2,000 CIFAR-10 training
+images enlarged to 128 px, and 47 tiles of 256 px cut from scikit-image's photographs):
 
-| bits that may differ       | 8: hash, both | 12: hash, both | 14: hash, both | 12, photos: hash, both |
+| bits that may differ       | 8: hash, both | 12: hash, both | 14: hash, both | 12, tiles: hash, both  |
 |----------------------------|---------------|----------------|----------------|------------------------|
 | JPEG q90, JPEG q60         | 100, 100      | 100, 100       | 100, 100       | 100, 100               |
 | resized to 3/4             | 100, 100      | 100, 100       | 100, 100       | 100, 100               |
@@ -20,9 +20,9 @@ training images enlarged to 128 px, and 47 tiles of 256 px cut from scikit-image
 | pairs among 50,000 others  | 797, 507      | 7,535, 791     | 41,630, 869    |                        |
 
 The last row is CIFAR-10's training set as it is: of 7,535 pairs that the hash proposes, 791 are confirmed.
-They are real: of 24 looked at with correlations between 0.85 and 0.95, all showed one picture, or one car of
-the same series, twice; between 0.8 and 0.85 a third to a half did not, hence 0.9. All 1.25e9 pairs of 50,000
-hashes take 4.5 s on one (shared) core of an AMD EPYC.
+Of 24 pairs inspected with correlations between 0.85 and 0.95, all showed one image, or one car of the same
+series, twice; between 0.8 and 0.85 a third to a half did not, hence 0.9. All 1.25e9 pairs of 50,000 hashes
+take 4.5 s on one (shared) core of an AMD EPYC. imagehash's phash gives other hashes (docs/decisions/0017).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-SMALL_PIXELS = 32  # the side of the small version that hashes and comparisons are made from
+SMALL_PIXELS = 32  # side of the small version that is hashed and compared
 MAX_DISTANCE = 12  # bits of 64 that the hashes of a near duplicate may differ in
 MIN_CORRELATION = 0.9  # of the small colour versions
-FLAT_DEVIATION = 4.0  # grey levels: below this standard deviation a picture has nothing to correlate
-FLAT_DIFFERENCE = 3.0  # grey levels, mean absolute: flat pictures nearer than this are the same
+FLAT_DEVIATION = 4.0  # grey levels: below this standard deviation an image has nothing to correlate
+FLAT_DIFFERENCE = 3.0  # grey levels, mean absolute: flat images nearer than this are duplicates
 
 _HASH_SIDE = 8
 _CHUNK = 4096  # images hashed at once: 50 MB
@@ -45,10 +45,9 @@ _ROWS, _COLUMNS = 128, 4096  # of a tile of pairs: its 4 MB stay in a core's own
 
 
 def exact_groups(items: NDArray[np.uint8] | Sequence[str] | Sequence[bytes]) -> list[NDArray[np.int64]]:
-    """Positions of equal items, each group int64 and sorted, of two at least; groups in the order of their
-    first item.
+    """Group the positions of equal items: int64 and sorted, two at least; ordered by their first item.
 
-    items: uint8 (N, ...) of pictures, compared byte by byte (through SHA-256), or N digests.
+    items: uint8 (N, ...) of images, compared byte by byte (through SHA-256), or N digests.
     """
     keys: Iterable[Hashable] = items
     if isinstance(items, np.ndarray):
@@ -60,7 +59,7 @@ def exact_groups(items: NDArray[np.uint8] | Sequence[str] | Sequence[bytes]) -> 
 
 
 def perceptual_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """A 64-bit hash for each picture, uint64 (N,): alike pictures differ in few bits.
+    """Hash each image to 64 bits, uint64 (N,): similar images differ in few bits.
 
     images: uint8 (N, H, W, 3), RGB, may be memory-mapped; sizes other than 32 x 32 are first brought to it.
     """
@@ -71,15 +70,16 @@ def perceptual_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     for start in range(0, len(images), _CHUNK):
         grey = small_versions(images[start : start + _CHUNK]) @ np.array([0.299, 0.587, 0.114], np.float32)
         waves = (basis @ grey @ basis.T).reshape(len(grey), -1)
-        # A hundredth of a grey level: rounding must not decide the bits of a flat picture.
+        # A hundredth of a grey level: rounding must not decide the bits of a flat image.
         bits = waves > np.median(waves, axis=1, keepdims=True) + 0.01
         hashes.append(np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64))
     return np.concatenate(hashes)
 
 
 def small_versions(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The pictures squeezed to 32 x 32 (bicubic, antialiased), uint8 (N, 32, 32, 3); those of that size as
-    they are."""
+    """Squeeze images to 32 x 32 (bicubic, antialiased): uint8 (N, 32, 32, 3).
+
+    Images of that size stay as they are."""
     if images.shape[1:3] == (SMALL_PIXELS, SMALL_PIXELS):
         return images
     from PIL import Image
@@ -90,14 +90,13 @@ def small_versions(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def near_pairs(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE) -> NDArray[np.int64]:
-    """All pairs of hashes that differ in at most max_distance bits: int64 (P, 2), first < second, sorted.
+    """Find all pairs of hashes that differ in at most max_distance bits: int64 (P, 2), sorted.
 
-    Every pair is looked at, tile by tile, in a few megabytes.
-    """
+    In each pair first < second. Every pair is compared, tile by tile, in a few megabytes."""
     count = len(hashes)
     differs = np.empty((_ROWS, _COLUMNS), np.uint64)
     distance = np.empty((_ROWS, _COLUMNS), np.uint8)
-    found = []
+    parts = []
     for top in range(0, count, _ROWS):
         rows = hashes[top : top + _ROWS, None]
         for left in range(top, count, _COLUMNS):
@@ -108,42 +107,43 @@ def near_pairs(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE) -> 
             # np.nonzero takes 9 ns for each element of a 2-D array, this 0.4.
             first, second = np.divmod(np.flatnonzero(distance[tile] <= max_distance), columns.shape[1])
             pairs = np.stack([first + top, second + left], axis=1)
-            found.append(pairs[pairs[:, 0] < pairs[:, 1]])
-    if not found:
+            parts.append(pairs[pairs[:, 0] < pairs[:, 1]])
+    if not parts:
         return np.zeros((0, 2), np.int64)
-    pairs = np.concatenate(found).astype(np.int64)
+    pairs = np.concatenate(parts).astype(np.int64)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def confirmed(
     images: NDArray[np.uint8], pairs: NDArray[np.int64], min_correlation: float = MIN_CORRELATION
 ) -> NDArray[np.bool_]:
-    """Which pairs of pictures look alike at 16 x 16 pixels in colour: bool (P,).
+    """Tell which pairs of images look alike at 16 x 16 pixels in colour: bool (P,).
 
-    images: uint8 (N, H, W, 3). pairs: int64 (P, 2). Alike: the correlation over all pixels and channels is at
-    least min_correlation, so brightness and contrast do not count, both around the common mean (colours
-    agree) and around each channel's own (patterns agree); of pictures without a pattern, the mean difference
+    images: uint8 (N, H, W, 3). pairs: int64 (P, 2). Alike: the correlation over all pixels and channels,
+    which ignores brightness and contrast, is at least min_correlation, both around the common mean (colours
+    agree) and around each channel's own (patterns agree). For images without a pattern the mean difference
     decides.
     """
-    answers = np.zeros(len(pairs), bool)
+    is_alike = np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), _CHUNK):
         part = pairs[start : start + _CHUNK]
         a, b = (_blurred(images[part[:, side]]) for side in (0, 1))
         difference = np.abs(a - b).mean(axis=(1, 2))
         colour, _ = _correlation(a, b, axis=(1, 2))
         pattern, deviation = _correlation(a, b, axis=1)
-        alike = np.minimum(colour, pattern) >= min_correlation
-        answers[start : start + _CHUNK] = np.where(
-            deviation < FLAT_DEVIATION, difference <= FLAT_DIFFERENCE, alike
+        correlated = np.minimum(colour, pattern) >= min_correlation
+        is_alike[start : start + _CHUNK] = np.where(
+            deviation < FLAT_DEVIATION, difference <= FLAT_DIFFERENCE, correlated
         )
-    return answers
+    return is_alike
 
 
 def _correlation(
     a: NDArray[np.float32], b: NDArray[np.float32], axis: int | tuple[int, int]
-) -> tuple[NDArray, NDArray]:
-    """Of float32 (N, 256, 3) around their means over `axis`: correlations (N,), and the smaller of both
-    standard deviations."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Correlate images, float32 (N, 256, 3), around their means over `axis`: float32 (N,).
+
+    Returns the smaller of the two images' standard deviations too."""
     a, b = a - a.mean(axis=axis, keepdims=True), b - b.mean(axis=axis, keepdims=True)
     deviations = [np.sqrt((values**2).mean(axis=(1, 2))) for values in (a, b)]
     return (a * b).mean(axis=(1, 2)) / np.maximum(deviations[0] * deviations[1], 1e-6), np.minimum(
@@ -152,8 +152,7 @@ def _correlation(
 
 
 def near_duplicates(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pairs of pictures that are the same picture saved again, exact copies included: int64 (P, 2), first <
-    second, sorted.
+    """Find pairs of exact and near duplicates: int64 (P, 2), first < second, sorted.
 
     images: uint8 (N, H, W, 3), RGB, may be memory-mapped.
     """
@@ -162,8 +161,7 @@ def near_duplicates(images: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def components(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The group that each of `count` items belongs to when pairs belong together: int64 (count,), numbered by
-    first item."""
+    """Number the groups that pairs connect, by first item: int64 (count,), the group of each item."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -177,13 +175,13 @@ def _blurred(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Mean of 2 x 2 pixels of the small versions, float32 (N, 256, 3)."""
     small = small_versions(images).astype(np.float32)
     half = SMALL_PIXELS // 2
-    return small.reshape(len(small), half, 2, half, 2, 3).mean(axis=(2, 4)).reshape(len(small), -1, 3)
+    means: NDArray[np.float32] = small.reshape(len(small), half, 2, half, 2, 3).mean(axis=(2, 4))
+    return means.reshape(len(small), -1, 3)
 
 
 def _cosines(size: int, count: int) -> NDArray[np.float32]:
-    """The first `count` rows of the discrete cosine transform (type II, orthonormal): float32 (count,
-    size)."""
+    """First `count` rows of the discrete cosine transform (type II, orthonormal): float32 (count, size)."""
     place, frequency = np.arange(size), np.arange(count)[:, None]
-    waves = np.cos(np.pi * (2 * place + 1) * frequency / (2 * size)) * np.sqrt(2 / size)
+    waves: NDArray[np.float64] = np.cos(np.pi * (2 * place + 1) * frequency / (2 * size)) * np.sqrt(2 / size)
     waves[0] /= np.sqrt(2)
     return waves.astype(np.float32)

@@ -1,5 +1,4 @@
-"""Which pictures are held out for testing: what belongs together stays together, and no name or order
-matters."""
+"""Hold out images for testing: what belongs together stays together, whatever the files are called."""
 
 from __future__ import annotations
 
@@ -17,13 +16,14 @@ TEST_FRACTION = 0.2
 def units_of(
     small: NDArray[np.uint8], digests: Sequence[str], groups: Sequence[str | None], near: bool = True
 ) -> NDArray[np.int64]:
-    """The unit of each picture, int64 (N,): near duplicates, exact copies and the user's groups, joined.
+    """Number the units of images that belong together, int64 (N,).
 
-    small: uint8 (N, 32, 32, 3). digests, groups: one a picture. near: False leaves near duplicates apart."""
+    Near duplicates, exact duplicates and the user's groups are joined. small: uint8 (N, 32, 32, 3). digests,
+    groups: one for each image. near: False leaves near duplicates apart."""
     pairs = [duplicates.near_duplicates(small)] if near else []
     for keys in (
         digests,
-        [f"picture {place}" if group is None else f"group {group}" for place, group in enumerate(groups)],
+        [f"image {place}" if group is None else f"group {group}" for place, group in enumerate(groups)],
     ):
         for places in duplicates.exact_groups(keys):
             pairs.append(np.stack([places[:-1], places[1:]], axis=1))
@@ -37,13 +37,12 @@ def hold_out(
     digests: Sequence[str],
     fraction: float = TEST_FRACTION,
 ) -> NDArray[np.bool_]:
-    """True for the pictures held out: bool (N,). A unit is never divided and every class keeps a picture that
-    is not held out.
+    """Mask of the images held out: bool (N,). No unit is divided and every class keeps an image for training.
 
     labels, units: int64 (N,). digests: of the pixels; with labels and units they decide everything. Each
-    class gives the rounded fraction of its pictures, at least one, as far as its units allow: never more,
-    unless it would give none (then the unit that exceeds least). A class whose pictures are all one unit
-    gives none.
+    class gives the rounded fraction of its images, at least one, as far as its units allow: never more,
+    unless it would give none (then the unit that exceeds least). A class whose images are all one unit gives
+    none.
 
     scikit-learn's StratifiedGroupKFold balances whole folds and does not do this (docs/decisions/0018): a
     class that is one group may land in the test fold, and then has no training image.
@@ -85,5 +84,5 @@ def hold_out(
 
 
 def _rank(digests: Iterable[str]) -> bytes:
-    """A unit's place in the draw: random, but the same wherever and whatever its files are called."""
+    """Random rank of a unit in the draw; the names and places of its files do not matter."""
     return hashlib.sha256(b"headstart hold-out 1 " + "".join(sorted(digests)).encode()).digest()

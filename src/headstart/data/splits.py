@@ -1,9 +1,9 @@
-"""Which images a trial learns from and which ones choose for it: pure functions of the labels and the
-dataset's identity.
+"""Draw a trial's training and validation images: pure functions of the labels and the dataset's fingerprint.
 
 Every draw ranks the images of one class by random 64-bit numbers from PCG64 seeded with SHA-256 of the draw's
 parts. The raw numbers, not numpy's shuffles, because only the raw stream is promised to stay the same across
-numpy versions. All ids are int64 positions in the training set, sorted.
+numpy versions. All ids are int64 positions in the training set, sorted. scikit-learn's splitters give other
+ids (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def validation_split(
     count: int = VALIDATION_IMAGES,
     groups: NDArray[np.int64] | None = None,
 ) -> tuple[Ids, Ids]:
-    """(train_ids, val_ids): `count` images for validation, the rest for training; fixed per dataset.
+    """Draw `count` images for validation and leave the rest for training: (train_ids, val_ids).
 
     labels: int64 (N,), of the whole training set. Each class gives its exact proportion of `count`, rounded
-    by largest remainder (ties: the lower class first), and depends on the fingerprint alone.
+    by largest remainder (ties: the lower class first). The draw depends on the fingerprint alone.
     groups: int64 (N,) or None; where given, a group is never divided, and counts are met as nearly as the
     groups allow.
     Raises: ConfigError where `count` is not in [1, N) or would leave a class without training images.
@@ -66,7 +66,7 @@ def validation_split(
 
 
 def validation_count(images: int) -> int:
-    """Images that validation gets of a training set: VALIDATION_IMAGES, of a small set a tenth."""
+    """Number of validation images for a training set: VALIDATION_IMAGES, a tenth of a small set."""
     return VALIDATION_IMAGES if images > 2 * VALIDATION_IMAGES else images // 10
 
 
@@ -78,11 +78,11 @@ def label_subset(
     labels_per_class: int | None,
     class_names: Sequence[str] | None = None,
 ) -> Ids:
-    """The ids of `labels_per_class` training images a class, or all of train_ids where it is None.
+    """Draw `labels_per_class` training images of each class; all of train_ids where it is None.
 
     labels: int64 (N,), of the whole training set. A class's order depends on (fingerprint, seed, class)
-    alone, so the subsets of one seed nest as the budget grows, and the same for every arm. class_names: for
-    the messages only.
+    alone, so every arm gets the same subset, and the subsets of one seed nest as the label budget grows.
+    class_names: for the messages only.
     Raises: ConfigError where a class has fewer images in train_ids than asked for.
     """
     if labels_per_class is None:
@@ -112,22 +112,20 @@ def label_subset(
 def stratified_folds(
     labels: NDArray[np.int64], ids: Ids, folds: int, fingerprint: str, seed: int
 ) -> list[tuple[Ids, Ids]]:
-    """(train_ids, val_ids) for each of `folds` folds of `ids`: the val_ids are disjoint and together they are
-    all of `ids`.
+    """Divide `ids` into folds: (train_ids, val_ids) for each.
 
-    Each class is dealt evenly, and the deal goes on where the class before stopped: fold sizes differ by at
-    most one, in each class and altogether.
-    Raises: ConfigError where folds is under 2 or a class in `ids` has fewer images than folds.
-    """
+    The val_ids are disjoint and cover all of `ids`. Each class is dealt evenly, starting at the fold where
+    the class before stopped: fold sizes differ by at most one, in each class and altogether.
+    Raises: ConfigError where folds is under 2 or a class in `ids` has fewer images than folds."""
     if folds < 2:
         raise ConfigError(f"{folds} folds asked for; at least 2 are needed")
-    wanted = np.zeros(len(labels), bool)
-    wanted[ids] = True
+    allowed = np.zeros(len(labels), bool)
+    allowed[ids] = True
     fold_of = np.full(len(labels), -1)
     dealt = 0
     for label in np.unique(labels[ids]):
         ranked = _ranked(labels, int(label), fingerprint, "folds", seed)
-        ranked = ranked[wanted[ranked]]
+        ranked = ranked[allowed[ranked]]
         if len(ranked) < folds:
             raise ConfigError(
                 f"{folds} folds asked for, but class {label} has {len(ranked)} images; use {len(ranked)} "
@@ -142,15 +140,16 @@ def stratified_folds(
 
 
 def class_weights(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
-    """A weight for each class, float64 (num_classes,): all classes weigh alike, the mean over images is 1.
-    Absent: 0."""
+    """Weight the classes so that all count alike: float64 (num_classes,).
+
+    The mean over images is 1; a class without images weighs 0."""
     counts = np.bincount(labels, minlength=num_classes)
     present = int((counts > 0).sum())
     return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 0.0)
 
 
 def _ranked(labels: NDArray[np.int64], label: int, *parts: str | int) -> Ids:
-    """The ids of one class in an order that depends on `parts` and the class alone."""
+    """Ids of one class in an order that depends on `parts` and the class alone."""
     ids = np.flatnonzero(labels == label)
     seed = hashlib.sha256(json.dumps(["headstart split 1", *parts, int(label)]).encode()).digest()
     numbers = np.random.PCG64(int.from_bytes(seed, "little")).random_raw(len(ids))
@@ -160,10 +159,10 @@ def _ranked(labels: NDArray[np.int64], label: int, *parts: str | int) -> Ids:
 def fold_numbers(
     labels: NDArray[np.int64], units: NDArray[np.int64], folds: int = FOLDS
 ) -> NDArray[np.int64]:
-    """The fold of each image, int64 (N,) in [0, folds): units stay together, classes are spread evenly.
+    """Assign each image to a fold, int64 (N,) in [0, folds): units stay together, classes are spread evenly.
 
-    labels, units: int64 (N,). Units are dealt in a fixed random order, each to the fold that has least of its
-    first class."""
+    labels, units: int64 (N,). Units are dealt in a fixed random order, each to the fold that has fewest
+    images of its first class."""
     fold_of = np.zeros(len(labels), np.int64)
     members: dict[int, list[int]] = {}
     for place, unit in enumerate(units.tolist()):

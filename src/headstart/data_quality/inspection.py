@@ -70,8 +70,9 @@ class DuplicateGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSuspect:
-    """An image whose label is probably wrong. Probabilities: 0..1, from a probe that was fitted without
-    it."""
+    """An image whose label is probably wrong.
+
+    Probabilities: 0..1, from a probe that was fitted without the image."""
 
     name: str
     place: int

@@ -63,13 +63,12 @@ def find_label_errors(
 
 
 def suspected_label_errors(labels: ArrayLike, probabilities: ArrayLike) -> Suspects:
-    """Find the suspects among labelled images from probabilities of classifiers that were fitted without
-    them.
+    """Find the suspects among labelled images from out-of-sample probabilities.
 
-    labels: (N,) in [0, C). probabilities: (N, C), rows sum to 1, out of sample.
+    labels: (N,) in [0, C). probabilities: (N, C), rows sum to 1, from classifiers that were fitted without
+    the image.
     Raises: ConfigError without cleanlab; DataError for shapes that do not fit or probabilities that are not
-    finite.
-    """
+    finite."""
     given_labels, values = np.asarray(labels, np.int64), np.asarray(probabilities, np.float64)
     if values.ndim != 2 or values.shape[0] != len(given_labels):
         raise DataError(

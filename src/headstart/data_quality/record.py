@@ -78,8 +78,9 @@ class Health:
         return int(self.dataset["train_images"])
 
     def chosen(self, where: Where, by: int = EXACT | PERCEPTUAL | FEATURES) -> NDArray[np.bool_]:
-        """Mask of the pairs within train, within test or across both that have one of the bits `by`: bool
-        (P,)."""
+        """Mask of the pairs within train, within test or across both: bool (P,).
+
+        by: bits of which a pair has one at least."""
         first_in_test, second_in_test = (self.pairs.places >= self.train_images).T
         inside = {
             "train": ~first_in_test & ~second_in_test,

@@ -116,8 +116,7 @@ class FeatureRows:
 
 
 def _short_rows(reader: FeatureRows) -> NDArray[np.float32]:
-    """Rows float32 (N, up to 256) whose inner products are upper bounds on the similarities of the whole
-    rows.
+    """Shorten the rows, float32 (N, up to 256); their inner products are upper bounds on the similarities.
 
     A row is p on the axes and r off them; x . y = p_x . p_y + r_x . r_y, and the last is at most |r_x|
     |r_y|."""

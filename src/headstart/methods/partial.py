@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart.data.batches import ActivationBatches
+from headstart.data.batches import ActivationBatches, StoredViews
 from headstart.errors import ConfigError
 from headstart.methods import network
 from headstart.methods.base import Context, Method, Outcome
@@ -229,14 +229,13 @@ def make_batches(context: Context, found: Activations, recipe: PartialRecipe) ->
     """The trial's training images at the cut, in the order and with the sides that ImageBatches would give
     them."""
     labels = torch.from_numpy(context.dataset.train.labels[context.train_ids]).to(context.device)
-    return ActivationBatches(
-        found.plain.features.values,
-        found.mirrored.features.values,
-        labels,
+    views = StoredViews(
+        plain=found.plain.features.values,
+        mirrored=found.mirrored.features.values,
         rows=found.rows(context.train_ids),
-        batch_size=recipe.batch_size,
-        seed=context.trial.seed,
-        flip=recipe.flip,
+    )
+    return ActivationBatches(
+        views, labels, batch_size=recipe.batch_size, seed=context.trial.seed, flip=recipe.flip
     )
 
 

@@ -25,7 +25,7 @@ from torch import nn
 
 from headstart import store
 from headstart.data import load_dataset
-from headstart.data.batches import ActivationBatches
+from headstart.data.batches import ActivationBatches, StoredViews
 from headstart.data.splits import FOLDS
 from headstart.data_quality import label_errors
 from headstart.data_quality.dataset import backbone_of, checks_labels, stored_health
@@ -385,9 +385,8 @@ def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
         shape, _ = features.outline(network_, context.dataset.train, cut)
         values = np.random.default_rng(0).random((len(ids), *shape), dtype=np.float32).astype(np.float16)
         labels = torch.from_numpy(context.dataset.train.labels[ids]).to(device)
-        batches: Batches = ActivationBatches(
-            values, values, labels, rows=np.arange(len(ids)), batch_size=len(ids), seed=0
-        )
+        views = StoredViews(plain=values, mirrored=values, rows=np.arange(len(ids)))
+        batches: Batches = ActivationBatches(views, labels, batch_size=len(ids), seed=0)
         model = partial.Tail(network_, cut)
 
         def prepare(x: torch.Tensor) -> torch.Tensor:
