@@ -146,7 +146,7 @@ def test_pictures_of_one_object_never_stand_on_both_sides(objects, options):
     source = find_entries(objects / ("things.csv" if "group_column" in options else "things"), **options)
     division = divide(decode_source(source, 16))
     things = np.array([source.entries[place].name.rsplit("thing", 1)[1][:2] for place in division.places])
-    test = division.parts == "test"
+    test = division.splits == "test"
     assert not set(things[test]) & set(things[~test])
     assert np.bincount(division.labels[test]).tolist() == [
         10,
@@ -158,7 +158,7 @@ def test_without_groups_they_do(objects):
     source = find_entries(objects / "things")
     division = divide(decode_source(source, 16))
     things = np.array([source.entries[place].name.rsplit("thing", 1)[1][:2] for place in division.places])
-    test = division.parts == "test"
+    test = division.splits == "test"
     assert set(things[test]) & set(things[~test])
 
 
@@ -172,8 +172,8 @@ def test_given_parts_are_respected(tmp_path, monkeypatch):
         Image.fromarray(image).save(file)
     source = find_entries(tmp_path / "photos")
     division = divide(decode_source(source, 16))
-    assert division.given
-    assert [source.entries[place].split for place in division.places] == division.parts.tolist()
+    assert division.is_own
+    assert [source.entries[place].split for place in division.places] == division.splits.tolist()
 
 
 def test_bad_files_stop_from_five_percent_on(tmp_path, monkeypatch):

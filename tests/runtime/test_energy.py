@@ -53,31 +53,38 @@ def test_a_counter_that_runs_round_goes_on(tmp_path: Path) -> None:
     energy = zone(tmp_path, "intel-rapl:0", "package-0", 99_000_000, largest=100_000_000)
     with Meter(rapl_counters(tmp_path)) as meter:
         energy.write_text("2000000")  # 1 J to the end, 2 J after it
-        meter.look()
+        meter.read()
         energy.write_text("90000000")
-        meter.look()
+        meter.read()
         energy.write_text("1000000")
     assert meter.joules == pytest.approx(3 + 88 + 11)
 
 
-def test_a_long_measurement_is_looked_at_meanwhile(tmp_path: Path) -> None:
-    """Two rounds of a small counter between start and end: seen only because the meter looks on its own."""
+def count_to(counter: Path, value: int) -> None:
+    """Change a counter's file at once, as the kernel does: no reader sees an empty file."""
+    written = counter.with_name("next")
+    written.write_text(str(value))
+    written.replace(counter)
+
+
+def test_a_long_measurement_is_read_meanwhile(tmp_path: Path) -> None:
+    """Two rounds of a small counter between start and end: seen only because the meter reads on its own."""
     energy = zone(tmp_path, "intel-rapl:0", "package-0", 0, largest=10_000_000)
     (counter,) = rapl_counters(tmp_path)
-    looked = threading.Event()
+    was_read = threading.Event()
 
     def read() -> int:
         value = counter.read()
         if value == 8_000_000:
-            looked.set()
+            was_read.set()
         return value
 
     with Meter(
-        [Counter(what="package-0", read=read, joules=1e-6, round_at=10_000_000)], look_every_seconds=0.01
+        [Counter(what="package-0", read=read, joules=1e-6, round_at=10_000_000)], read_every_seconds=0.01
     ) as meter:
-        energy.write_text("8000000")
-        assert looked.wait(10)
-        energy.write_text("3000000")
+        count_to(energy, 8_000_000)
+        assert was_read.wait(10)
+        count_to(energy, 3_000_000)
     assert meter.joules == pytest.approx(8 + 5)
 
 
@@ -141,7 +148,7 @@ def test_this_machine_is_read_or_says_nothing() -> None:
     assert meter.joules is None or meter.joules >= 0
 
 
-def one_joule_a_look(*_: object) -> list[Counter]:
+def one_joule_a_reading(*_: object) -> list[Counter]:
     """A counter that moves on by 1 J at every reading."""
     ticks = itertools.count(0, 1_000_000)
     return [Counter(what="package-0", read=lambda: next(ticks), joules=1e-6)]
@@ -154,7 +161,7 @@ def test_features_keep_what_they_took_and_bring_it_to_the_trial_that_finds_them(
         "linear_probe", tmp_path, weights=transfer_trials.random_weights(tmp_path)
     )
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("headstart.runtime.energy.counters", one_joule_a_look)
+    monkeypatch.setattr("headstart.runtime.energy.counters", one_joule_a_reading)
     made, found = training_features(context), training_features(context)
     assert not made.was_cached and found.was_cached
     assert made.joules == found.joules == pytest.approx(1.0)
@@ -172,7 +179,7 @@ def test_carried_joules_are_unknown_once_a_part_is() -> None:
 def test_a_trial_stores_its_joules_and_what_they_cover(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstart.runtime.energy.counters", one_joule_a_look)
+    monkeypatch.setattr("headstart.runtime.energy.counters", one_joule_a_reading)
     (tmp_path / "one.toml").write_text(f"""name = "one"
 dataset = "{photos}"
 [[arms]]

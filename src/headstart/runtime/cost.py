@@ -1,4 +1,4 @@
-"""What work costs: wall seconds by phase, floating-point operations counted, peak memory of the process."""
+"""Measure what work costs: wall seconds by phase, floating-point operations, peak memory of the process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+Value = TypeVar("Value")
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
@@ -30,20 +32,20 @@ _ATTENTION_ON_CPU = {
 }
 
 
-def count_flops(work: Callable[[], Any]) -> tuple[Any, int]:
-    """What `work` returns, and the floating-point operations of its convolutions and matrix products.
+def count_flops(work: Callable[[], Value]) -> tuple[Value, int]:
+    """Run `work`; return its value and the floating-point operations that it took.
 
-    A multiply and an add count as two; elementwise work, pooling and normalisation count as none (torch's own
-    counter)."""
+    Convolutions and matrix products count, a multiply and an add as two; elementwise work, pooling and
+    normalisation count as none (torch's own counter)."""
     with FlopCounterMode(display=False, custom_mapping=_ATTENTION_ON_CPU) as counter:
         value = work()
     return value, int(counter.get_total_flops())
 
 
 class Stopwatch:
-    """Wall seconds by phase; `carry` adds what an interrupted run had already spent.
+    """Wall seconds by phase.
 
-    carried_joules: what cached parts took when they were computed; None once one of them is not known."""
+    carried_joules: energy of cached parts when they were computed; None once one of them is unknown."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -51,6 +53,7 @@ class Stopwatch:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        """Time a `with` block and add its seconds to a phase."""
         start = time.perf_counter()
         try:
             yield
@@ -58,20 +61,23 @@ class Stopwatch:
             self.carry(name, time.perf_counter() - start)
 
     def carry(self, name: str, seconds: float) -> None:
+        """Add seconds to a phase: those of cached parts, or of the run before an interruption."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def carry_joules(self, joules: Iterable[float | None]) -> None:
+        """Add the joules of cached parts; None where one is unknown."""
         for each in joules:
-            known = self.carried_joules is not None and each is not None
-            self.carried_joules = self.carried_joules + each if known else None  # type: ignore[operator]
+            if self.carried_joules is not None:
+                self.carried_joules = None if each is None else self.carried_joules + each
 
 
 _STATUS = Path("/proc/self/status")
 
 
 def reset_peak_memory() -> None:
-    """Starts the peak anew where the kernel allows it (Linux); elsewhere the process's peak stays a lifetime
-    one."""
+    """Reset the process's peak memory where the kernel allows it (Linux).
+
+    Elsewhere the peak covers the process's whole life."""
     # Read-only or absent elsewhere: peak_memory_bytes then covers the whole process, which is an upper bound.
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

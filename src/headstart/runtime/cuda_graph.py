@@ -1,7 +1,7 @@
-"""A GPU replays the forward and backward pass of a training step from a recording (a CUDA graph).
+"""Replay the forward and backward pass of a training step from a recording (a CUDA graph).
 
 A small batch of a deep network is hundreds of kernels of a few microseconds each; launching them one by one
-takes several times as long as they do. Replayed are the same kernels on the same values.
+takes several times as long as they do. The replay runs the same kernels on the same values.
 """
 
 from __future__ import annotations
@@ -18,20 +18,18 @@ from headstart.runtime.precision import autocast
 def recorded(
     model: nn.Module, sample: Callable[[], Tensor], *, device: torch.device, precision: str
 ) -> Callable[[Tensor], Tensor]:
-    """What computes model(x) in training: a recording where x has the shape of sample(), the model itself for
-    other batches.
+    """Record model(x) for training; return a callable for it.
 
-    model: on the device, in training mode; its parameters and buffers are afterwards as before. sample: an
-    input, asked for only where it is recorded. On a CPU, or where the network cannot be recorded (it asks the
-    GPU for a value midway), it is the model itself."""
+    The recording serves inputs with the shape of sample(), the model itself all other batches. On a CPU, or
+    where the network cannot be recorded (it asks the GPU for a value midway), the callable is the model
+    itself. model: on the device, in training mode; its parameters and buffers are unchanged afterwards.
+    sample: makes an input; called only where a recording is made."""
     if device.type != "cuda":
         return model
     # Recording runs on a stream of its own, where torch then finds the gradients' nodes: it synchronises, and
-    # need not say so.
-    if told := getattr(
-        torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None
-    ):  # torch 2.10 and later
-        told(False)
+    # need not warn (torch 2.10 and later).
+    if set_warning := getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None):
+        set_warning(False)
     example = sample().detach().clone()
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
@@ -43,7 +41,7 @@ def recorded(
     else:
         replay = model.forward
     finally:
-        model.__dict__.pop("forward", None)  # the network itself stays as it was
+        model.__dict__.pop("forward", None)  # the network itself is unchanged
         with torch.no_grad():  # warming up moved the statistics
             for name, buffer in model.named_buffers():
                 buffer.copy_(before[name])

@@ -1,8 +1,8 @@
-"""Joules from the machine's own counters: RAPL through /sys/class/powercap, NVIDIA GPUs through the driver's
-NVML library.
+"""Measure joules with the machine's own counters: RAPL, and the NVML library of NVIDIA GPUs.
 
-Counters belong to the machine: other programs that run at the same time are counted too. Where no counter can
-be read (virtual machines, RAPL without root's leave, other GPUs) there is no number.
+RAPL is read through /sys/class/powercap, NVML through the driver's library. Counters belong to the machine:
+other programs that run at the same time are counted too. Where no counter can be read (virtual machines, RAPL
+without root's permission, other GPUs) there is no number.
 Source: the kernel's Documentation/power/powercap; NVML's nvmlDeviceGetTotalEnergyConsumption (millijoules,
 Volta and later).
 """
@@ -20,15 +20,17 @@ from typing import Self
 
 POWERCAP = Path("/sys/class/powercap")
 NVML = "libnvidia-ml.so.1"  # comes with the driver
-# A RAPL counter of 32 bits runs round in three to thirty minutes under load: looked at more often, no round
-# is missed.
-_LOOK_EVERY_SECONDS = 30.0
+# A 32-bit RAPL counter wraps around within three to thirty minutes under load: read more often, no round is
+# missed.
+_READ_EVERY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counter:
-    """A running count of energy. read: micro- or millijoules, whole; raises OSError. round_at: the count
-    after which it begins again at 0, None where it never does. joules: of one unit."""
+    """A running count of energy.
+
+    read: micro- or millijoules, whole; raises OSError. joules: of one unit. round_at: the count after which
+    it starts again at 0, None where it never does."""
 
     what: str
     read: Callable[[], int]
@@ -36,8 +38,9 @@ class Counter:
     round_at: int | None = None
 
     def between(self, before: int, after: int) -> float:
-        """Joules from one reading to the next, at most one round later. Raises: OSError where a count fell
-        that cannot."""
+        """Joules between two readings, at most one round apart.
+
+        Raises: OSError where a count fell that cannot."""
         if after >= before:
             return (after - before) * self.joules
         if self.round_at is None or before > self.round_at:
@@ -46,10 +49,11 @@ class Counter:
 
 
 def rapl_counters(folder: Path = POWERCAP) -> list[Counter]:
-    """Processor packages, and memory where it is counted apart from them; none where they cannot be read.
+    """List the counters of processor packages, and of memory where it is counted apart from them.
 
-    Cores and uncore are parts of their package; "psys" and the mmio zones count a package a second time."""
-    found = []
+    Cores and uncore are parts of their package; "psys" and the mmio zones count a package a second time.
+    Counters that cannot be read are left out."""
+    readable = []
     for zone in sorted(folder.glob("intel-rapl:*")):  # AMD's processors too go by this name
         try:
             name = (zone / "name").read_text().strip()
@@ -65,8 +69,8 @@ def rapl_counters(folder: Path = POWERCAP) -> list[Counter]:
             counter.read()
         except (OSError, ValueError):
             continue
-        found.append(counter)
-    return found
+        readable.append(counter)
+    return readable
 
 
 def _whole_number(path: Path) -> Callable[[], int]:
@@ -105,14 +109,15 @@ _counts = True
 
 
 def count_nothing() -> None:
-    """For a process beside others that are measured too: each would count the joules of all."""
+    """Stop counting in this process: beside other measured processes, each would count the joules of all."""
     global _counts
     _counts = False
 
 
 def counters(gpu_uuid: str | None = None) -> list[Counter]:
-    """All that this machine can read: RAPL's, and those of the GPU where one is named; none after
-    count_nothing."""
+    """List all counters that this machine can read: RAPL's and that of the named GPU.
+
+    None after count_nothing."""
     if not _counts:
         return []
     gpu = gpu_counter(gpu_uuid) if gpu_uuid is not None else None
@@ -120,11 +125,13 @@ def counters(gpu_uuid: str | None = None) -> list[Counter]:
 
 
 class Meter:
-    """`with Meter(counters()) as meter: work()`, then `meter.joules`: what the counters counted meanwhile,
-    None where there is none or one failed. `meter.covers` says in words what was counted."""
+    """Count joules in a `with` block.
 
-    def __init__(self, watched: list[Counter], look_every_seconds: float = _LOOK_EVERY_SECONDS) -> None:
-        self._watched, self._every = watched, look_every_seconds
+    `with Meter(counters()) as meter: work()`, then `meter.joules` and, in words, what was counted:
+    `meter.covers`."""
+
+    def __init__(self, watched: list[Counter], read_every_seconds: float = _READ_EVERY_SECONDS) -> None:
+        self._watched, self._every = watched, read_every_seconds
         self._last: list[int] = []
         self._sum: float | None = None
         self._lock = threading.Lock()
@@ -138,7 +145,7 @@ class Meter:
         except OSError:
             self._sum = None
         if self._sum is not None:
-            self._thread = threading.Thread(target=self._keep_looking, name="energy", daemon=True)
+            self._thread = threading.Thread(target=self._keep_reading, name="energy", daemon=True)
             self._thread.start()
         return self
 
@@ -148,19 +155,20 @@ class Meter:
         self._done.set()
         if self._thread is not None:
             self._thread.join()
-        self.look()
+        self.read()
 
     @property
     def joules(self) -> float | None:
+        """What the counters counted; None where there is none or one failed."""
         return self._sum
 
     @property
     def covers(self) -> str:
-        """Such as "package-0, dram"; empty where nothing is counted."""
+        """Names of the counters, such as "package-0, dram"; empty where nothing is counted."""
         return ", ".join(counter.what for counter in self._watched) if self._sum is not None else ""
 
-    def look(self) -> None:
-        """Reads every counter and adds what it counted since the last look."""
+    def read(self) -> None:
+        """Read every counter and add what it counted since the last reading."""
         with self._lock:
             if self._sum is None:
                 return
@@ -174,6 +182,6 @@ class Meter:
             except OSError:
                 self._sum = None
 
-    def _keep_looking(self) -> None:
+    def _keep_reading(self) -> None:
         while not self._done.wait(self._every):
-            self.look()
+            self.read()

@@ -1,5 +1,4 @@
-"""Memory-mapped arrays read once from end to end, without counting every page that was touched as this
-process's memory."""
+"""Release the pages of memory-mapped arrays that are read once: they do not count as the process's memory."""
 
 from __future__ import annotations
 
@@ -11,8 +10,7 @@ from numpy.typing import NDArray
 
 
 def file_mapping(values: NDArray[Any]) -> mmap.mmap | None:
-    """The file mapping beneath an array or a view of one, where its pages may be dropped without losing
-    anything."""
+    """The file mapping beneath an array or a view of one; None where its pages may not be dropped."""
     base: object = values
     shared = False
     while isinstance(base, np.ndarray):
@@ -23,7 +21,8 @@ def file_mapping(values: NDArray[Any]) -> mmap.mmap | None:
 
 
 def release_pages(mapping: mmap.mmap | None) -> None:
-    """Takes a mapping's pages out of this process; the kernel keeps them cached, and reading them again costs
-    a page fault."""
+    """Take a mapping's pages out of this process.
+
+    The kernel keeps them cached; reading them again costs a page fault."""
     if mapping is not None:
         mapping.madvise(mmap.MADV_DONTNEED)

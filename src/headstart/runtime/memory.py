@@ -1,6 +1,6 @@
-"""Keeping freed memory in the process: large arrays are made and freed at every training step.
+"""Keep freed memory in the process: every training step allocates and frees large arrays.
 
-glibc gives each freed block of over 32 MB back to the system and asks for it anew, page by zeroed page. Kept
+glibc returns each freed block of over 32 MB to the system and asks for it anew, page by zeroed page. Kept
 instead, the same training step is 1.1 times as fast (docs/decisions/0004-keep-freed-memory.md), for a higher
 resident memory between steps but the same peak.
 """
@@ -15,8 +15,9 @@ _TOP_PAD_BYTES = 256 * 2**20  # the heap grows in steps of this size
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc's malloc to keep what is freed; False where there is no glibc. Calling it again changes
-    nothing."""
+    """Tell glibc's malloc to keep freed memory; False where there is no glibc.
+
+    Calling it again changes nothing."""
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Which arithmetic a device does natively: decided once, shown by `doctor`, stored in every result."""
+"""Choose the arithmetic that a device does natively; `doctor` shows it and every result stores it."""
 
 from __future__ import annotations
 
@@ -29,40 +29,45 @@ def gpu_uuid(device: torch.device) -> str | None:
 
 
 def has_native_bf16(device: torch.device) -> bool:
-    """Whether bf16 products are done in hardware: a GPU that says so, or a CPU with AVX512-BF16 or AMX.
+    """Whether the device computes bf16 products in hardware: such a GPU, or a CPU with AVX512-BF16 or AMX.
 
-    On a CPU that ONEDNN_MAX_CPU_ISA limits to older instructions they are not: oneDNN obeys it, and torch's
-    own answer, which is the processor's, does not."""
+    A CPU that ONEDNN_MAX_CPU_ISA limits to older instructions does not: oneDNN obeys it, and torch's own
+    answer, which is the processor's, does not."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ONEDNN_LIMITS_BELOW_BF16:
         return False
-    asked = [
+    checks = [
         getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     ]
-    return any(ask() for ask in asked if ask is not None)
+    return any(check() for check in checks if check is not None)
 
 
-def resolve_precision(asked: str, device: torch.device) -> str:
-    """ "bf16" or "fp32" for "auto", "bf16" or "fp32". Raises: ConfigError for anything else."""
-    if asked not in PRECISIONS:
-        raise ConfigError(f"precision {asked!r} is not one of {', '.join(PRECISIONS)}")
-    if asked == "auto":
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Resolve "auto", "bf16" or "fp32" to "bf16" or "fp32".
+
+    Raises: ConfigError for anything else."""
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if precision == "auto":
         return "bf16" if has_native_bf16(device) else "fp32"
-    return asked
+    return precision
 
 
 def autocast(precision: str, device: torch.device, cache: bool = True) -> AbstractContextManager[object]:
-    """The context in which a network computes: bf16 products with float32 weights and sums, or plain float32.
+    """Make the context in which a network computes.
 
-    cache: on a GPU, keep the weights' bf16 copies until the context ends."""
+    "bf16": bf16 products with float32 weights and sums; else plain float32. cache: on a GPU, keep the
+    weights' bf16 copies until the context ends."""
     if precision == "bf16":
         return torch.autocast(device.type, torch.bfloat16, cache_enabled=cache and device.type == "cuda")
     return nullcontext()
 
 
-def resolve_feature_precision(asked: str, device: torch.device) -> str:
-    """The precision of frozen layers: "auto" is what training would use. Raises: ConfigError."""
-    if asked not in FEATURE_PRECISIONS:
-        raise ConfigError(f"feature precision {asked!r} is not one of {', '.join(FEATURE_PRECISIONS)}")
-    return resolve_precision("auto", device) if asked == "auto" else asked
+def resolve_feature_precision(precision: str, device: torch.device) -> str:
+    """Resolve the precision of frozen layers; "auto" is the precision of training.
+
+    Raises: ConfigError for anything but FEATURE_PRECISIONS."""
+    if precision not in FEATURE_PRECISIONS:
+        raise ConfigError(f"feature precision {precision!r} is not one of {', '.join(FEATURE_PRECISIONS)}")
+    return resolve_precision("auto", device) if precision == "auto" else precision

@@ -1,5 +1,6 @@
-"""Trials side by side, each in a process of its own: for a GPU that small trials leave idle, and for many
-cores."""
+"""Run trials side by side, each in a process of its own: on GPUs that small trials leave idle, on many
+cores.
+"""
 
 from __future__ import annotations
 
@@ -23,35 +24,35 @@ from headstart.runtime.cores import usable_cores
 from headstart.runtime.memory import keep_freed_memory
 
 Work = TypeVar("Work")
-Found = TypeVar("Found")
+Outcome = TypeVar("Outcome")
 
 
 def attempts(
     due: Iterable[tuple[int, Work]],
-    run: Callable[[Work], Found],
+    run: Callable[[Work], Outcome],
     jobs: int,
     is_kept: Callable[[Work], bool] = lambda _: False,
-) -> Generator[tuple[int, Work, Callable[[], Found]], None, None]:
-    """Each numbered piece of work (a trial, a search) with a call that gives its result or raises its error:
-    in order and run by that call for one job, as they end for several.
+) -> Generator[tuple[int, Work, Callable[[], Outcome]], None, None]:
+    """Run numbered pieces of work (trials, searches); yield each with a call for its result.
 
-    due: asked for the next one when there is a process free for it. run: picklable. is_kept: whether run has
-    nothing to compute, so that it needs no other process. Closed early, it ends the processes; their
-    checkpoints stand.
+    The call returns the result or raises the error. With one job the work runs in order, each inside its
+    call; with several, it comes in the order in which it ends. due: asked for the next one when a process is
+    free for it. run: picklable. is_kept: whether run has nothing to compute, so that it needs no other
+    process. Closing the generator early ends the processes; their checkpoints stay.
     Raises: TrialsFailedError where a process is gone."""
     if jobs == 1:
         yield from ((number, work, partial(run, work)) for number, work in due)
         return
     context = get_context("spawn")  # a forked process cannot use CUDA
-    watched, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(jobs, context, _begin, (jobs, watched))
-    running: dict[Future[Found], tuple[int, Work]] = {}
+    watched_end, held_end = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(jobs, context, _begin, (jobs, watched_end))
+    running: dict[Future[Outcome], tuple[int, Work]] = {}
     try:
         for number, work in due:
             if is_kept(work):
                 yield number, work, partial(run, work)
                 continue
-            with _interrupts_wait():
+            with _block_interrupts():
                 running[pool.submit(run, work)] = number, work
             if len(running) == jobs:
                 yield from _ended(running)
@@ -64,14 +65,16 @@ def attempts(
         ) from error
     finally:
         if running:
-            held.close()
+            held_end.close()
         pool.shutdown(cancel_futures=True)
-        held.close()
-        watched.close()
+        held_end.close()
+        watched_end.close()
 
 
-def _ended(running: dict[Future[Found], tuple[int, Work]]) -> Iterator[tuple[int, Work, Callable[[], Found]]]:
-    """Waits for at least one to end and takes those that have out of the running ones."""
+def _ended(
+    running: dict[Future[Outcome], tuple[int, Work]],
+) -> Iterator[tuple[int, Work, Callable[[], Outcome]]]:
+    """Wait for at least one to end; remove those that have from `running` and yield them."""
     for future in wait(running, return_when=FIRST_COMPLETED).done:
         number, work = running.pop(future)
         if isinstance(error := future.exception(), BrokenProcessPool):
@@ -80,9 +83,11 @@ def _ended(running: dict[Future[Found], tuple[int, Work]]) -> Iterator[tuple[int
 
 
 @contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal: one that is begun in here never sees it, and is ended by
-    this one."""
+def _block_interrupts() -> Iterator[None]:
+    """Block Ctrl-C for processes started in the block.
+
+    It reaches every process of a terminal; a process that was started with it blocked is ended by this
+    one."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -90,19 +95,20 @@ def _interrupts_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(jobs: int, watched: Connection) -> None:
-    """Makes a new process one of several: silent, with its share of the cores, gone when the first process
-    is."""
-    threading.Thread(target=_end_with, args=(watched,), name="end", daemon=True).start()
+def _begin(jobs: int, watched_end: Connection) -> None:
+    """Set up a new process as one of several.
+
+    It is silent, has its share of the cores, and ends with the first process."""
+    threading.Thread(target=_end_with, args=(watched_end,), name="end", daemon=True).start()
     torch.set_num_threads(max(1, usable_cores() // jobs))
     keep_freed_memory()
     progress.be_quiet()
     energy.count_nothing()
 
 
-def _end_with(watched: Connection) -> None:
-    """Ends this process once nobody holds the other end: closed, or its holder killed."""
+def _end_with(watched_end: Connection) -> None:
+    """End this process once nobody holds the other end: it was closed, or its holder was killed."""
     try:
-        watched.recv()
+        watched_end.recv()
     except (EOFError, OSError):
         os._exit(1)

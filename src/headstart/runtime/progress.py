@@ -1,7 +1,7 @@
-"""Progress for people: what, how far, time left; silent steps are those under a second.
+"""Show progress: the step, how far it is, the time left. Steps of under a second are silent.
 
-On a terminal a live bar; elsewhere (logs, pipes) a plain line at most every ten seconds.
-Everything goes to standard error, so standard output stays for results.
+A live bar on a terminal; elsewhere (logs, pipes) a plain line at most every ten seconds. Everything goes to
+standard error, so standard output stays for results.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _QUIET_SECONDS = 1.0
 
 
 def say(text: str) -> None:
-    """Prints one line for people (standard error)."""
+    """Print one line on standard error."""
     _console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def be_quiet() -> None:
-    """From here on this process says nothing: another one speaks for it."""
+    """Print nothing from this process from here on: another process speaks for it."""
     _console.quiet = True
 
 
 class Track:
-    """A running step of `total` units; `advance` moves it, `note` shows a short remark beside it."""
+    """A running step of `total` units."""
 
     def __init__(self, what: str, total: float, unit: str) -> None:
         self.what, self.total, self.unit = what, total, unit
@@ -41,10 +41,12 @@ class Track:
         self._bar: Progress | None = None
 
     def advance(self, amount: float = 1.0) -> None:
+        """Move the step forward."""
         self.done += amount
         self._show()
 
     def note(self, remark: str) -> None:
+        """Show a short remark beside the step."""
         self.remark = remark
         self._show()
 
@@ -75,15 +77,16 @@ class Track:
             )
 
     def close(self) -> None:
+        """End the step; print how long it took."""
         if self._bar is not None:
             self._bar.stop()
-        took = time.monotonic() - self._start
-        if took > _QUIET_SECONDS:
-            say(f"{self.what}: {self.done:,.0f} {self.unit} in {clock(took)}  {self.remark}".rstrip())
+        seconds = time.monotonic() - self._start
+        if seconds > _QUIET_SECONDS:
+            say(f"{self.what}: {self.done:,.0f} {self.unit} in {clock(seconds)}  {self.remark}".rstrip())
 
 
 def clock(seconds: float) -> str:
-    """A duration for people: "12 s", "3 min 05 s", "2 h 40 min"."""
+    """Format a duration: "12 s", "3 min 05 s", "2 h 40 min"."""
     minutes, rest = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60:02d} min"
@@ -92,7 +95,7 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def track(what: str, total: float, unit: str = "") -> Iterator[Track]:
-    """A progress bar for one step; closes itself, also when the step fails."""
+    """Show the progress of one step; closes itself, also when the step fails."""
     bar = Track(what, total, unit)
     try:
         yield bar
