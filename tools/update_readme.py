@@ -21,7 +21,9 @@ from pathlib import Path
 from headstart import store
 from headstart.report import words
 from headstart.report.load import StudyView, load_study
-from headstart.report.sections import figures, labels, tables
+from headstart.report.sections import labels, tables
+from headstart.report.sections.figure import Figure
+from headstart.report.sections.learning import learning
 from headstart.results import headline, published, stats
 from headstart.results.table import write_results_csv
 
@@ -73,8 +75,8 @@ def _keep(folder: Path) -> Path:
     return home
 
 
-def _learning(view: StudyView) -> figures.Figure:
-    return {drawn.name: drawn for drawn in figures.learning(view)}["fig-curves-seconds"]
+def _learning(view: StudyView) -> Figure:
+    return {drawn.name: drawn for drawn in learning(view)}["fig-curves-seconds"]
 
 
 def with_section(text: str, folder: Path) -> str:

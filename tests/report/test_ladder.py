@@ -10,7 +10,8 @@ from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import store
 from headstart.report.load import StudyView, load_study
-from headstart.report.sections import answer, figures, ladder, spending
+from headstart.report.sections import answer, ladder, spending
+from headstart.report.sections.learning import learning, targets
 from headstart.types import LabelBudget
 
 
@@ -58,7 +59,7 @@ def test_the_curves_title_is_of_all_seeds(view: StudyView) -> None:
     means = {label: float(np.mean(values)) for label, values in ends.items() if values}
     best = max(means, key=lambda label: means[label])
     assert len(set(ends[best])) > 1  # else the first seed would do
-    (message,) = [figure.message for figure in figures.learning(view) if figure.name == "fig-curves-epochs"]
+    (message,) = [figure.message for figure in learning(view) if figure.name == "fig-curves-epochs"]
     assert message.replace("\u202f", " ") == f"After the last epoch: {best} at {100 * means[best]:.1f} %"
 
 
@@ -126,6 +127,6 @@ def test_spending_adds_up_over_arms_and_counts_every_trial(view: StudyView) -> N
 
 def test_one_hopeless_arm_leaves_the_others_a_target_in_common(view: StudyView) -> None:
     reached = [max(row["val_accuracy"] for row in arm.trials[0].history) for arm in view.arms]
-    chosen = figures.targets(view)
+    chosen = targets(view)
     assert min(reached) < 0.5
     assert chosen == sorted(chosen) and sum(best >= chosen[0] for best in reached) >= 3

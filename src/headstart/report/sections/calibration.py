@@ -9,7 +9,7 @@ from headstart import plots
 from headstart.plots import percent
 from headstart.report import words
 from headstart.report.load import Arm, StudyView
-from headstart.report.sections.figures import Figure, finish
+from headstart.report.sections.figure import Figure, finish
 from headstart.results import metrics, stats
 
 _BINS = 15

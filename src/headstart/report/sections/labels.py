@@ -16,7 +16,8 @@ from headstart import plots
 from headstart.plots import percent
 from headstart.report import words
 from headstart.report.load import Arm, StudyView, estimate
-from headstart.report.sections import figures
+from headstart.report.sections.accuracy import overlap
+from headstart.report.sections.figure import Figure, finish, test_count
 from headstart.report.sections.tables import Cell
 from headstart.results import label_curves
 from headstart.results.trials import metric_values
@@ -98,7 +99,7 @@ def crossings(fits: Sequence[Fitted]) -> list[Crossing]:
     return found[:_MOST_CROSSINGS]
 
 
-def figure(view: StudyView, fits: Sequence[Fitted]) -> figures.Figure | None:
+def figure(view: StudyView, fits: Sequence[Fitted]) -> Figure | None:
     """Test accuracy against labels a class; None where the study has one budget."""
     points = _measured(view)
     if len({point.labels for row in points.values() for point in row}) < 2:
@@ -125,11 +126,11 @@ def figure(view: StudyView, fits: Sequence[Fitted]) -> figures.Figure | None:
     )
     told += "The grey stripe is the 95 % interval of where they meet. " if shown and shown.interval else ""
     message = _meeting(met[0]) if len(met) == 1 else _leaders(view, points)
-    return figures.finish(
+    return finish(
         drawing,
         "fig-labels",
         message,
-        f"{figures._n(view)}. Bars: 95 % interval, t over seeds where there are several, else Wilson over "
+        f"{test_count(view)}. Bars: 95 % interval, t over seeds where there are several, else Wilson over "
         f"test images. {told}"
         "“All” is every training image outside the validation split.",
     )
@@ -286,7 +287,7 @@ def _turns(view: StudyView, fits: Sequence[Fitted]) -> Iterator[str]:
 
 def _clear_lead(a: plots.Estimate, b: plots.Estimate) -> int:
     """1 where a is above b and their intervals do not overlap, -1 where it is below so, else 0."""
-    return 0 if figures.overlap(a, b) else 1 if a.value > b.value else -1
+    return 0 if overlap(a, b) else 1 if a.value > b.value else -1
 
 
 def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:

@@ -13,7 +13,8 @@ from headstart import plots
 from headstart.registry.methods import stored_method
 from headstart.report import words
 from headstart.report.load import Arm, StudyView, estimate
-from headstart.report.sections.figures import Figure, difference, finish
+from headstart.report.sections.accuracy import difference
+from headstart.report.sections.figure import Figure, finish
 from headstart.report.sections.tables import Cell
 from headstart.results import headline, stats
 from headstart.results.trials import metric_values

@@ -11,7 +11,7 @@ from headstart.evaluation.records import NetworkGradCam, StudyGradCam, read_grad
 from headstart.registry.methods import stored_method
 from headstart.report import words
 from headstart.report.load import Arm, StudyView
-from headstart.report.sections.figures import Figure, finish
+from headstart.report.sections.figure import Figure, finish
 
 _MOST_ARMS = 5  # more columns than these leave no room for a class's name on a phone
 

@@ -10,7 +10,8 @@ from headstart import plots
 from headstart.plots import short_duration
 from headstart.report import words
 from headstart.report.load import Arm, StudyView, estimate
-from headstart.report.sections import figures
+from headstart.report.sections.figure import Figure, finish, test_count
+from headstart.report.sections.learning import curve_trials, one_clock
 from headstart.report.sections.tables import Cell
 from headstart.results import efficiency
 from headstart.results.trials import metric_values
@@ -28,7 +29,7 @@ class CostRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    figures: tuple[figures.Figure, ...]
+    figures: tuple[Figure, ...]
     shared: str  # in words: what sharing features saves, "" where nothing is shared
     by_seconds: tuple[CostRow, ...]
     by_flops: tuple[CostRow, ...]
@@ -72,11 +73,11 @@ def section(view: StudyView) -> Section:
         f"{arm.label} {short_duration(amortised[arm.name])} instead of {short_duration(cold[arm.name])}"
         for arm in saved
     )
-    by_seconds = _rows(view, "seconds") if figures.one_clock(view) else ()
+    by_seconds = _rows(view, "seconds") if one_clock(view) else ()
     return Section(figures=tuple(drawn), shared=shared, by_seconds=by_seconds, by_flops=_rows(view, "flops"))
 
 
-def _by_work(view: StudyView, flops: dict[str, float]) -> figures.Figure:
+def _by_work(view: StudyView, flops: dict[str, float]) -> Figure:
     return _figure(
         view,
         flops,
@@ -99,7 +100,7 @@ def _amortised(view: StudyView) -> dict[str, float]:
 
 def _figure(
     view: StudyView, cost: dict[str, float], unit: str, name: str, measure: str, meaning: str
-) -> figures.Figure:
+) -> Figure:
     estimates = {
         arm.name: estimate(metric_values(arm.trials, "test_accuracy"), view.test_images) for arm in view.arms
     }
@@ -112,11 +113,11 @@ def _figure(
         unit,
         measure,
     )
-    return figures.finish(
+    return finish(
         drawing,
         name,
         _message(view, front, cost, unit),
-        f"{figures._n(view)}, {view.budget.words}. {meaning} Filled marks on the dashed line: no "
+        f"{test_count(view)}, {view.budget.words}. {meaning} Filled marks on the dashed line: no "
         "other arm is both as "
         "cheap and as accurate (the Pareto front); hollow marks: another arm is. Bars: 95 % interval of "
         "accuracy, which the "
@@ -148,7 +149,7 @@ def _message(view: StudyView, front: list[str], cost: dict[str, float], unit: st
 
 def _rows(view: StudyView, column: str) -> tuple[CostRow, ...]:
     """Validation accuracy at equal cost; nothing where no arm kept a history with validation."""
-    sides = dict((arm.name, items) for arm, items in figures._curve_trials(view))
+    sides = dict((arm.name, items) for arm, items in curve_trials(view))
     arms = [arm for arm in view.arms if arm.name in sides]
     histories = [trial.history for arm in arms for trial in sides[arm.name]]
     # Round costs, and what the first arm to end had cost: there the others can be read against its final

@@ -12,7 +12,7 @@ from headstart import plots, store
 from headstart.recipes import DEVELOPED_BY_HAND, USUAL_VALUES
 from headstart.report import words
 from headstart.report.load import Arm, StudyView
-from headstart.report.sections.figures import Figure, finish
+from headstart.report.sections.figure import Figure, finish
 from headstart.types import LabelBudget
 
 

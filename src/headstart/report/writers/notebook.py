@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from headstart import plots
 from headstart.plots.style import STYLE
 from headstart.report.load import StudyView, load_study
-from headstart.report.sections import figures, gallery
+from headstart.report.sections import gallery
+from headstart.report.sections.figure import Figure as ReportFigure
 from headstart.report.writers.page import compose
 
 _DOTS_A_PIXEL = 2  # of a PNG: sharp on a screen of high density
@@ -114,7 +115,7 @@ def _panel(view: StudyView, panel: gallery.Panel) -> Picture:
     return show(drawing, message, caption)
 
 
-def _on_white(figure: figures.Figure) -> Picture:
+def _on_white(figure: ReportFigure) -> Picture:
     # Alone in a page the drawing follows nobody's colours: a white ground keeps it readable in dark themes.
     svg = re.sub(r"(<svg[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', figure.svg, count=1)
     return Picture(message=figure.message, caption=figure.caption, svg=svg)
