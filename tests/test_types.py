@@ -70,4 +70,4 @@ def test_files_say_labels_per_class_and_null_for_all_labels() -> None:
     beside_all = dataclasses.replace(claim, label_budget=LabelBudget(10), gap_at=ALL_LABELS)
     stored = json.loads(json.dumps(store.as_stored(beside_all)))
     assert (stored["labels_per_class"], stored["gap_at"]) == (10, "all")
-    assert Claim.from_stored(stored) == beside_all
+    assert store.claim_from_stored(stored) == beside_all

@@ -226,14 +226,6 @@ class Claim:
     label_budget: LabelBudget = ALL_LABELS
     gap_at: LabelBudget | None = None
 
-    @classmethod
-    def from_stored(cls, value: Mapping[str, Any]) -> Claim:
-        """The claim in a study.json."""
-        fields = dict(value)
-        budget = LabelBudget.of(fields.pop("labels_per_class", None))
-        gap_at = fields.pop("gap_at", None)
-        return cls(**fields, label_budget=budget, gap_at=None if gap_at is None else LabelBudget.of(gap_at))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -402,17 +394,3 @@ class Result:
     cost: Cost
     selected: Mapping[str, Any] = field(default_factory=dict)  # what validation chose: {"l2": 0.01, ...}
     environment: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """A comparison of two arms: effect (a - b), interval, test, verdict, the trials it rests on."""
-
-    claim: Claim
-    effect: float | None
-    interval: tuple[float, float] | None
-    p_value: float | None
-    verdict: Literal["supported", "refuted", "inconclusive", "n/a"]
-    n: int
-    trials: tuple[str, ...]
-    note: str = ""

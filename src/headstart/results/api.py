@@ -17,10 +17,10 @@ import pandas as pd
 from headstart import store
 from headstart.errors import ConfigError, StoreError, unknown_name
 from headstart.results import headline
-from headstart.results.claims import decide
+from headstart.results.claims import Finding, decide
 from headstart.results.pairing import metric_spec
 from headstart.results.trials import Trials, relabelled
-from headstart.types import Claim, Finding, LabelBudget
+from headstart.types import Claim, LabelBudget
 
 RESULT_FOLDERS = (
     "runs/{}",

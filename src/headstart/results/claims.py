@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from headstart import store
 from headstart.results import stats
@@ -20,10 +21,24 @@ from headstart.results.pairing import (
     stored_test,
 )
 from headstart.results.trials import Trials, correct, newest
-from headstart.types import Claim, Finding, LabelBudget
+from headstart.types import Claim, LabelBudget
 
 _COUNTED = ("examples", "flops")  # the same at every seed: no spread is expected
 _PER_TEST_IMAGE = ("test_accuracy", "test_flip_accuracy", "test_top5_accuracy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A comparison of two arms: effect (a - b), interval, test, verdict, the trials it rests on."""
+
+    claim: Claim
+    effect: float | None
+    interval: tuple[float, float] | None
+    p_value: float | None
+    verdict: Literal["supported", "refuted", "inconclusive", "n/a"]
+    n: int
+    trials: tuple[str, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from headstart.store.files import (
     write_json,
     write_npz,
 )
-from headstart.store.study import ModelRecord, StudyRecord, has_study, read_study
+from headstart.store.study import ModelRecord, StudyRecord, claim_from_stored, has_study, read_study
 from headstart.store.trials import (
     FinishedTrial,
     StoredArm,
@@ -37,6 +37,7 @@ __all__ = [
     "StudyRecord",
     "as_stored",
     "cache_folder",
+    "claim_from_stored",
     "digest",
     "finished_trials",
     "has_study",

@@ -129,7 +129,7 @@ class StudyRecord:
             phase=value.get("phase"),
             feature_precision=value.get("feature_precision", "auto"),
             cells=_cells(value, arms),
-            claims=tuple(Claim.from_stored(claim) for claim in value.get("claims") or ()),
+            claims=tuple(claim_from_stored(claim) for claim in value.get("claims") or ()),
             robustness=_robustness(value.get("robustness")),
             notes=tuple(value.get("notes") or ()),
             chosen=value.get("chosen", ""),
@@ -145,6 +145,14 @@ class StudyRecord:
     def labels(self) -> dict[str, str]:
         """The arms' names for people, by name, in the study's order."""
         return {arm.name: arm.label for arm in self.arms}
+
+
+def claim_from_stored(value: Mapping[str, Any]) -> Claim:
+    """The claim that study.json or a study's TOML file states."""
+    fields = dict(value)
+    budget = LabelBudget.of(fields.pop("labels_per_class", None))
+    gap_at = fields.pop("gap_at", None)
+    return Claim(**fields, label_budget=budget, gap_at=None if gap_at is None else LabelBudget.of(gap_at))
 
 
 def _cells(value: Mapping[str, Any], arms: tuple[StoredArm, ...]) -> tuple[CellRecord, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from headstart import store
 from headstart.data import dataset_spec, is_dataset
 from headstart.data.folders.tables import TABLE_SUFFIXES
 from headstart.errors import ConfigError, WeightsError, unknown_name
@@ -190,7 +191,7 @@ class _Checker:
     def _claim(self, table: ClaimTable) -> Claim:
         self._require_arms((table.a, table.b), f"claim {table.sentence!r}")
         metric_spec(table.metric)  # raises for an unknown one
-        return Claim.from_stored(table.model_dump())
+        return store.claim_from_stored(table.model_dump())
 
     def _search(self, table: SearchTable) -> Search:
         self._require_arms(table.arms, "[[tuning]]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,35 +227,51 @@ def targets(view: StudyView) -> list[float]:
     return (chosen if len(chosen) == 4 else (shared + [t for t in below if t > min(best)])[-4:]) or below[-4:]
 
 
-def time_rows(view: StudyView) -> list[dict]:
-    """A row a target and arm: mean cold seconds, epochs and FLOPs until validation reaches it, or None."""
-    rows, sides = [], curve_trials(view)
+@dataclass(frozen=True, kw_only=True)
+class TimeRow:
+    """An arm's mean cold cost until validation first reaches a target (0..1); None where a seed never does.
+
+    reached: how many of the seeds did. range: seconds of the fastest and the slowest seed."""
+
+    target: float
+    arm: Arm
+    reached: int
+    seeds: int
+    range: tuple[float, float] | None
+    machine: str
+    seconds: float | None
+    epochs: float | None
+    flops: float | None
+
+
+def time_rows(view: StudyView) -> list[TimeRow]:
+    """A row a target and arm."""
+    sides = curve_trials(view)
     marks = _marks(view, sides)
-    for target in targets(view):
-        for arm, items in sides:
-            costs = {cost: _reach(items, target, cost) for cost in ("seconds", "epochs", "flops")}
-            reached = sum(time_to_accuracy(trial.history, target) is not None for trial in items)
-            rows.append(
-                {
-                    "target": target,
-                    "arm": arm,
-                    "reached": reached,
-                    "seeds": len(items),
-                    "range": _range(items, target),
-                    "machine": marks[arm.name],
-                    **costs,
-                }
-            )
-    return rows
+    return [
+        TimeRow(
+            target=target,
+            arm=arm,
+            reached=sum(time_to_accuracy(trial.history, target) is not None for trial in trials),
+            seeds=len(trials),
+            range=_range(trials, target),
+            machine=marks[arm.name],
+            seconds=_reach(trials, target, "seconds"),
+            epochs=_reach(trials, target, "epochs"),
+            flops=_reach(trials, target, "flops"),
+        )
+        for target in targets(view)
+        for arm, trials in sides
+    ]
 
 
 def times(view: StudyView) -> Figure | None:
     """Seconds to each target accuracy; None where no validation accuracy was kept."""
     rows, chosen = time_rows(view), targets(view)
-    arms = list(dict.fromkeys(row["arm"].name for row in rows))
-    if not chosen or not any(row["seconds"] for row in rows):
+    arms = list(dict.fromkeys(row.arm.name for row in rows))
+    if not chosen or not any(row.seconds for row in rows):
         return None
-    seconds = {name: [row["seconds"] for row in rows if row["arm"].name == name] for name in arms}
+    seconds = {name: [row.seconds for row in rows if row.arm.name == name] for name in arms}
     top = chosen[-1]
     there = {view.styles[name].label: row[-1] for name, row in seconds.items() if row[-1] is not None}
     never = [view.styles[name].label for name, row in seconds.items() if row[-1] is None]
@@ -267,12 +284,12 @@ def times(view: StudyView) -> Figure | None:
         message = "Time until validation accuracy first reaches a target"
     drawing = plots.time_to_accuracy(
         chosen,
-        {name: [_time(row) for row in rows if row["arm"].name == name] for name in arms},
+        {name: [_time(row) for row in rows if row.arm.name == name] for name in arms},
         view.styles,
         "Time to validation accuracy (log scale)",
-        {row["arm"].name: row["machine"] for row in rows},
+        {row.arm.name: row.machine for row in rows},
     )
-    seeds = max(row["seeds"] for row in rows)
+    seeds = max(row.seeds for row in rows)
     return finish(
         drawing,
         "fig-time",
@@ -285,9 +302,9 @@ def times(view: StudyView) -> Figure | None:
     )
 
 
-def _time(row: dict) -> plots.TimeToTarget | None:
-    seconds = row["seconds"]
-    return None if seconds is None else plots.TimeToTarget(seconds=seconds, seed_range=row["range"])
+def _time(row: TimeRow) -> plots.TimeToTarget | None:
+    seconds = row.seconds
+    return None if seconds is None else plots.TimeToTarget(seconds=seconds, seed_range=row.range)
 
 
 def _one_machine(sides: Sides) -> bool:

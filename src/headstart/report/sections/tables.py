@@ -11,10 +11,9 @@ import pandas as pd
 from headstart.report import words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.results import metrics
-from headstart.results.claims import decide
+from headstart.results.claims import Finding, decide
 from headstart.results.pairing import metric_spec
 from headstart.results.trials import Trials, metric_values
-from headstart.types import Finding
 
 
 @dataclass(frozen=True, kw_only=True)

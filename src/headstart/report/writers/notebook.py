@@ -3,10 +3,12 @@ below."""
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -35,13 +37,12 @@ class Picture:
     width: int = 0
 
     def _ipython_display_(self) -> None:
-        from IPython.display import SVG, Image, Markdown, display
-
+        shown: Any = importlib.import_module("IPython.display")  # untyped
         if self.message:
-            display(Markdown(f"**{self.message}**"))
-        display(SVG(self.svg) if self.svg else Image(self.png, width=self.width))
+            shown.display(shown.Markdown(f"**{self.message}**"))
+        shown.display(shown.SVG(self.svg) if self.svg else shown.Image(self.png, width=self.width))
         if self.caption:
-            display(Markdown(f"*{self.caption.strip()}*"))
+            shown.display(shown.Markdown(f"*{self.caption.strip()}*"))
 
 
 def show(figure: Figure, message: str = "", caption: str = "") -> Picture:
