@@ -1,4 +1,4 @@
-"""Puts a study's answer, table and figures into README.md, and its evidence into docs/results/<study>.
+"""Put a study's answer, table and figures into README.md, and its evidence into docs/results/<study>.
 
 Usage: python tools/update_readme.py runs/cifar10-quick    the README's `results`
        python tools/update_readme.py docs/results/cifar10-quick    the same, from what is kept there
@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
 
 
 def _keep(folder: Path) -> Path:
-    """Writes a study's evidence into docs/results/<study>, and returns that folder."""
+    """Write a study's evidence into docs/results/<study>, and return that folder."""
     view = load_study(folder)
     home = ROOT / "docs" / "results" / view.study.name
     home.mkdir(parents=True, exist_ok=True)
@@ -80,8 +80,8 @@ def _learning(view: StudyView) -> Figure:
 
 
 def with_section(text: str, folder: Path) -> str:
-    """The README's text with what the trials in this folder say: one of a published report, else one that
-    `_keep` wrote."""
+    """The README's text with the section of the trials in this folder: of a published report, or of a study
+    that `_keep` wrote."""
     mark, write = SECTIONS.get(folder.resolve(), ("results", _section))
     return _between(text, mark, write(load_study(folder)))
 
@@ -128,7 +128,7 @@ def _all_images(view: StudyView) -> str:
     lines = _table(view, ("test_flip_accuracy",), ("flops",))
     measured = json.loads(GPU.read_text())
     device, (peer, *ours) = measured["environment"]["device"], measured["airbench"]["rows"]
-    told = words.listing(
+    durations = words.listing(
         [
             f"{row['name']} takes {row['seconds']['median']:.1f} s of training "
             f"({row['seconds_over_airbench']:.1f} "
@@ -142,7 +142,7 @@ def _all_images(view: StudyView) -> str:
         f"On one {device}, seed by seed in turn with cifar10-airbench's own script (airbench94: median of "
         f"{peer['seconds']['n']} {peer['seconds']['median']:.1f} s, {100 * peer['accuracy']['mean']:.2f} % "
         "on one view, "
-        f"{100 * peer[_PEER_VIEWS]['mean']:.2f} % over its six), {told}: [benchmarks/results/gpu.json]"
+        f"{100 * peer[_PEER_VIEWS]['mean']:.2f} % over its six), {durations}: [benchmarks/results/gpu.json]"
         "(benchmarks/results/gpu.json).",
         "",
         f"What was aimed at, over both flips, and with cifar10-airbench's work: {_against_aims(view)}.",
@@ -152,21 +152,22 @@ def _all_images(view: StudyView) -> str:
 
 
 def _against_aims(view: StudyView, metric: str = "test_flip_accuracy", without: Sequence[str] = ()) -> str:
-    told = []
+    parts = []
     for row in headline.comparison_table(view.trials).to_dict("records"):
         if row["arm"] not in _AIMS or row["arm"] in without:
             continue
         aim, work = _AIMS[row["arm"]]
-        found = row[metric]
+        accuracy = row[metric]
         limits = [row[f"{metric}_{end}"] for end in ("low", "high")]
         interval = f", {words.share(limits[0], 2)} to {words.share(limits[1], 2)}" if row["n"] > 1 else ""
         text = (
-            f"{row['label']} {words.share(aim)} ({_reached(found >= aim)}: {words.share(found, 2)}{interval})"
+            f"{row['label']} {words.share(aim)} "
+            f"({_reached(accuracy >= aim)}: {words.share(accuracy, 2)}{interval})"
         )
         if work is not None:
             text += f" in {words.flops(work)} ({_reached(row['flops'] <= work)}: {words.flops(row['flops'])})"
-        told.append(text)
-    return "; ".join(told)
+        parts.append(text)
+    return "; ".join(parts)
 
 
 def _reached(is_so: bool) -> str:
@@ -198,16 +199,17 @@ def _leads(view: StudyView, name: str, others: Sequence[str]) -> str:
     """By how much one network has more test images right than others, image by image: of these networks, not
     of their methods."""
     right = {arm.name: arm.tests[0].logits.argmax(axis=1) == arm.tests[0].labels for arm in view.arms}
-    told = []
+    leads = []
     for other in others:
-        found = stats.paired_difference(right[name], right[other])
-        assert found.interval is not None
-        told.append(
-            f"{view.styles[other].label} by {words.points(found.effect)} "
-            f"({words.interval(found.interval, signed=True)})"
+        difference = stats.paired_difference(right[name], right[other])
+        assert difference.interval is not None
+        leads.append(
+            f"{view.styles[other].label} by {words.points(difference.effect)} "
+            f"({words.interval(difference.interval, signed=True)})"
         )
     return (
-        f"Image by image {view.styles[name].label} leads {words.listing(told)}: 95 % intervals over the test "
+        f"Image by image {view.styles[name].label} leads {words.listing(leads)}: 95 % intervals over the "
+        "test "
         "images, of "
         "these networks alone."
     )
