@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +18,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch or a BLAS is imported; the command lines that tests start inherit it. Two threads in each
     # of two processes on two cores wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+# What torch, pandas and pytest have made stays: a collection need not visit it. An eighth of all time.
+gc.set_threshold(100_000, 20, 20)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

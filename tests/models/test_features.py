@@ -12,6 +12,7 @@ import torch
 
 from headstart import store
 from headstart.data import load_dataset
+from headstart.errors import StoreError
 from headstart.models import features, load_model
 from headstart.models.preprocess import preprocess
 from headstart.types import ImageSet
@@ -118,7 +119,7 @@ def test_a_full_disk_is_said_before_anything_is_computed(
     import shutil
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
-    with pytest.raises(store.StoreError, match="set HEADSTART_CACHE to another disk"):
+    with pytest.raises(StoreError, match="set HEADSTART_CACHE to another disk"):
         _extract()
 
 
@@ -150,8 +151,8 @@ print(peak_memory_bytes() - before)
 def test_memory_mapped_images_are_let_go_as_they_are_read(cache: Path) -> None:
     path = cache / "images.npy"
     images = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.uint8, shape=(20_000, 96, 96, 3)
-    )  # 553 MB, a hole on disk
+        path, mode="w+", dtype=np.uint8, shape=(8_000, 96, 96, 3)
+    )  # 221 MB, a hole on disk
     del images
     done = subprocess.run(
         [sys.executable, "-c", _READ_ALL, str(path)], capture_output=True, text=True, check=True
