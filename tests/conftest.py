@@ -61,7 +61,7 @@ def models(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def advised(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `headstart advise` wrote for the small folder, within a few seconds."""
-    from headstart.advise.ladder import advise
+    from headstart.advise.command import advise
 
     return Path(advise(photos, minutes=0.1, out=tmp_path_factory.mktemp("advice") / "photos").model).parent
 

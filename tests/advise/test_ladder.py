@@ -14,7 +14,7 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from headstart import store
-from headstart.advise.advice import Advice, ClassAccuracy, Try, choose
+from headstart.advise.advice import Advice, Candidate, ClassAccuracy, choose
 from headstart.data.splits import class_weights
 from headstart.results.label_curves import Estimate
 from headstart.results.stats import wilson_interval
@@ -25,7 +25,7 @@ def test_the_expected_accuracy_holds_on_5000_other_images(tmp_path: Path) -> Non
     """10 x 300 CIFAR-10 training images as PNG; 10 x 500 other training images lie within the interval that
     advise states."""
     import headstart
-    from headstart.advise.ladder import advise
+    from headstart.advise.command import advise
     from headstart.data.as_folder import write_image_folder
 
     minutes = float(os.environ.get("HEADSTART_ADVISE_MINUTES", "10"))
@@ -48,8 +48,8 @@ def test_the_expected_accuracy_holds_on_5000_other_images(tmp_path: Path) -> Non
     assert found.spent_seconds <= 60 * minutes + 30
 
 
-def _try(name: str, val_accuracy: float, key: str = "", balanced: float = 0.5) -> Try:
-    return Try(
+def _try(name: str, val_accuracy: float, key: str = "", balanced: float = 0.5) -> Candidate:
+    return Candidate(
         name=name,
         label=f"the {name}",
         family="scratch" if name == "cnn" else "pretrained",
@@ -163,7 +163,7 @@ def test_a_balanced_recipe_turns_answers_towards_the_rare_class(method: str, cha
 
 
 def test_a_recipe_that_is_not_balanced_keeps_its_trials() -> None:
-    from headstart.advise.ladder import Rung
+    from headstart.advise.rung import Rung
     from headstart.data import load_dataset
     from headstart.studies.trial import resolve
     from headstart.types import ALL_LABELS, Trial
@@ -253,7 +253,7 @@ def test_the_report_beside_the_advice_recommends_the_same_way(advised: Path) -> 
 
 
 def test_the_same_command_goes_on_and_trains_nothing_twice(advised: Path, photos: Path, monkeypatch) -> None:
-    from headstart.advise.ladder import advise
+    from headstart.advise.command import advise
     from headstart.studies import trial
 
     before = json.loads((advised / "advice.json").read_text())
@@ -265,6 +265,7 @@ def test_the_same_command_goes_on_and_trains_nothing_twice(advised: Path, photos
 
 def test_an_interruption_keeps_what_there_is(photos: Path, tmp_path: Path, monkeypatch) -> None:
     from headstart.advise import ladder as module
+    from headstart.advise.command import advise
 
     run = module.run_trial
 
@@ -274,7 +275,7 @@ def test_an_interruption_keeps_what_there_is(photos: Path, tmp_path: Path, monke
         return run(trial, *rest)
 
     monkeypatch.setattr(module, "run_trial", stopped)
-    found = module.advise(photos, minutes=10, out=tmp_path / "out")
+    found = advise(photos, minutes=10, out=tmp_path / "out")
     assert found.interrupted and [each.name for each in found.tries] == ["knn", "probe"]
     assert (tmp_path / "out" / "model" / "model.safetensors").exists()
     assert [rung["name"] for rung in store.read_json(tmp_path / "out" / "plan.json")["rungs"]][

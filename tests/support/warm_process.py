@@ -25,7 +25,7 @@ from types import TracebackType
 PRELOADED = (
     "headstart.cli.app",
     "headstart.cli.doctor",
-    "headstart.advise.ladder",
+    "headstart.advise.command",
     "headstart.data_quality.folder",
     "headstart.data_quality.page",
     "headstart.predict.export",

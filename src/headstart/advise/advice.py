@@ -25,8 +25,8 @@ FAMILIES = {"scratch": "a network trained from scratch", "pretrained": "a pretra
 
 
 @dataclass(frozen=True, kw_only=True)
-class Try:
-    """One thing that was tried: accuracy on validation images (0..1), wall seconds of its training, features
+class Candidate:
+    """One candidate: accuracy on validation images (0..1), wall seconds of its training, features
     included."""
 
     name: str
@@ -57,8 +57,8 @@ class Advice:
     on the validation images; None where there is no other. rivals_gap: validation accuracy of the chosen one
     minus that of the other family's best."""
 
-    chosen: Try
-    tries: tuple[Try, ...]
+    chosen: Candidate
+    tries: tuple[Candidate, ...]
     dropped: tuple[str, ...]  # in words: what was not tried, or not further, and why
     accuracy: float
     interval: tuple[float, float]
@@ -231,20 +231,20 @@ class Advice:
         return {"schema": 1, **asdict(self), "sentence": self.sentence(), "command": self.command()}
 
 
-def choose(tries: list[Try], trials: Mapping[str, FinishedTrial], balanced: bool = False) -> Try:
+def choose(tries: list[Candidate], trials: Mapping[str, FinishedTrial], balanced: bool = False) -> Candidate:
     """The best on validation images by accuracy, or by balanced accuracy, ties by the smaller loss. kNN is a
     yardstick, never chosen while there is another, for it cannot be exported or explained."""
     able = [each for each in tries if stored_method(trials[each.key].arm.method).is_network] or tries
 
-    def rank(each: Try) -> tuple[float, float]:
+    def rank(each: Candidate) -> tuple[float, float]:
         score = each.val_balanced_accuracy if balanced else each.val_accuracy
         return round(score, 9), -(trials[each.key].metrics["val_nll"] or 0.0)
 
     return max(able, key=rank)
 
 
-def compare(first: Try, second: Try, folder: Path) -> float:
-    """McNemar's p value of two tries on the same validation images."""
+def compare(first: Candidate, second: Candidate, folder: Path) -> float:
+    """McNemar's p value of two candidates on the same validation images."""
     right = []
     for each in (first, second):
         val = store.read_predictions(folder / each.key)["val"]
@@ -252,10 +252,10 @@ def compare(first: Try, second: Try, folder: Path) -> float:
     return mcnemar(*right).p_value
 
 
-def read_try(trial: FinishedTrial, pixels: int) -> Try:
-    """A finished trial as a try at this input size."""
+def read_candidate(trial: FinishedTrial, pixels: int) -> Candidate:
+    """A finished trial as a candidate at this input size."""
     val = store.read_predictions(trial.folder)["val"]
-    return Try(
+    return Candidate(
         name=trial.arm.name,
         label=trial.arm.label,
         family="pretrained" if stored_method(trial.arm.method).needs_weights else "scratch",

@@ -9,145 +9,61 @@ was planned lies in plan.json: the same command goes on from there.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from headstart import store
 from headstart.advise import advice
-from headstart.advise.advice import Advice, Try
-from headstart.data import folders, load_dataset
-from headstart.data.splits import label_subset, validation_count, validation_split
-from headstart.data_quality.folder import check_images
-from headstart.data_quality.inspection import Inspection
-from headstart.errors import ConfigError, DownloadError, StoreError
-from headstart.methods import method_spec
+from headstart.advise.advice import Candidate
+from headstart.advise.images import UserImages
+from headstart.advise.rung import BACKBONE, Rung
+from headstart.data.splits import validation_count, validation_split
+from headstart.errors import DownloadError, StoreError
 from headstart.models import features, load_model
-from headstart.predict.predictor import load_predictor
-from headstart.recipes import recipe_named
-from headstart.results.label_curves import Estimate, fit_curve, gain_from_doubling
-from headstart.results.metrics import accuracy
-from headstart.results.stats import wilson_interval
 from headstart.runtime import progress
 from headstart.runtime.precision import default_device
 from headstart.store import FinishedTrial
 from headstart.studies.plan import plan_study
-from headstart.studies.run import run_study
 from headstart.studies.trial import run_trial
 from headstart.studies.trials import trials_of
-from headstart.training.logistic import fit_path, predict_logits
-from headstart.types import ALL_LABELS, Arm, Dataset, Study
+from headstart.types import ALL_LABELS, Dataset, Study
 
-BACKBONE = "resnet50"
-_SIDES = (224, 160, 128, 96, 64, 32)  # pixels that images may be stored at
-_STORED_BYTES = 10**9  # of all images together
 _HEAD_PIXELS = 96  # of the first answer; 64 where that would take too long
 _FIRST_ANSWER_SECONDS = 75.0  # for its features: beside the check, an answer stands within two minutes
-_SHORT_SHARE, _REFINE_SHARE, _LOOK_SHARE = (
-    0.2,
-    0.5,
-    0.15,
-)  # of the time left: short CNN, larger features, label errors
+_SHORT_SHARE = 0.2  # of the time left: for the short CNN
+_REFINE_SHARE = 0.5  # for features of larger images
+_LABELS_SHARE = 0.15  # for the search for wrong labels
 _TRAIN_SHARE = 0.8  # of its time that a network trains; the rest goes into reading it
 _LEAST_SECONDS = 5.0  # less is no training
-_CURVE_SEEDS = 3
 _REST_SECONDS = 10.0  # kept for the learning curve and the report
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rung:
-    """One try of the ladder. pixels: side of the network's input; duration: of its training, empty where it
-    has none."""
+class Ladder:
+    """The candidates that were trained, and the time that is left.
 
-    name: str
-    label: str
-    method: str
-    pixels: int
-    duration: str = ""
-    batch_size: int = 0
-    balance: bool = False
+    plan: by name, the candidates as they were planned, by an earlier run of the same command too: planned
+    anew they would have another duration and be other trials. results: by name, of those that ended. dropped:
+    in words, what was left out and why. started: time.monotonic() when the command began.
+    """
 
-    def arm(self, dataset: str) -> Arm:
-        """The try as an arm of a study."""
-        spec = method_spec(self.method)
-        recipe, scratch = recipe_named(spec.default_recipe), not spec.needs_weights
-        changes: dict[str, Any] = {"duration": self.duration} if self.duration else {}
-        if self.balance and hasattr(recipe, "balance"):
-            changes["balance"] = True
-        if self.batch_size:
-            changes["batch_size"] = self.batch_size
-        return Arm(
-            name=self.name,
-            label=self.label,
-            dataset=dataset,
-            model="cnn" if scratch else BACKBONE,
-            weights="none" if scratch else "imagenet-keras",
-            method=self.method,
-            recipe_name=spec.default_recipe,
-            recipe=recipe.replace(**changes),
-            input_pixels=self.pixels,
-        )
-
-
-def advise(
-    path: str | Path,
-    *,
-    minutes: float = 10.0,
-    out: Path | None = None,
-    group_column: str | None = None,
-    group_regex: str | None = None,
-    bad_files: folders.BadFiles = "few",
-    balance: bool = False,
-) -> Advice:
-    """The recommendation, written with everything it rests on into `out` (default: advice/<the folder's
-    name>).
-
-    There: advice.md, advice.json, the study's report.html, check/check.html, model/ (for predict, explain,
-    export).
-    minutes: for the tries; the check and the report come on top where they take longer than the ladder
-    leaves.
-    balance: each class weighs alike in training, and balanced accuracy chooses.
-    Raises: ConfigError for minutes that are not positive; what check_images, load_images and run_trial raise.
-    An interruption before the first try has ended is passed on; later the answer is what is known by then,
-    marked `interrupted`."""
-    if not 0 < minutes < 10_000:
-        raise ConfigError(f"--minutes must be above 0, got {minutes:g}")
-    folder = Path("advice") / Path(path).expanduser().resolve().stem if out is None else out
-    with store.lock(folder / "advise.lock", f"the folder {folder}"):
-        return _Ladder(
-            Path(path).expanduser(), folder, minutes, group_column, group_regex, bad_files, balance
-        ).run()
-
-
-class _Ladder:
     def __init__(
-        self,
-        path: Path,
-        folder: Path,
-        minutes: float,
-        group_column: str | None,
-        group_regex: str | None,
-        bad_files: folders.BadFiles,
-        balance: bool,
+        self, images: UserImages, folder: Path, *, minutes: float, balance: bool, started: float
     ) -> None:
-        self.begun = time.monotonic()
-        self.path, self.folder, self.minutes = path, folder, minutes
-        self.groups: dict[str, Any] = {"group_column": group_column, "group_regex": group_regex}
-        self.bad_files, self.balance = bad_files, balance
+        self.images, self.folder = images, folder
+        self.minutes, self.balance, self.started = minutes, balance, started
         self.rungs: list[Rung] = []
-        self.results: dict[str, FinishedTrial] = {}  # by a rung's name
+        self.results: dict[str, FinishedTrial] = {}
         self.dropped: list[str] = []
-        self.fixes: tuple[str, ...] = ()
-        self.before = 0.0  # seconds that earlier runs of the same command spent
+        self.fixes = advice.fixes_of(images.inspection)
         self.interrupted = False
+        self.spent_before, self.plan = _read_plan(folder, images.dataset, balance)
 
     # --- time ---
 
     def spent(self) -> float:
-        return self.before + time.monotonic() - self.begun
+        return self.spent_before + time.monotonic() - self.started
 
     def left(self) -> float:
         return 60 * self.minutes - self.spent()
@@ -158,8 +74,8 @@ class _Ladder:
 
     # --- the whole way ---
 
-    def run(self) -> Advice:
-        found = self.look()
+    def run(self) -> None:
+        """Climbs; an interruption ends the climb where a candidate has ended, else it is passed on."""
         try:
             self.climb()
         except KeyboardInterrupt:
@@ -169,37 +85,9 @@ class _Ladder:
             self.interrupted = True
             progress.say("interrupted: answering with what is known")
         self.note_time()
-        return self.answer(found)
-
-    def look(self) -> Inspection:
-        """Checks the data and makes the dataset, at a size that fits its pictures."""
-        check = check_images(self.path, out=self.folder / "check", label_errors=False, **self.groups)
-        folders.require_mostly_good(check.decoded, self.bad_files)
-        sides = [min(f.width, f.height) for f in check.decoded.facts if f.reason is None]
-        room = _STORED_BYTES / (3 * max(len(sides), 1))
-        side = next((s for s in _SIDES if s <= np.median(sides) and s * s <= room), _SIDES[-1])
-        given = {
-            "path": str(self.path.resolve()),
-            "image_pixels": side,
-            "bad_files": self.bad_files,
-        } | self.groups
-        description = self.folder / "images.toml"
-        lines = [f"{name} = {json.dumps(value)}\n" for name, value in given.items() if value is not None]
-        store.write_bytes(description, "".join(lines).encode())
-        self.name = str(description.resolve())
-        self.dataset: Dataset = load_dataset(self.name)
-        self.side = side
-        plan = store.read_json(self.folder / "plan.json") if (self.folder / "plan.json").exists() else {}
-        if plan.get("fingerprint") == self.dataset.fingerprint and plan["balance"] == self.balance:
-            self.before = plan["spent_seconds"]
-            self.known = {entry["name"]: Rung(**entry) for entry in plan["rungs"]}
-        else:
-            self.known = {}
-        self.fixes = advice.fixes_of(check.inspection)
-        return check.inspection
 
     def climb(self) -> None:
-        """All tries, in their order."""
+        """All candidates, in their order."""
         train, _ = self.training_ids()
         head = self.head_pixels()
         try:
@@ -226,7 +114,7 @@ class _Ladder:
             label="a CNN trained from scratch, shortly",
             method="scratch",
             duration="1 steps",
-            pixels=32 if self.side <= 48 else 64,
+            pixels=32 if self.images.side <= 48 else 64,
             batch_size=min(500, max(16, len(train) // 10)),
         )
         self.attempt(self.timed(cnn, _SHORT_SHARE * self.left(), "60 epochs"))
@@ -236,7 +124,7 @@ class _Ladder:
                 name="probe-large",
                 label="a new head on a frozen ResNet-50, larger pictures",
                 method="linear_probe",
-                pixels=max(128, min(self.side, 224)),
+                pixels=max(128, min(self.images.side, 224)),
             )
             self.attempt(larger, _REFINE_SHARE * self.left())
             self.look_for_label_errors()
@@ -263,12 +151,12 @@ class _Ladder:
         seconds."""
         if rung is None:
             return False
-        rung = self.known.get(rung.name, dataclasses.replace(rung, balance=self.balance))
-        if most is not None and rung.name not in self.known and (needed := self.planned(rung)) > most:
+        rung = self.plan.get(rung.name, dataclasses.replace(rung, balance=self.balance))
+        if most is not None and rung.name not in self.plan and (needed := self.planned(rung)) > most:
             self.drop(rung, needed)
             return False
         progress.say(f"now: {rung.label} at {rung.pixels} px, {progress.clock(max(self.left(), 0))} left")
-        self.known[rung.name] = (
+        self.plan[rung.name] = (
             rung  # an interruption must not plan it anew: another duration would be another trial
         )
         self.rungs.append(rung)
@@ -285,8 +173,8 @@ class _Ladder:
     def timed(self, rung: Rung, seconds: float, whole: str) -> Rung | None:
         """The rung trained for `whole`, or for as long as fits into so many seconds; None, and said, where
         nothing fits."""
-        if rung.name in self.known:
-            return self.known[rung.name]
+        if rung.name in self.plan:
+            return self.plan[rung.name]
         if seconds < _LEAST_SECONDS:
             self.drop(rung, None)
             return None
@@ -311,9 +199,11 @@ class _Ladder:
     def promising(self) -> tuple[bool, bool]:
         """(from scratch, pretrained): which way goes on. The other is dropped only where chance does not
         explain its lag."""
-        tries = self.tries()
+        candidates = self.candidates()
         best = {
-            family: max((t for t in tries if t.family == family), key=lambda t: t.val_accuracy, default=None)
+            family: max(
+                (t for t in candidates if t.family == family), key=lambda t: t.val_accuracy, default=None
+            )
             for family in advice.FAMILIES
         }
         scratch, pretrained = best["scratch"], best["pretrained"]
@@ -332,20 +222,18 @@ class _Ladder:
 
     def look_for_label_errors(self) -> None:
         """The check again, with label errors, where a little of the time left is enough."""
-        count = len(self.dataset.train) + len(self.dataset.test)
-        if count * self.seconds_per_image(_HEAD_PIXELS) <= _LOOK_SHARE * self.left():
-            self.fixes = advice.fixes_of(
-                check_images(self.path, out=self.folder / "check", **self.groups).inspection
-            )
+        count = len(self.images.dataset.train) + len(self.images.dataset.test)
+        if count * self.seconds_per_image(_HEAD_PIXELS) <= _LABELS_SHARE * self.left():
+            self.fixes = advice.fixes_of(self.images.inspect_labels(self.folder))
         else:
             self.dropped.append(
-                f"a search for wrong labels, for lack of time: headstart data check {self.path}"
+                f"a search for wrong labels, for lack of time: headstart data check {self.images.path}"
             )
 
     # --- what the steps need ---
 
     def training_ids(self) -> tuple[np.ndarray, np.ndarray]:
-        train = self.dataset.train
+        train = self.images.dataset.train
         return validation_split(train.labels, train.fingerprint, validation_count(len(train)), train.groups)
 
     def seconds_per_image(self, pixels: int) -> float:
@@ -353,7 +241,7 @@ class _Ladder:
         trial = trials_of(self.study([Rung(name="probe", label="", method="linear_probe", pixels=pixels)]))[0]
         return features.seconds_per_image(
             model,
-            self.dataset.train,
+            self.images.dataset.train,
             weights_hash="planned",
             precision=trial.feature_precision,
             device=default_device(),
@@ -361,23 +249,23 @@ class _Ladder:
         )
 
     def head_pixels(self) -> int:
-        if "probe" in self.known:
-            return self.known["probe"].pixels
-        images = len(self.dataset.train) + 2 * len(self.dataset.test)
+        if "probe" in self.plan:
+            return self.plan["probe"].pixels
+        images = len(self.images.dataset.train) + 2 * len(self.images.dataset.test)
         most = min(_FIRST_ANSWER_SECONDS, 0.4 * 60 * self.minutes)
         return _HEAD_PIXELS if images * self.seconds_per_image(_HEAD_PIXELS) <= most else 64
 
     def title(self) -> str:
-        return f"advice-{self.dataset.name}"
+        return f"advice-{self.images.dataset.name}"
 
     def study(self, rungs: list[Rung]) -> Study:
         return Study(
             name=self.title(),
-            title=f"Advice on {self.dataset.name}",
-            dataset=self.name,
+            title=f"Advice on {self.images.dataset.name}",
+            dataset=self.images.name,
             seeds=(0,),
             question="For these images: train a network from scratch, or start from a pretrained one?",
-            arms=tuple(rung.arm(self.name) for rung in rungs),
+            arms=tuple(rung.arm(self.images.name) for rung in rungs),
             label_budgets=(ALL_LABELS,),
         )
 
@@ -385,103 +273,21 @@ class _Ladder:
         store.write_json(
             self.folder / "plan.json",
             {
-                "fingerprint": self.dataset.fingerprint,
+                "fingerprint": self.images.dataset.fingerprint,
                 "balance": self.balance,
                 "spent_seconds": round(self.spent(), 1),
-                "rungs": [dataclasses.asdict(rung) for rung in self.known.values()],
+                "rungs": [dataclasses.asdict(rung) for rung in self.plan.values()],
             },
         )
 
-    def tries(self) -> list[Try]:
-        return [advice.read_try(self.results[rung.name], rung.pixels) for rung in self.rungs]
+    def candidates(self) -> list[Candidate]:
+        return [advice.read_candidate(self.results[rung.name], rung.pixels) for rung in self.rungs]
 
-    # --- the answer ---
 
-    def answer(self, found: Inspection) -> Advice:
-        from headstart.report import write_report
-
-        tries = self.tries()
-        chosen = advice.choose(tries, {result.key: result for result in self.results.values()}, self.balance)
-        rivals = [each for each in tries if each.family != chosen.family]
-        rival = max(rivals, key=lambda each: each.val_accuracy, default=None)
-        study = dataclasses.replace(self.study(self.rungs), chosen=chosen.name)
-        run_study(study, self.folder, command=f"headstart advise {self.path} --minutes {self.minutes:g}")
-        write_report(self.folder)
-        predictor = load_predictor(self.folder / chosen.key)
-        model = predictor.save(self.folder / "model")
-        photos = np.array(self.dataset.test.images[: predictor.batch_size])
-        predictor.probabilities(photos[:1])
-        start = time.perf_counter()
-        predictor.probabilities(photos)
-        per_photo = (time.perf_counter() - start) / len(photos)
-        measured, count = self.results[chosen.name].metrics, len(self.dataset.test)
-        train_ids, val_ids = self.training_ids()
-        smallest = int(np.bincount(self.dataset.train.labels[train_ids]).min())
-        right = round((measured["test_accuracy"] or 0.0) * count)
-        value = Advice(
-            chosen=chosen,
-            tries=tuple(tries),
-            dropped=tuple(self.dropped),
-            accuracy=right / count,
-            interval=wilson_interval(right, count),
-            balanced_accuracy=measured["test_balanced_accuracy"] or 0.0,
-            macro_f1=measured["test_macro_f1"] or 0.0,
-            imbalance=advice.imbalance_of(self.dataset.train.labels),
-            classes=advice.class_accuracies(self.folder / chosen.key, self.dataset.train.class_names),
-            test_images=count,
-            val_images=len(val_ids),
-            train_images=len(train_ids),
-            labels_per_class=smallest,
-            doubling=self.doubling(smallest),
-            p_value=None if rival is None else advice.compare(chosen, rival, self.folder),
-            rivals_gap=None if rival is None else chosen.val_accuracy - rival.val_accuracy,
-            seconds_per_photo=per_photo,
-            spent_seconds=self.spent(),
-            minutes=self.minutes,
-            fixes=self.fixes,
-            model=str(model),
-            interrupted=self.interrupted,
-            balanced=self.balance,
-        )
-        store.write_json(self.folder / "advice.json", value.json())
-        store.write_bytes(self.folder / "advice.md", value.markdown().encode())
-        return value
-
-    def doubling(self, smallest: int) -> Estimate | None:
-        """Accuracy gained by twice the labels, from heads on a half, a quarter, ... of the training part,
-        read on validation."""
-        probes = [rung for rung in self.rungs if rung.method == "linear_probe"]
-        if not probes or smallest < 16:
-            return None
-        probe = max(probes, key=lambda rung: self.results[rung.name].metrics["val_accuracy"] or 0.0)
-        trial = trials_of(self.study([probe]))[0]
-        l2 = float(self.results[probe.name].selected["l2"])
-        train = self.dataset.train
-        extracted = features.extract(
-            load_model(BACKBONE, "imagenet-keras", image_pixels=probe.pixels),
-            train,
-            device=default_device(),
-            weights_hash=self.results[probe.name].weights_hash,
-            precision=trial.feature_precision,
-            calibration=train,
-        )
-        train_ids, val_ids = self.training_ids()
-        points: dict[float, dict[int, float]] = {}
-        with progress.track("what more labels would bring", 5 * _CURVE_SEEDS, "heads") as bar:
-            for budget in sorted({smallest >> halvings for halvings in range(5)}):
-                for seed in range(_CURVE_SEEDS):
-                    ids = label_subset(train.labels, train_ids, train.fingerprint, seed, budget)
-                    (fit,) = fit_path(
-                        extracted.features.values,
-                        train.labels,
-                        l2_values=[l2],
-                        ids=ids,
-                        tolerance=1e-3,
-                        num_classes=len(train.class_names),
-                        device=str(default_device()),
-                    )
-                    logits = predict_logits(extracted.features.values, fit.weight, fit.bias, ids=val_ids)
-                    points.setdefault(float(budget), {})[seed] = accuracy(logits, train.labels[val_ids])
-                    bar.advance()
-        curve = fit_curve(points, np.random.default_rng(0))
-        return None if curve is None else gain_from_doubling(curve)
+def _read_plan(folder: Path, dataset: Dataset, balance: bool) -> tuple[float, dict[str, Rung]]:
+    """Seconds spent and candidates planned by earlier runs of the same command; none for other images."""
+    path = folder / "plan.json"
+    plan = store.read_json(path) if path.exists() else {}
+    if plan.get("fingerprint") != dataset.fingerprint or plan["balance"] != balance:
+        return 0.0, {}
+    return plan["spent_seconds"], {entry["name"]: Rung(**entry) for entry in plan["rungs"]}

@@ -202,7 +202,8 @@ def advise(
 
     Checks the pictures, tries what fits into the time, and answers with the accuracy to expect, what more
     labels would bring and a model to use. After Ctrl-C, or with more minutes, the same command goes on."""
-    from headstart.advise.ladder import advise as find_out
+    from headstart.advise.command import advise as find_out
+    from headstart.advise.images import Groups
 
     if strict and skip_bad:
         raise ConfigError("--strict and --skip-bad contradict each other; give one of them")
@@ -211,8 +212,7 @@ def advise(
         path,
         minutes=minutes,
         out=out,
-        group_column=group_column,
-        group_regex=group_regex,
+        groups=Groups(group_column=group_column, group_regex=group_regex),
         bad_files=bad,
         balance=balance,
     )

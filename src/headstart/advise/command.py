@@ -1,0 +1,45 @@
+"""`headstart advise` from start to finish."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from headstart import store
+from headstart.advise.advice import Advice
+from headstart.advise.answer import write_answer
+from headstart.advise.images import Groups, prepare_images
+from headstart.advise.ladder import Ladder
+from headstart.data.folders import BadFiles
+from headstart.errors import ConfigError
+
+
+def advise(
+    path: str | Path,
+    *,
+    minutes: float = 10.0,
+    out: Path | None = None,
+    groups: Groups | None = None,
+    bad_files: BadFiles = "few",
+    balance: bool = False,
+) -> Advice:
+    """The recommendation, written with everything it rests on into `out` (default: advice/<the folder's
+    name>).
+
+    There: advice.md, advice.json, the study's report.html, check/check.html, model/ (for predict, explain,
+    export).
+    minutes: for the candidates; the check and the report come on top where they take longer than the ladder
+    leaves.
+    balance: each class weighs alike in training, and balanced accuracy chooses.
+    Raises: ConfigError for minutes that are not positive; what check_images, load_images and run_trial raise.
+    An interruption before the first candidate has ended is passed on; later the answer is what is known by
+    then, marked `interrupted`."""
+    if not 0 < minutes < 10_000:
+        raise ConfigError(f"--minutes must be above 0, got {minutes:g}")
+    folder = Path("advice") / Path(path).expanduser().resolve().stem if out is None else out
+    started = time.monotonic()
+    with store.lock(folder / "advise.lock", f"the folder {folder}"):
+        images = prepare_images(Path(path).expanduser(), folder, groups or Groups(), bad_files)
+        ladder = Ladder(images, folder, minutes=minutes, balance=balance, started=started)
+        ladder.run()
+        return write_answer(ladder)

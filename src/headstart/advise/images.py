@@ -1,0 +1,68 @@
+"""The user's images: checked, and made a dataset of a size that fits them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import tomli_w
+
+from headstart import store
+from headstart.data import folders, load_dataset
+from headstart.data_quality.folder import check_images
+from headstart.data_quality.inspection import Inspection
+from headstart.types import Dataset
+
+_SIDES = (224, 160, 128, 96, 64, 32)  # pixels that images may be stored at
+_STORED_BYTES = 10**9  # of all images together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Which images stay on one side of every split: those with the same value of a table's column, or with
+    the same match of an expression in their paths."""
+
+    group_column: str | None = None
+    group_regex: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserImages:
+    """Images as `advise` uses them. name: of the file that describes them, which load_dataset reads. side: of
+    the stored images, in pixels. inspection: what the check found."""
+
+    path: Path
+    groups: Groups
+    name: str
+    dataset: Dataset
+    side: int
+    inspection: Inspection
+
+    def inspect_labels(self, folder: Path) -> Inspection:
+        """The check again, with a search for wrong labels."""
+        return check_images(self.path, out=folder / "check", **asdict(self.groups)).inspection
+
+
+def prepare_images(path: Path, folder: Path, groups: Groups, bad_files: folders.BadFiles) -> UserImages:
+    """Checks the images into folder/check and describes them in folder/images.toml.
+
+    Raises: what check_images and load_dataset raise; DataError for too many unreadable files."""
+    check = check_images(path, out=folder / "check", label_errors=False, **asdict(groups))
+    folders.require_mostly_good(check.decoded, bad_files)
+    sides = [min(fact.width, fact.height) for fact in check.decoded.facts if fact.reason is None]
+    room = _STORED_BYTES / (3 * max(len(sides), 1))
+    side = next((s for s in _SIDES if s <= np.median(sides) and s * s <= room), _SIDES[-1])
+    options = {"path": str(path.resolve()), "image_pixels": side, "bad_files": bad_files} | asdict(groups)
+    text = tomli_w.dumps({name: value for name, value in options.items() if value is not None})
+    description = folder / "images.toml"
+    store.write_bytes(description, text.encode())
+    name = str(description.resolve())
+    return UserImages(
+        path=path,
+        groups=groups,
+        name=name,
+        dataset=load_dataset(name),
+        side=side,
+        inspection=check.inspection,
+    )
