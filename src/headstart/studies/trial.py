@@ -83,11 +83,11 @@ def run_trial(
     if store.is_finished(folder) or (published is not None and adopt(published, key, folder)):
         return store.read_trial(folder)
     with store.lock(folder / "lock", f"the run folder {folder}"):
-        return _run(trial, dataset, resolved, key, folder, study, jobs)
+        return _run(trial, dataset, resolved, folder, study, jobs)
 
 
 def _run(
-    trial: Trial, dataset: Dataset, resolved: dict[str, Any], key: str, folder: Path, study: str, jobs: int
+    trial: Trial, dataset: Dataset, resolved: dict[str, Any], folder: Path, study: str, jobs: int
 ) -> FinishedTrial:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     for_people = {"name": trial.arm.name, "label": trial.arm.label, "recipe_name": trial.arm.recipe_name}
@@ -105,7 +105,7 @@ def _run(
         measured = {name: None if name.startswith("val_") else value for name, value in measured.items()}
     cost = _cost(context, outcome, meter.joules if whole else None)
     result = Result(
-        key=key,
+        key=folder.name,
         study=study,
         trial=described,
         metrics=measured,
