@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ALL := $(VENV)/.installed-all
 # A process a usable core (tests/conftest.py), a file's tests in one process: what its fixtures make is made once.
-PARALLEL := -n auto --dist loadfile
+# The longest files come first (tests/conftest.py), so that no process ends long after the others.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 # The benchmarks' peers have an environment of their own.
 PEERS := .venv-bench
 PEERS_STAMP := $(PEERS)/.installed

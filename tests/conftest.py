@@ -24,6 +24,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 gc.set_threshold(100_000, 20, 20)
 
 
+# Files that take long, the longest first: a process that began one last would end long after the others.
+LONGEST = (
+    "project/test_published_report.py",
+    "project/test_readme.py",
+    "tuning/test_search.py",
+    "runtime/test_processes.py",
+    "predict/test_export.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
 
