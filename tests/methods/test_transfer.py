@@ -12,8 +12,8 @@ import torch
 from tests.support import transfer_trials
 from tests.support.transfer_trials import CPU, context_of, random_weights
 
-from headstart import store
 from headstart.data.batches import ActivationBatches, ImageBatches, StoredViews
+from headstart.errors import StoreError
 from headstart.methods import partial
 from headstart.methods.frozen import training_features
 from headstart.methods.lp_ft import start_from
@@ -143,7 +143,7 @@ def test_the_disk_that_activations_need_is_said_before_anything_is_computed(
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(
-        store.StoreError, match=r"at layer3\.1 for 15 training and 12 test images, both sides, needs 0\.0 GB"
+        StoreError, match=r"at layer3\.1 for 15 training and 12 test images, both sides, needs 0\.0 GB"
     ):
         partial.run(context_of("partial", tmp_path, weights=weights))
     assert not list((tmp_path / "empty").rglob("values.f16"))

@@ -1,5 +1,4 @@
-"""Datasets by name, and anybody's images: `load_dataset` is the one door to both, `load_images` has the
-second's options."""
+"""Load datasets by name, and a user's own images: load_dataset takes both, load_images has more options."""
 
 from __future__ import annotations
 
@@ -53,12 +52,11 @@ def dataset_spec(name: str) -> DatasetSpec:
 
 
 def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset:
-    """A dataset by its name in DATASETS, or images: a folder with one sub-folder a class, or a table (see
-    load_images).
+    """Load a dataset by its name in DATASETS, or a user's own images from a folder or a table.
 
-    image_pixels: the size that a folder's images are brought to; a named dataset has its own. A .toml file
-    holds the arguments of load_images, `path` among them: images with their options under one name, as
-    `headstart advise` writes it.
+    Images: as load_images reads them. image_pixels: the size that they are brought to; a named dataset has
+    its own. A .toml file holds the arguments of load_images, `path` among them: images with their options
+    under one name, as `headstart advise` writes it.
 
     Examples:
         >>> dataset = headstart.load_dataset("cifar10")
@@ -79,23 +77,23 @@ def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset
     if isinstance(name_or_path, Path) or len(path.parts) > 1 or path.exists():
         raise ConfigError(
             f"{path} is not a folder; give one with a sub-folder of images for each class, a table, or a "
-            "dataset of: "
-            f"{', '.join(sorted(DATASETS))}"
+            f"dataset of: {', '.join(sorted(DATASETS))}"
         )
     return dataset_spec(name).load()  # raises, with the names to choose from
 
 
 def _options_in(path: Path) -> dict[str, Any]:
-    """The arguments of load_images in a TOML file. Raises: ConfigError for a file that is damaged or names
-    others."""
+    """Read the arguments of load_images from a TOML file.
+
+    Raises: ConfigError for a file that is damaged or names others."""
     try:
         options = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as images and their options: {error}") from error
-    known = inspect.signature(load_images).parameters
+    parameters = inspect.signature(load_images).parameters
     for name in options:
-        if name not in known:
-            raise unknown_name(f"option in {path}", name, known)
+        if name not in parameters:
+            raise unknown_name(f"option in {path}", name, parameters)
     if "path" not in options:
         raise ConfigError(f'{path} names no images; add path = "FOLDER"')
     return options

@@ -1,4 +1,4 @@
-"""Pictures are decoded once; what changed, and only that, is decoded again; an interruption loses nothing."""
+"""Images are decoded once; what changed, and only that, is decoded again; an interruption loses nothing."""
 
 from __future__ import annotations
 
