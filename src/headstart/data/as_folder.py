@@ -21,8 +21,8 @@ def write_image_folder(
 
     Examples:
         >>> classes = ["cat", "ship"]
-        >>> folder = headstart.write_image_folder(dataset.train, "images", classes=classes, per_class=3)
-        >>> sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))[2:4]
+        >>> written = headstart.write_image_folder(dataset.train, "images", classes=classes, per_class=3)
+        >>> sorted(str(path.relative_to(written)) for path in written.rglob("*.png"))[2:4]
         ['cat/000002.png', 'ship/000000.png']
 
     Raises: ConfigError for a class that is not there or has fewer images; StoreError where the folder cannot
