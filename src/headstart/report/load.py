@@ -89,12 +89,12 @@ class StudyView:
     def at(self, arm: str, budget: LabelBudget) -> Trials:
         """The arm's trials at a label budget, of the study's phase, by seed."""
         phase = self.arms[0].first.phase
-        found = [
+        trials = [
             trial
             for trial in self.trials
             if trial.arm.name == arm and trial.label_budget == budget and trial.phase == phase
         ]
-        return sorted(found, key=lambda trial: trial.seed)
+        return sorted(trials, key=lambda trial: trial.seed)
 
 
 def load_study(folder: Path) -> StudyView:

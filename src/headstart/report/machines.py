@@ -46,8 +46,8 @@ def marks_of(view: StudyView, trials: Iterable[FinishedTrial]) -> str:
 
 def legend(view: StudyView) -> str:
     """What stands under times at the main label budget; "" where all ran on one machine."""
-    told = marks_of(view, [trial for arm in view.arms for trial in arm.trials])
-    return f"Machines: {told}. {APART}" if told else ""
+    machines = marks_of(view, [trial for arm in view.arms for trial in arm.trials])
+    return f"Machines: {machines}. {APART}" if machines else ""
 
 
 APART = "Times of different machines do not compare."

@@ -102,9 +102,9 @@ def compare(
     there; DataError where trials have different test sets."""
     trials = _trials(folder)
     a, b = _two_arms(trials, a, b)
-    wanted = [metrics] if isinstance(metrics, str) else list(metrics)
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
     claims = []
-    for metric in wanted:
+    for metric in names:
         spec = metric_spec(metric)
         higher = spec.higher_is_better is not False
         sentence = f"{a} is better than {b}: {spec.title}, {'higher' if higher else 'lower'}"

@@ -79,27 +79,27 @@ def _ask(claim: Claim, trials: Trials) -> _Question:
     metric_spec(claim.metric)
     unknown = Finding(claim=claim, effect=None, interval=None, p_value=None, verdict="n/a", n=0, trials=())
     budgets = [claim.label_budget, *([] if claim.gap_at is None else [claim.gap_at])]
-    found: list[Pairs] = []
+    compared: list[Pairs] = []
     images = None
     for budget in budgets:
         pairs = _pairs(claim, trials, budget)
         if isinstance(pairs, str):
             return _Question(finding=replace(unknown, note=pairs))
         images = require_one_test_set([*pairs.a, *pairs.b])
-        found.append(pairs)
-    common = set.intersection(*(set(pairs.seeds) for pairs in found))
-    found = [pairs.at(common) for pairs in found]
-    keys = tuple(dict.fromkeys(key for pairs in found for key in pairs.keys))
+        compared.append(pairs)
+    common = set.intersection(*(set(pairs.seeds) for pairs in compared))
+    compared = [pairs.at(common) for pairs in compared]
+    keys = tuple(dict.fromkeys(key for pairs in compared for key in pairs.keys))
     if not common:
         return _Question(
             finding=replace(
                 unknown, note=f"no seed in common at {' and '.join(each.plain_words for each in budgets)}"
             )
         )
-    if "seconds" in claim.metric and different_machines(*found):
+    if "seconds" in claim.metric and different_machines(*compared):
         note = "measured on different machines, so their seconds do not compare"
         return _Question(finding=replace(unknown, note=note, trials=keys))
-    return _measure(claim, found, images, replace(unknown, trials=keys, n=len(common)))
+    return _measure(claim, compared, images, replace(unknown, trials=keys, n=len(common)))
 
 
 def _pairs(claim: Claim, trials: Trials, budget: LabelBudget) -> Pairs | str:

@@ -193,7 +193,7 @@ def _choice(study: StudyRecord, arms: Mapping[str, Trials]) -> str:
     """The chosen arm's accuracy; those that did better on the test images are named, and had no say."""
     chosen = arms[study.chosen]
     reached = _means(chosen, "test_accuracy") or 0.0
-    told = (
+    sentence = (
         f"On {_dataset(study, chosen[0])} with {_budget(chosen[0])}, {chosen[0].arm.label} is the one "
         "to use: chosen "
         f"on validation images, it reached {_percent(reached)} test accuracy in "
@@ -201,14 +201,15 @@ def _choice(study: StudyRecord, arms: Mapping[str, Trials]) -> str:
         f"{_seed_clause(chosen)}."
     )
     better = [
-        f"{items[0].arm.label} ({_percent(found)})"
+        f"{items[0].arm.label} ({_percent(accuracy)})"
         for items in arms.values()
-        if (found := _means(items, "test_accuracy") or 0.0) > reached
+        if (accuracy := _means(items, "test_accuracy") or 0.0) > reached
     ]
     if not better:
-        return told
+        return sentence
     return (
-        f"{told} On the test images alone {' and '.join(better)} did better; they take no part in the choice."
+        f"{sentence} On the test images alone {' and '.join(better)} did better; they take no part in the "
+        "choice."
     )
 
 

@@ -199,10 +199,10 @@ def _standard_errors(points: Points, budgets: Floats) -> Floats | None:
     spread = np.array(
         [np.std(list(points[n].values()), ddof=1) if len(points[n]) > 1 else np.nan for n in budgets]
     )
-    known = np.flatnonzero(~np.isnan(spread))
-    if len(known) == 0:
+    measured = np.flatnonzero(~np.isnan(spread))
+    if len(measured) == 0:
         return None
-    nearest = known[np.abs(known[None, :] - np.arange(len(budgets))[:, None]).argmin(axis=1)]
+    nearest = measured[np.abs(measured[None, :] - np.arange(len(budgets))[:, None]).argmin(axis=1)]
     return np.asarray(spread[nearest] / np.sqrt([len(points[n]) for n in budgets]))
 
 

@@ -247,13 +247,13 @@ def fit_temperature(logits: Logits, labels: NDArray[np.int64]) -> float:
     towards T = 0, and what comes back lies where it stops falling in float64, or on the lower bound.
     Source: Guo et al. (2017), section 4.2."""
     values, labels = _checked(logits, labels)
-    found = scipy.optimize.minimize_scalar(
+    optimum = scipy.optimize.minimize_scalar(
         lambda log_t: negative_log_likelihood(values, labels, float(np.exp(log_t))),
         bounds=(np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE)),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return float(np.exp(found.x))
+    return float(np.exp(optimum.x))
 
 
 def evaluate(predictions: Mapping[str, Predictions]) -> dict[str, float | None]:

@@ -38,21 +38,21 @@ def metric_spec(name: str) -> MetricSpec:
     flops_), the cost at which validation accuracy first reaches 0.85.
 
     Raises: ConfigError on another name or a target outside (0, 1]."""
-    known = METRICS | COSTS
-    if name in known:
-        return known[name]
+    specs = METRICS | COSTS
+    if name in specs:
+        return specs[name]
     kind, _, target = name.partition("@")
     if kind not in _TO_ACCURACY:
-        raise unknown_name("metric", name, [*known, *(f"{each}@0.85" for each in _TO_ACCURACY)])
+        raise unknown_name("metric", name, [*specs, *(f"{each}@0.85" for each in _TO_ACCURACY)])
     try:
-        wanted = float(target)
+        accuracy = float(target)
     except ValueError:
-        wanted = float("nan")
-    if not 0 < wanted <= 1:
+        accuracy = float("nan")
+    if not 0 < accuracy <= 1:
         raise ConfigError(f"metric {name!r} needs a target accuracy above 0 and up to 1, as in '{kind}@0.85'")
     unit = _TO_ACCURACY[kind]
     return MetricSpec(
-        title=f"{unit.capitalize().replace('Flops', 'FLOPs')} to {100 * wanted:g} % validation accuracy",
+        title=f"{unit.capitalize().replace('Flops', 'FLOPs')} to {100 * accuracy:g} % validation accuracy",
         unit=unit.replace("flops", "FLOPs"),
         higher_is_better=False,
     )
@@ -157,11 +157,11 @@ def one_machine(trials: Iterable[FinishedTrial]) -> bool:
 def machine_of(trial: FinishedTrial) -> tuple[str, str, str, str, str]:
     """Device, processor, threads and precision, "?" where unknown, and trials side by side: equal where
     seconds compare."""
-    known = trial.environment
+    environment = trial.environment
     return (
-        str(known.get("device", "?")),
-        str(known.get("processor", "?")),
-        str(known.get("threads", "?")),
-        str(known.get("precision", "?")),
-        str(known.get("jobs", 1)),
+        str(environment.get("device", "?")),
+        str(environment.get("processor", "?")),
+        str(environment.get("threads", "?")),
+        str(environment.get("precision", "?")),
+        str(environment.get("jobs", 1)),
     )

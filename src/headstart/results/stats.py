@@ -52,8 +52,8 @@ def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> Int
             f"{successes} right of {count} images is no proportion; expected at least one image, "
             "and no more right than there are"
         )
-    found = scipy.stats.binomtest(int(successes), int(count)).proportion_ci(confidence, method="wilson")
-    return float(found.low), float(found.high)
+    bounds = scipy.stats.binomtest(int(successes), int(count)).proportion_ci(confidence, method="wilson")
+    return float(bounds.low), float(bounds.high)
 
 
 def difference_interval(

@@ -26,9 +26,11 @@ from headstart.types import LabelBudget, Recipe
 
 def cache_folder() -> Path:
     """Where data, weights and features are kept: HEADSTART_CACHE, else the platform's user cache folder."""
-    given = os.environ.get("HEADSTART_CACHE")
+    configured = os.environ.get("HEADSTART_CACHE")
     return (
-        Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("headstart", appauthor=False))
+        Path(configured).expanduser()
+        if configured
+        else Path(platformdirs.user_cache_dir("headstart", appauthor=False))
     )
 
 

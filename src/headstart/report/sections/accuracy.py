@@ -21,14 +21,14 @@ def _interval_words(view: StudyView) -> str:
     several = any(len({trial.metrics.get("test_accuracy") for trial in arm.trials}) > 1 for arm in view.arms)
     single = any(len({trial.metrics.get("test_accuracy") for trial in arm.trials}) == 1 for arm in view.arms)
     seeds = max(len(arm.trials) for arm in view.arms)
-    told = []
+    sentences = []
     if several:
-        told.append(f"t interval over up to {seeds} seeds (ticks: single seeds)")
+        sentences.append(f"t interval over up to {seeds} seeds (ticks: single seeds)")
     if single:
-        told.append(
+        sentences.append(
             "Wilson interval over the test images of one trained model, which says nothing about another seed"
         )
-    return "; ".join(told)
+    return "; ".join(sentences)
 
 
 def accuracy(view: StudyView) -> Figure:

@@ -33,32 +33,34 @@ def _few_labels(view: StudyView) -> str:
     if len(leads) < 2:
         return ""
     budget, scratch_arm, a, arm, b = leads[0]
-    told = (
+    sentence = (
         f"With {budget.words} the best arm from pretrained weights, {arm.label}, reaches "
         f"{words.share(b)} and the "
         f"best from random weights, {scratch_arm.label}, {words.share(a)}"
     )
     ahead = [a > b for _, _, a, _, b in leads]
     if all(ahead) or not any(ahead):
-        return f"{told}; {'random' if ahead[0] else 'pretrained'} weights stay ahead at every label budget."
+        return (
+            f"{sentence}; {'random' if ahead[0] else 'pretrained'} weights stay ahead at every label budget."
+        )
     if ahead[-1] and not ahead[0]:
         turn = next(i for i in range(len(ahead)) if all(ahead[i:]))
         return (
-            f"{told}; from random weights is ahead from {leads[turn][0].words} on, and behind at "
+            f"{sentence}; from random weights is ahead from {leads[turn][0].words} on, and behind at "
             f"{leads[turn - 1][0].words} and fewer."
             if not any(ahead[:turn])
-            else f"{told}."
+            else f"{sentence}."
         )
-    return f"{told}."
+    return f"{sentence}."
 
 
 def _best(view: StudyView, arms: list[Arm], budget: LabelBudget) -> tuple[Arm, float] | None:
-    found = []
+    accuracies = []
     for arm in arms:
         values = metric_values(view.at(arm.name, budget), "test_accuracy")
         if values:
-            found.append((arm, estimate(values, view.test_images).value))
-    return max(found, key=lambda item: item[1], default=None)
+            accuracies.append((arm, estimate(values, view.test_images).value))
+    return max(accuracies, key=lambda item: item[1], default=None)
 
 
 def _claims(view: StudyView) -> str:

@@ -67,14 +67,14 @@ def _lines(arm: Arm) -> list[plots.ReliabilityLine]:
             [stats.wilson_interval(k, n) for k, n in zip(right, table["count"], strict=True)]
         )
         error = metrics.expected_calibration_error(test.logits, test.labels, bins=_BINS, temperature=value)
-        told = f"ECE {percent(error)}" if value == 1.0 else f"T = {words.number(value, 2)}: {percent(error)}"
+        note = f"ECE {percent(error)}" if value == 1.0 else f"T = {words.number(value, 2)}: {percent(error)}"
         lines.append(
             plots.ReliabilityLine(
                 confidence=table["confidence"].to_numpy(),
                 accuracy=table["accuracy"].to_numpy(),
                 low=intervals[:, 0],
                 high=intervals[:, 1],
-                note=told,
+                note=note,
                 scaled=value != 1.0,
             )
         )

@@ -132,10 +132,10 @@ def _costs(view: StudyView, means: _Means) -> list[Row]:
 
 
 def _row(title: str, hint: str, values: list[float | None], texts: list[str], better: int = 0) -> Row:
-    known = [v for v in values if v is not None]
+    measured = [v for v in values if v is not None]
     top = (
-        (max(known) if better > 0 else min(known))
-        if better and len(known) > 1 and max(known) > min(known)
+        (max(measured) if better > 0 else min(measured))
+        if better and len(measured) > 1 and max(measured) > min(measured)
         else None
     )
     cells = tuple(
@@ -191,14 +191,16 @@ def _phases(view: StudyView) -> list[Row]:
 
 
 def _parameters(view: StudyView) -> list[Row]:
-    found = [
+    parameters = [
         model.parameters if (model := view.study.models.get(arm.stored.model)) else None for arm in view.arms
     ]
     trained = [
         arm.first.metrics.get("trained_parameters") or arm.first.selected.get("trained_parameters")
         for arm in view.arms
     ]
-    rows = [Row(title="Network's parameters", hint="", cells=tuple(Cell(text=words.count(v)) for v in found))]
+    rows = [
+        Row(title="Network's parameters", hint="", cells=tuple(Cell(text=words.count(v)) for v in parameters))
+    ]
     if any(v is not None for v in trained):
         rows.append(
             Row(title="Trained parameters", hint="", cells=tuple(Cell(text=words.count(v)) for v in trained))

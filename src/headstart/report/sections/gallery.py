@@ -87,8 +87,8 @@ def hardest(view: StudyView) -> Panel:
 
 
 def _panel(view: StudyView, name: str, title: str, ids: list[int], arms: tuple[Arm, ...]) -> Panel:
-    wanted = ids[:A_PANEL]
-    shown = [i for i in wanted if i in view.pictures]
+    first_ids = ids[:A_PANEL]
+    shown = [i for i in first_ids if i in view.pictures]
     tests = [arm.tests[0] for arm in arms]
     probabilities = [metrics.probabilities(test.logits) for test in tests]
     places = {int(i): k for k, i in enumerate(tests[0].example_ids)}
@@ -114,7 +114,7 @@ def _panel(view: StudyView, name: str, title: str, ids: list[int], arms: tuple[A
             )
         )
     return Panel(
-        name=name, title=title, total=len(ids), examples=tuple(examples), missing=len(wanted) - len(shown)
+        name=name, title=title, total=len(ids), examples=tuple(examples), missing=len(first_ids) - len(shown)
     )
 
 

@@ -136,20 +136,20 @@ def describe(health: Health, without: tuple[WithoutRow, ...] = ()) -> Section:
 
 def _how(health: Health) -> str:
     settings = health.settings
-    told = (
+    sentences = (
         "Exact: the same bytes. Hash: 64-bit perceptual hashes that differ in "
         f"{settings['max_distance']} bits or fewer, and a correlation of at least "
         f"{settings['min_correlation']:g} between "
         "the two pictures at 16×16 pixels. "
     )
     if (network := settings["features"]) is None:
-        return told + "Features: not compared, the network's weights were not to be had."
+        return sentences + "Features: not compared, the network's weights were not to be had."
     pixels = f" at {network['input_pixels']} pixels" if network["input_pixels"] else ""
     enough = " or ".join(
         f"{similarity:g} and {correlation:g}" for similarity, correlation in settings["alike"]
     )
     return (
-        told
+        sentences
         + f"Features: the cosine similarity between what {network['model']} ({network['weights']}){pixels} "
         "makes of the "
         "two, less its mean over all images, and the correlation of the middle of one picture with the "
@@ -161,7 +161,7 @@ def _how(health: Health) -> str:
 
 
 def _panels(health: Health) -> tuple[PairPanel, ...]:
-    told = {
+    titles = {
         "surest": ("The same picture in train and test", "The most alike pairs."),
         "edge": (
             "The least alike pairs that still count",
@@ -180,7 +180,7 @@ def _panels(health: Health) -> tuple[PairPanel, ...]:
             if all(int(p) in health.images for p in health.pairs.places[row])
         )
         if shown:
-            title, meaning = told[name]
+            title, meaning = titles[name]
             panels.append(
                 PairPanel(name=f"health-{name.replace('_', '-')}", title=title, told=meaning, pairs=shown)
             )
@@ -218,8 +218,8 @@ def _without(arm: Arm, health: Health) -> WithoutRow:
     )
     without, among = estimate(kept, int((~affected).sum())), estimate(gone, int(affected.sum()))
 
-    def interval(found: tuple[float, float] | None) -> str:
-        return words.interval(found) if found else ""
+    def interval(bounds: tuple[float, float] | None) -> str:
+        return words.interval(bounds) if bounds else ""
 
     return WithoutRow(
         arm=arm,
@@ -254,16 +254,16 @@ def _suspects_told(health: Health) -> str:
 def _suspects(health: Health) -> tuple[SuspectShown, ...]:
     if health.suspects is None:
         return ()
-    found, names = health.suspects, health.dataset["class_names"]
+    suspects, names = health.suspects, health.dataset["class_names"]
     return tuple(
         SuspectShown(
             picture=data_uri(health.images[int(place)]),
             place=f"train {place}",
-            given=names[int(found.given[i])],
-            suggested=names[int(found.suggested[i])],
-            given_probability=words.share(float(found.given_probability[i]), 0),
-            suggested_probability=words.share(float(found.suggested_probability[i]), 0),
+            given=names[int(suspects.given[i])],
+            suggested=names[int(suspects.suggested[i])],
+            given_probability=words.share(float(suspects.given_probability[i]), 0),
+            suggested_probability=words.share(float(suspects.suggested_probability[i]), 0),
         )
-        for i, place in enumerate(found.ids[:_SUSPECTS_SHOWN])
+        for i, place in enumerate(suspects.ids[:_SUSPECTS_SHOWN])
         if int(place) in health.images
     )

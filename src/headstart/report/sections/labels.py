@@ -53,7 +53,7 @@ def fit_all(view: StudyView) -> list[Fitted]:
     """Every arm with its curve; the same draws for all, so that differences pair up where arms share their
     seeds."""
     phase = view.arms[0].first.phase
-    found = []
+    fits = []
     for arm in view.arms:
         points = label_curves.points_from_trials(view.trials, arm.name, phase)
         curve = label_curves.fit_curve(points, np.random.default_rng(0))
@@ -79,24 +79,24 @@ def fit_all(view: StudyView) -> list[Fitted]:
             reason = (
                 f"no form fits: the better one misses a left-out budget by {100 * curve.error:.1f} points"
             )
-        found.append(Fitted(arm=arm, points=points, curve=None if reason else curve, reason=reason))
-    return found
+        fits.append(Fitted(arm=arm, points=points, curve=None if reason else curve, reason=reason))
+    return fits
 
 
 def crossings(fits: Sequence[Fitted]) -> list[Crossing]:
     """Where curves meet: of arms that start from random weights with those that start from weights, else of
     all; only meetings that the data can place."""
-    known = [fit for fit in fits if fit.curve is not None]
-    pairs = list(itertools.combinations(known, 2))
+    fitted = [fit for fit in fits if fit.curve is not None]
+    pairs = list(itertools.combinations(fitted, 2))
     mixed = [(a, b) for a, b in pairs if a.arm.stored.is_pretrained != b.arm.stored.is_pretrained]
-    found = []
+    meetings = []
     for a, b in mixed or pairs:
         assert a.curve is not None and b.curve is not None
         if (labels := label_curves.crossing(a.curve, b.curve)) is not None:
             after = 1.01 * labels.value
             ahead, behind = (a, b) if a.curve.predict(after) > b.curve.predict(after) else (b, a)
-            found.append(Crossing(ahead=ahead.arm, behind=behind.arm, labels=labels))
-    return found[:_MOST_CROSSINGS]
+            meetings.append(Crossing(ahead=ahead.arm, behind=behind.arm, labels=labels))
+    return meetings[:_MOST_CROSSINGS]
 
 
 def figure(view: StudyView, fits: Sequence[Fitted]) -> Figure | None:
@@ -117,21 +117,21 @@ def figure(view: StudyView, fits: Sequence[Fitted]) -> Figure | None:
         if any(name not in drawn for name, row in points.items() if len(row) > 1)
         else ""
     )
-    told = (
+    legend = (
         f"Lines: fitted curves{' with their 95 % band over seeds' if band else ''}, dotted beyond the "
         "largest budget "
         f"measured{'' if band else '; one seed, so no band'}{straight}. "
         if drawn
         else ""
     )
-    told += "The grey stripe is the 95 % interval of where they meet. " if shown and shown.interval else ""
+    legend += "The grey stripe is the 95 % interval of where they meet. " if shown and shown.interval else ""
     message = _meeting(met[0]) if len(met) == 1 else _leaders(view, points)
     return finish(
         drawing,
         "fig-labels",
         message,
         f"{test_count(view)}. Bars: 95 % interval, t over seeds where there are several, else Wilson over "
-        f"test images. {told}"
+        f"test images. {legend}"
         "“All” is every training image outside the validation split.",
     )
 
@@ -185,13 +185,13 @@ def _leaders(view: StudyView, points: dict[str, list[plots.BudgetPoint]]) -> str
     if not lead or len(points) < 2:
         return "Accuracy by labels a class"
     runs = [list(group) for _, group in itertools.groupby(lead, key=lambda each: each[1])]
-    told = [
+    leaders = [
         f"{view.styles[run[0][1]].label} {_span([x for x, _ in run], place == len(runs) - 1 > 0)}"
         for place, run in enumerate(runs)
     ]
     only = "" if len(lead) > 1 else ", the only budget that arms share"
     limit = ", among arms with several budgets" if beaten else ""
-    return f"In front by labels a class: {'; '.join(told)}{only}{limit}"
+    return f"In front by labels a class: {'; '.join(leaders)}{only}{limit}"
 
 
 def _span(budgets: list[float], is_last: bool) -> str:
@@ -293,13 +293,13 @@ def _clear_lead(a: plots.Estimate, b: plots.Estimate) -> int:
 def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:
     """Up to four targets that some curve can answer with numbers inside or near what was measured, the
     highest ones."""
-    found = []
+    answered = []
     for target in _TARGETS:
         answers = [
             label_curves.labels_for(fit.curve, target) if fit.curve is not None else None for fit in fits
         ]
         if any(answers):
-            found.append(
+            answered.append(
                 (
                     target,
                     [
@@ -311,11 +311,11 @@ def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:
                     ],
                 )
             )
-    several = [item for item in found if sum(cell.text != _UNKNOWN for cell in item[1]) > 1]
+    several = [item for item in answered if sum(cell.text != _UNKNOWN for cell in item[1]) > 1]
     chosen = (
-        (several[-_MOST_TARGETS + 1 :] + [item for item in found if item not in several][-1:])
+        (several[-_MOST_TARGETS + 1 :] + [item for item in answered if item not in several][-1:])
         if several
-        else found[-2:]
+        else answered[-2:]
     )
     return sorted(chosen, key=lambda item: item[0])
 
@@ -336,8 +336,8 @@ def _hidden_cell(fit: Fitted) -> Cell:
         return Cell(text=_UNKNOWN, note="not predictable")
     interval = check.predicted.interval
     inside = "" if check.inside is None else ": inside" if check.inside else ": outside"
-    told = words.interval(interval) if interval else percent(check.predicted.value)
-    return Cell(text=f"{percent(check.observed)}{inside}", note=f"predicted {told}")
+    predicted = words.interval(interval) if interval else percent(check.predicted.value)
+    return Cell(text=f"{percent(check.observed)}{inside}", note=f"predicted {predicted}")
 
 
 def _form_cell(curve: label_curves.Curve | None) -> Cell:
@@ -352,9 +352,9 @@ def _round(labels: float) -> str:
     return f"{float(f'{labels:.3g}'):,.0f}" if labels >= 10 else f"{labels:.1f}"
 
 
-def _range(found: label_curves.Estimate) -> str:
+def _range(estimated: label_curves.Estimate) -> str:
     return (
-        f"{_round(found.interval[0])} to {_round(found.interval[1])}"
-        if found.interval
+        f"{_round(estimated.interval[0])} to {_round(estimated.interval[1])}"
+        if estimated.interval
         else "one seed: no interval"
     )

@@ -83,9 +83,9 @@ def controls(view: StudyView) -> Table:
     paired by seed."""
     rows = []
     for arm, control in _controlled(view):
-        found = [difference(view, arm, control, budget) for budget in view.budgets]
+        differences = [difference(view, arm, control, budget) for budget in view.budgets]
         cells = tuple(
-            Cell(text=words.points(d.effect), note=_range(d)) if d else Cell(text="–") for d in found
+            Cell(text=words.points(d.effect), note=_range(d)) if d else Cell(text="–") for d in differences
         )
         rows.append(Row(arm=arm, against=control, cells=cells, apart=_apart(view, arm, control)))
     return Table(budgets=_titles(view), rows=tuple(rows))
@@ -96,13 +96,13 @@ def _apart(view: StudyView, arm: Arm, control: Arm) -> str:
     both = [(budget, view.at(arm.name, budget), view.at(control.name, budget)) for budget in view.budgets]
     alike = [(budget, a[0].arm.recipe == b[0].arm.recipe) for budget, a, b in both if a and b]
     same = [budget.words for budget, is_same in alike if is_same]
-    told = (
+    apart = (
         [f"recipes differ{f' but with {words.listing(same)}' if same else ''}"]
         if len(same) < len(alike)
         else []
     )
-    told += [f"{sides[0]} px against {sides[1]} px"] if sides[0] != sides[1] and None not in sides else []
-    return ", ".join(told)
+    apart += [f"{sides[0]} px against {sides[1]} px"] if sides[0] != sides[1] and None not in sides else []
+    return ", ".join(apart)
 
 
 def _controlled(view: StudyView) -> list[tuple[Arm, Arm]]:
@@ -124,29 +124,29 @@ def _controlled(view: StudyView) -> list[tuple[Arm, Arm]]:
     return pairs
 
 
-def _range(found: stats.PairedDifference) -> str:
-    if found.interval is None:
+def _range(paired: stats.PairedDifference) -> str:
+    if paired.interval is None:
         return "n/a (1 pair)"
-    return words.interval(found.interval, signed=True)
+    return words.interval(paired.interval, signed=True)
 
 
-def _told(found: stats.PairedDifference) -> str:
-    change = words.minus(f"{100 * found.effect:+.1f}")
-    return f"{change} ({_range(found)})" if found.interval else f"{change} (1 pair)"
+def _told(paired: stats.PairedDifference) -> str:
+    change = words.minus(f"{100 * paired.effect:+.1f}")
+    return f"{change} ({_range(paired)})" if paired.interval else f"{change} (1 pair)"
 
 
 def _points(
     view: StudyView, arm: Arm, value: Callable[[LabelBudget], plots.Estimate | None]
 ) -> list[plots.BudgetPoint]:
     """The points of one arm's line; value: what was measured at a label budget."""
-    found = []
+    points = []
     for budget in view.budgets:
         items, measured = view.at(arm.name, budget), value(budget)
         if items and measured is not None:
             labels = items[0].train_images / len(view.class_names)
             tick = budget.tick(labels)
-            found.append(plots.BudgetPoint(labels=labels, tick=tick, estimate=measured))
-    return found
+            points.append(plots.BudgetPoint(labels=labels, tick=tick, estimate=measured))
+    return points
 
 
 def pretraining_figure(view: StudyView) -> Figure | None:
@@ -157,8 +157,8 @@ def pretraining_figure(view: StudyView) -> Figure | None:
     for arm, control in _controlled(view):
 
         def gain(budget: LabelBudget, arm: Arm = arm, control: Arm = control) -> plots.Estimate | None:
-            found = difference(view, arm, control, budget)
-            return None if found is None else plots.Estimate(value=found.effect, interval=found.interval)
+            paired = difference(view, arm, control, budget)
+            return None if paired is None else plots.Estimate(value=paired.effect, interval=paired.interval)
 
         points = _points(view, arm, gain)
         if len(points) > 1:
@@ -169,11 +169,11 @@ def pretraining_figure(view: StudyView) -> Figure | None:
     # A weak control flatters pretraining: the title is about the one that leaves it the least.
     strongest = min(drawn, key=lambda name: drawn[name][-1].estimate.value)
     row = drawn[strongest]
-    told = [
+    gains = [
         f"{words.points(point.estimate.value)} {_at(point.tick)}"
         for point in (row[0], max(row, key=lambda point: point.estimate.value), row[-1])
     ]
-    message = f"Pretrained less “{view.styles[strongest].label}”: {words.listing(list(dict.fromkeys(told)))}"
+    message = f"Pretrained less “{view.styles[strongest].label}”: {words.listing(list(dict.fromkeys(gains)))}"
     drawing = plots.points_by_labels(drawn, view.styles, "Test accuracy: pretrained less its control")
     return finish(
         drawing,
@@ -207,14 +207,14 @@ def gap_figure(view: StudyView) -> Figure | None:
     if not drawn:
         return None
     pair = headline.headline_pair(view.study, view.trials)
-    told = [
+    gaps = [
         f"{words.points(drawn[name][-1].estimate.value)} for {view.styles[name].label}"
         for name in pair
         if name in drawn
     ]
     message = (
-        f"Training ahead of test at the largest budget: {words.listing(told)}"
-        if told
+        f"Training ahead of test at the largest budget: {words.listing(gaps)}"
+        if gaps
         else "Training ahead of test"
     )
     drawing = plots.points_by_labels(drawn, view.styles, "Accuracy on training images less on test images")

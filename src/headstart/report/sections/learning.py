@@ -26,7 +26,7 @@ Sides = Sequence[tuple[Arm, Trials]]  # the trials whose times a figure shows, b
 def curve_trials(view: StudyView) -> list[tuple[Arm, Trials]]:
     """Trials whose history can be drawn: those of the main phase that have one, else the arm's select
     trials."""
-    found = []
+    sides = []
     for arm in view.arms:
         own = [trial for trial in arm.trials if trial.history]
         if not any("val_accuracy" in row for trial in own for row in trial.history):
@@ -40,8 +40,8 @@ def curve_trials(view: StudyView) -> list[tuple[Arm, Trials]]:
             ]
             own = other or own
         if own:
-            found.append((arm, own))
-    return found
+            sides.append((arm, own))
+    return sides
 
 
 def _curve(name: str, trial: FinishedTrial, axis: str) -> plots.Curve:
@@ -183,13 +183,13 @@ def _first_there(view: StudyView, sides: Sequence[tuple[Arm, Trials]]) -> str:
         if len(times) > 1:
             order = sorted(times, key=lambda label: times[label])
             first, second = (times[label] for label in order[:2])
-            told = [short_duration(first), short_duration(second)]
-            if told[0] == told[1]:
-                told = [f"{first:,.1f}\u202fs", f"{second:,.1f}\u202fs"]
+            durations = [short_duration(first), short_duration(second)]
+            if durations[0] == durations[1]:
+                durations = [f"{first:,.1f}\u202fs", f"{second:,.1f}\u202fs"]
             return (
-                f"{order[0]} is first at {100 * target:g} %: {told[0]} against {told[1]}"
-                if told[0] != told[1]
-                else f"{order[0]} and {order[1]} reach {100 * target:g} % after the same {told[0]}"
+                f"{order[0]} is first at {100 * target:g} %: {durations[0]} against {durations[1]}"
+                if durations[0] != durations[1]
+                else f"{order[0]} and {order[1]} reach {100 * target:g} % after the same {durations[0]}"
             )
     return (
         "Accuracy by wall-clock time"
@@ -318,10 +318,11 @@ def _marks(view: StudyView, sides: Sides) -> dict[str, str]:
 
 def clocks(view: StudyView, sides: Sides) -> str:
     """What a caption of times must add where arms ran on different machines."""
-    told = machines.marks_of(view, [trial for _, items in sides for trial in items])
+    letters = machines.marks_of(view, [trial for _, items in sides for trial in items])
     return (
-        f" Not all arms ran on the same machine: times of different machines do not compare. Letters: {told}."
-        if told
+        " Not all arms ran on the same machine: times of different machines do not compare. "
+        f"Letters: {letters}."
+        if letters
         else ""
     )
 
@@ -334,5 +335,5 @@ def one_clock(view: StudyView) -> bool:
 
 def clock_marks(view: StudyView) -> str:
     """What the letters behind the times to a target stand for, "" where one machine measured all of them."""
-    told = machines.marks_of(view, [trial for _, items in curve_trials(view) for trial in items])
-    return f"Machines: {told}. {machines.APART}" if told else ""
+    letters = machines.marks_of(view, [trial for _, items in curve_trials(view) for trial in items])
+    return f"Machines: {letters}. {machines.APART}" if letters else ""

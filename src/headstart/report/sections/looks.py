@@ -19,33 +19,33 @@ _MOST_ARMS = 5  # more columns than these leave no room for a class's name on a 
 def figure(view: StudyView) -> Figure | None:
     """Grad-CAM evidence of each arm's network on the same test images; None where no network that the report
     shows was read."""
-    found = read_gradcam(view.folder)
+    stored = read_gradcam(view.folder)
     arms = {trial.key: arm for arm in view.arms for trial in arm.trials}
-    shown = {arms[each.key].name: each for each in found.networks if each.key in arms} if found else {}
-    if found is None or not shown:
+    shown = {arms[each.key].name: each for each in stored.networks if each.key in arms} if stored else {}
+    if stored is None or not shown:
         return None
     read = [arm for arm in view.arms if arm.name in shown]
     here = _first_ones(view, read)
     names = view.class_names
     drawing = plots.gradcam_grid(
-        found.images,
-        [names[label] for label in found.labels],
-        [_column(arm, shown[arm.name], found, names) for arm in here],
+        stored.images,
+        [names[label] for label in stored.labels],
+        [_column(arm, shown[arm.name], stored, names) for arm in here],
     )
     grids = sorted({shown[arm.name].heatmaps.shape[1:] for arm in here})
     positions = words.listing([f"{rows}\u00a0×\u00a0{columns}" for rows, columns in grids])
     which = f"{len(here)} of {len(read)} networks" if len(here) < len(read) else "One trained network an arm"
-    each = "one a class, " if len(np.unique(found.labels)) == len(found.labels) else ""
+    each = "one a class, " if len(np.unique(stored.labels)) == len(stored.labels) else ""
     caption = (
         f"Grad-CAM (Selvaraju et al. 2017) of each network’s last block, {positions} positions, smoothed "
         "between them, on "
         "the picture in grey; under it the network’s own answer, whose evidence it is, with its probability; "
         "✗: wrong. "
-        f"n = {len(found.images)} test images, {each}drawn with seed {found.seed}. {which}, of trial seed "
-        f"{found.seed}"
+        f"n = {len(stored.images)} test images, {each}drawn with seed {stored.seed}. {which}, of trial seed "
+        f"{stored.seed}"
         f"{_unread(view, read)}. A description, not a proof."
     )
-    return finish(drawing, "fig-looks", _message(here, shown, found), caption)
+    return finish(drawing, "fig-looks", _message(here, shown, stored), caption)
 
 
 def _asked(view: StudyView) -> list[str]:
@@ -57,24 +57,24 @@ def _asked(view: StudyView) -> list[str]:
 def _unread(view: StudyView, read: Sequence[Arm]) -> str:
     """Names the arms that claims or the corrupted images are about and whose networks were not read; kNN is
     none."""
-    asked = _asked(view)
+    about = _asked(view)
     left = [
         arm.label
         for arm in view.arms
-        if arm.name in asked and arm not in read and stored_method(arm.stored.method).is_network
+        if arm.name in about and arm not in read and stored_method(arm.stored.method).is_network
     ]
     return f"; not read yet: {'; '.join(left)}" if left else ""
 
 
 def _column(
-    arm: Arm, gradcam: NetworkGradCam, found: StudyGradCam, names: Sequence[str]
+    arm: Arm, gradcam: NetworkGradCam, stored: StudyGradCam, names: Sequence[str]
 ) -> plots.GradCamColumn:
     return plots.GradCamColumn(
         style=arm.style,
         heatmaps=gradcam.heatmaps,
         predictions=[names[answer] for answer in gradcam.predictions],
         probabilities=gradcam.probabilities.astype(np.float64).max(axis=1).tolist(),
-        right=(gradcam.predictions == found.labels).tolist(),
+        right=(gradcam.predictions == stored.labels).tolist(),
     )
 
 
@@ -86,10 +86,10 @@ def _first_ones(view: StudyView, arms: Sequence[Arm]) -> list[Arm]:
     return sorted(ranked[:_MOST_ARMS], key=lambda arm: arm.place)
 
 
-def _message(arms: Sequence[Arm], shown: dict[str, NetworkGradCam], found: StudyGradCam) -> str:
-    answers, count = np.stack([shown[arm.name].predictions for arm in arms]), len(found.labels)
+def _message(arms: Sequence[Arm], shown: dict[str, NetworkGradCam], stored: StudyGradCam) -> str:
+    answers, count = np.stack([shown[arm.name].predictions for arm in arms]), len(stored.labels)
     if len(arms) == 1:
-        return f"{arms[0].label} answers {int((answers[0] == found.labels).sum())} of {count} pictures right"
+        return f"{arms[0].label} answers {int((answers[0] == stored.labels).sum())} of {count} pictures right"
     same, both = (
         int((answers == answers[0]).all(axis=0).sum()),
         "Both" if len(arms) == 2 else f"All {len(arms)}",

@@ -74,9 +74,9 @@ def starts(view: StudyView) -> str:
         start: [arm.label for arm in view.arms if (not arm.stored.is_pretrained) == start]
         for start in (True, False)
     }
-    told = [
+    sentences = [
         f"From {name} weights: {'; '.join(sides[start])}."
         for start, name in ((True, "random"), (False, "pretrained"))
         if sides[start]
     ]
-    return " ".join(told)
+    return " ".join(sentences)

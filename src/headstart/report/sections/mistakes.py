@@ -89,7 +89,7 @@ def agreements(view: StudyView) -> Agreements:
     for a, b in every:
         if about and not {a.name, b.name} & {arm.name for arm in about}:
             continue
-        found = agreement(a.tests[0], b.tests[0])
-        kappa = found.pop("kappa")
-        rows.append(Agreement(a=a, b=b, kappa=None if np.isnan(kappa) else kappa, **found))
+        shares = agreement(a.tests[0], b.tests[0])
+        kappa = shares.pop("kappa")
+        rows.append(Agreement(a=a, b=b, kappa=None if np.isnan(kappa) else kappa, **shares))
     return Agreements(rows=tuple(rows), pairs=len(every), about=about)

@@ -174,8 +174,8 @@ def _rows(view: StudyView, column: str) -> tuple[CostRow, ...]:
 def _cell(arm: Arm, histories: list[efficiency.History], column: str, cost: float) -> Cell:
     limit = {column: cost}
     values = [efficiency.accuracy_at(history, **limit) for history in histories]  # type: ignore[arg-type]
-    known = [value for value in values if value is not None]
-    if not known or len(known) < len(values):
+    measured = [value for value in values if value is not None]
+    if not measured or len(measured) < len(values):
         return Cell(text="–", note="not yet" if histories else "no history")
     ended = all(history[-1].get(column, cost) <= cost for history in histories)
-    return Cell(text=words.share(_mean(known)), note="at its end" if ended else "")
+    return Cell(text=words.share(_mean(measured)), note="at its end" if ended else "")

@@ -88,26 +88,29 @@ def robustness(view: StudyView) -> Section | None:
         groups.values(),
         key=lambda group: (len(group), group[0].settings["images"], -group[0].settings["seed"]),
     )
-    found = {arms[each.key].name: robust_accuracy(each) for each in shown}
+    accuracies = {arms[each.key].name: robust_accuracy(each) for each in shown}
     here = tuple(arms[each.key] for each in shown)
     images = len(shown[0].clean.labels)
     step = view.study.robustness
-    asked = (step.arms or tuple(view.styles)) if step else ()  # none named: all
+    planned = (step.arms or tuple(view.styles)) if step else ()  # none named: all
     return Section(
         images=images,
-        lead=_lead(here, shown, found),
+        lead=_lead(here, shown, accuracies),
         arms=here,
-        rows=tuple(_row(arm, found[arm.name]) for arm in here),
+        rows=tuple(_row(arm, accuracies[arm.name]) for arm in here),
         by_corruption=tuple(
             CorruptionRow(
-                title=each.title, cells=tuple(_cell(found[arm.name].by_corruption[name]) for arm in here)
+                title=each.title, cells=tuple(_cell(accuracies[arm.name].by_corruption[name]) for arm in here)
             )
             for name, each in CORRUPTIONS.items()
         ),
-        figures=(_corruption_figure(view, here, found, images), _severity_figure(view, here, found, images)),
+        figures=(
+            _corruption_figure(view, here, accuracies, images),
+            _severity_figure(view, here, accuracies, images),
+        ),
         strips=_strips(view),
         left_out=len(readings) - len(shown),
-        missing=tuple(view.styles[name].label for name in asked if name not in found),
+        missing=tuple(view.styles[name].label for name in planned if name not in accuracies),
     )
 
 
@@ -119,33 +122,33 @@ def _points(measured: Measured) -> Cell:
     return Cell(text=words.minus(f"{100 * measured.value:.1f}"), note=words.interval(measured.interval))
 
 
-def _row(arm: Arm, found: RobustAccuracy) -> ArmRow:
+def _row(arm: Arm, accuracy: RobustAccuracy) -> ArmRow:
     return ArmRow(
         arm=arm,
-        clean=_cell(found.clean),
-        mean=_cell(found.mean),
-        drop=_points(found.drop),
-        relative_drop=_cell(found.relative_drop),
+        clean=_cell(accuracy.clean),
+        mean=_cell(accuracy.mean),
+        drop=_points(accuracy.drop),
+        relative_drop=_cell(accuracy.relative_drop),
     )
 
 
-def _lead(arms: tuple[Arm, ...], shown: list[Corrupted], found: dict[str, RobustAccuracy]) -> str:
-    order = sorted(range(len(arms)), key=lambda k: -found[arms[k].name].mean.value)
+def _lead(arms: tuple[Arm, ...], shown: list[Corrupted], accuracies: dict[str, RobustAccuracy]) -> str:
+    order = sorted(range(len(arms)), key=lambda k: -accuracies[arms[k].name].mean.value)
     best = arms[order[0]]
     lead = (
-        f"Over 15 corruptions at five severities {best.label} gets {percent(found[best.name].mean.value)} of "
-        "the images "
-        f"right, {percent(found[best.name].clean.value)} of the same images as they are."
+        f"Over 15 corruptions at five severities {best.label} gets "
+        f"{percent(accuracies[best.name].mean.value)} of the images right, "
+        f"{percent(accuracies[best.name].clean.value)} of the same images as they are."
     )
     if len(arms) < 2:
         return lead
     other = arms[order[1]]
     gap = mean_difference(shown[order[0]], shown[order[1]])
-    told = f"{100 * gap.value:.1f} points ahead" if gap.interval[0] > 0 else "not clearly ahead"
+    message = f"{100 * gap.value:.1f} points ahead" if gap.interval[0] > 0 else "not clearly ahead"
     return (
-        f"{lead} {other.label}: {percent(found[other.name].mean.value)} and "
-        f"{percent(found[other.name].clean.value)}. "
-        f"Under corruption the first is {told} (95 % interval of the difference over images "
+        f"{lead} {other.label}: {percent(accuracies[other.name].mean.value)} and "
+        f"{percent(accuracies[other.name].clean.value)}. "
+        f"Under corruption the first is {message} (95 % interval of the difference over images "
         f"{words.interval(gap.interval)} points)."
     )
 
@@ -155,18 +158,19 @@ def _estimate(measured: Measured) -> plots.Estimate:
 
 
 def _corruption_figure(
-    view: StudyView, arms: tuple[Arm, ...], found: dict[str, RobustAccuracy], images: int
+    view: StudyView, arms: tuple[Arm, ...], accuracies: dict[str, RobustAccuracy], images: int
 ) -> Figure:
     values = {
-        arm.name: [_estimate(found[arm.name].by_corruption[name]) for name in CORRUPTIONS] for arm in arms
+        arm.name: [_estimate(accuracies[arm.name].by_corruption[name]) for name in CORRUPTIONS]
+        for arm in arms
     }
     hardest = {
-        arm.name: min(CORRUPTIONS, key=lambda name: found[arm.name].by_corruption[name].value)
+        arm.name: min(CORRUPTIONS, key=lambda name: accuracies[arm.name].by_corruption[name].value)
         for arm in arms[:3]
     }
     told = [
         f"{CORRUPTIONS[hardest[arm.name]].title} for {arm.label} "
-        f"({percent(found[arm.name].by_corruption[hardest[arm.name]].value, 0)} right)"
+        f"({percent(accuracies[arm.name].by_corruption[hardest[arm.name]].value, 0)} right)"
         for arm in arms[:3]
     ]
     message = f"Hardest: {words.listing(told)}"
@@ -183,14 +187,17 @@ def _corruption_figure(
 
 
 def _severity_figure(
-    view: StudyView, arms: tuple[Arm, ...], found: dict[str, RobustAccuracy], images: int
+    view: StudyView, arms: tuple[Arm, ...], accuracies: dict[str, RobustAccuracy], images: int
 ) -> Figure:
     values = {
-        arm.name: [_estimate(each) for each in (found[arm.name].clean, *found[arm.name].by_severity)]
+        arm.name: [
+            _estimate(each) for each in (accuracies[arm.name].clean, *accuracies[arm.name].by_severity)
+        ]
         for arm in arms
     }
     falls = {
-        arm.label: 100 * (found[arm.name].clean.value - found[arm.name].by_severity[-1].value) for arm in arms
+        arm.label: 100 * (accuracies[arm.name].clean.value - accuracies[arm.name].by_severity[-1].value)
+        for arm in arms
     }
     order = sorted(falls, key=lambda label: falls[label])
     message = f"{order[0]} loses {falls[order[0]]:.0f} points up to the highest severity"

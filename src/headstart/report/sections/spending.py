@@ -70,8 +70,8 @@ def _steps(view: StudyView) -> tuple[Step, ...]:
     keys = {trial.key for trial in view.trials}
 
     def readings(pattern: str) -> list[dict[str, Any]]:
-        found = [store.read_json(path) for path in sorted(view.folder.glob(pattern))]
-        return [about for about in found if about["key"] in keys]
+        stored = [store.read_json(path) for path in sorted(view.folder.glob(pattern))]
+        return [about for about in stored if about["key"] in keys]
 
     examined = health.examined(view)
     parts: dict[str, list[float | None]] = {
@@ -101,10 +101,10 @@ def _steps(view: StudyView) -> tuple[Step, ...]:
 
 
 def _told(seconds: Sequence[float | None]) -> str:
-    known = [each for each in seconds if each is not None]
-    if not known:
+    measured = [each for each in seconds if each is not None]
+    if not measured:
         return "not recorded"
-    return ("" if len(known) == len(seconds) else "at least ") + words.duration(math.fsum(known))
+    return ("" if len(measured) == len(seconds) else "at least ") + words.duration(math.fsum(measured))
 
 
 def _machines(view: StudyView, trials: Sequence[FinishedTrial]) -> tuple[str, ...]:
@@ -114,7 +114,8 @@ def _machines(view: StudyView, trials: Sequence[FinishedTrial]) -> tuple[str, ..
         for each in {machine_of(trial): trial for trial in sorted(trials, key=machine_of)}.values()
     ]
     return tuple(
-        f"{letter} {told}".lstrip() for letter, told in zip(letters, words.machines(trials), strict=True)
+        f"{letter} {machine}".lstrip()
+        for letter, machine in zip(letters, words.machines(trials), strict=True)
     )
 
 

@@ -151,9 +151,9 @@ def budgets(view: StudyView) -> list[BudgetRow]:
 
     def cell(trials: Trials) -> Cell:
         values = metric_values(trials, "test_accuracy")
-        found = estimate(values, view.test_images) if values else None
-        note = words.interval(found.interval) if found and found.interval else ""
-        return Cell(text=words.share(found.value) if found else words.NONE, note=note)
+        estimated = estimate(values, view.test_images) if values else None
+        note = words.interval(estimated.interval) if estimated and estimated.interval else ""
+        return Cell(text=words.share(estimated.value) if estimated else words.NONE, note=note)
 
     return _by_budget(view, cell)
 

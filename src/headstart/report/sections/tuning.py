@@ -34,25 +34,26 @@ class Row:
 def tuning(view: StudyView) -> dict[str, Any] | None:
     """Figures (one a label budget), rows and search spaces; None where the study's folder holds no tuning of
     its arms."""
-    if not (found := searches(view)):
+    if not (stored := searches(view)):
         return None
-    budgets = list(dict.fromkeys(_budget(one) for one in found))
+    budgets = list(dict.fromkeys(_budget(search) for search in stored))
     return {
         "figures": [
-            _figure(view, budget, [one for one in found if _budget(one) == budget]) for budget in budgets
+            _figure(view, budget, [search for search in stored if _budget(search) == budget])
+            for budget in budgets
         ],
-        "rows": [_row(view, one) for one in found],
-        "spaces": _spaces(view, found),
+        "rows": [_row(view, search) for search in stored],
+        "spaces": _spaces(view, stored),
     }
 
 
 def searches(view: StudyView) -> list[dict[str, Any]]:
     """What the study's folder holds of searches for its arms' recipes, by label budget and arm."""
-    found = [store.read_json(path) for path in sorted(view.folder.glob("tuning/*/tuning.json"))]
+    stored = [store.read_json(path) for path in sorted(view.folder.glob("tuning/*/tuning.json"))]
     place = {name: number for number, name in enumerate(view.styles)}
     return sorted(
-        (one for one in found if one["arm"] in place and one["tries"]),
-        key=lambda one: (_budget(one), place[one["arm"]]),
+        (search for search in stored if search["arm"] in place and search["tries"]),
+        key=lambda search: (_budget(search), place[search["arm"]]),
     )
 
 
@@ -61,10 +62,10 @@ def effort(view: StudyView) -> str:
     into."""
     closing = "a verdict holds for these recipes."
     # A recipe that `headstart tune` chose brings its provenance.
-    found = {name for name, told in view.study.recipes.items() if told}
+    tuned_recipes = {name for name, sentence in view.study.recipes.items() if sentence}
     used = {arm.name: set(view.recipe_names(arm.name).values()) for arm in view.arms}
-    searched = [arm for arm in view.arms if used[arm.name] & found]
-    owners = {arm.name: _owner(view, arm, used[arm.name] & found) for arm in searched}
+    searched = [arm for arm in view.arms if used[arm.name] & tuned_recipes]
+    owners = {arm.name: _owner(view, arm, used[arm.name] & tuned_recipes) for arm in searched}
     taken, searched = (
         [arm for arm in searched if bool(owners[arm.name]) == is_taken] for is_taken in (True, False)
     )
@@ -72,7 +73,7 @@ def effort(view: StudyView) -> str:
         [arm.label for arm in view.arms if arm.name not in owners and used[arm.name] <= names]
         for names in (DEVELOPED_BY_HAND, USUAL_VALUES)
     )
-    tried = {(one["arm"], _budget(one)) for one in searches(view)}
+    tried = {(search["arm"], _budget(search)) for search in searches(view)}
     if not searched and tried:
         return (
             "Each recipe was chosen on validation images with an effort that is stated, not with all that is "
@@ -80,9 +81,11 @@ def effort(view: StudyView) -> str:
             f"{closing}"
         )
     if searched:
-        most = max(view.study.recipes[name]["tries"] for arm in searched for name in used[arm.name] & found)
-        recipes = [_searched(arm, view.recipe_names(arm.name), found, tried) for arm in searched]
-        told = (
+        most = max(
+            view.study.recipes[name]["tries"] for arm in searched for name in used[arm.name] & tuned_recipes
+        )
+        recipes = [_searched(arm, view.recipe_names(arm.name), tuned_recipes, tried) for arm in searched]
+        sentence = (
             f"The {_recipes(recipes)} "
             f"{'was' if len(searched) == 1 else 'were'} searched, with up to {most} tries at a label budget, "
             "on validation images or folds inside it"
@@ -90,12 +93,12 @@ def effort(view: StudyView) -> str:
         if any(
             view.study.recipes[name]["labels_per_class"] != "all"
             for arm in searched
-            for name in used[arm.name] & found
+            for name in used[arm.name] & tuned_recipes
         ):
-            told += (
+            sentence += (
                 " (where labels are few, inside one seed's subset: the recipe serves the other subsets too)"
             )
-        told += "".join(f"; {arm.label} takes what was found for {owners[arm.name]}" for arm in taken)
+        sentence += "".join(f"; {arm.label} takes what was found for {owners[arm.name]}" for arm in taken)
         rest = [
             f"the {_recipes(labels)} {'was' if len(labels) == 1 else 'were'} {how}"
             for labels, how in (
@@ -104,25 +107,28 @@ def effort(view: StudyView) -> str:
             )
             if labels
         ]
-        return f"{'; '.join([told, *rest])}{': efforts differ' if rest else ''}; {closing}"
-    told = "No recipe of this study was searched: all were written before its first trial ran"
+        return f"{'; '.join([sentence, *rest])}{': efforts differ' if rest else ''}; {closing}"
+    sentence = "No recipe of this study was searched: all were written before its first trial ran"
     if by_hand and usual:
         first = f"{_recipes(by_hand)} {'was' if len(by_hand) == 1 else 'were'}"
         others = f"those of {len(usual)} others" if len(usual) > 3 else f"the {_recipes(usual)}"
-        told += (
+        sentence += (
             f". The {first} developed by hand on validation images; {others} "
             f"{'takes' if len(usual) == 1 else 'take'} usual "
             "values as they are, which favours the former"
         )
-    return f"{told}; {closing}"
+    return f"{sentence}; {closing}"
 
 
 def _owner(view: StudyView, arm: Arm, names: set[str]) -> str:
     """The label of the study's other arm for which all of these recipes were found; "" where they are its
     own."""
-    told = [view.study.recipes[name] for name in names]
+    provenances = [view.study.recipes[name] for name in names]
     # What another study found counts as the arm's own: its arms are not these.
-    arms = {one["arm"] if one.get("study") == view.study.name else arm.name for one in told}
+    arms = {
+        provenance["arm"] if provenance.get("study") == view.study.name else arm.name
+        for provenance in provenances
+    }
     return (
         ""
         if arm.name in arms
@@ -131,12 +137,17 @@ def _owner(view: StudyView, arm: Arm, names: set[str]) -> str:
 
 
 def _searched(
-    arm: Arm, recipe_names: Mapping[LabelBudget, str], found: set[str], tried: set[tuple[str, LabelBudget]]
+    arm: Arm,
+    recipe_names: Mapping[LabelBudget, str],
+    tuned_recipes: set[str],
+    tried: set[tuple[str, LabelBudget]],
 ) -> str:
     """An arm's label, with the label budgets that its search was for where it was not for all that can be
     searched."""
     could = {budget: name for budget, name in recipe_names.items() if budget.allows_selection}
-    was = [budget.words for budget, name in could.items() if name in found or (arm.name, budget) in tried]
+    was = [
+        budget.words for budget, name in could.items() if name in tuned_recipes or (arm.name, budget) in tried
+    ]
     return arm.label if len(was) == len(could) else f"{arm.label} (with {words.listing(was)} alone)"
 
 
@@ -149,15 +160,15 @@ def _recipes(labels: list[str]) -> str:
     )
 
 
-def _figure(view: StudyView, budget: LabelBudget, found: list[dict[str, Any]]) -> Figure:
-    tries = {one["arm"]: [row["accuracy"] for row in one["tries"]] for one in found}
+def _figure(view: StudyView, budget: LabelBudget, stored: list[dict[str, Any]]) -> Figure:
+    tries = {search["arm"]: [row["accuracy"] for row in search["tries"]] for search in stored}
     gains = {}
-    for one in found:
-        if not _is_used(view, one):
+    for search in stored:
+        if not _is_used(view, search):
             continue
-        first, best = one["tries"][0]["accuracy"], _best(one)
+        first, best = search["tries"][0]["accuracy"], _best(search)
         if first is not None and best is not None:
-            gains[view.styles[one["arm"]].label] = best["accuracy"] - first
+            gains[view.styles[search["arm"]].label] = best["accuracy"] - first
     message = "Validation accuracy against tries"
     if gains:
         most = max(gains, key=lambda label: gains[label])
@@ -171,7 +182,10 @@ def _figure(view: StudyView, budget: LabelBudget, found: list[dict[str, Any]]) -
     each = f"{counts.pop()} tries each."
     if counts:
         cut = any(
-            "low" in knob for one in found for knob in one["space"] if len(one["tries"]) < one["tries_asked"]
+            "low" in knob
+            for search in stored
+            for knob in search["space"]
+            if len(search["tries"]) < search["tries_asked"]
         )
         each = f"Fewer tries where {'the search was ended early' if cut else 'there was no more to compare'}."
     caption = (
@@ -184,74 +198,77 @@ def _figure(view: StudyView, budget: LabelBudget, found: list[dict[str, Any]]) -
     return finish(drawing, name, message, caption)
 
 
-def _budget(one: Mapping[str, Any]) -> LabelBudget:
-    return LabelBudget(one["labels_per_class"])
+def _budget(search: Mapping[str, Any]) -> LabelBudget:
+    return LabelBudget(search["labels_per_class"])
 
 
-def _best(one: Mapping[str, Any]) -> dict[str, Any] | None:
-    return next((row for row in one["tries"] if row["number"] == one["best"]), None)
+def _best(search: Mapping[str, Any]) -> dict[str, Any] | None:
+    return next((row for row in search["tries"] if row["number"] == search["best"]), None)
 
 
-def _is_used(view: StudyView, one: Mapping[str, Any]) -> bool:
+def _is_used(view: StudyView, search: Mapping[str, Any]) -> bool:
     """Whether the arm's trials at that label budget have a recipe that a search has found."""
-    name = view.recipe_names(one["arm"]).get(_budget(one), "")
+    name = view.recipe_names(search["arm"]).get(_budget(search), "")
     return bool(view.study.recipes.get(name))
 
 
-def _row(view: StudyView, one: dict[str, Any]) -> Row:
-    best, failed = _best(one), sum(row["accuracy"] is None for row in one["tries"])
+def _row(view: StudyView, search: dict[str, Any]) -> Row:
+    best, failed = _best(search), sum(row["accuracy"] is None for row in search["tries"])
     chosen = [
         f"{name.replace('_', ' ')} {words.setting(value)}"
         for name, value in (best["values"] if best else {}).items()
     ]
-    told = words.listing(chosen) or "nothing is searched here: what its method selects, it selects itself"
-    if full := one.get("full_length"):
+    sentence = words.listing(chosen) or "nothing is searched here: what its method selects, it selects itself"
+    if full := search.get("full_length"):
         kept = "; the arm keeps its own recipe" if full["own"] > full["found"] else ""
-        told += (
+        sentence += (
             f". In whole trials {100 * full['found']:.2f} % on validation, {100 * full['own']:.2f} % with "
             "its own recipe "
             f"(n = {full['seeds']}){kept}"
         )
     elif (
-        best and best is not one["tries"][0] and view.at(one["arm"], _budget(one)) and not _is_used(view, one)
+        best
+        and best is not search["tries"][0]
+        and view.at(search["arm"], _budget(search))
+        and not _is_used(view, search)
     ):
-        told += ". Found, and not used: the trials here have the arm's own recipe"
+        sentence += ". Found, and not used: the trials here have the arm's own recipe"
     return Row(
-        style=view.styles[one["arm"]],
-        place=list(view.styles).index(one["arm"]),
-        budget=_budget(one).words,
-        tries=str(len(one["tries"])) + (f" ({failed} failed)" if failed else ""),
-        seconds=math.fsum(row["seconds"] for row in one["tries"]),
-        proxy=_proxy(one, best),
-        start=one["tries"][0]["accuracy"],
+        style=view.styles[search["arm"]],
+        place=list(view.styles).index(search["arm"]),
+        budget=_budget(search).words,
+        tries=str(len(search["tries"])) + (f" ({failed} failed)" if failed else ""),
+        seconds=math.fsum(row["seconds"] for row in search["tries"]),
+        proxy=_proxy(search, best),
+        start=search["tries"][0]["accuracy"],
         best=best["accuracy"] if best else None,
-        chosen=told,
+        chosen=sentence,
     )
 
 
-def _proxy(one: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
+def _proxy(search: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
     """What a try was, where it was cheaper than the trial it stands for."""
-    proxy = one["proxy"]
-    trains = any(knob["name"] == "learning_rate" for knob in one["space"])
-    told = [proxy["duration"]] if "duration" in proxy and trains else []
+    proxy = search["proxy"]
+    trains = any(knob["name"] == "learning_rate" for knob in search["space"])
+    parts = [proxy["duration"]] if "duration" in proxy and trains else []
     if "images" in proxy and best:
-        told.append(f"{best['train_images']:,} training images")
+        parts.append(f"{best['train_images']:,} training images")
     if "validation_images" in proxy and best:
-        told.append(f"{best['validation_images']:,} validation images")
+        parts.append(f"{best['validation_images']:,} validation images")
     if "folds" in proxy:
-        told.append(f"{proxy['folds']} of 5 folds")
-    return words.listing(told) or "as the trial itself"
+        parts.append(f"{proxy['folds']} of 5 folds")
+    return words.listing(parts) or "as the trial itself"
 
 
-def _spaces(view: StudyView, found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _spaces(view: StudyView, stored: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """(arms, bounds in words) of each different search space."""
     spaces: dict[str, list[str]] = {}
-    for one in found:
-        told = words.listing([_knob(knob) for knob in one["space"]])
-        label = view.styles[one["arm"]].label
-        if told and label not in spaces.setdefault(told, []):
-            spaces[told].append(label)
-    return [(words.listing(labels), told) for told, labels in spaces.items()]
+    for search in stored:
+        bounds = words.listing([_knob(knob) for knob in search["space"]])
+        label = view.styles[search["arm"]].label
+        if bounds and label not in spaces.setdefault(bounds, []):
+            spaces[bounds].append(label)
+    return [(words.listing(labels), bounds) for bounds, labels in spaces.items()]
 
 
 def _knob(knob: Mapping[str, Any]) -> str:

@@ -124,21 +124,21 @@ def differences(folder: Path) -> list[str]:
     HTML, Markdown, CSV, JSON and SVG must be the same bytes; a PDF the same text, a PNG the same pixels.
     Raises: as write_bundle."""
     folder = Path(folder)
-    found = []
+    sentences = []
     with tempfile.TemporaryDirectory() as scratch:
         again = Path(scratch)
         (again / TRIALS).symlink_to((folder / TRIALS).resolve(), target_is_directory=True)
         bundle = _write(again / TRIALS, again)
         for name in bundle.files:
             if not (folder / name).is_file():
-                found.append(f"{name} is missing")
+                sentences.append(f"{name} is missing")
             elif (again / name).read_bytes() != (folder / name).read_bytes():
                 same = _SAME.get(Path(name).suffix)
                 if same is None or not same(again / name, folder / name):
-                    found.append(f"{name} is not what {TRIALS}/ gives")
+                    sentences.append(f"{name} is not what {TRIALS}/ gives")
         kept = {path.relative_to(folder).as_posix() for path in (folder / "figures").glob("*.*")}
-        found += [f"{name} is of an earlier report" for name in sorted(kept - set(bundle.files))]
-    return found
+        sentences += [f"{name} is of an earlier report" for name in sorted(kept - set(bundle.files))]
+    return sentences
 
 
 def _same_pixels(a: Path, b: Path) -> bool:

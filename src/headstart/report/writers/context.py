@@ -170,13 +170,13 @@ class Card:
 
 def _card(view: StudyView, arm: Arm) -> Card:
     values = metric_values(arm.trials, "test_accuracy")
-    found = estimate(values, view.test_images)
+    estimated = estimate(values, view.test_images)
     several = len(set(values)) > 1
     over = f"{len(values)} seeds" if several else f"{view.test_images:,} test images, one model"
     return Card(
         arm=arm,
-        accuracy=words.share(found.value),
-        note=f"95 % interval {words.interval(found.interval or (0, 0))}, over {over}",
+        accuracy=words.share(estimated.value),
+        note=f"95 % interval {words.interval(estimated.interval or (0, 0))}, over {over}",
         facts=(
             (
                 "time, cold",

@@ -31,12 +31,12 @@ class _Writer:
 
     def blocks(self, node: Node) -> list[str]:
         """The Markdown blocks of what an element holds."""
-        found: list[str] = []
+        texts: list[str] = []
         loose: list[Node | str] = []
 
         def flush() -> None:
             if text := _inline(loose):
-                found.append(text)
+                texts.append(text)
             loose.clear()
 
         for child in node.children:
@@ -44,9 +44,9 @@ class _Writer:
                 loose.append(child)
                 continue
             flush()
-            found += self._block(child)
+            texts += self._block(child)
         flush()
-        return found
+        return texts
 
     @staticmethod
     def _is_block(node: Node) -> bool:

@@ -45,7 +45,7 @@ def render(view: StudyView) -> str:
     return compose(view).html
 
 
-def write_health_page(folder: Path, found: Health) -> Path:
+def write_health_page(folder: Path, examination: Health) -> Path:
     """Renders health.html, the section on data health as a page of its own, for data that no study is about.
 
     Raises: StoreError where the folder cannot be written."""
@@ -53,7 +53,11 @@ def write_health_page(folder: Path, found: Health) -> Path:
     text = (
         make_environment()
         .get_template("health_page.html")
-        .render(health=health.describe(found), title=str(found.dataset["title"]), style=Markup(style_sheet()))
+        .render(
+            health=health.describe(examination),
+            title=str(examination.dataset["title"]),
+            style=Markup(style_sheet()),
+        )
     )
     store.write_bytes(path, text.encode())
     return path

@@ -41,11 +41,11 @@ def summary_table(study_folder: Path) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for arm in view.arms:
         values = metric_values(arm.trials, "test_accuracy")
-        found = estimate(values, view.test_images) if values else None
-        test = f"{100 * found.value:.2f}" if found else words.NONE
+        estimated = estimate(values, view.test_images) if values else None
+        test = f"{100 * estimated.value:.2f}" if estimated else words.NONE
         interval = (
-            f"{100 * found.interval[0]:.1f}–{100 * found.interval[1]:.1f}"
-            if found and found.interval
+            f"{100 * estimated.interval[0]:.1f}–{100 * estimated.interval[1]:.1f}"
+            if estimated and estimated.interval
             else words.NONE
         )
         val = arm.mean("val_accuracy")
@@ -87,24 +87,24 @@ def ledger_table(study_folder: Path) -> Table:
     return table
 
 
-def health_table(found: Health) -> Table:
+def health_table(examination: Health) -> Table:
     """A dataset's copies within and across train and test, and its suspected label errors."""
-    told = health.describe(found)
+    described = health.describe(examination)
     labels = (
         "labels not checked"
-        if told.suspects_total is None
-        else f"{told.suspects_total:,} training labels look wrong"
+        if described.suspects_total is None
+        else f"{described.suspects_total:,} training labels look wrong"
     )
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1),
         caption_justify="left",
-        caption=f"{told.message}; {labels}",
+        caption=f"{described.message}; {labels}",
     )
     for title in ("pairs of copies", "exact", "hash", "features", "any way", "two labels"):
         table.add_column(title, justify="left" if title == "pairs of copies" else "right")
-    for row in told.counts:
+    for row in described.counts:
         table.add_row(row.title.lower(), row.exact, row.perceptual, row.features, row.pairs, row.two_labels)
     return table
 
