@@ -26,7 +26,8 @@ from headstart.data import load_dataset
 from headstart.methods import network, partial
 from headstart.methods.base import Context
 from headstart.models.features import outline
-from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.models.network import Tail
+from headstart.models.preprocess import preprocess
 from headstart.recipes import PartialRecipe, recipe_named
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.precision import default_device, resolve_precision
@@ -123,7 +124,7 @@ def _context(recipe: PartialRecipe, pixels: int, images: int, folder: Path) -> C
 def _whole(context: Context, recipe: PartialRecipe) -> tuple[nn.Module, Batches, Callable[[Tensor], Tensor]]:
     """The usual way: every image goes through the whole network, which learns from the cut on."""
     model, _ = partial.build(context)
-    mean = preprocessing_carried_by(model)
+    mean = model.preprocessing
     return model, network.image_batches(context, recipe), lambda x: preprocess(x, mean, device=context.device)
 
 
@@ -131,7 +132,7 @@ def _cached(
     context: Context, recipe: PartialRecipe, activations: partial.Activations
 ) -> tuple[nn.Module, Batches, Callable[[Tensor], Tensor]]:
     model, cut = partial.build(context)
-    tail = partial.Tail(model, cut)
+    tail = Tail(model, cut)
     return (
         tail,
         partial.make_batches(context, activations, recipe),

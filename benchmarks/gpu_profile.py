@@ -26,7 +26,7 @@ class TrialReady:
         from headstart.data import load_dataset
         from headstart.methods import network
         from headstart.models.cnn import CNN
-        from headstart.models.preprocess import preprocess, preprocessing_carried_by
+        from headstart.models.preprocess import preprocess
         from headstart.runtime.precision import default_device
         from headstart.studies.trial import make_context
         from headstart.training.optimizers import build_optimizers
@@ -34,13 +34,13 @@ class TrialReady:
         self.device, self.recipe, self.precision = default_device(), trial.arm.recipe, trial.precision
         context = make_context(trial, load_dataset(trial.arm.dataset), "", Path("."), self.device)
         self.model = network.build_network(context)
-        own = preprocessing or preprocessing_carried_by(self.model)
+        own = preprocessing or self.model.preprocessing
         self.prepare = lambda batch: preprocess(batch, own, device=self.device)
         network.set_policy(self.model, self.recipe)
         if isinstance(self.model, CNN):
             self.model.fit_whitening(self.prepare(np.ascontiguousarray(context.dataset.train.images[:5000])))
         else:
-            network.zero_head(context, self.model)
+            network.zero_head(self.model)
         self.batches = network.image_batches(context, self.recipe)
         self.model.to(self.device).train()
         self.optimizers = build_optimizers(self.model, self.recipe)

@@ -18,6 +18,7 @@ from headstart.methods import partial
 from headstart.methods.frozen import training_features
 from headstart.methods.lp_ft import start_from
 from headstart.models.inference import forward_logits, predict_logits
+from headstart.models.network import Tail
 from headstart.models.preprocess import preprocess
 from headstart.training import logistic
 from headstart.training.loop import train
@@ -185,6 +186,6 @@ def test_a_cut_network_computes_what_the_whole_one_does(weights: str, tmp_path: 
     want = forward_logits(model, [x], device=CPU, precision="fp32")
     with torch.no_grad():
         at_cut = model.eval().forward_to(x, cut)
-    tail = partial.Tail(model, cut)
+    tail = Tail(model, cut)
     assert {name.removeprefix("network.").split(".")[0] for name in tail.state_dict()} == {"layer4", "fc"}
     np.testing.assert_array_equal(forward_logits(tail, [at_cut], device=CPU, precision="fp32"), want)

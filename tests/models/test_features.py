@@ -126,11 +126,11 @@ def test_a_full_disk_is_said_before_anything_is_computed(
 _READ_ALL = """
 import sys
 import numpy as np, torch
-from headstart.models import features
+from headstart.models import Network, features
 from headstart.runtime.cost import peak_memory_bytes, reset_peak_memory
 from headstart.types import ImageSet, Preprocessing
 
-class Means(torch.nn.Module):
+class Means(Network):
     preprocessing = Preprocessing(size_pixels=None, mean=(0, 0, 0), std=(1, 1, 1))
     def forward_features(self, x):
         return x.mean((2, 3))

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from tests.support.networks import KERAS_FORM, random_images, with_random_statistics
-from torch import nn
 
 from headstart.data import load_dataset
 from headstart.errors import ConfigError, StoreError
@@ -193,8 +192,8 @@ def test_an_inner_cut_is_refused(fresh_cache: Path) -> None:
 
 
 def test_another_architecture_is_refused(fresh_cache: Path) -> None:
-    with pytest.raises(ConfigError, match="int8 features are for this project's ResNets, not for Identity"):
-        int8.load_int8(nn.Identity(), TRAIN, weights_hash="w")
+    with pytest.raises(ConfigError, match="int8 features are for this project's ResNets, not for CNN"):
+        int8.load_int8(load_model("cnn"), TRAIN, weights_hash="w")
 
 
 def test_a_damaged_network_is_named(fresh_cache: Path) -> None:

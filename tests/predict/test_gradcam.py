@@ -13,8 +13,8 @@ from PIL import Image
 
 from headstart.data import load_dataset
 from headstart.errors import ConfigError
-from headstart.models.preprocess import preprocess, preprocessing_carried_by
-from headstart.predict.gradcam import explain_image, last_block, upsampled, write_explanation
+from headstart.models.preprocess import preprocess
+from headstart.predict.gradcam import explain_image, upsampled, write_explanation
 from headstart.predict.predictor import load_predictor
 
 torch.manual_seed(0)
@@ -34,10 +34,10 @@ def test_the_evidence_is_the_papers_formula(arm: str, models: Path, picture: np.
         explanation = explain_image(predictor, picture, name)
         network = predictor.network()
         kept: list[torch.Tensor] = []
-        handle = last_block(network).register_forward_hook(
+        handle = network.last_block().register_forward_hook(
             lambda module, given, out, kept=kept: kept.append(out)
         )
-        logits = network(preprocess(picture[None], preprocessing_carried_by(network)).requires_grad_())
+        logits = network(preprocess(picture[None], network.preprocessing).requires_grad_())
         handle.remove()
         (gradient,) = torch.autograd.grad(logits[0, label], kept[0])
         wanted = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1)[0].clamp(min=0).detach().numpy()
@@ -51,7 +51,7 @@ def test_the_evidence_is_the_papers_formula(arm: str, models: Path, picture: np.
 def test_the_probes_evidence_comes_from_its_own_head(models: Path, picture: np.ndarray) -> None:
     predictor = load_predictor(models, arm="probe")
     explained = explain_image(predictor, picture)
-    assert last_block(predictor.network()) is not None and explained.heatmap.shape == (2, 2)  # 64 px / 32
+    assert predictor.network().last_block() is not None and explained.heatmap.shape == (2, 2)  # 64 px / 32
     np.testing.assert_allclose(explained.probabilities, predictor.probabilities(picture[None])[0], atol=2e-3)
     assert explained.target == explained.probabilities.argmax()
     assert explained.heatmap.max() == pytest.approx(1) and explained.heatmap.min() >= 0

@@ -18,7 +18,7 @@ from headstart import store
 from headstart.data import load_dataset
 from headstart.errors import ConfigError, DataError, HeadstartError, StoreError, WeightsError
 from headstart.methods import METHODS
-from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.models.preprocess import preprocess
 from headstart.models.saved import TrainingImages
 from headstart.predict.predictor import Predictor, load_predictor
 from headstart.predict.saved import find_model, read_model
@@ -78,7 +78,7 @@ def test_the_differentiable_network_is_the_same_model(arm: str, models: Path, im
     predictor = load_predictor(models, arm=arm)
     network = predictor.network()
     with torch.no_grad():
-        logits = network(preprocess(images, preprocessing_carried_by(network))).numpy()
+        logits = network(preprocess(images, network.preprocessing)).numpy()
     # frozen features were rounded to float16 in evaluation, nothing else differs
     np.testing.assert_allclose(probabilities(logits), predictor.probabilities(images), rtol=0, atol=2e-3)
     assert (logits.argmax(1) == predictor.logits(images).argmax(1)).mean() > 0.95

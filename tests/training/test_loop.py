@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from headstart.data.batches import ImageBatches
 from headstart.errors import ConfigError, StoreError
 from headstart.models.cnn import CNN
+from headstart.models.network import Network
 from headstart.models.preprocess import preprocess
 from headstart.recipes import CNNRecipe, TrainingRecipe
 from headstart.training import loop
@@ -56,17 +57,24 @@ class Numbers:
             yield self.x[part], self.y[part]
 
 
-def _linear() -> nn.Module:
-    model = nn.Linear(2, 2)
-    with torch.no_grad():
-        model.weight.copy_(torch.tensor([[0.1, 0.2], [0.3, -0.1]]))
-        model.bias.zero_()
-    return model
+class Linear(Network):
+    """One linear layer: its input is its features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feature_dim = 2
+        self.head = nn.Linear(2, 2)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.tensor([[0.1, 0.2], [0.3, -0.1]]))
+            self.head.bias.zero_()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return x
 
 
-def _train(recipe: TrainingRecipe, model: nn.Module | None = None, **more: Any) -> loop.Training:
+def _train(recipe: TrainingRecipe, model: Network | None = None, **more: Any) -> loop.Training:
     return train(
-        model or _linear(), Numbers(), recipe, prepare=lambda x: x, device=CPU, precision="fp32", **more
+        model or Linear(), Numbers(), recipe, prepare=lambda x: x, device=CPU, precision="fp32", **more
     )
 
 
@@ -129,12 +137,11 @@ def test_one_sgd_step_moves_as_worked_out_by_hand() -> None:
         def epoch(self, _: int) -> Iterator[tuple[Tensor, Tensor]]:
             yield torch.tensor([[1.0, 0.0]]), torch.tensor([0])
 
-    model = nn.Linear(2, 2)
-    nn.init.zeros_(model.weight)
-    nn.init.zeros_(model.bias)
+    model = Linear()
+    nn.init.zeros_(model.head.weight)
     recipe = TrainingRecipe(duration="1 steps", batch_size=1, learning_rate=0.2, momentum=0.0)
     train(model, One(), recipe, prepare=lambda x: x, device=CPU, precision="fp32")
-    torch.testing.assert_close(model.weight.detach(), torch.tensor([[0.1, 0.0], [-0.1, 0.0]]))
+    torch.testing.assert_close(model.head.weight.detach(), torch.tensor([[0.1, 0.0], [-0.1, 0.0]]))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +163,7 @@ def test_resuming_after_any_epoch_gives_the_same_bits(recipe: TrainingRecipe, tm
         path = tmp_path / f"{stop_after}.safetensors"
         seen = 0
 
-        def stop(_: nn.Module, limit: int = stop_after, file: Path = path) -> dict[str, float]:
+        def stop(_: Network, limit: int = stop_after, file: Path = path) -> dict[str, float]:
             nonlocal seen
             if file.exists():
                 seen += 1
@@ -183,7 +190,7 @@ def test_a_loss_that_is_not_finite_stops_the_trial_and_keeps_the_checkpoint(tmp_
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(DivergedError, match=r"the loss became nan at step 5 of 9 \(learning rate 0\.0556\)"):
         train(
-            _linear(),
+            Linear(),
             Poisoned(),
             TrainingRecipe(duration="3 epochs", batch_size=4, learning_rate=0.1),
             prepare=lambda x: x,
@@ -217,15 +224,15 @@ def test_averaged_weights_follow_the_decay() -> None:
     )
     path: list[Tensor] = []
 
-    class Watched(nn.Linear):
+    class Watched(Linear):
         def forward(self, x: Tensor) -> Tensor:
-            path.append(self.weight.detach().clone())
+            path.append(self.head.weight.detach().clone())
             return super().forward(x)
 
-    model = Watched(2, 2)
-    averaged = _train(recipe, model=model).model.weight.detach()
+    model = Watched()
+    averaged = _train(recipe, model=model).model.classifier.weight.detach()
     # swa_utils takes the first weights as they are; then 0.25 old + 0.75 new.
-    first, second = path[-1], model.weight.detach()
+    first, second = path[-1], model.head.weight.detach()
     torch.testing.assert_close(averaged, 0.25 * first + 0.75 * second)
 
 
@@ -271,7 +278,7 @@ def test_a_duration_in_seconds_holds_where_the_machine_becomes_slower(
     clock = Clock(first=1.0, steps=5 + 6, later=5.0)
     monkeypatch.setattr(loop, "time", clock)
     recipe = SGD.replace(duration="60 seconds")
-    done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
+    done = train(Linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
     assert (done.steps, done.seconds) == (17, 61.0)
     rates = [row["learning_rate"] for row in done.history]
     assert rates == sorted(rates, reverse=True) and rates[-1] < 0.03
@@ -285,7 +292,7 @@ def test_a_duration_in_seconds_is_used_up_where_the_machine_becomes_faster(
     clock = Clock(first=5.0, steps=5, later=1.0)
     monkeypatch.setattr(loop, "time", clock)
     recipe = SGD.replace(duration="60 seconds")
-    done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
+    done = train(Linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
     assert (done.steps, done.seconds) == (60, 60.0)
     assert 0 < done.history[-1]["learning_rate"] < 0.03
 
@@ -297,7 +304,7 @@ def test_what_recording_a_step_takes_counts_once_and_not_as_the_pace_of_steps(
     beginning."""
     clock = Clock(first=1.0, steps=5, later=1.0)
 
-    def recorded(model: nn.Module, *_: Any, **__: Any) -> nn.Module:
+    def recorded(model: Network, *_: Any, **__: Any) -> Network:
         clock.now += 20.0
         return model
 
@@ -305,7 +312,7 @@ def test_what_recording_a_step_takes_counts_once_and_not_as_the_pace_of_steps(
     monkeypatch.setattr(loop, "seconds_per_step", lambda *_: 1.0)
     monkeypatch.setattr(loop, "recorded", recorded)
     recipe = SGD.replace(duration="60 seconds")
-    done = train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
+    done = train(Linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
     assert (done.steps, done.seconds, done.recording_seconds) == (40, 60.0, 20.0)
 
 
@@ -313,4 +320,4 @@ def test_a_duration_in_steps_does_not_mind_the_clock(monkeypatch: pytest.MonkeyP
     clock = Clock(first=1.0, steps=2, later=1000.0)
     monkeypatch.setattr(loop, "time", clock)
     recipe = SGD.replace(duration="9 steps")
-    assert train(_linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32").steps == 9
+    assert train(Linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32").steps == 9

@@ -86,9 +86,9 @@ def test_earlier_stages_learn_more_slowly_and_the_head_by_its_own_scale() -> Non
 def test_rates_by_stage_need_a_network_that_tells_its_stages() -> None:
     recipe = FineTuneRecipe(duration="1 epochs", batch_size=1, learning_rate=0.1, stage_lr_decay=0.5)
     with pytest.raises(
-        ConfigError, match=r"Linear has no stages .* set stage_lr_decay = 1 and head_lr_scale = 1"
+        ConfigError, match=r"CNN has no stages .* set stage_lr_decay = 1 and head_lr_scale = 1"
     ):
-        build_optimizers(nn.Linear(1, 1), recipe)
+        build_optimizers(CNN(10, widths=(8, 8, 8)), recipe)
 
 
 def test_learning_rates_warm_up_then_fall_to_the_final_fraction() -> None:

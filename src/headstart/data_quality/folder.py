@@ -16,7 +16,7 @@ from headstart.data_quality.page import render_page
 from headstart.errors import ConfigError, DownloadError, StoreError, WeightsError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from headstart.models.network import Network
 
 CHECK_PIXELS = 96  # the size of the images for the probe's features and on the page
 MODEL, WEIGHTS = "resnet50", "default"
@@ -111,7 +111,7 @@ def find_suspects(
     )
 
 
-def _features(decoded: folders.DecodedSource, model: nn.Module) -> NDArray[np.float16]:
+def _features(decoded: folders.DecodedSource, model: Network) -> NDArray[np.float16]:
     """Compute MODEL's features of the readable images, float16 (N, D)."""
     from headstart.models import features, resolve_weights
     from headstart.models.weights import weights_hash

@@ -17,7 +17,7 @@ from headstart import store
 from headstart.errors import ConfigError
 from headstart.evaluation.records import GRADCAM, read_arrays
 from headstart.evaluation.study import check_predictions, chosen_trials, load_study_dataset, read_study
-from headstart.predict.gradcam import explain_image, last_block
+from headstart.predict.gradcam import explain_image
 from headstart.predict.predictor import load_predictor
 from headstart.runtime import progress
 from headstart.runtime.seeding import seed_for
@@ -110,7 +110,7 @@ def _read(trial: FinishedTrial, test: ImageSet, ids: NDArray[np.int64]) -> Array
     trial did."""
     predictor = load_predictor(trial.folder)
     network = predictor.network()
-    last_block(network)  # refuses before the first image
+    network.last_block()  # refuses before the first image
     explanations = [
         explain_image(predictor, image, network=network) for image in np.asarray(test.images[ids])
     ]

@@ -16,7 +16,7 @@ def run(context: Context) -> Outcome:
     with context.watch.phase("prepare"):
         model = network.build_network(context)
         network.set_policy(model, recipe)
-        network.zero_head(context, model)
+        network.zero_head(model)
     return network.read_network(context, network.train_on_images(context, model, recipe))
 
 

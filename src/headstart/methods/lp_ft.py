@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from headstart import store
 from headstart.methods import network
 from headstart.methods.base import Context, Method, Outcome
 from headstart.methods.frozen import training_features
 from headstart.methods.linear_probe import select_l2, solver_options
+from headstart.models import Network
 from headstart.recipes import LogisticRecipe, LPFTRecipe
 from headstart.runtime import progress
 from headstart.training.logistic import LogisticFit, fit_path
@@ -94,13 +94,12 @@ def _head(context: Context, train: Features, recipe: LPFTRecipe) -> _Head:
     return head
 
 
-def start_from(context: Context, fit: LogisticFit) -> nn.Module:
+def start_from(context: Context, fit: LogisticFit) -> Network:
     """The arm's network with the probe as its head: its logits are the probe's."""
     model = network.build_network(context)
-    head = network.head_of(context, model)
     with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(fit.weight))
-        head.bias.copy_(torch.from_numpy(fit.bias))
+        model.classifier.weight.copy_(torch.from_numpy(fit.weight))
+        model.classifier.bias.copy_(torch.from_numpy(fit.bias))
     return model
 
 

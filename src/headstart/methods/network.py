@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from headstart.data.batches import ImageBatches
 from headstart.errors import ConfigError
 from headstart.methods.base import Context, Outcome
-from headstart.models import load_model, model_spec
+from headstart.models import Network, load_model
 from headstart.models.inference import predict_logits
-from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.models.preprocess import preprocess
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
 from headstart.results import metrics
 from headstart.runtime.seeding import seed_for
@@ -22,9 +22,9 @@ from headstart.training.loop import Spent, Training, train
 from headstart.types import Predictions
 
 
-def build_network(context: Context) -> nn.Module:
-    """The arm's network with its weights and a head for the trial's classes; random parts are this trial's
-    own."""
+def build_network(context: Context) -> Network:
+    """The arm's network with its weights and a head for the trial's classes; random parts are drawn from the
+    trial's seed."""
     arm = context.trial.arm
     options: dict[str, Any] = {}
     if isinstance(recipe := arm.recipe, CNNRecipe):
@@ -44,40 +44,31 @@ def build_network(context: Context) -> nn.Module:
     )
 
 
-def head_of(context: Context, model: nn.Module) -> nn.Linear:
-    """The classifier of the arm's network."""
-    head = model.get_submodule(model_spec(context.trial.arm.model).head)
-    assert isinstance(head, nn.Linear)
-    return head
+def zero_head(model: Network) -> None:
+    """Sets the new head to zero: the first gradients of the backbone are then zero too, not those of a random
+    head."""
+    nn.init.zeros_(model.classifier.weight)
+    if model.classifier.bias is not None:
+        nn.init.zeros_(model.classifier.bias)
 
 
-def zero_head(context: Context, model: nn.Module) -> None:
-    """Lets the new head begin at zero: the first gradients of the backbone are then zero too, not those of a
-    random head."""
-    head = head_of(context, model)
-    nn.init.zeros_(head.weight)
-    if head.bias is not None:
-        nn.init.zeros_(head.bias)
-
-
-def set_policy(model: nn.Module, recipe: TrainingRecipe, trainable_from: str = "stem") -> None:
+def set_policy(model: Network, recipe: TrainingRecipe, trainable_from: str = "stem") -> None:
     """Freezes what a recipe freezes: layers before `trainable_from`, and BatchNorm statistics where it says
     so.
 
     Raises: ConfigError for a stage that the network does not have, or a network that cannot be frozen in
     part."""
     keep = isinstance(recipe, TransferRecipe) and recipe.batchnorm == "frozen"
-    if not hasattr(model, "set_trainable"):
-        if keep or trainable_from != "stem":
-            raise ConfigError(
-                f'{type(model).__name__} cannot be frozen in part; use a ResNet, or method "finetune" with '
-                'batchnorm = "train"'
-            )
-        return
     try:
-        model.set_trainable(trainable_from, keep_statistics=keep)  # type: ignore[operator]
+        model.set_trainable(trainable_from, keep_statistics=keep)
     except ValueError as error:
         raise ConfigError(f"recipe field 'trainable_from': {error}") from error
+
+
+def first_inputs(context: Context, model: Network, count: int) -> Tensor:
+    """The trial's first training images as the network's input, float32 (count, 3, S, S), on the device."""
+    pixels = np.ascontiguousarray(context.dataset.train.images[context.train_ids[:count]])
+    return preprocess(pixels, model.preprocessing, device=context.device)
 
 
 def image_batches(context: Context, recipe: TrainingRecipe) -> ImageBatches:
@@ -96,7 +87,7 @@ def image_batches(context: Context, recipe: TrainingRecipe) -> ImageBatches:
 
 
 def train_on_images(
-    context: Context, model: nn.Module, recipe: TrainingRecipe, spent: Spent | None = None
+    context: Context, model: Network, recipe: TrainingRecipe, spent: Spent | None = None
 ) -> Training:
     """Trains on the trial's images, augmented in their own size, then resized on the device; validates after
     each epoch.
@@ -108,9 +99,9 @@ def train_on_images(
     val_images, val_labels = train_set.images[context.val_ids], train_set.labels[context.val_ids]
 
     def prepare(batch: Tensor) -> Tensor:
-        return preprocess(batch, preprocessing_carried_by(model), device=device)
+        return preprocess(batch, model.preprocessing, device=device)
 
-    def evaluate(current: nn.Module) -> dict[str, float]:
+    def evaluate(current: Network) -> dict[str, float]:
         logits = predict_logits(current, val_images, device=device, precision=trial.precision)
         return {
             "val_accuracy": metrics.accuracy(logits, val_labels),
@@ -172,7 +163,7 @@ def _architecture(context: Context) -> dict[str, Any]:
     return found
 
 
-def _read_all(model: nn.Module, context: Context) -> dict[str, Predictions]:
+def _read_all(model: Network, context: Context) -> dict[str, Predictions]:
     train_set, test_set = context.dataset.train, context.dataset.test
 
     def logits(images: np.ndarray, mirrored: bool = False) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.data.batches import ActivationBatches, StoredViews
 from headstart.errors import ConfigError
@@ -24,7 +24,7 @@ from headstart.methods.base import Context, Method, Outcome
 from headstart.models import features
 from headstart.models.features import Extraction
 from headstart.models.inference import forward_logits
-from headstart.models.resnet import ResNet
+from headstart.models.network import Network, Tail
 from headstart.recipes import PartialRecipe
 from headstart.results import metrics
 from headstart.runtime import progress
@@ -33,32 +33,6 @@ from headstart.training.loop import Spent, train
 from headstart.types import Predictions
 
 BATCH = 250  # rows of activations evaluated at a time: 33 MB at the usual cut of ResNet-50 at 128 px
-
-
-class Tail(nn.Module):
-    """What comes after a cut of a network, as a network of its own: logits float32 (N, C) from activations
-    (N, C', H, W).
-
-    The units before the cut are dropped from `network`; the names of the others stay, and so does its
-    freezing policy."""
-
-    def __init__(self, network: ResNet, cut: str) -> None:
-        super().__init__()
-        names = [name for name, _ in network.units()]
-        for name in names[: names.index(cut) + 1]:
-            for dropped in (
-                ("conv1", "bn1", "maxpool") if name == "stem" else ("avgpool",) if name == "pool" else (name,)
-            ):
-                network.set_submodule(dropped, nn.Identity())
-        self.network, self.cut = network, cut
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network.fc(
-            self.network.forward_from(x, self.cut).to(self.network.fc.weight.dtype)
-        ).float()
-
-    def stages(self) -> list[tuple[str, nn.Module]]:
-        return self.network.stages()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +70,10 @@ def run(context: Context) -> Outcome:
     tail = Tail(model, cut)
     batches = make_batches(context, found, recipe)
 
-    def logits(current: nn.Module, part: Extraction, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def logits(current: Network, part: Extraction, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return forward_logits(current, _inputs(part, rows, context), device=device, precision=trial.precision)
 
-    def evaluate(current: nn.Module) -> dict[str, float]:
+    def evaluate(current: Network) -> dict[str, float]:
         found_logits = logits(current, found.plain, found.rows(context.val_ids))
         return {
             "val_accuracy": metrics.accuracy(found_logits, labels[context.val_ids]),
@@ -161,7 +135,7 @@ def run(context: Context) -> Outcome:
     )
 
 
-def build(context: Context) -> tuple[ResNet, str]:
+def build(context: Context) -> tuple[Network, str]:
     """The arm's network with a head at zero and the recipe's freezing policy, and the cut behind its frozen
     part.
 
@@ -170,8 +144,7 @@ def build(context: Context) -> tuple[ResNet, str]:
     assert isinstance(recipe, PartialRecipe)
     model = network.build_network(context)
     network.set_policy(model, recipe, recipe.trainable_from)
-    assert isinstance(model, ResNet)
-    network.zero_head(context, model)
+    network.zero_head(model)
     cut = model.cut_before(recipe.trainable_from)
     if cut is None:
         raise ConfigError(
@@ -181,7 +154,7 @@ def build(context: Context) -> tuple[ResNet, str]:
     return model, cut
 
 
-def extract_activations(context: Context, model: ResNet, cut: str) -> Activations:
+def extract_activations(context: Context, model: Network, cut: str) -> Activations:
     """All four parts, from the cache or computed now, in the trial's own precision. The disk they need is
     said beforehand.
 

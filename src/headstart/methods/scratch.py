@@ -6,15 +6,9 @@ own it is a ResNet's fair chance.
 
 from __future__ import annotations
 
-import numpy as np
-
 from headstart.methods import network
 from headstart.methods.base import Context, Method, Outcome
-from headstart.models.cnn import CNN
-from headstart.models.preprocess import preprocess
 from headstart.recipes import TrainingRecipe
-
-_WHITENING_IMAGES = 5000
 
 
 def run(context: Context) -> Outcome:
@@ -24,9 +18,7 @@ def run(context: Context) -> Outcome:
     with context.watch.phase("prepare"):
         model = network.build_network(context)
         network.set_policy(model, recipe)
-        if isinstance(model, CNN):
-            pixels = np.ascontiguousarray(context.dataset.train.images[context.train_ids[:_WHITENING_IMAGES]])
-            model.fit_whitening(preprocess(pixels, model.preprocessing, device=context.device))
+        model.fit_to_images(lambda count: network.first_inputs(context, model, count))
     return network.read_network(context, network.train_on_images(context, model, recipe))
 
 

@@ -30,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headstart.models.network import Network
 from headstart.types import Preprocessing
 
 # Channel means and deviations of CIFAR-10's training images, the field's usual constants.
@@ -41,6 +42,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
 }
 _WHITEN_PIXELS = 2
+_WHITENING_IMAGES = 5000
 _WHITEN_EPS = 5e-4  # keeps the flattest patch directions from being blown up into noise
 
 
@@ -79,7 +81,7 @@ def _norm(channels: int, momentum: float) -> nn.BatchNorm2d:
     return norm
 
 
-class CNN(nn.Module):
+class CNN(Network):
     """The network of this module's table; logits float32 (N, num_classes) from normalised float (N, 3, S, S).
 
     image_pixels: S, at least 16. widths: channels of the three blocks. activation: "relu" or "gelu".
@@ -109,7 +111,12 @@ class CNN(nn.Module):
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
         with torch.no_grad():
             self.head.weight /= self.head.weight.std()
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.feature_dim = widths[-1]
+        self.channels_last()
+
+    def fit_to_images(self, sample: Callable[[int], Tensor]) -> None:
+        """Fits the first layer; see fit_whitening."""
+        self.fit_whitening(sample(_WHITENING_IMAGES))
 
     @torch.no_grad()
     def fit_whitening(self, images: Tensor) -> None:
@@ -138,4 +145,9 @@ class CNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.forward_features(x)
-        return self.head(features).float() / features.shape[1]
+        logits: Tensor = self.head(features)
+        return logits.float() / features.shape[1]
+
+    def last_block(self) -> nn.Module:
+        """The last of the three blocks."""
+        return self.blocks[-1]

@@ -23,14 +23,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.errors import ConfigError
 from headstart.models import int8
 from headstart.models.fused import fuse
-from headstart.models.preprocess import preprocess, preprocessing_carried_by
-from headstart.models.resnet import fold_batchnorm
-from headstart.models.timm_network import TimmNetwork
+from headstart.models.network import Network
+from headstart.models.preprocess import preprocess
 from headstart.runtime import energy, progress
 from headstart.runtime.cost import count_flops
 from headstart.runtime.mapped import file_mapping, release_pages
@@ -102,7 +101,7 @@ def feature_key(
 
 
 def extract(
-    model: nn.Module,
+    model: Network,
     images: ImageSet,
     *,
     weights_hash: str,
@@ -128,7 +127,7 @@ def extract(
     parts = feature_key(
         weights_hash=weights_hash,
         cut=cut,
-        preprocessing=preprocessing_carried_by(model),
+        preprocessing=model.preprocessing,
         precision=precision,
         dataset_fingerprint=images.fingerprint,
         mirrored=mirrored,
@@ -161,7 +160,7 @@ def extract(
 
 
 def row_function(
-    model: nn.Module,
+    model: Network,
     *,
     precision: str,
     device: torch.device,
@@ -174,7 +173,7 @@ def row_function(
 
     Batches of BATCH images give the bits that `extract` would. Arguments and errors: as `extract`."""
     run = _network(model, precision, device, cut, weights_hash, calibration).run
-    return lambda images: _rows(run, images, preprocessing_carried_by(model), device)
+    return lambda images: _rows(run, images, model.preprocessing, device)
 
 
 def cached_values(key: str) -> NDArray[np.float16] | None:
@@ -188,7 +187,7 @@ def cached_values(key: str) -> NDArray[np.float16] | None:
 
 
 def missing_bytes(
-    model: nn.Module,
+    model: Network,
     images: ImageSet,
     *,
     weights_hash: str,
@@ -200,7 +199,7 @@ def missing_bytes(
     calibration: ImageSet | None = None,
 ) -> int:
     """Bytes that `extract` with the same arguments would still write; 0 where the cache has them all."""
-    preprocessing = preprocessing_carried_by(model)
+    preprocessing = model.preprocessing
     folder = _folder(
         feature_key(
             weights_hash=weights_hash,
@@ -223,7 +222,7 @@ def missing_bytes(
 
 @torch.inference_mode()
 def seconds_per_image(
-    model: nn.Module,
+    model: Network,
     images: ImageSet,
     *,
     weights_hash: str,
@@ -241,7 +240,7 @@ def seconds_per_image(
     for _ in range(batches + 1):
         start = time.perf_counter()
         batch = np.array(images.images[:BATCH])
-        network.run(preprocess(batch, preprocessing_carried_by(model), device=device)).cpu()
+        network.run(preprocess(batch, model.preprocessing, device=device)).cpu()
         took.append((time.perf_counter() - start) / len(batch))
     return sorted(took[1:])[batches // 2]
 
@@ -251,10 +250,10 @@ def _folder(parts: dict[str, Any]) -> Path:
 
 
 @torch.no_grad()
-def outline(model: nn.Module, images: ImageSet, cut: str) -> tuple[tuple[int, ...], int]:
+def outline(model: Network, images: ImageSet, cut: str) -> tuple[tuple[int, ...], int]:
     """Shape of one image's row, and floating-point operations of one image; from shapes alone, nothing is
     computed."""
-    pixels = preprocessing_carried_by(model).size_pixels
+    pixels = model.preprocessing.size_pixels
     height, width = (pixels, pixels) if pixels is not None else images.images.shape[1:3]
     outlines = _OUTLINES.setdefault(model, {})
     if (height, width, cut) not in outlines:
@@ -265,7 +264,7 @@ def outline(model: nn.Module, images: ImageSet, cut: str) -> tuple[tuple[int, ..
 
 
 def _network(
-    model: nn.Module,
+    model: Network,
     precision: str,
     device: torch.device,
     cut: str,
@@ -283,23 +282,19 @@ def _network(
         return _Network(
             run=quantised.run, seconds=quantised.seconds, images=len(int8.calibration_ids(len(calibration)))
         )
-    foldable = not isinstance(model, TimmNetwork)  # whose BatchNorm may hold its activation
-    frozen = (
-        (fold_batchnorm(model) if foldable else copy.deepcopy(model).requires_grad_(False)).to(device).eval()
-    )
     # Weights cast once, not at every batch as autocast does: 225 against 215 images/s (96 px, 2 cores,
     # medians of 2).
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    frozen = frozen.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    frozen = model.frozen_copy().to(device).to(dtype).channels_last()
     fused = fuse(frozen, cut) if device.type == "cpu" else None
     return _Network(run=_plain(frozen, cut, dtype) if fused is None else fused)
 
 
-def _plain(frozen: nn.Module, cut: str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+def _plain(frozen: Network, cut: str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     def run(x: Tensor) -> Tensor:
         if cut == "pool":
-            return frozen.forward_features(x.to(dtype)).float()  # type: ignore[operator]
-        return frozen.forward_to(x.to(dtype), cut).float().permute(0, 2, 3, 1)  # type: ignore[operator]
+            return frozen.forward_features(x.to(dtype)).float()
+        return frozen.forward_to(x.to(dtype), cut).float().permute(0, 2, 3, 1)
 
     return run
 
@@ -323,7 +318,7 @@ def _compute(
     images: ImageSet,
     ids: NDArray[np.int64] | None,
     parts: dict[str, Any],
-    model: nn.Module,
+    model: Network,
     cut: str,
     mirrored: bool,
     device: torch.device,
@@ -331,9 +326,7 @@ def _compute(
 ) -> None:
     def rows(start: int, stop: int) -> NDArray[np.float16]:
         batch = images.images[start:stop] if ids is None else images.images[ids[start:stop]]
-        return _rows(
-            network.run, batch[:, :, ::-1] if mirrored else batch, preprocessing_carried_by(model), device
-        )
+        return _rows(network.run, batch[:, :, ::-1] if mirrored else batch, model.preprocessing, device)
 
     count = len(images) if ids is None else len(ids)
     mapping = file_mapping(images.images)

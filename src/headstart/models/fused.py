@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from headstart.models.network import Network
 from headstart.models.resnet import ResNet
 
 
@@ -47,11 +48,11 @@ def has_fused_operators(dtype: torch.dtype) -> bool:
     )
 
 
-def fuse(folded: nn.Module, cut: str = "pool") -> Callable[[Tensor], Tensor] | None:
+def fuse(folded: Network, cut: str = "pool") -> Callable[[Tensor], Tensor] | None:
     """Network inputs (N, 3, S, S) of any float type -> float32 features (N, D), at an inner cut (N, H, W, C);
     for inference mode.
 
-    folded: from `fold_batchnorm`, on the CPU, float32 or bf16, channels_last; its weights are taken over.
+    folded: a Network.frozen_copy, on the CPU, float32 or bf16, channels_last; its weights are taken over.
     cut: one of the network's. None where it is no ResNet or `has_fused_operators` is false: then the plain
     network is all there is."""
     if not isinstance(folded, ResNet) or not has_fused_operators(folded.conv1.weight.dtype):

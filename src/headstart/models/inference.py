@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.models.network import Network
+from headstart.models.preprocess import preprocess
 from headstart.runtime.precision import autocast
 
 BATCH = 500  # images, of inputs up to 64 px; of larger ones fewer, so that activations take no more memory
@@ -22,21 +24,20 @@ def batch_for(input_pixels: int) -> int:
 
 @torch.no_grad()
 def predict_logits(
-    model: nn.Module,
-    images: np.ndarray | Tensor,
+    model: Network,
+    images: NDArray[np.uint8] | Tensor,
     *,
     device: torch.device,
     precision: str,
     mirrored: bool = False,
     batch_size: int | None = None,
-    on_batch: Callable[[int], None] = lambda images: None,
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """Logits float32 (N, C) of uint8 images (N, H, W, 3), in evaluation mode; the model's mode is put back
     after.
 
     mirrored: look at each image's mirror image instead. batch_size: images at a time, None: `batch_for` their
     input's size. The last partial batch is counted."""
-    preprocessing = preprocessing_carried_by(model)
+    preprocessing = model.preprocessing
     size = batch_size or batch_for(preprocessing.size_pixels or images.shape[1])
 
     def inputs() -> Iterator[Tensor]:
@@ -46,18 +47,13 @@ def predict_logits(
                 batch = batch.flip(2) if isinstance(batch, Tensor) else batch[:, :, ::-1]
             yield preprocess(batch, preprocessing, device=device)
 
-    return forward_logits(model, inputs(), device=device, precision=precision, on_batch=on_batch)
+    return forward_logits(model, inputs(), device=device, precision=precision)
 
 
 @torch.no_grad()
 def forward_logits(
-    model: nn.Module,
-    inputs: Iterable[Tensor],
-    *,
-    device: torch.device,
-    precision: str,
-    on_batch: Callable[[int], None] = lambda images: None,
-) -> np.ndarray:
+    model: Network, inputs: Iterable[Tensor], *, device: torch.device, precision: str
+) -> NDArray[np.float32]:
     """Logits float32 (N, C) of batches that are the network's input as they are, in evaluation mode; the
     model's mode is put back after."""
     was_training = model.training
@@ -67,7 +63,6 @@ def forward_logits(
         for x in inputs:
             with autocast(precision, device):
                 parts.append(model(x).float().cpu())
-            on_batch(len(x))
     finally:
         model.train(was_training)
     return torch.cat(parts).numpy()

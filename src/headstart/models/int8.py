@@ -31,9 +31,9 @@ from torch import Tensor, nn
 
 from headstart.errors import ConfigError, StoreError
 from headstart.models.fused import folded_blocks
-from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.models.network import Network
+from headstart.models.preprocess import preprocess
 from headstart.models.resnet import ResNet, fold_batchnorm
-from headstart.models.timm_network import TimmNetwork
 from headstart.runtime import progress
 from headstart.runtime.mapped import file_mapping, release_pages
 from headstart.store import cache_folder, digest, lock, read_json, write_bytes, write_json
@@ -81,23 +81,21 @@ def calibration_ids(count: int) -> NDArray[np.int64]:
     )
 
 
-def load_int8(model: nn.Module, calibration: ImageSet, *, weights_hash: str) -> Int8Network:
+def load_int8(model: Network, calibration: ImageSet, *, weights_hash: str) -> Int8Network:
     """The network in int8, from the cache or quantised now; as many threads as torch has.
 
     model: a ResNet with `preprocessing`, not changed. calibration: the training images.
     Raises: ConfigError for another architecture or without onnxruntime; StoreError where the cache cannot be
     written."""
     if not isinstance(model, ResNet):
-        name = "timm's networks" if isinstance(model, TimmNetwork) else type(model).__name__
         raise ConfigError(
-            f'int8 features are for this project\'s ResNets, not for {name}; set feature_precision = "bf16" '
-            "or "
-            '"fp32"'
+            f"int8 features are for this project's ResNets, not for {model.family}; set "
+            'feature_precision = "bf16" or "fp32"'
         )
     parts = {
         "weights": weights_hash,
         "depth": model.depth,
-        "preprocessing": preprocessing_carried_by(model),
+        "preprocessing": model.preprocessing,
         "torch": torch.__version__.split("+")[0],
         "onnx": _required("onnx").__version__,
         "image_shape": calibration.images.shape[1:],
@@ -156,7 +154,7 @@ def _session(path: Path) -> Callable[[Tensor], Tensor]:
 def _quantise(model: ResNet, calibration: ImageSet) -> bytes:
     """The quantised network as an ONNX file's bytes."""
     quantization = _required("onnxruntime.quantization")
-    preprocessing = preprocessing_carried_by(model)
+    preprocessing = model.preprocessing
     ids = calibration_ids(len(calibration))
 
     def batches() -> Iterator[dict[str, NDArray[np.float32]]]:
@@ -198,7 +196,7 @@ def _graph(model: ResNet, pixels: int | tuple[int, ...]) -> Any:
     images."""
     onnx = _required("onnx")
     make_node, array = onnx.helper.make_node, onnx.numpy_helper.from_array
-    folded: ResNet = fold_batchnorm(model).to("cpu", torch.float32)  # type: ignore[assignment]
+    folded = fold_batchnorm(model).to("cpu", torch.float32)
     nodes: list[Any] = []
     constants: list[Any] = [array(np.array([2, 3]), "positions")]
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.errors import WeightsError, unknown_name
 from headstart.models import weights as files
+from headstart.models.network import Network
 from headstart.models.preprocess import stored_preprocessing
 from headstart.models.registry import model_spec
 from headstart.models.spec import ModelSpec, WeightsSource
@@ -27,14 +28,13 @@ def load_model(
     seed: int = 0,
     image_pixels: int | None = None,
     **options: Any,
-) -> nn.Module:
-    """A network in eval mode that carries its `preprocessing` (types.Preprocessing).
+) -> Network:
+    """A network in eval mode that carries its `preprocessing` (types.Preprocessing) and `weights_hash`.
 
     name: a key of MODELS, or "timm:ARCHITECTURE". weights: one of its weights' names, "default", "none"
     (random start), or the path or URL of a .safetensors or .pth file of a state dict. num_classes: None keeps
-    the head of the weights (of a random
-    start: the model's default); a number gives a new head with random weights. seed: of all random weights;
-    the global generators stay as they are.
+    the head of the weights (of a random start: the model's default); a number gives a new head with random
+    weights. seed: of all random weights; the global generators stay as they are.
     image_pixels: side of the input, None for the weights' own. options: passed to the network's constructor.
 
     Examples:
@@ -61,18 +61,16 @@ def load_model(
     if weights != "none":
         if num_classes is not None:
             state = {key: value for key, value in state.items() if not key.startswith(f"{spec.head}.")}
-            state |= {
-                f"{spec.head}.{key}": value
-                for key, value in model.get_submodule(spec.head).state_dict().items()
-            }
+            state |= {f"{spec.head}.{key}": value for key, value in model.classifier.state_dict().items()}
         files.load_into(model, state, f"{name} weights {weights}")
-    model.preprocessing = preprocessing  # type: ignore[assignment]
-    return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model.preprocessing = preprocessing
+    model.weights_hash = files.start_hash(weights, name, seed)
+    return model.channels_last().eval()
 
 
 def rebuild_model(
     name: str, state: Mapping[str, Tensor], preprocessing: Preprocessing, *, image_pixels: int, **options: Any
-) -> nn.Module:
+) -> Network:
     """The network around trained weights, in eval mode; state: its whole state dict, head included.
 
     The form of a ResNet is read off the names of its tensors. image_pixels, options: as `load_model`.
@@ -84,8 +82,8 @@ def rebuild_model(
     with torch.random.fork_rng(devices=[]):
         model = spec.build(len(state[head]), image_pixels, **_file_source(spec, state).form, **options)
     files.load_into(model, state, f"the stored weights of {name}")
-    model.preprocessing = preprocessing  # type: ignore[assignment]
-    return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model.preprocessing = preprocessing
+    return model.channels_last().eval()
 
 
 def preprocessing_of(name: str, weights: str = "default", image_pixels: int | None = None) -> Preprocessing:

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.types import Preprocessing
 
@@ -77,17 +77,6 @@ def preprocess(
         values *= _row(factor, width, values.device)
     values += _row(offset, width, values.device)
     return values.view(count, height, width, 3).permute(0, 3, 1, 2)
-
-
-def preprocessing_carried_by(model: nn.Module) -> Preprocessing:
-    """The preprocessing of the weights in a network from `load_model`. Raises: TypeError for a network
-    without."""
-    carried = getattr(model, "preprocessing", None)
-    if not isinstance(carried, Preprocessing):
-        raise TypeError(
-            f"{type(model).__name__} carries no preprocessing; build it with headstart.load_model"
-        )
-    return carried
 
 
 def stored_preprocessing(stored: Mapping[str, Any]) -> Preprocessing:

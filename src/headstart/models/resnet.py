@@ -29,14 +29,14 @@ Source: He et al. 2015, "Deep Residual Learning for Image Recognition", table 1.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from headstart.models.network import Network
 from headstart.runtime.cost import count_flops
-from headstart.types import Preprocessing
 
 _WIDTHS = (64, 128, 256, 512)
 
@@ -62,7 +62,8 @@ class BasicBlock(nn.Module):
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         out += x if self.downsample is None else self.downsample(x)
-        return self.relu(out)
+        activated: Tensor = self.relu(out)
+        return activated
 
 
 class Bottleneck(nn.Module):
@@ -89,7 +90,8 @@ class Bottleneck(nn.Module):
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
         out += x if self.downsample is None else self.downsample(x)
-        return self.relu(out)
+        activated: Tensor = self.relu(out)
+        return activated
 
 
 class MeanPool(nn.Module):
@@ -107,7 +109,7 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, 
 }
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """The network of this module's table; logits float32 (N, num_classes) from preprocessed float (N, 3, S,
     S).
 
@@ -121,7 +123,7 @@ class ResNet(nn.Module):
     start.
     """
 
-    preprocessing: Preprocessing | None = None
+    head_name = "fc"
 
     def __init__(
         self,
@@ -138,8 +140,6 @@ class ResNet(nn.Module):
             raise ValueError(f"depth must be one of {sorted(_ARCHITECTURES)}, got {depth}")
         block, counts = _ARCHITECTURES[depth]
         self.depth = depth
-        self._frozen: frozenset[str] = frozenset()
-        self._keep_statistics = False
         self.conv1 = nn.Conv2d(3, 64, 7, 1 if small_stem else 2, padding=3, bias=conv_bias)
         self.bn1 = nn.BatchNorm2d(64, bn_eps)
         self.relu = nn.ReLU(inplace=True)
@@ -169,8 +169,6 @@ class ResNet(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    # --- forward, whole or in two parts ---
-
     def stages(self) -> list[tuple[str, nn.Module]]:
         """The backbone in order: ("stem", ...), ("layer1", ...) to ("layer4", ...), ("pool", ...)."""
         stem = nn.Sequential(self.conv1, self.bn1, self.relu, self.maxpool)
@@ -182,116 +180,29 @@ class ResNet(nn.Module):
 
     def units(self) -> list[tuple[str, nn.Module]]:
         """The backbone in order, block by block: "stem", "layer1.0", ..., "pool"."""
-        return list(self._units())
-
-    def _units(self) -> Iterator[tuple[str, nn.Module]]:
+        units: list[tuple[str, nn.Module]] = []
         for name, stage in self.stages():
             if name.startswith("layer"):
-                yield from ((f"{name}.{index}", block) for index, block in stage.named_children())
+                units += [(f"{name}.{index}", block) for index, block in stage.named_children()]
             else:
-                yield name, stage
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.forward_features(x).to(self.fc.weight.dtype)).float()
+                units.append((name, stage))
+        return units
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Pooled features, float32 (N, feature_dim)."""
-        for _, unit in self._units():
+        for _, unit in self.units():
             x = unit(x)
         return x
 
-    def forward_to(self, x: Tensor, cut: str) -> Tensor:
-        """Activations after `cut`: (N, C, H, W), or the pooled features (N, feature_dim) after "pool".
-
-        Raises: ValueError for a name that is no cut."""
-        for _, unit in self.units()[: self._position(cut) + 1]:
-            x = unit(x)
-        return x
-
-    def forward_from(self, x: Tensor, cut: str) -> Tensor:
-        """Pooled features from the activations after `cut`: forward_from(forward_to(x, c), c) is
-        forward_features(x).
-
-        Raises: ValueError for a name that is no cut."""
-        for _, unit in self.units()[self._position(cut) + 1 :]:
-            x = unit(x)
-        return x
-
-    def cut_before(self, from_stage: str) -> str | None:
-        """The cut after which everything learns under `set_trainable(from_stage)`; None if that is
-        everything."""
-        start = self._start(from_stage)
-        return self.units()[start - 1][0] if start else None
-
-    def _position(self, cut: str) -> int:
-        """Index of the last unit of a stage or of a unit."""
-        names = [name for name, _ in self._units()]
-        found = [index for index, name in enumerate(names) if name == cut or name.startswith(f"{cut}.")]
-        if not found:
-            raise ValueError(
-                f"{cut!r} is no cut of this network; choose a stage or one of {', '.join(names)}"
-            )
-        return found[-1]
-
-    def _start(self, stage: str) -> int:
-        """Index of the first unit of a stage or of a unit; "fc" comes after all of them."""
-        names = [*(name for name, _ in self._units()), "fc"]
-        found = [index for index, name in enumerate(names) if name == stage or name.startswith(f"{stage}.")]
-        if not found:
-            raise ValueError(
-                f"{stage!r} is no stage of this network; choose a stage or one of {', '.join(names)}"
-            )
-        return found[0]
-
-    # --- what learns ---
-
-    def set_trainable(self, from_stage: str | None, *, keep_statistics: bool = False) -> None:
-        """Lets `from_stage` and all after it learn, freezes all before it: weights and BatchNorm statistics.
-
-        from_stage: a stage ("layer4"), a block ("layer4.1"), "stem" (everything), "fc" (the head) or None
-        (nothing).
-        keep_statistics: BatchNorm of what learns also normalises with its stored statistics and leaves them
-        alone. The policy outlasts `train()`: frozen units stay in eval mode until the next call.
-
-        Raises: ValueError for a name that is no stage."""
-        start = len(self.units()) + 1 if from_stage is None else self._start(from_stage)
-        frozen: set[str] = set()
-        for index, (name, unit) in enumerate((*self._units(), ("fc", self.fc))):
-            unit.requires_grad_(index >= start)
-            if index < start:
-                frozen |= (
-                    {"conv1", "bn1", "maxpool"}
-                    if name == "stem"
-                    else {"avgpool"}
-                    if name == "pool"
-                    else {name}
-                )
-        self._frozen, self._keep_statistics = frozenset(frozen), keep_statistics
-        self.train(self.training)
-
-    def freeze(self) -> None:
-        """Freezes the backbone, weights and BatchNorm statistics; the head learns."""
-        self.set_trainable("fc")
-
-    def train(self, mode: bool = True) -> ResNet:
-        """As nn.Module's, except that frozen parts stay in eval mode."""
-        super().train(mode)
-        for name in self._frozen:
-            self.get_submodule(name).eval()
-        if self._keep_statistics:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
-
-    def reset_head(self, num_classes: int) -> None:
-        """Puts a new linear head of random weights (torch's global generator) in place of the present one."""
-        self.fc = nn.Linear(
-            self.feature_dim, num_classes, device=self.fc.weight.device, dtype=self.fc.weight.dtype
-        )
+    def frozen_copy(self) -> ResNet:
+        """A frozen eval-mode copy, BatchNorm folded into the convolutions."""
+        return fold_batchnorm(self)
 
 
-def fold_batchnorm(model: nn.Module) -> nn.Module:
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+def fold_batchnorm(model: _Module) -> _Module:
     """A frozen eval-mode copy with each BatchNorm folded into the convolution before it: fewer passes over
     memory.
 

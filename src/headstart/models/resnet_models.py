@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.models import keras_resnet50
+from headstart.models.network import Network
 from headstart.models.resnet import ResNet
 from headstart.models.spec import IMAGENET, RANDOM_START, ModelSpec, WeightsSource
 from headstart.models.weights import TORCHVISION_FILES, fetch_torchvision_file, load_state_file
@@ -42,7 +43,7 @@ def resnet(depth: int, small_stem: bool = False) -> ModelSpec:
     small_stem: for 32-px images as they are, see models.resnet and docs/decisions/0015."""
     name = f"resnet{depth}"
 
-    def build(num_classes: int, image_pixels: int, **form: Any) -> nn.Module:
+    def build(num_classes: int, image_pixels: int, **form: Any) -> Network:
         # any input size fits: the features are a mean over positions
         return ResNet(depth, num_classes, small_stem=small_stem, **form)
 

@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.models.cnn import CNN_PREPROCESSING
+from headstart.models.network import Network
 from headstart.models.resnet import forward_flops, parameter_count
 from headstart.types import Preprocessing
 
@@ -40,7 +41,7 @@ class ModelSpec:
 
     build: build(num_classes, image_pixels, **options) -> network with random weights.
     sources: by weights name, the default first; "none" is a random start. num_classes: of the default head.
-    input_pixels: side of the input that the default weights expect. head: name of the classifier module.
+    input_pixels: side of the input that the default weights expect. head: the network's head_name.
     has_cuts: its frozen part can be computed once up to any block (method "partial").
     fetch: weights name -> state dict of published weights; None where there are none.
     source_of_file: names of the tensors in a file of weights -> what such weights are; None: as the default
@@ -50,7 +51,7 @@ class ModelSpec:
     """
 
     title: str
-    build: Callable[..., nn.Module]
+    build: Callable[..., Network]
     sources: Mapping[str, WeightsSource]
     num_classes: int
     input_pixels: int
@@ -102,7 +103,7 @@ class ModelSpec:
         """As `flops`, for an input of image_pixels x image_pixels."""
         return forward_flops(self._shapes(image_pixels), image_pixels)
 
-    def _shapes(self, image_pixels: int) -> nn.Module:
+    def _shapes(self, image_pixels: int) -> Network:
         with torch.device("meta"):
             return self.build(self.num_classes, image_pixels, **self.sources[self.default_weights].form).to(
                 "meta"

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.models import efficientnet_lite
+from headstart.models.network import Network
 from headstart.models.spec import IMAGENET, RANDOM_START, ModelSpec, WeightsSource
 from headstart.models.timm_network import (
     PREFIX,
@@ -27,7 +28,7 @@ def efficientnet_lite0() -> ModelSpec:
     """The entry of MODELS; nothing of timm is imported before it is built."""
     architecture = efficientnet_lite.ARCHITECTURE
 
-    def build(num_classes: int, image_pixels: int) -> nn.Module:
+    def build(num_classes: int, image_pixels: int) -> Network:
         return TimmNetwork(architecture, num_classes, image_pixels)
 
     def adapt(state: Mapping[str, Tensor], image_pixels: int, source: str) -> dict[str, Tensor]:
@@ -37,8 +38,7 @@ def efficientnet_lite0() -> ModelSpec:
         preprocessing=efficientnet_lite.PREPROCESSING,
         licence="Apache-2.0",
         origin="Google's EfficientNet-Lite0 of 2020 (top-1 75.1 %), converted to PyTorch by ML Illustrated, "
-        "Python package "
-        f"{efficientnet_lite.PACKAGE} 0.1.0",
+        f"Python package {efficientnet_lite.PACKAGE} 0.1.0",
         pretraining=f"{IMAGENET}; the number of passes over them is not stated",
     )
     none = dataclasses.replace(RANDOM_START, preprocessing=efficientnet_lite.PREPROCESSING)
@@ -65,7 +65,7 @@ def timm_model(name: str) -> ModelSpec:
     sources = {tag: _source(architecture, tag, config) for tag, config in configured.items()}
     sources["none"] = dataclasses.replace(RANDOM_START, preprocessing=preprocessing)
 
-    def build(num_classes: int, image_pixels: int) -> nn.Module:
+    def build(num_classes: int, image_pixels: int) -> Network:
         return TimmNetwork(architecture, num_classes, image_pixels)
 
     def adapt(state: Mapping[str, Tensor], image_pixels: int, source: str) -> dict[str, Tensor]:

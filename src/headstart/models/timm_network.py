@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from headstart.data.download import is_reachable
 from headstart.errors import ConfigError, DownloadError, WeightsError, unknown_name
+from headstart.models.network import Network
 from headstart.models.torchvision_import import import_torchvision
 from headstart.types import Preprocessing
 
@@ -43,7 +44,7 @@ def import_timm() -> ModuleType:
     return timm
 
 
-class TimmNetwork(nn.Module):
+class TimmNetwork(Network):
     """A timm architecture; logits float32 (N, num_classes) from preprocessed float (N, 3, S, S).
 
     image_pixels: side of the input, for architectures that are built for one (transformers).
@@ -53,8 +54,6 @@ class TimmNetwork(nn.Module):
 
     Raises: ConfigError where timm cannot build it so, or its classifier is no single linear layer."""
 
-    preprocessing: Preprocessing | None = None
-
     def __init__(self, architecture: str, num_classes: int, image_pixels: int) -> None:
         super().__init__()
         backbone: Any = create(architecture, num_classes, image_pixels)
@@ -62,24 +61,17 @@ class TimmNetwork(nn.Module):
         if not isinstance(head, nn.Linear):
             raise ConfigError(
                 f"timm's {architecture} ends in {type(head).__name__}, not in one linear layer; choose "
-                "another "
-                "architecture"
+                "another architecture"
             )
         backbone.reset_classifier(0)  # its forward pass then ends in the pooled features
         self.backbone, self.head = backbone, head
         self.feature_dim = head.in_features
         self._groups = _groups(backbone)
-        self._frozen: frozenset[str] = frozenset()
-        self._keep_statistics = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.forward_features(x).to(self.head.weight.dtype)).float()
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Pooled features, float32 (N, feature_dim)."""
-        return self.backbone(x).float()
-
-    # --- what learns: as models.resnet.ResNet, by timm's groups of parameters ---
+        features: Tensor = self.backbone(x)
+        return features.float()
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         """The backbone's stages in order, each as a list of its parameters."""
@@ -88,42 +80,9 @@ class TimmNetwork(nn.Module):
             (stage, nn.ParameterList(named[name] for name in names)) for stage, names in self._groups.items()
         ]
 
-    def set_trainable(self, from_stage: str | None, *, keep_statistics: bool = False) -> None:
-        """Lets `from_stage` and all after it learn, freezes all before it: weights and BatchNorm statistics.
-
-        from_stage: "stem" (everything), a later stage, "head" or None (nothing). keep_statistics: BatchNorm
-        of what learns also normalises with its stored statistics and leaves them alone. The policy outlasts
-        `train()`.
-        Raises: ValueError for a name that is no stage."""
-        order = [*self._groups, "head"]
-        if from_stage is not None and from_stage not in order:
-            raise ValueError(f"{from_stage!r} is no stage of this network; choose one of {', '.join(order)}")
-        start = len(order) if from_stage is None else order.index(from_stage)
-        frozen = {name for stage in order[:start] for name in self._groups.get(stage, ())}
-        for name, parameter in self.backbone.named_parameters():
-            parameter.requires_grad_(name not in frozen)
-        self.head.requires_grad_(start < len(order))
-        self._frozen = frozenset(
-            name.rpartition(".")[0] for name in frozen
-        )  # modules that own a frozen parameter
-        self._keep_statistics = keep_statistics
-        self.train(self.training)
-
-    def freeze(self) -> None:
-        """Freezes the backbone, weights and BatchNorm statistics; the head learns."""
-        self.set_trainable("head")
-
-    def train(self, mode: bool = True) -> TimmNetwork:
-        """As nn.Module's, except that frozen parts stay in eval mode."""
-        super().train(mode)
-        if not any(p.requires_grad for p in self.backbone.parameters()):
-            self.backbone.eval()  # its dropout too
-        for name, module in self.backbone.named_modules():
-            normalises = isinstance(module, nn.modules.batchnorm._BatchNorm)
-            unnamed = normalises and not module.affine and bool(self._frozen)  # no parameter tells its stage
-            if name in self._frozen or unnamed or (normalises and self._keep_statistics):
-                module.training = False  # not eval(): what lies inside may belong to a later stage
-        return self
+    @property
+    def family(self) -> str:
+        return "timm's networks"
 
 
 def _groups(backbone: nn.Module) -> dict[str, list[str]]:
@@ -170,18 +129,18 @@ def preprocessing_of_config(architecture: str, config: Any) -> Preprocessing:
     no square of a known interpolation."""
     timm = import_timm()
     config = config or timm.models.get_pretrained_cfg(architecture) or timm.models.PretrainedCfg()
-    found = timm.data.resolve_data_config(pretrained_cfg=config.to_dict())
-    channels, height, width = found["input_size"]
-    if channels != 3 or height != width or found["interpolation"] not in ("bicubic", "bilinear"):
+    data = timm.data.resolve_data_config(pretrained_cfg=config.to_dict())
+    channels, height, width = data["input_size"]
+    if channels != 3 or height != width or data["interpolation"] not in ("bicubic", "bilinear"):
         raise ConfigError(
-            f"timm's {architecture} wants {channels} x {height} x {width} inputs by {found['interpolation']} "
+            f"timm's {architecture} wants {channels} x {height} x {width} inputs by {data['interpolation']} "
             "interpolation; choose an architecture with square RGB inputs, bicubic or bilinear"
         )
     return Preprocessing(
         size_pixels=height,
-        interpolation=found["interpolation"],
-        mean=tuple(found["mean"]),
-        std=tuple(found["std"]),
+        interpolation=data["interpolation"],
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
     )
 
 
@@ -194,8 +153,8 @@ def fetch_state(architecture: str, config: Any) -> dict[str, Tensor]:
     from timm.models import load_state_dict_from_hf
 
     by_hand = (
-        f"or give a state dict of timm's {architecture} as a file: --weights FILE, in a study weights = "
-        '"FILE"'
+        f"or give a state dict of timm's {architecture} as a file: --weights FILE, in a study "
+        'weights = "FILE"'
     )
     if not config.hf_hub_id:
         raise DownloadError(
@@ -209,8 +168,7 @@ def fetch_state(architecture: str, config: Any) -> dict[str, Tensor]:
     if not cached and not is_reachable(_HUB):
         raise DownloadError(
             f"cannot fetch timm's weights {config.tag} of {architecture}: {_HUB} cannot be reached; connect "
-            "to "
-            f"the network, {by_hand}"
+            f"to the network, {by_hand}"
         )
     try:
         named = {"filename": config.hf_hub_filename} if config.hf_hub_filename else {}

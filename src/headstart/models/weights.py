@@ -223,6 +223,14 @@ def random_start_hash(model: str, seed: int) -> str:
     return store.digest({"random start": 1, "model": model, "seed": seed})
 
 
+def start_hash(weights: str, model: str, seed: int) -> str:
+    """What identifies the weights that a network starts from: those named, or where there are none
+    ("none") the random ones of that seed.
+
+    Arguments and errors: as weights_hash."""
+    return random_start_hash(model, seed) if weights == "none" else weights_hash(weights, model)
+
+
 def file_hash(path: str | Path) -> str:
     """SHA-256 (hex) of a file's bytes, remembered while its size and time of change stay.
 

@@ -29,7 +29,8 @@ from headstart.data import load_dataset
 from headstart.errors import ConfigError, DataError, HeadstartError, StoreError, unknown_name
 from headstart.methods import method_spec
 from headstart.models.inference import predict_logits
-from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.models.network import Network
+from headstart.models.preprocess import preprocess
 from headstart.models.saved import SavedModel
 from headstart.predict import modelcard
 from headstart.predict.files import find_images, read_squares
@@ -60,10 +61,10 @@ class Exportable(nn.Module):
     """A network with its preprocessing and softmax: images uint8 (N, S, S, 3) -> probabilities float32
     (N, C)."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        self.preprocessing = preprocessing_carried_by(network)
+        self.preprocessing = network.preprocessing
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(preprocess(images, self.preprocessing, by_products=True))

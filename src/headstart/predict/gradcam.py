@@ -16,12 +16,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import nn
 
 from headstart import store
 from headstart.data.folders.decode import decode_image, square
 from headstart.errors import ConfigError, unknown_name
-from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.models.network import Network
+from headstart.models.preprocess import preprocess
 from headstart.plots.style import HEAT, INK, MUTED, styled
 from headstart.predict.predictor import Predictor
 from headstart.results import metrics
@@ -50,7 +50,7 @@ def explain_image(
     predictor: Predictor,
     image: NDArray[np.uint8],
     class_name: str | None = None,
-    network: nn.Module | None = None,
+    network: Network | None = None,
 ) -> Explanation:
     """The Grad-CAM of a class (None: the likeliest) in one image, computed in float32.
 
@@ -67,29 +67,15 @@ def explain_image(
     if class_name is not None and class_name not in names:
         raise unknown_name("class", class_name, names)
     network = (predictor.network() if network is None else network).requires_grad_(True)
-    inputs = preprocess(image[None], preprocessing_carried_by(network))
+    inputs = preprocess(image[None], network.preprocessing)
     with torch.no_grad():
         probabilities = metrics.probabilities(network(inputs).numpy())[0].astype(np.float32)
     target = int(probabilities.argmax()) if class_name is None else names.index(class_name)
-    gradcam = LayerGradCam(network, last_block(network))
+    gradcam = LayerGradCam(network, network.last_block())
     attribution = gradcam.attribute(inputs, target=target, relu_attributions=True)
     heatmap = attribution.detach()[0, 0].numpy().astype(np.float32)
     strongest = max(float(heatmap.max()), 1e-12)  # nothing may speak for a class
     return Explanation(image=image, heatmap=heatmap / strongest, probabilities=probabilities, target=target)
-
-
-def last_block(network: nn.Module) -> nn.Module:
-    """The module whose output (N, C, H, W) is pooled into features: the last one with positions in the image.
-
-    Raises: ConfigError for a network whose last block is not known."""
-    if hasattr(network, "units"):
-        *_, (_, block), _ = network.units()  # type: ignore[operator]
-        return block
-    if not hasattr(network, "blocks"):
-        raise ConfigError(
-            "pictures are explained for the CNN and this project's ResNets, not for other networks"
-        )
-    return network.blocks[-1]  # type: ignore[index, return-value]
 
 
 def write_explanation(

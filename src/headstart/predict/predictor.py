@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.data import load_dataset
 from headstart.errors import ConfigError, DataError, HeadstartError, WeightsError
 from headstart.methods import partial
 from headstart.methods.frozen import RANDOM_START_SEED, start_hash
 from headstart.methods.knn import Neighbours
-from headstart.models import features, load_model, model_spec, rebuild_model
+from headstart.models import Network, features, load_model, rebuild_model
 from headstart.models.inference import batch_for, forward_logits, predict_logits
+from headstart.models.network import Tail
 from headstart.models.saved import SavedModel
 from headstart.predict.saved import find_model, read_model
 from headstart.recipes import KNNRecipe
@@ -114,7 +115,7 @@ class Predictor:
         as `logits`."""
         return metrics.probabilities(self.logits(images, batch_size)).astype(np.float32)
 
-    def network(self) -> nn.Module:
+    def network(self) -> Network:
         """The model as one differentiable float32 network on the CPU, in eval mode, that carries its
         preprocessing.
 
@@ -129,8 +130,8 @@ class Predictor:
         if self.saved.method != "linear_probe":
             return _trained_network(self)
         model = _backbone(self, num_classes=len(self.class_names))
-        head = model.get_submodule(model_spec(self.saved.model).head)
-        head.load_state_dict({"weight": self.state["head.weight"], "bias": self.state["head.bias"]})
+        head = {name: self.state[f"head.{name}"] for name in ("weight", "bias")}
+        model.classifier.load_state_dict(head)
         return model.eval()
 
     def save(self, folder: str | Path) -> Path:
@@ -160,7 +161,7 @@ class Predictor:
 # --- one way to read each kind of model; each returns a function of images and batch size ---
 
 
-def _trained_network(predictor: Predictor) -> nn.Module:
+def _trained_network(predictor: Predictor) -> Network:
     saved = predictor.saved
     return rebuild_model(
         saved.model,
@@ -178,7 +179,7 @@ def _read_network(predictor: Predictor) -> _Read:
     )
 
 
-def _backbone(predictor: Predictor, num_classes: int | None = None) -> nn.Module:
+def _backbone(predictor: Predictor, num_classes: int | None = None) -> Network:
     """The frozen network that the model was trained on, checked to be the same one."""
     saved = predictor.saved
     current_hash = start_hash(saved.weights, saved.model)
@@ -194,7 +195,7 @@ def _backbone(predictor: Predictor, num_classes: int | None = None) -> nn.Module
         image_pixels=saved.input_pixels,
         num_classes=num_classes,
     )
-    model.preprocessing = saved.preprocessing  # type: ignore[assignment]
+    model.preprocessing = saved.preprocessing
     return model
 
 
@@ -279,7 +280,7 @@ def _training_images(saved: SavedModel) -> ImageSet:
     return dataset.train
 
 
-def _whole_partial(predictor: Predictor) -> nn.Module:
+def _whole_partial(predictor: Predictor) -> Network:
     model = _backbone(predictor, num_classes=len(predictor.class_names))
     model.load_state_dict(model.state_dict() | predictor.state)  # the trained tail over the frozen rest
     return model.eval()
@@ -287,7 +288,8 @@ def _whole_partial(predictor: Predictor) -> nn.Module:
 
 def _read_partial(predictor: Predictor) -> _Read:
     model, device = _whole_partial(predictor), predictor.device
-    cut = model.cut_before(predictor.saved.architecture["trained"])  # type: ignore[operator]
+    cut = model.cut_before(predictor.saved.architecture["trained"])
+    assert cut is not None  # a partial trial has frozen layers
     rows = features.row_function(
         model,
         precision=predictor.precision,
@@ -295,7 +297,7 @@ def _read_partial(predictor: Predictor) -> _Read:
         cut=cut,
         weights_hash=predictor.saved.weights_hash,
     )
-    tail = partial.Tail(copy.deepcopy(model), cut).to(device)  # type: ignore[arg-type]
+    tail = Tail(copy.deepcopy(model), cut).to(device)
 
     def read(images: Images, batch: int) -> NDArray[np.float32]:
         tail_batch = partial.BATCH if batch == features.BATCH else batch

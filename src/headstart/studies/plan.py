@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from rich.table import Table
-from torch import nn
 
 from headstart import store
 from headstart.data import load_dataset
@@ -38,7 +37,8 @@ from headstart.methods.base import Context
 from headstart.methods.selection import selection_splits
 from headstart.models import features, load_model
 from headstart.models.inference import predict_logits
-from headstart.models.preprocess import preprocess, preprocessing_carried_by
+from headstart.models.network import Network, Tail
+from headstart.models.preprocess import preprocess
 from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe, provenance_of, recipe_named
 from headstart.registry.methods import FeatureUse
 from headstart.runtime import progress
@@ -379,7 +379,7 @@ def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
     numbers."""
     trial, device = context.trial, context.device
     ids = context.train_ids[: recipe.batch_size]
-    model: nn.Module
+    model: Network
     if isinstance(recipe, PartialRecipe):
         network_, cut = partial.build(context)
         shape, _ = features.outline(network_, context.dataset.train, cut)
@@ -387,7 +387,7 @@ def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
         labels = torch.from_numpy(context.dataset.train.labels[ids]).to(device)
         views = StoredViews(plain=values, mirrored=values, rows=np.arange(len(ids)))
         batches: Batches = ActivationBatches(views, labels, batch_size=len(ids), seed=0)
-        model = partial.Tail(network_, cut)
+        model = Tail(network_, cut)
 
         def prepare(x: torch.Tensor) -> torch.Tensor:
             return partial.network_input(x, device, trial.precision)
@@ -397,7 +397,7 @@ def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
         batches = network.image_batches(dataclasses.replace(context, train_ids=ids), recipe)
 
         def prepare(x: torch.Tensor) -> torch.Tensor:
-            return preprocess(x, preprocessing_carried_by(model), device=device)
+            return preprocess(x, model.preprocessing, device=device)
 
     options = (model.to(device).train(), batches, recipe, prepare, device, trial.precision)
     return seconds_per_step(*options), count_flops_per_example(*options) * len(ids)
@@ -409,7 +409,7 @@ class _FeatureNeeds:
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         self.dataset, self.device = dataset, device
         self._parts: dict[str, tuple[Trial, str, ImageSet, int, int]] = {}
-        self._models: dict[Arm, nn.Module] = {}
+        self._models: dict[Arm, Network] = {}
         self._cuts: dict[Arm, str] = {}
 
     def add(self, trial: Trial) -> None:

@@ -7,6 +7,7 @@ resumed: a batch depends on (seed, epoch, position) alone, and a checkpoint afte
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -19,12 +20,13 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from headstart.data import splits
 from headstart.errors import ConfigError, HeadstartError, StoreError
+from headstart.models.network import Network
 from headstart.recipes import TrainingRecipe
 from headstart.runtime import progress
 from headstart.runtime.cost import count_flops
@@ -74,7 +76,7 @@ class DivergedError(HeadstartError):
 class Training:
     """A finished training. history: a row an epoch (types.Result); seconds: of training steps alone."""
 
-    model: nn.Module
+    model: Network
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     watch_seconds: float = 0.0  # spent on validation during training
@@ -147,7 +149,7 @@ def _seconds_to_train(duration: str, spent: Spent | None) -> float | None:
 
 
 def train(
-    model: nn.Module,
+    model: Network,
     batches: Batches,
     recipe: TrainingRecipe,
     *,
@@ -155,7 +157,7 @@ def train(
     device: torch.device,
     precision: str,
     checkpoint: Path | None = None,
-    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    evaluate: Callable[[Network], dict[str, float]] | None = None,
     spent: Spent | None = None,
     what: str = "training",
 ) -> Training:
@@ -229,7 +231,7 @@ def train(
                 bar.total = total_steps
             start = time.perf_counter()
             if evaluate is not None:
-                done.history[-1] |= evaluate(averaged.module if averaged else model)
+                done.history[-1] |= evaluate(_averaged_network(averaged) if averaged else model)
                 bar.note(
                     ", ".join(
                         f"{name} {value:.3f}"
@@ -254,7 +256,7 @@ def train(
                 due = time.perf_counter() + (time.perf_counter() - now) / _CHECKPOINT_SHARE
     done.flops = round(done.examples * flops_per_example)
     if averaged is not None:
-        done.model = averaged.module
+        done.model = _averaged_network(averaged)
     return done
 
 
@@ -354,14 +356,8 @@ def _require_finite(losses: list[Tensor], first_step: int, rate: float, total_st
         )
 
 
-def _scratch_copy(model: nn.Module) -> nn.Module:
-    import copy
-
-    return copy.deepcopy(model)
-
-
 def count_flops_per_example(
-    model: nn.Module,
+    model: Network,
     batches: Batches,
     recipe: TrainingRecipe,
     prepare: Callable[[Tensor], Tensor],
@@ -370,17 +366,17 @@ def count_flops_per_example(
 ) -> float:
     """Operations per example of one full step, optimiser included, counted on a copy: the model is left as it
     was."""
-    copy = _scratch_copy(model)
-    optimizers = build_optimizers(copy, recipe)
+    scratch = copy.deepcopy(model)
+    optimizers = build_optimizers(scratch, recipe)
     inputs, labels = next(iter(batches.epoch(0)))
     _, flops = count_flops(
-        lambda: _step(copy, prepare(inputs), labels, recipe, optimizers, device, precision)
+        lambda: _step(scratch, prepare(inputs), labels, recipe, optimizers, device, precision)
     )
     return flops / len(labels)
 
 
 def seconds_per_step(
-    model: nn.Module,
+    model: Network,
     batches: Batches,
     recipe: TrainingRecipe,
     prepare: Callable[[Tensor], Tensor],
@@ -389,10 +385,10 @@ def seconds_per_step(
 ) -> float:
     """Seconds a step as it will be taken (on a GPU from a recording), the median of a few on a copy after one
     to warm up."""
-    copy = _scratch_copy(model)
-    optimizers = build_optimizers(copy, recipe)
+    scratch = copy.deepcopy(model)
+    optimizers = build_optimizers(scratch, recipe)
     inputs, labels = next(iter(batches.epoch(0)))
-    forward = recorded(copy, lambda: prepare(inputs), device=device, precision=precision)
+    forward = recorded(scratch, lambda: prepare(inputs), device=device, precision=precision)
     took = []
     for _ in range(1 + _TIMED_STEPS):
         start = time.perf_counter()
@@ -403,15 +399,21 @@ def seconds_per_step(
     return sorted(took[1:])[_TIMED_STEPS // 2]
 
 
-def _averaged(model: nn.Module, recipe: TrainingRecipe) -> AveragedModel | None:
+def _averaged(model: Network, recipe: TrainingRecipe) -> AveragedModel | None:
     if recipe.ema_decay is None:
         return None
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
 
 
+def _averaged_network(averaged: AveragedModel) -> Network:
+    network = averaged.module
+    assert isinstance(network, Network)
+    return network
+
+
 def _write_checkpoint(
     path: Path,
-    model: nn.Module,
+    model: Network,
     averaged: AveragedModel | None,
     optimizers: list[Optimizer],
     numbers: dict[str, Any],
@@ -435,7 +437,7 @@ def _write_checkpoint(
 
 
 def _load_checkpoint(
-    path: Path, model: nn.Module, averaged: AveragedModel | None, optimizers: list[Optimizer]
+    path: Path, model: Network, averaged: AveragedModel | None, optimizers: list[Optimizer]
 ) -> dict[str, Any]:
     """Puts a checkpoint's tensors back and returns its numbers. Raises: StoreError where the file is
     damaged."""

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
 from headstart.errors import ConfigError
+from headstart.models.network import Network
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
 from headstart.runtime.precision import has_native_bf16
 
@@ -63,7 +64,7 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype, steps: int = 3) -> Tensor:
     return x.T if tall else x
 
 
-def build_optimizers(model: nn.Module, recipe: TrainingRecipe) -> list[Optimizer]:
+def build_optimizers(model: Network, recipe: TrainingRecipe) -> list[Optimizer]:
     """The optimisers of a recipe over the parameters that learn. Each group holds `initial_lr` and, where it
     stops learning early, `lr_ends_at` (a fraction of all steps)."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -136,20 +137,19 @@ def build_optimizers(model: nn.Module, recipe: TrainingRecipe) -> list[Optimizer
     return optimizers
 
 
-def stage_scales(model: nn.Module, recipe: TransferRecipe) -> dict[int, float]:
+def stage_scales(model: Network, recipe: TransferRecipe) -> dict[int, float]:
     """Learning rate of each parameter (by id) over the recipe's: the last stage has 1, each one before it
     `stage_lr_decay` of its successor's, what lies after the stages (the head) `head_lr_scale`.
 
-    Raises: ConfigError where scales are asked for and the network does not tell its stages."""
-    if not hasattr(model, "stages"):
+    Raises: ConfigError where scales are asked for and the network has no stages."""
+    if not model.stages():
         if recipe.stage_lr_decay == recipe.head_lr_scale == 1:
             return {}
         raise ConfigError(
-            f"{type(model).__name__} has no stages to give learning rates of their own; set stage_lr_decay = "
-            "1 and "
-            "head_lr_scale = 1 in recipe_changes"
+            f"{type(model).__name__} has no stages to give learning rates of their own; set "
+            "stage_lr_decay = 1 and head_lr_scale = 1 in recipe_changes"
         )
-    stages = [found for _, stage in model.stages() if (found := list(stage.parameters()))]  # type: ignore[operator]
+    stages = [parameters for _, stage in model.stages() if (parameters := list(stage.parameters()))]
     scales = {id(p): recipe.head_lr_scale for p in model.parameters()}
     for steps_before_last, stage in enumerate(reversed(stages)):
         scales |= {id(p): recipe.stage_lr_decay**steps_before_last for p in stage}
