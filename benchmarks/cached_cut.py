@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from headstart.data import load_dataset
 from headstart.methods import network, partial
 from headstart.methods.base import Context
-from headstart.models.features import outline
+from headstart.models.features import FrozenLayers
 from headstart.models.network import Tail
 from headstart.models.preprocess import preprocess
 from headstart.recipes import PartialRecipe, recipe_named
@@ -82,7 +82,10 @@ def measure(start: str, pixels: int, images: int, rounds: int) -> dict[str, Any]
     with tempfile.TemporaryDirectory() as scratch:
         context = _context(recipe, pixels, images, Path(scratch))
         model, cut = partial.build(context)
-        shape, _ = outline(model, context.dataset.train, cut)
+        layers = FrozenLayers(
+            network=model, precision=context.trial.precision, device=context.device, cut=cut
+        )
+        shape, _ = layers.outline(context.dataset.train)
         activations = partial.extract_activations(context, model, cut)
         passes: dict[str, list[tuple[float, float]]] = {"whole": [], "cached": []}
         for _ in range(rounds + 1):  # the first warms up

@@ -103,24 +103,18 @@ def _features(train: ImageSet, pixels: int, precisions: Sequence[str]) -> tuple[
     """ResNet-50 features of all images by precision, and the hash of the weights."""
     import torch
 
-    from headstart.models import features, load_model
-    from headstart.models.weights import weights_hash
+    from headstart.models import load_model
+    from headstart.models.features import FeatureRequest, FrozenLayers
 
     model = load_model("resnet50", "imagenet-keras", image_pixels=pixels)
-    model_hash = weights_hash("imagenet-keras")
-    extracted = {
-        precision: features.extract(
-            model,
-            train,
-            weights_hash=model_hash,
-            precision=precision,
-            device=torch.device("cpu"),
-            calibration=train,
-            what=f"{precision} features",
-        ).features
-        for precision in precisions
-    }
-    return extracted, model_hash
+    extracted = {}
+    for precision in precisions:
+        layers = FrozenLayers(
+            network=model, precision=precision, device=torch.device("cpu"), calibration=train
+        )
+        request = FeatureRequest(layers=layers, images=train)
+        extracted[precision] = request.extract(f"{precision} features").features
+    return extracted, model.weights_hash
 
 
 def probe_accuracy(context: Any, held: Any, recipe: Any, ids: np.ndarray) -> float:

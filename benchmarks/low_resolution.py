@@ -24,14 +24,15 @@ from numpy.typing import NDArray
 from headstart.data import load_dataset
 from headstart.data.splits import validation_count, validation_split
 from headstart.methods.base import Context
-from headstart.models import features, load_model
+from headstart.models import load_model
+from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
 from headstart.models.weights import weights_hash
 from headstart.recipes import LogisticRecipe
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.precision import default_device, resolve_precision
 from headstart.studies.trial import environment, make_context
 from headstart.tuning.search import without_test
-from headstart.types import Arm, Dataset, ImageSet, LabelBudget, Trial
+from headstart.types import Arm, Dataset, Features, ImageSet, LabelBudget, Trial
 
 _SMALL_STEM = "resnet50-small-stem"
 WAYS = (("resnet50", 32), (_SMALL_STEM, 32), ("resnet50", 64), ("resnet50", 96), ("resnet50", 128))
@@ -90,7 +91,7 @@ def measure(
         # Ids count all training images: rows of the others stay empty, and are never read.
         values = np.zeros((len(train), extraction.features.values.shape[1]), np.float16)
         values[ids] = extraction.features.values
-        held = features.Features(values=values, labels=train.labels, key=extraction.features.key)
+        held = Features(values=values, labels=train.labels, key=extraction.features.key)
         for budget, context in contexts:
             accuracy.setdefault(str(budget), []).append(probe_accuracy(context, held, arm.recipe, val_ids))
     return {
@@ -120,17 +121,14 @@ def _contexts(
     return [(budget, make_context(trial, dataset, identity, folder, device)) for budget, trial in trials]
 
 
-def _extract(arm: Arm, train: ImageSet, ids: NDArray[np.int64]) -> features.Extraction:
-    model = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
-    return features.extract(
-        model,
-        train,
-        weights_hash=weights_hash(arm.weights, arm.model),
+def _extract(arm: Arm, train: ImageSet, ids: NDArray[np.int64]) -> Extraction:
+    layers = FrozenLayers(
+        network=load_model(arm.model, arm.weights, image_pixels=arm.input_pixels),
         precision=_precision(),
         device=default_device(),
-        ids=ids,
-        what=f"{arm.model} at {arm.input_pixels} px",
     )
+    request = FeatureRequest(layers=layers, images=train, ids=ids)
+    return request.extract(f"{arm.model} at {arm.input_pixels} px")
 
 
 def _precision() -> str:

@@ -127,30 +127,23 @@ def _features(bench: Bench) -> tuple[Problem, dict[str, str]]:
 
     from headstart.data import load_dataset
     from headstart.data.splits import validation_split
-    from headstart.models import features as engine
     from headstart.models import load_model
-    from headstart.models.weights import weights_hash
+    from headstart.models.features import FeatureRequest, FrozenLayers
     from headstart.runtime.precision import default_device, resolve_feature_precision
 
     count, device = bench.sizes["head_images"], default_device()
     part = load_dataset("cifar10").train
     own_cache: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     model = load_model("resnet50", "imagenet-keras", image_pixels=bench.sizes["head_pixels"])
-    model_hash = weights_hash("imagenet-keras")
     if count is not None:  # a quick run: not for the user's cache
         part = dataclasses.replace(
             part, images=part.images[:count], labels=part.labels[:count], fingerprint=f"first {count}"
         )
         own_cache = cache_folder(bench.work / "cache-head")
     with own_cache, torch.inference_mode():
-        done = engine.extract(
-            model,
-            part,
-            weights_hash=model_hash,
-            device=device,
-            what="features for the head's benchmark",
-            precision=resolve_feature_precision("auto", device),
-        )
+        precision = resolve_feature_precision("auto", device)
+        layers = FrozenLayers(network=model, device=device, precision=precision)
+        done = FeatureRequest(layers=layers, images=part).extract("features for the head's benchmark")
     values, labels = done.features.values, done.features.labels
     ids, _ = validation_split(labels, part.fingerprint, len(labels) // 10)
     folder = bench.work / "head"

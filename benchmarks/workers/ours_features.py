@@ -15,8 +15,8 @@ from protocol import Run, Unavailable, serve
 
 from headstart import store
 from headstart.errors import HeadstartError
-from headstart.models import features, load_model
-from headstart.models.weights import weights_hash
+from headstart.models import load_model
+from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.runtime.memory import keep_freed_memory
 from headstart.types import ImageSet
 
@@ -25,7 +25,6 @@ _WEIGHTS = "imagenet-keras"
 
 def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     model = load_model("resnet50", _WEIGHTS, image_pixels=config["pixels"])
-    model_hash = weights_hash(_WEIGHTS)
     images = np.load(config["images_file"], mmap_mode="r")
     labels = np.load(config["labels_file"])
     # Its own cache: extraction must be cold, and the user's cache must not fill with copies.
@@ -43,14 +42,10 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
             fingerprint=f"run {next(numbers)}",
         )
         start = time.perf_counter()
-        done = features.extract(
-            model,
-            part,
-            weights_hash=model_hash,
-            precision=precision,
-            device=torch.device("cpu"),
-            calibration=training,
+        layers = FrozenLayers(
+            network=model, precision=precision, device=torch.device("cpu"), calibration=training
         )
+        done = FeatureRequest(layers=layers, images=part).extract()
         wall = time.perf_counter() - start
         values = np.array(done.features.values[:64])
         shutil.rmtree(store.cache_folder() / "features")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +16,10 @@ from headstart import store
 from headstart.data import load_dataset
 from headstart.errors import StoreError
 from headstart.models import features, load_model
+from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
+from headstart.models.network import Network
 from headstart.models.preprocess import preprocess
-from headstart.types import ImageSet
+from headstart.types import ImageSet, Preprocessing
 
 CPU = torch.device("cpu")
 
@@ -41,11 +45,22 @@ FEW = _few(150)
 
 def _extract(
     images: ImageSet = FEW, *, pixels: int = 32, seed: int = 0, mirrored: bool = False
-) -> features.Extraction:
+) -> Extraction:
+    return _request(images, pixels=pixels, seed=seed, mirrored=mirrored).extract()
+
+
+def _request(
+    images: ImageSet = FEW,
+    *,
+    pixels: int = 32,
+    seed: int = 0,
+    precision: str = "fp32",
+    cut: str = "pool",
+    **more: Any,
+) -> FeatureRequest:
     model = load_model("resnet18", "none", seed=seed, image_pixels=pixels)
-    return features.extract(
-        model, images, weights_hash=f"random {seed}", precision="fp32", device=CPU, mirrored=mirrored
-    )
+    layers = FrozenLayers(network=model, precision=precision, device=CPU, cut=cut)
+    return FeatureRequest(layers=layers, images=images, **more)
 
 
 def test_features_are_those_of_the_whole_network_in_eval_mode(cache: Path) -> None:
@@ -84,6 +99,43 @@ def test_weights_size_side_and_images_each_make_another_key(cache: Path) -> None
         _extract(_few(149)).features.key,
     }
     assert len(keys) == 5
+
+
+def _network_of_the_past() -> Network:
+    network = load_model("resnet18", "none")
+    network.weights_hash = "ada46350044e4d4afa122253ef0f57cd507b70c0e0abdde72054c87929d9190b"
+    network.preprocessing = Preprocessing(
+        size_pixels=96, channel_order="bgr", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0)
+    )
+    return network
+
+
+@pytest.mark.parametrize(
+    ("cut", "more", "key"),
+    [
+        ("pool", {}, "24a3626fb19b341087f24f971d0314cc299a092c77ee78ef041407cd1114191c"),
+        (
+            "layer3.5",
+            {"mirrored": True, "ids": np.array([0, 2, 5])},
+            "2f04c05aff4584beef09a36c536a6bdd07edb55a72a4bdda26bddf785e9a994b",
+        ),
+    ],
+)
+def test_keys_are_those_of_caches_that_version_0_1_1_wrote(
+    cut: str, more: dict[str, Any], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.13.0+cpu")
+    layers = FrozenLayers(network=_network_of_the_past(), precision="bf16", device=CPU, cut=cut)
+    images = dataclasses.replace(FEW, fingerprint="f" * 64)
+    assert FeatureRequest(layers=layers, images=images, **more).key == key
+
+
+def test_the_bytes_still_missing_are_those_that_extracting_writes(cache: Path) -> None:
+    request = _request(ids=np.arange(0, 150, 2))
+    assert request.missing_bytes() == 75 * 512 * 2
+    request.extract()
+    assert request.missing_bytes() == 0
+    assert [path.stat().st_size for path in cache.rglob("values.f16")] == [75 * 512 * 2]
 
 
 def test_an_interrupted_extraction_goes_on_where_it_stopped(
@@ -126,7 +178,8 @@ def test_a_full_disk_is_said_before_anything_is_computed(
 _READ_ALL = """
 import sys
 import numpy as np, torch
-from headstart.models import Network, features
+from headstart.models import Network
+from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.runtime.cost import peak_memory_bytes, reset_peak_memory
 from headstart.types import ImageSet, Preprocessing
 
@@ -138,11 +191,13 @@ class Means(Network):
 images = np.load(sys.argv[1], mmap_mode="r")
 images = ImageSet(images=images, labels=np.zeros(len(images), np.int64), class_names=("a",), fingerprint="f")
 few = ImageSet(images=images.images[:64], labels=images.labels[:64], class_names=("a",), fingerprint="few")
-options = dict(weights_hash="none", precision="fp32", device=torch.device("cpu"))
-features.extract(Means(), few, **options)  # what the first call allocates is not what is asked
+network = Means()
+network.weights_hash = "none"
+layers = FrozenLayers(network=network, precision="fp32", device=torch.device("cpu"))
+FeatureRequest(layers=layers, images=few).extract()  # what the first call allocates is not what is asked
 reset_peak_memory()
 before = peak_memory_bytes()
-features.extract(Means(), images, **options)
+FeatureRequest(layers=layers, images=images).extract()
 print(peak_memory_bytes() - before)
 """
 
@@ -161,14 +216,11 @@ def test_memory_mapped_images_are_let_go_as_they_are_read(cache: Path) -> None:
 
 
 def test_fused_or_not_bf16_features_are_near_float32s(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = load_model("resnet18", "none", image_pixels=32)
-    options = {"weights_hash": "w", "device": CPU}
-    want = features.extract(model, FEW, precision="fp32", **options).features.values.astype(np.float64)
-    first = features.extract(model, FEW, precision="bf16", **options).features.values.astype(np.float64)
+    want = _request(precision="fp32").extract().features.values.astype(np.float64)
+    first = _request(precision="bf16").extract().features.values.astype(np.float64)
     monkeypatch.setattr(features, "fuse", lambda *_: None)
-    plain = features.extract(
-        model, FEW, precision="bf16", weights_hash="again", device=CPU
-    ).features.values.astype(np.float64)
+    again = dataclasses.replace(FEW, fingerprint="again")
+    plain = _request(again, precision="bf16").extract().features.values.astype(np.float64)
     for found in (first, plain):
         assert np.linalg.norm(found - want) < 0.01 * np.linalg.norm(want)
 

@@ -17,8 +17,10 @@ from tests.support.networks import KERAS_FORM, random_images, with_random_statis
 from headstart.data import load_dataset
 from headstart.errors import ConfigError, StoreError
 from headstart.methods import METHODS
-from headstart.models import features, int8, load_model
+from headstart.models import int8, load_model
+from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
 from headstart.models.resnet import ResNet
+from headstart.models.resnet_onnx import resnet_graph
 from headstart.recipes import recipe_named
 from headstart.studies.trial import make_context
 from headstart.types import ALL_LABELS, Arm, Dataset, ImageSet, Trial
@@ -52,17 +54,22 @@ def extract(
     seed: int = 0,
     precision: str = "int8",
     **options: object,
-) -> features.Extraction:
+) -> Extraction:
+    return request(images, calibration, seed=seed, precision=precision, **options).extract()
+
+
+def request(
+    images: ImageSet,
+    calibration: ImageSet | None,
+    *,
+    seed: int = 0,
+    precision: str = "int8",
+    cut: str = "pool",
+    mirrored: bool = False,
+) -> FeatureRequest:
     model = with_random_statistics(load_model("resnet18", "none", seed=seed, image_pixels=32))
-    return features.extract(
-        model,
-        images,
-        weights_hash=f"random {seed}",
-        precision=precision,
-        device=CPU,
-        calibration=calibration,
-        **options,
-    )  # type: ignore[arg-type]
+    layers = FrozenLayers(network=model, precision=precision, device=CPU, cut=cut, calibration=calibration)
+    return FeatureRequest(layers=layers, images=images, mirrored=mirrored)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +97,7 @@ def test_the_graph_before_quantisation_is_the_network(depth: int, form: dict) ->
         random_images(3, pixels=40),
     )
     session = onnxruntime.InferenceSession(
-        int8._graph(model, 40).SerializeToString(), providers=["CPUExecutionProvider"]
+        resnet_graph(model, 40).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     with torch.no_grad():
         want = model.forward_features(x).numpy()
@@ -128,17 +135,8 @@ def test_calibrating_is_a_cost_of_the_training_features_alone(shared_cache: Path
 def test_other_calibration_images_make_another_key_in_int8_only(fresh_cache: Path) -> None:
     other = few(CIFAR10.train, 40, start=1000)
 
-    def key(precision: str, calibration: ImageSet) -> dict:
-        return features.feature_key(
-            weights_hash="w",
-            cut="pool",
-            preprocessing=load_model("resnet18", "none").preprocessing,
-            dataset_fingerprint="d",
-            mirrored=False,
-            precision=precision,
-            device=CPU,
-            calibration=calibration,
-        )  # type: ignore[arg-type]
+    def key(precision: str, calibration: ImageSet) -> str:
+        return request(TEST, calibration, precision=precision).key
 
     assert key("int8", TRAIN) != key("int8", other)
     assert key("bf16", TRAIN) == key("bf16", other)
@@ -193,7 +191,7 @@ def test_an_inner_cut_is_refused(fresh_cache: Path) -> None:
 
 def test_another_architecture_is_refused(fresh_cache: Path) -> None:
     with pytest.raises(ConfigError, match="int8 features are for this project's ResNets, not for CNN"):
-        int8.load_int8(load_model("cnn"), TRAIN, weights_hash="w")
+        int8.load_int8(load_model("cnn"), TRAIN)
 
 
 def test_a_damaged_network_is_named(fresh_cache: Path) -> None:
@@ -221,14 +219,15 @@ def test_a_linear_probe_on_int8_features_calibrates_on_its_training_images(
     dataset = Dataset(
         name="few", title="few", train=few(CIFAR10.train, 300), test=TEST, source="", fingerprint="few"
     )
+    stored = shared_cache / "features"
+    before = set(stored.glob("*/meta.json"))
     outcome = METHODS["linear_probe"].implementation.run(
         make_context(trial, dataset, "random", tmp_path, CPU)
     )
     assert outcome.predictions["test"].logits.shape == (70, 10)
-    metas = [json.loads(path.read_text())["key"] for path in (shared_cache / "features").glob("*/meta.json")]
-    mine = [key for key in metas if key["weights"] == "random"]
-    assert len(mine) == 3 and all(key["precision"] == "int8" for key in mine)  # training, test, mirrored test
-    assert {key["int8"]["calibration"] for key in mine} == {dataset.train.fingerprint}
+    keys = [json.loads(path.read_text())["key"] for path in set(stored.glob("*/meta.json")) - before]
+    assert len(keys) == 3 and all(key["precision"] == "int8" for key in keys)  # training, test, mirrored test
+    assert {key["int8"]["calibration"] for key in keys} == {dataset.train.fingerprint}
 
 
 @pytest.mark.slow
@@ -239,14 +238,12 @@ def test_real_resnet50_features_of_real_images_are_near_float32s(
         patch.delenv("HEADSTART_CACHE")
         model = load_model("resnet50", "imagenet-keras", image_pixels=64)
     int8, fp32 = (
-        features.extract(
-            model,
-            few(CIFAR10.test, 200),
-            weights_hash="w",
-            precision=precision,
-            device=CPU,
-            calibration=CIFAR10.train,
-        ).features.values
+        FeatureRequest(
+            layers=FrozenLayers(network=model, precision=precision, device=CPU, calibration=CIFAR10.train),
+            images=few(CIFAR10.test, 200),
+        )
+        .extract()
+        .features.values
         for precision in ("int8", "fp32")
     )
     found = cosines(int8, fp32)

@@ -25,14 +25,15 @@ from headstart.models import (
     preprocessing_of,
 )
 from headstart.models.efficientnet_lite import load_state, timm_name
-from headstart.models.features import extract
+from headstart.models.features import FeatureRequest, FrozenLayers
+from headstart.models.network import Network
 from headstart.models.timm_network import TimmNetwork, create, import_timm, our_name
 from headstart.models.weights import file_hash, weights_hash
 from headstart.recipes import recipe_named
 from headstart.runtime.cost import count_flops
 from headstart.studies.run import run_study
 from headstart.training.optimizers import build_optimizers
-from headstart.types import Preprocessing
+from headstart.types import Dataset, Preprocessing
 
 SMALL = "timm:test_efficientnet"  # 0.36 million parameters; timm has it for tests
 
@@ -331,12 +332,15 @@ def test_the_packaged_backbone_runs_on_a_slice_of_cifar10(method: str, cache, tm
         assert (logits.argmax(1) == cache.test.labels).mean() >= 0.5  # a third by chance
 
 
+def _request(model: Network, data: Dataset, precision: str) -> FeatureRequest:
+    layers = FrozenLayers(network=model, precision=precision, device=CPU, calibration=data.train)
+    return FeatureRequest(layers=layers, images=data.test)
+
+
 def test_features_in_bf16_are_near_those_in_float32(weights: str, cache) -> None:
     model = load_model(SMALL, weights, image_pixels=64)
     values = {
-        precision: extract(
-            model, cache.test, weights_hash="x", precision=precision, device=CPU
-        ).features.values
+        precision: _request(model, cache, precision).extract().features.values
         for precision in ("bf16", "fp32")
     }
     distance = np.linalg.norm(values["bf16"].astype(float) - values["fp32"]) / np.linalg.norm(
@@ -350,14 +354,7 @@ def test_int8_is_refused_in_one_line(weights: str, cache) -> None:
     with pytest.raises(
         ConfigError, match="int8 features are for this project's ResNets, not for timm's networks; set"
     ):
-        extract(
-            load_model(SMALL, weights),
-            cache.test,
-            weights_hash="x",
-            precision="int8",
-            device=CPU,
-            calibration=cache.train,
-        )
+        _request(load_model(SMALL, weights), cache, "int8").extract()
 
 
 def test_partial_names_the_methods_that_work(weights: str, tmp_path: Path, cache) -> None:

@@ -13,7 +13,8 @@ from headstart.advise.advice import Advice
 from headstart.advise.ladder import Ladder
 from headstart.advise.rung import BACKBONE
 from headstart.data.splits import label_subset
-from headstart.models import features, load_model
+from headstart.models import load_model
+from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.predict.predictor import load_predictor
 from headstart.results.label_curves import Estimate, fit_curve, gain_from_doubling
 from headstart.results.metrics import accuracy
@@ -50,6 +51,56 @@ def write_answer(ladder: Ladder) -> Advice:
     predictor.probabilities(photos)
     per_photo = (time.perf_counter() - start) / len(photos)
     measured, count = ladder.results[chosen.name].metrics, len(ladder.images.dataset.test)
+    train_ids, val_ids = ladder.training_ids()
+    smallest = int(np.bincount(ladder.images.dataset.train.labels[train_ids]).min())
+    right = round((measured["test_accuracy"] or 0.0) * count)
+    value = Advice(
+        chosen=chosen,
+        tries=tuple(candidates),
+        dropped=tuple(ladder.dropped),
+        accuracy=right / count,
+        interval=wilson_interval(right, count),
+        balanced_accuracy=measured["test_balanced_accuracy"] or 0.0,
+        macro_f1=measured["test_macro_f1"] or 0.0,
+        imbalance=advice.imbalance_of(ladder.images.dataset.train.labels),
+        classes=advice.class_accuracies(ladder.folder / chosen.key, ladder.images.dataset.train.class_names),
+        test_images=count,
+        val_images=len(val_ids),
+        train_images=len(train_ids),
+        labels_per_class=smallest,
+        doubling=_doubling(ladder, smallest),
+        p_value=None if rival is None else advice.compare(chosen, rival, ladder.folder),
+        rivals_gap=None if rival is None else chosen.val_accuracy - rival.val_accuracy,
+        seconds_per_photo=per_photo,
+        spent_seconds=ladder.spent(),
+        minutes=ladder.minutes,
+        fixes=ladder.fixes,
+        model=str(model),
+        interrupted=ladder.interrupted,
+        balanced=ladder.balance,
+    )
+    store.write_json(ladder.folder / "advice.json", value.json())
+    store.write_bytes(ladder.folder / "advice.md", value.markdown().encode())
+    return value
+
+
+def _doubling(ladder: Ladder, smallest: int) -> Estimate | None:
+    """Accuracy gained by twice the labels, from heads on a half, a quarter, ... of the training part,
+    read on validation."""
+    probes = [rung for rung in ladder.rungs if rung.method == "linear_probe"]
+    if not probes or smallest < 16:
+        return None
+    probe = max(probes, key=lambda rung: ladder.results[rung.name].metrics["val_accuracy"] or 0.0)
+    trial = trials_of(ladder.study([probe]))[0]
+    l2 = float(ladder.results[probe.name].selected["l2"])
+    train = ladder.images.dataset.train
+    layers = FrozenLayers(
+        network=load_model(BACKBONE, "imagenet-keras", image_pixels=probe.pixels),
+        precision=trial.feature_precision,
+        device=default_device(),
+        calibration=train,
+    )
+    extracted = FeatureRequest(layers=layers, images=train).extract()
     train_ids, val_ids = ladder.training_ids()
     smallest = int(np.bincount(ladder.images.dataset.train.labels[train_ids]).min())
     right = round((measured["test_accuracy"] or 0.0) * count)

@@ -21,7 +21,8 @@ from headstart.advise.images import UserImages
 from headstart.advise.rung import BACKBONE, Rung
 from headstart.data.splits import validation_count, validation_split
 from headstart.errors import DownloadError, StoreError
-from headstart.models import features, load_model
+from headstart.models import load_model
+from headstart.models.features import FrozenLayers
 from headstart.runtime import progress
 from headstart.runtime.precision import default_device
 from headstart.store import FinishedTrial
@@ -239,14 +240,11 @@ class Ladder:
     def seconds_per_image(self, pixels: int) -> float:
         model = load_model(BACKBONE, "imagenet-keras", image_pixels=pixels)
         trial = trials_of(self.study([Rung(name="probe", label="", method="linear_probe", pixels=pixels)]))[0]
-        return features.seconds_per_image(
-            model,
-            self.images.dataset.train,
-            weights_hash="planned",
-            precision=trial.feature_precision,
-            device=default_device(),
-            batches=1,
+        train = self.images.dataset.train
+        layers = FrozenLayers(
+            network=model, precision=trial.feature_precision, device=default_device(), calibration=train
         )
+        return layers.seconds_per_image(train, batches=1)
 
     def head_pixels(self) -> int:
         if "probe" in self.plan:

@@ -170,21 +170,18 @@ def checks_labels(dataset: Dataset) -> bool:
 
 def _features(dataset: Dataset, backbone: Backbone) -> tuple[Features, Features]:
     """Compute the features of the training and the test images, or read those that trials have cached."""
-    from headstart.models import features, load_model
-    from headstart.models.weights import weights_hash
+    from headstart.models import load_model
+    from headstart.models.features import FeatureRequest, FrozenLayers
     from headstart.runtime.precision import default_device
 
-    model = load_model(backbone.model, backbone.weights, image_pixels=backbone.input_pixels)
+    layers = FrozenLayers(
+        network=load_model(backbone.model, backbone.weights, image_pixels=backbone.input_pixels),
+        precision=backbone.precision,
+        device=default_device(),
+        calibration=dataset.train,
+    )
     train, test = (
-        features.extract(
-            model,
-            part,
-            weights_hash=weights_hash(backbone.weights, backbone.model),
-            precision=backbone.precision,
-            device=default_device(),
-            calibration=dataset.train,
-            what=f"{backbone.model} features of the {name} images",
-        )
+        FeatureRequest(layers=layers, images=part).extract(f"{backbone.model} features of the {name} images")
         for part, name in ((dataset.train, "training"), (dataset.test, "test"))
     )
     return train.features, test.features

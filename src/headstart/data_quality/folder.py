@@ -113,8 +113,7 @@ def find_suspects(
 
 def _features(decoded: folders.DecodedSource, model: Network) -> NDArray[np.float16]:
     """Compute MODEL's features of the readable images, float16 (N, D)."""
-    from headstart.models import features, resolve_weights
-    from headstart.models.weights import weights_hash
+    from headstart.models.features import FeatureRequest, FrozenLayers
     from headstart.runtime.precision import default_device, resolve_precision
     from headstart.types import ImageSet
 
@@ -125,16 +124,9 @@ def _features(decoded: folders.DecodedSource, model: Network) -> NDArray[np.floa
         fingerprint=decoded.key,
         class_names=decoded.source.class_names,
     )
-    extraction = features.extract(
-        model,
-        images,
-        ids=decoded.readable,
-        weights_hash=weights_hash(resolve_weights(MODEL, WEIGHTS), MODEL),
-        precision=resolve_precision("auto", device),
-        device=device,
-        what=f"{MODEL} features",
-    )
-    return extraction.features.values
+    layers = FrozenLayers(network=model, precision=resolve_precision("auto", device), device=device)
+    request = FeatureRequest(layers=layers, images=images, ids=decoded.readable)
+    return request.extract(f"{MODEL} features").features.values
 
 
 def _units(places: NDArray[np.int64], inspection: Inspection) -> NDArray[np.int64]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.methods.frozen import RANDOM_START_SEED, start_hash
-from headstart.models import features, load_model, resolve_weights
+from headstart.methods.frozen import RANDOM_START_SEED
+from headstart.models import load_model
+from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.runtime.precision import default_device, resolve_feature_precision
 from headstart.types import Features, ImageSet
 
@@ -32,15 +33,7 @@ def load_features(
 
     Raises: ConfigError for an unknown model; WeightsError, DownloadError for weights that are not to be had;
     StoreError where the disk is full."""
-    weights = resolve_weights(model, weights)
     device = default_device()
     network = load_model(model, weights, image_pixels=input_pixels, seed=RANDOM_START_SEED)
-    return features.extract(
-        network,
-        images,
-        weights_hash=start_hash(weights, model),
-        precision=resolve_feature_precision("auto", device),
-        device=device,
-        ids=ids,
-        what=f"{model} features",
-    ).features
+    layers = FrozenLayers(network=network, precision=resolve_feature_precision("auto", device), device=device)
+    return FeatureRequest(layers=layers, images=images, ids=ids).extract(f"{model} features").features

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.methods.base import Context
-from headstart.models import features, load_model
-from headstart.models.features import Extraction
-from headstart.models.weights import random_start_hash, weights_hash
+from headstart.models import load_model
+from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
+from headstart.models.weights import start_hash
 from headstart.types import Features, Predictions
 
 RANDOM_START_SEED = 0  # of an untrained backbone: one for all trials, so that its features are computed once
 
 
-def start_hash(weights: str, model: str) -> str:
+def backbone_hash(weights: str, model: str) -> str:
     """What identifies the weights of a frozen network: those named, or where there are none the random ones
     it keeps."""
-    return random_start_hash(model, RANDOM_START_SEED) if weights == "none" else weights_hash(weights, model)
+    return start_hash(weights, model, RANDOM_START_SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +72,15 @@ def frozen_features(context: Context) -> FrozenFeatures:
 def _extract(context: Context, part: str, mirrored: bool = False) -> Extraction:
     arm, data = context.trial.arm, context.dataset
     model = load_model(arm.model, arm.weights, seed=RANDOM_START_SEED, image_pixels=arm.input_pixels)
-    return features.extract(
-        model,
-        data.train if part == "training" else data.test,
-        weights_hash=context.weights_hash,
-        mirrored=mirrored,
+    layers = FrozenLayers(
+        network=model,
         precision=context.trial.feature_precision,
         device=context.device,
         calibration=data.train,
-        what=f"{arm.model} features of the {'mirrored ' if mirrored else ''}{part} images",
     )
+    images = data.train if part == "training" else data.test
+    request = FeatureRequest(layers=layers, images=images, mirrored=mirrored)
+    return request.extract(f"{arm.model} features of the {'mirrored ' if mirrored else ''}{part} images")
 
 
 def read_all(

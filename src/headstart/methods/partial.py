@@ -7,10 +7,10 @@ learns.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +21,7 @@ from headstart.data.batches import ActivationBatches, StoredViews
 from headstart.errors import ConfigError
 from headstart.methods import network
 from headstart.methods.base import Context, Method, Outcome
-from headstart.models import features
-from headstart.models.features import Extraction
+from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
 from headstart.models.inference import forward_logits
 from headstart.models.network import Network, Tail
 from headstart.recipes import PartialRecipe
@@ -160,42 +159,41 @@ def extract_activations(context: Context, model: Network, cut: str) -> Activatio
 
     Raises: StoreError where the disk has less free."""
     train, test = context.dataset.train, context.dataset.test
+    requests = activation_requests(context, model, cut)
+    missing = sum(request.missing_bytes() for request in requests)
     ids = np.union1d(context.train_ids, context.val_ids)
-    options: dict[str, Any] = {
-        "weights_hash": context.weights_hash,
-        "precision": context.trial.precision,
-        "cut": cut,
-        "device": context.device,
-    }
-    chosen = None if len(ids) == len(train) else ids  # all labels: the same files for every seed
-    parts = [(train, chosen, False), (train, chosen, True)]
-    if context.reads_test:
-        parts += [(test, None, False), (test, None, True)]
-    missing = sum(
-        features.missing_bytes(model, images, ids=some, mirrored=turned, **options)
-        for images, some, turned in parts
-    )
+    name = context.trial.arm.model
     if missing:
         what = (
-            f"the output of {context.trial.arm.model} at {cut} for {len(ids):,} training and {len(test):,} "
-            "test images, "
-            "both sides,"
+            f"the output of {name} at {cut} for {len(ids):,} training and {len(test):,} test images, both "
+            "sides,"
         )
         progress.say(f"{what} takes {missing / 1e9:.2f} GB in {cache_folder()}")
         require_space(cache_folder(), missing, what)
     plain, mirrored, *of_test = (
-        features.extract(
-            model,
-            images,
-            ids=some,
-            mirrored=turned,
-            **options,
-            what=f"{context.trial.arm.model} to {cut}, {'mirrored ' if turned else ''}{part} images",
+        request.extract(
+            f"{name} to {cut}, {'mirrored ' if request.mirrored else ''}"
+            f"{'training' if request.images is train else 'test'} images"
         )
-        for (images, some, turned), part in zip(parts, ("training", "training", "test", "test"), strict=False)
+        for request in requests
     )
     test_plain, test_mirrored = of_test or (None, None)
     return Activations(ids=ids, plain=plain, mirrored=mirrored, test=test_plain, test_mirrored=test_mirrored)
+
+
+def activation_requests(context: Context, model: Network, cut: str) -> list[FeatureRequest]:
+    """The activations at the cut that a trial needs: of its training and validation images, then of the test
+    images where they are read, each in both views."""
+    train, test = context.dataset.train, context.dataset.test
+    ids = np.union1d(context.train_ids, context.val_ids)
+    layers = FrozenLayers(network=model, precision=context.trial.precision, device=context.device, cut=cut)
+    # all labels: the same files for every seed
+    own = FeatureRequest(layers=layers, images=train, ids=None if len(ids) == len(train) else ids)
+    requests = [own, dataclasses.replace(own, mirrored=True)]
+    if context.reads_test:
+        of_test = FeatureRequest(layers=layers, images=test)
+        requests += [of_test, dataclasses.replace(of_test, mirrored=True)]
+    return requests
 
 
 def make_batches(context: Context, found: Activations, recipe: PartialRecipe) -> ActivationBatches:

@@ -2,9 +2,10 @@
 shared by every trial.
 
 One folder a set of features, named by a key that holds all that the values depend on:
-    values.f16      float16 (N, D), or (N, H, W, C) at a cut inside the network; row i is image i, or the i-th
-    of those asked for progress.json   rows done so far, seconds spent; an interrupted extraction goes on from
-    there meta.json       written last: what the key was made from, seconds, floating-point operations
+    values.f16     float16 (N, D), or (N, H, W, C) at a cut inside the network; row i is image i, or the i-th
+                   of those asked for
+    progress.json  rows done so far, seconds spent; an interrupted extraction is resumed from there
+    meta.json      written last: what the key was made from, seconds, floating-point operations
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -35,14 +37,16 @@ from headstart.runtime.cost import count_flops
 from headstart.runtime.mapped import file_mapping, release_pages
 from headstart.runtime.precision import gpu_uuid
 from headstart.store import cache_folder, digest, lock, read_json, require_space, write_json
-from headstart.types import Features, ImageSet, Preprocessing
+from headstart.types import Features, ImageSet
 
 SCHEMA = 2  # raised when the same key would give other values
 BATCH = 64  # part of the key through SCHEMA: a matrix product's bits may depend on the batch it is in
 _CHUNK = 1024  # rows between two progress records
 # Of a network: shape and operations of a row by image height, width and cut. Counting takes 0.2 s a time.
-_OUTLINES: WeakKeyDictionary[nn.Module, dict[tuple[int, int, str], tuple[tuple[int, ...], int]]]
+_OUTLINES: WeakKeyDictionary[Network, dict[tuple[int, int, str], tuple[tuple[int, ...], int]]]
 _OUTLINES = WeakKeyDictionary()
+
+Rows = NDArray[np.float16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ class Extraction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Network:
+class _Runner:
     """run: normalised images float32 (B, 3, S, S) -> float32 (B, D), at an inner cut (B, H, W, C).
 
     seconds, images: what making it took, and the images that were passed through it for that."""
@@ -68,117 +72,224 @@ class _Network:
     images: int = 0
 
 
-def feature_key(
-    *,
-    weights_hash: str,
-    cut: str,
-    preprocessing: Preprocessing,
-    dataset_fingerprint: str,
-    mirrored: bool,
-    precision: str,
-    device: torch.device,
-    ids: NDArray[np.int64] | None = None,
-    calibration: ImageSet | None = None,
-) -> dict[str, Any]:
-    """All that feature values depend on; its digest names the cache folder."""
-    subset = {} if ids is None else {"ids": hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest()}
-    quantisation = {"int8": int8.identity(calibration)} if precision == "int8" else {}
-    return (
-        subset
-        | quantisation
-        | {
-            "schema": SCHEMA,
-            "weights": weights_hash,
-            "cut": cut,
-            "preprocessing": preprocessing,
-            "dataset": dataset_fingerprint,
-            "mirrored": mirrored,
-            "precision": precision,
-            "device": device.type,
-            "torch": torch.__version__.split("+")[0],
-        }
-    )
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrozenLayers:
+    """A network up to a cut, in evaluation mode and one precision.
 
+    network: not changed. precision: "bf16", "fp32" or "int8". cut: "pool", or an inner cut of the network:
+    then values are (N, H, W, C).
+    calibration: the training images, whichever images' features are wanted: int8 takes its ranges from them;
+        the other precisions do without."""
 
-def extract(
-    model: Network,
-    images: ImageSet,
-    *,
-    weights_hash: str,
-    precision: str,
-    device: torch.device,
-    mirrored: bool = False,
-    cut: str = "pool",
-    ids: NDArray[np.int64] | None = None,
-    calibration: ImageSet | None = None,
-    what: str = "features",
-) -> Extraction:
-    """Features of the images, from the cache or computed now (resumed where a run was interrupted).
+    network: Network
+    precision: str
+    device: torch.device
+    cut: str = "pool"
+    calibration: ImageSet | None = None
 
-    model: has `forward_features` and `preprocessing`; not changed. precision: "bf16", "fp32" or "int8".
-    cut: "pool", or a cut of models.resnet.ResNet: then the model has `forward_to` too, and values are (N, H,
-    W, C).
-    ids: the images wanted, int64, sorted; None: all.
-    calibration: the training images, whichever images' features are asked for: int8 takes its ranges from
-        them. What that costs is in the seconds and flops of their own features (all of them, not mirrored)
-        and in no others.
-    Raises: StoreError where the disk is full; ConfigError for int8 without onnxruntime or calibration, on
-        another device than the CPU, at an inner cut, or of another network than a ResNet."""
-    parts = feature_key(
-        weights_hash=weights_hash,
-        cut=cut,
-        preprocessing=model.preprocessing,
-        precision=precision,
-        dataset_fingerprint=images.fingerprint,
-        mirrored=mirrored,
-        device=device,
-        ids=ids,
-        calibration=calibration,
-    )
-    key = digest(parts)
-    folder = _folder(parts)
-    with lock(folder / "lock", f"the feature cache {folder.name}", wait_seconds=24 * 3600):
-        was_cached = (folder / "meta.json").exists()
-        if not was_cached:
-            network = _network(model, precision, device, cut, weights_hash, calibration)
-            is_calibration = (
-                calibration is not None and images.fingerprint == calibration.fingerprint and ids is None
+    def row_function(self) -> Callable[[NDArray[np.uint8]], Rows]:
+        """What is stored of a batch of images, as a function that stores nothing: uint8 (B, H, W, 3) ->
+        float16 (B, ...).
+
+        Batches of BATCH images give the bits that a FeatureRequest stores.
+        Raises: ConfigError as FeatureRequest.extract."""
+        run = self._runner().run
+        return lambda images: self._rows(run, images)
+
+    @torch.inference_mode()
+    def seconds_per_image(self, images: ImageSet, batches: int = 3) -> float:
+        """What extracting takes for an image, reading and writing apart: the median of a few batches, after
+        one to warm up."""
+        run = self._runner().run
+        seconds = []
+        for _ in range(batches + 1):
+            start = time.perf_counter()
+            batch = np.array(images.images[:BATCH])
+            run(preprocess(batch, self.network.preprocessing, device=self.device)).cpu()
+            seconds.append((time.perf_counter() - start) / len(batch))
+        return sorted(seconds[1:])[batches // 2]
+
+    @torch.no_grad()
+    def outline(self, images: ImageSet) -> tuple[tuple[int, ...], int]:
+        """Shape of one image's row, and floating-point operations of one image; from shapes alone, nothing
+        is computed."""
+        pixels = self.network.preprocessing.size_pixels
+        height, width = (pixels, pixels) if pixels is not None else images.images.shape[1:3]
+        outlines = _OUTLINES.setdefault(self.network, {})
+        if (height, width, self.cut) not in outlines:
+            shapes = _plain(copy.deepcopy(self.network).eval().to("meta"), self.cut, torch.float32)
+            row, flops = count_flops(lambda: shapes(torch.empty(1, 3, height, width, device="meta")))
+            outlines[height, width, self.cut] = tuple(row.shape[1:]), flops
+        return outlines[height, width, self.cut]
+
+    def _runner(self) -> _Runner:
+        if self.precision == "int8":
+            return self._int8_runner()
+        # Weights cast once, not at every batch as autocast does: 225 against 215 images/s (96 px, 2 cores,
+        # medians of 2).
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        frozen = self.network.frozen_copy().to(self.device).to(dtype).channels_last()
+        fused = fuse(frozen, self.cut) if self.device.type == "cpu" else None
+        return _Runner(run=_plain(frozen, self.cut, dtype) if fused is None else fused)
+
+    def _int8_runner(self) -> _Runner:
+        if self.device.type != "cpu" or self.cut != "pool":
+            raise ConfigError(
+                f"int8 features are pooled ones on the CPU, not {self.cut!r} on {self.device.type}; choose "
+                "bf16 or fp32"
             )
-            spent = network if is_calibration and not mirrored else _Network(run=network.run)
-            _compute(folder, spent, images, ids, parts, model, cut, mirrored, device, what)
-        meta = read_json(folder / "meta.json")
-    count = len(images) if ids is None else len(ids)
-    values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r", shape=(count, *meta["shape"]))
-    features = Features(values=values, labels=images.labels if ids is None else images.labels[ids], key=key)
-    return Extraction(
-        features=features,
-        seconds=meta["seconds"],
-        flops=meta["flops"],
-        was_cached=was_cached,
-        joules=meta.get("joules"),
-    )
+        quantised = int8.load_int8(self.network, self.calibration)
+        return _Runner(run=quantised.run, seconds=quantised.seconds, images=quantised.images)
+
+    @torch.inference_mode()
+    def _rows(self, run: Callable[[Tensor], Tensor], images: NDArray[np.uint8]) -> Rows:
+        """What is stored of a batch."""
+        rows = run(preprocess(images, self.network.preprocessing, device=self.device))
+        return rows.clamp(-65504, 65504).to(torch.float16).contiguous().cpu().numpy()
 
 
-def row_function(
-    model: Network,
-    *,
-    precision: str,
-    device: torch.device,
-    weights_hash: str,
-    cut: str = "pool",
-    calibration: ImageSet | None = None,
-) -> Callable[[NDArray[np.uint8]], NDArray[np.float16]]:
-    """What `extract` stores of a batch of images, as a function that stores nothing: uint8 (B, H, W, 3) ->
-    float16 (B, ...).
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureRequest:
+    """Features of images by frozen layers.
 
-    Batches of BATCH images give the bits that `extract` would. Arguments and errors: as `extract`."""
-    run = _network(model, precision, device, cut, weights_hash, calibration).run
-    return lambda images: _rows(run, images, model.preprocessing, device)
+    ids: the images wanted, int64, sorted; None: all. mirrored: of their mirror images instead."""
+
+    layers: FrozenLayers
+    images: ImageSet
+    ids: NDArray[np.int64] | None = None
+    mirrored: bool = False
+
+    def __len__(self) -> int:
+        return len(self.images) if self.ids is None else len(self.ids)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """All that the values depend on. Raises: ConfigError for int8 without onnxruntime or calibration."""
+        layers = self.layers
+        subset = (
+            {} if self.ids is None else {"ids": hashlib.sha256(self.ids.astype("<i8").tobytes()).hexdigest()}
+        )
+        quantisation = {"int8": int8.identity(layers.calibration)} if layers.precision == "int8" else {}
+        return (
+            subset
+            | quantisation
+            | {
+                "schema": SCHEMA,
+                "weights": layers.network.weights_hash,
+                "cut": layers.cut,
+                "preprocessing": layers.network.preprocessing,
+                "dataset": self.images.fingerprint,
+                "mirrored": self.mirrored,
+                "precision": layers.precision,
+                "device": layers.device.type,
+                "torch": torch.__version__.split("+")[0],
+            }
+        )
+
+    @property
+    def key(self) -> str:
+        """SHA-256 (hex) of the identity; it begins with the name of the cache folder."""
+        return digest(self.identity)
+
+    def missing_bytes(self) -> int:
+        """Bytes that `extract` would still write; 0 where the cache has them all."""
+        folder = _folder(self.key)
+        if (folder / "meta.json").exists():
+            return 0
+        shape, _ = self.layers.outline(self.images)
+        written = (folder / "values.f16").stat().st_size if (folder / "progress.json").exists() else 0
+        return max(0, 2 * int(np.prod(shape)) * len(self) - written)
+
+    def extract(self, what: str = "features") -> Extraction:
+        """The features, from the cache or computed now (resumed where a run was interrupted).
+
+        what: the name of the progress line. What calibrating int8 costs is in the seconds and flops of the
+        calibration images' own features (all of them, not mirrored) and in no others.
+        Raises: StoreError where the disk is full; ConfigError for int8 without onnxruntime or calibration, on
+            another device than the CPU, at an inner cut, or of another network than a ResNet."""
+        key = self.key
+        folder = _folder(key)
+        with lock(folder / "lock", f"the feature cache {folder.name}", wait_seconds=24 * 3600):
+            was_cached = (folder / "meta.json").exists()
+            if not was_cached:
+                self._compute(folder, what)
+            meta = read_json(folder / "meta.json")
+        values = np.memmap(
+            folder / "values.f16", dtype=np.float16, mode="r", shape=(len(self), *meta["shape"])
+        )
+        labels = self.images.labels if self.ids is None else self.images.labels[self.ids]
+        return Extraction(
+            features=Features(values=values, labels=labels, key=key),
+            seconds=meta["seconds"],
+            flops=meta["flops"],
+            was_cached=was_cached,
+            joules=meta.get("joules"),
+        )
+
+    def _batch(self, start: int, stop: int) -> NDArray[np.uint8]:
+        images = self.images.images
+        batch = images[start:stop] if self.ids is None else images[self.ids[start:stop]]
+        return batch[:, :, ::-1] if self.mirrored else batch
+
+    def _pays_for_calibration(self) -> bool:
+        calibration = self.layers.calibration
+        return (
+            calibration is not None
+            and self.images.fingerprint == calibration.fingerprint
+            and self.ids is None
+            and not self.mirrored
+        )
+
+    @torch.inference_mode()
+    def _compute(self, folder: Path, what: str) -> None:
+        runner = self.layers._runner()
+        if not self._pays_for_calibration():
+            runner = _Runner(run=runner.run)
+        mapping = file_mapping(self.images.images)
+        shape, flops = self.layers.outline(self.images)
+        count, row_bytes = len(self), 2 * int(np.prod(shape))
+        record, values = folder / "progress.json", folder / "values.f16"
+        done, seconds = _resumable(record, values, row_bytes) or (0, runner.seconds)
+        if not done:
+            require_space(folder, row_bytes * count, what)
+        is_whole = not done  # what an interrupted run took is recorded in seconds, not in joules
+        meter = energy.Meter(energy.counters(gpu_uuid(self.layers.device)))
+        with (
+            meter,
+            progress.track(what, count, "images") as bar,
+            open(values, "r+b" if done else "wb") as file,
+        ):
+            bar.done = float(done)
+            file.seek(done * row_bytes)
+            file.truncate()
+            while done < count:
+                start = time.perf_counter()
+                stop = min(done + _CHUNK, count)
+                for begin in range(done, stop, BATCH):
+                    end = min(begin + BATCH, stop)
+                    file.write(self.layers._rows(runner.run, self._batch(begin, end)).tobytes())
+                    bar.advance(end - begin)
+                file.flush()
+                os.fsync(file.fileno())
+                release_pages(mapping)
+                done, seconds = stop, seconds + time.perf_counter() - start
+                write_json(record, {"rows": done, "seconds": seconds})
+        write_json(
+            folder / "meta.json",
+            {
+                "key": json.loads(json.dumps(self.identity, default=vars)),
+                "shape": shape,
+                "seconds": seconds,
+                "flops": flops * (count + runner.images),
+                "joules": meter.joules if is_whole else None,
+            },
+        )
+        record.unlink(missing_ok=True)
 
 
-def cached_values(key: str) -> NDArray[np.float16] | None:
+def cached_values(key: str) -> Rows | None:
     """The features of that key (types.Features.key), memory-mapped, where the cache has them whole."""
-    folder = cache_folder() / "features" / key[:32]
+    folder = _folder(key)
     if not (folder / "meta.json").exists():
         return None
     shape = read_json(folder / "meta.json")["shape"]
@@ -186,108 +297,18 @@ def cached_values(key: str) -> NDArray[np.float16] | None:
     return values.reshape(-1, *shape)
 
 
-def missing_bytes(
-    model: Network,
-    images: ImageSet,
-    *,
-    weights_hash: str,
-    precision: str,
-    device: torch.device,
-    mirrored: bool = False,
-    cut: str = "pool",
-    ids: NDArray[np.int64] | None = None,
-    calibration: ImageSet | None = None,
-) -> int:
-    """Bytes that `extract` with the same arguments would still write; 0 where the cache has them all."""
-    preprocessing = model.preprocessing
-    folder = _folder(
-        feature_key(
-            weights_hash=weights_hash,
-            cut=cut,
-            preprocessing=preprocessing,
-            precision=precision,
-            ids=ids,
-            dataset_fingerprint=images.fingerprint,
-            mirrored=mirrored,
-            device=device,
-            calibration=calibration,
-        )
-    )
-    if (folder / "meta.json").exists():
-        return 0
-    shape, _ = outline(model, images, cut)
-    written = (folder / "values.f16").stat().st_size if (folder / "progress.json").exists() else 0
-    return max(0, 2 * int(np.prod(shape)) * (len(images) if ids is None else len(ids)) - written)
+def _folder(key: str) -> Path:
+    return cache_folder() / "features" / key[:32]
 
 
-@torch.inference_mode()
-def seconds_per_image(
-    model: Network,
-    images: ImageSet,
-    *,
-    weights_hash: str,
-    precision: str,
-    device: torch.device,
-    cut: str = "pool",
-    batches: int = 3,
-) -> float:
-    """What `extract` would take for an image, reading and writing apart: the median of a few batches, after
-    one to warm up.
-
-    images: of the kind asked about; they calibrate int8 too (that network is kept)."""
-    network = _network(model, precision, device, cut, weights_hash, images if precision == "int8" else None)
-    took = []
-    for _ in range(batches + 1):
-        start = time.perf_counter()
-        batch = np.array(images.images[:BATCH])
-        network.run(preprocess(batch, model.preprocessing, device=device)).cpu()
-        took.append((time.perf_counter() - start) / len(batch))
-    return sorted(took[1:])[batches // 2]
-
-
-def _folder(parts: dict[str, Any]) -> Path:
-    return cache_folder() / "features" / digest(parts)[:32]
-
-
-@torch.no_grad()
-def outline(model: Network, images: ImageSet, cut: str) -> tuple[tuple[int, ...], int]:
-    """Shape of one image's row, and floating-point operations of one image; from shapes alone, nothing is
-    computed."""
-    pixels = model.preprocessing.size_pixels
-    height, width = (pixels, pixels) if pixels is not None else images.images.shape[1:3]
-    outlines = _OUTLINES.setdefault(model, {})
-    if (height, width, cut) not in outlines:
-        shapes = _plain(copy.deepcopy(model).eval().to("meta"), cut, torch.float32)
-        row, flops = count_flops(lambda: shapes(torch.empty(1, 3, height, width, device="meta")))
-        outlines[height, width, cut] = tuple(row.shape[1:]), flops
-    return outlines[height, width, cut]
-
-
-def _network(
-    model: Network,
-    precision: str,
-    device: torch.device,
-    cut: str,
-    weights_hash: str,
-    calibration: ImageSet | None,
-) -> _Network:
-    """The network in evaluation mode, in that precision."""
-    if precision == "int8":
-        if device.type != "cpu" or cut != "pool":
-            raise ConfigError(
-                f"int8 features are pooled ones on the CPU, not {cut!r} on {device.type}; choose bf16 or fp32"
-            )
-        assert calibration is not None  # feature_key asked for it
-        quantised = int8.load_int8(model, calibration, weights_hash=weights_hash)
-        return _Network(
-            run=quantised.run, seconds=quantised.seconds, images=len(int8.calibration_ids(len(calibration)))
-        )
-    # Weights cast once, not at every batch as autocast does: 225 against 215 images/s (96 px, 2 cores,
-    # medians of 2).
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    frozen = model.frozen_copy().to(device).to(dtype).channels_last()
-    fused = fuse(frozen, cut) if device.type == "cpu" else None
-    return _Network(run=_plain(frozen, cut, dtype) if fused is None else fused)
+def _resumable(record: Path, values: Path, row_bytes: int) -> tuple[int, float] | None:
+    """Rows that an interrupted extraction has written, and the seconds that they took."""
+    if not (record.exists() and values.exists()):
+        return None
+    state = read_json(record)
+    if values.stat().st_size < state["rows"] * row_bytes:
+        return None
+    return int(state["rows"]), float(state["seconds"])
 
 
 def _plain(frozen: Network, cut: str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
@@ -297,76 +318,3 @@ def _plain(frozen: Network, cut: str, dtype: torch.dtype) -> Callable[[Tensor], 
         return frozen.forward_to(x.to(dtype), cut).float().permute(0, 2, 3, 1)
 
     return run
-
-
-@torch.inference_mode()
-def _rows(
-    run: Callable[[Tensor], Tensor],
-    images: NDArray[np.uint8],
-    preprocessing: Preprocessing,
-    device: torch.device,
-) -> NDArray[np.float16]:
-    """What is stored of a batch."""
-    rows = run(preprocess(images, preprocessing, device=device))
-    return rows.clamp(-65504, 65504).to(torch.float16).contiguous().cpu().numpy()
-
-
-@torch.inference_mode()
-def _compute(
-    folder: Path,
-    network: _Network,
-    images: ImageSet,
-    ids: NDArray[np.int64] | None,
-    parts: dict[str, Any],
-    model: Network,
-    cut: str,
-    mirrored: bool,
-    device: torch.device,
-    what: str,
-) -> None:
-    def rows(start: int, stop: int) -> NDArray[np.float16]:
-        batch = images.images[start:stop] if ids is None else images.images[ids[start:stop]]
-        return _rows(network.run, batch[:, :, ::-1] if mirrored else batch, model.preprocessing, device)
-
-    count = len(images) if ids is None else len(ids)
-    mapping = file_mapping(images.images)
-    shape, flops = outline(model, images, cut)
-    row_bytes = 2 * int(np.prod(shape))
-    done, seconds = 0, network.seconds
-    record = folder / "progress.json"
-    values = folder / "values.f16"
-    if record.exists() and values.exists():
-        state = json.loads(record.read_text())
-        if values.stat().st_size >= state["rows"] * row_bytes:
-            done, seconds = state["rows"], state["seconds"]
-    if not done:
-        require_space(folder, row_bytes * count, what)
-    whole = not done  # what an interrupted run took is known in seconds, not in joules
-    meter = energy.Meter(energy.counters(gpu_uuid(device)))
-    with meter, progress.track(what, count, "images") as bar, open(values, "r+b" if done else "wb") as file:
-        bar.done = float(done)
-        file.seek(done * row_bytes)
-        file.truncate()
-        while done < count:
-            start = time.perf_counter()
-            stop = min(done + _CHUNK, count)
-            for begin in range(done, stop, BATCH):
-                end = min(begin + BATCH, stop)
-                file.write(rows(begin, end).tobytes())
-                bar.advance(end - begin)
-            file.flush()
-            os.fsync(file.fileno())
-            release_pages(mapping)
-            done, seconds = stop, seconds + time.perf_counter() - start
-            write_json(record, {"rows": done, "seconds": seconds})
-    write_json(
-        folder / "meta.json",
-        {
-            "key": json.loads(json.dumps(parts, default=vars)),
-            "shape": shape,
-            "seconds": seconds,
-            "flops": flops * (count + network.images),
-            "joules": meter.joules if whole else None,
-        },
-    )
-    record.unlink(missing_ok=True)

@@ -21,9 +21,10 @@ from torch import Tensor
 from headstart.data import load_dataset
 from headstart.errors import ConfigError, DataError, HeadstartError, WeightsError
 from headstart.methods import partial
-from headstart.methods.frozen import RANDOM_START_SEED, start_hash
+from headstart.methods.frozen import RANDOM_START_SEED, backbone_hash
 from headstart.methods.knn import Neighbours
 from headstart.models import Network, features, load_model, rebuild_model
+from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.models.inference import batch_for, forward_logits, predict_logits
 from headstart.models.network import Tail
 from headstart.models.saved import SavedModel
@@ -182,7 +183,7 @@ def _read_network(predictor: Predictor) -> _Read:
 def _backbone(predictor: Predictor, num_classes: int | None = None) -> Network:
     """The frozen network that the model was trained on, checked to be the same one."""
     saved = predictor.saved
-    current_hash = start_hash(saved.weights, saved.model)
+    current_hash = backbone_hash(saved.weights, saved.model)
     if current_hash != saved.weights_hash:
         raise WeightsError(
             f"{saved.weights} holds other weights than those that this model was trained on (SHA-256 "
@@ -201,13 +202,13 @@ def _backbone(predictor: Predictor, num_classes: int | None = None) -> Network:
 
 def _frozen_rows(predictor: Predictor) -> Callable[[Images], NDArray[np.float16]]:
     int8 = predictor.feature_precision == "int8"
-    return features.row_function(
-        _backbone(predictor),
+    layers = FrozenLayers(
+        network=_backbone(predictor),
         precision=predictor.feature_precision,
         device=predictor.device,
-        weights_hash=predictor.saved.weights_hash,
         calibration=_training_images(predictor.saved) if int8 else None,
     )
+    return layers.row_function()
 
 
 def _batches(images: Images, size: int) -> Iterator[Images]:
@@ -250,16 +251,15 @@ def _bank(predictor: Predictor) -> tuple[NDArray[np.float16], NDArray[np.int64]]
     ids = predictor.state["neighbours.ids"].cpu().numpy()
     values = features.cached_values(predictor.saved.architecture["features"])
     if values is None:
-        extraction = features.extract(
-            _backbone(predictor),
-            images := _training_images(predictor.saved),
-            weights_hash=predictor.saved.weights_hash,
+        images = _training_images(predictor.saved)
+        layers = FrozenLayers(
+            network=_backbone(predictor),
             precision=predictor.saved.feature_precision,
             device=predictor.device,
             calibration=images,
-            what="features of the training images, to be compared with",
         )
-        values = extraction.features.values
+        request = FeatureRequest(layers=layers, images=images)
+        values = request.extract("features of the training images, to be compared with").features.values
     return values, ids
 
 
@@ -290,13 +290,8 @@ def _read_partial(predictor: Predictor) -> _Read:
     model, device = _whole_partial(predictor), predictor.device
     cut = model.cut_before(predictor.saved.architecture["trained"])
     assert cut is not None  # a partial trial has frozen layers
-    rows = features.row_function(
-        model,
-        precision=predictor.precision,
-        device=device,
-        cut=cut,
-        weights_hash=predictor.saved.weights_hash,
-    )
+    layers = FrozenLayers(network=model, precision=predictor.precision, device=device, cut=cut)
+    rows = layers.row_function()
     tail = Tail(copy.deepcopy(model), cut).to(device)
 
     def read(images: Images, batch: int) -> NDArray[np.float32]:

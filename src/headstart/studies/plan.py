@@ -35,7 +35,8 @@ from headstart.evaluation.robustness import has_reading, robustness_ids
 from headstart.methods import method_spec, network, partial
 from headstart.methods.base import Context
 from headstart.methods.selection import selection_splits
-from headstart.models import features, load_model
+from headstart.models import load_model
+from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.models.inference import predict_logits
 from headstart.models.network import Network, Tail
 from headstart.models.preprocess import preprocess
@@ -259,7 +260,7 @@ def _health_seconds(
     )
     try:
         for images in (dataset.train, dataset.test):
-            needed.note(trial, "pool", images, None, False)
+            needed.note_images(trial, images)
     except (DownloadError, WeightsError):
         return None
     seconds = estimated_seconds(len(dataset.train) + len(dataset.test))
@@ -317,7 +318,7 @@ class _Timings:
     def head(self, trial: Trial) -> float:
         """Seconds of one fit of a head on _TIMED_ROWS images' features."""
         model = load_model(trial.arm.model, "none", image_pixels=trial.arm.input_pixels)
-        (width,), _ = features.outline(model, self.dataset.train, "pool")
+        width = model.feature_dim
         if ("head", width) not in self._known:
             classes = len(self.dataset.train.class_names)
             rng = np.random.default_rng(0)
@@ -361,16 +362,14 @@ class _Timings:
         precision = trial.feature_precision if cut == "pool" else trial.precision
         key = ("features", arm.model, arm.weights, arm.input_pixels, cut, precision)
         if key not in self._known:
-            model = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
-            self._known[key] = features.seconds_per_image(
-                model,
-                self.dataset.train,
+            layers = FrozenLayers(
+                network=load_model(arm.model, arm.weights, image_pixels=arm.input_pixels),
                 precision=precision,
                 device=self.device,
                 cut=cut,
-                batches=_TIMED_BATCHES,
-                weights_hash=resolve(trial, self.dataset)["weights_hash"],
+                calibration=self.dataset.train,
             )
+            self._known[key] = layers.seconds_per_image(self.dataset.train, batches=_TIMED_BATCHES)
         return self._known[key]
 
 
@@ -382,7 +381,8 @@ def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
     model: Network
     if isinstance(recipe, PartialRecipe):
         network_, cut = partial.build(context)
-        shape, _ = features.outline(network_, context.dataset.train, cut)
+        layers = FrozenLayers(network=network_, precision=trial.precision, device=device, cut=cut)
+        shape, _ = layers.outline(context.dataset.train)
         values = np.random.default_rng(0).random((len(ids), *shape), dtype=np.float32).astype(np.float16)
         labels = torch.from_numpy(context.dataset.train.labels[ids]).to(device)
         views = StoredViews(plain=values, mirrored=values, rows=np.arange(len(ids)))
@@ -408,60 +408,49 @@ class _FeatureNeeds:
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         self.dataset, self.device = dataset, device
-        self._parts: dict[str, tuple[Trial, str, ImageSet, int, int]] = {}
+        self._parts: dict[str, tuple[Trial, str, int, int]] = {}
         self._models: dict[Arm, Network] = {}
-        self._cuts: dict[Arm, str] = {}
+        self._cut_models: dict[Arm, tuple[Network, str]] = {}
 
     def add(self, trial: Trial) -> None:
+        """Notes what a trial needs."""
         uses = method_spec(trial.arm.method).features
         if uses is FeatureUse.OWN_IMAGES:
             context = make_context(trial, self.dataset, "planned", Path("."), self.device)
-            cut = self._cuts[trial.arm] = self._cuts.get(trial.arm) or partial.build(context)[1]
-            ids = np.union1d(context.train_ids, context.val_ids)
-            chosen = None if len(ids) == len(self.dataset.train) else ids
-            for mirrored in (False, True):
-                self.note(trial, cut, self.dataset.train, chosen, mirrored)
-                self.note(trial, cut, self.dataset.test, None, mirrored)
+            if trial.arm not in self._cut_models:
+                self._cut_models[trial.arm] = partial.build(context)
+            model, cut = self._cut_models[trial.arm]
+            for request in partial.activation_requests(context, model, cut):
+                self._note(trial, request)
         elif uses in (FeatureUse.ALL_IMAGES, FeatureUse.TRAINING_IMAGES):
-            self.note(trial, "pool", self.dataset.train, None, False)
+            self.note_images(trial, self.dataset.train)
             if uses is FeatureUse.ALL_IMAGES:
-                self.note(trial, "pool", self.dataset.test, None, False)
-                self.note(trial, "pool", self.dataset.test, None, True)
+                self.note_images(trial, self.dataset.test)
+                self.note_images(trial, self.dataset.test, mirrored=True)
 
-    def note(self, trial: Trial, cut: str, images: ImageSet, ids: Any, mirrored: bool) -> None:
+    def note_images(self, trial: Trial, images: ImageSet, mirrored: bool = False) -> None:
+        """Notes the pooled features of a whole set of images by the trial's backbone."""
         arm = trial.arm
         if arm not in self._models:
             self._models[arm] = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
-        model = self._models[arm]
-        options: dict[str, Any] = {
-            "weights_hash": resolve(trial, self.dataset)["weights_hash"],
-            "mirrored": mirrored,
-            "cut": cut,
-            "ids": ids,
-            "precision": trial.feature_precision if cut == "pool" else trial.precision,
-            "device": self.device,
-            "calibration": self.dataset.train,
-        }
-        missing = features.missing_bytes(model, images, **options)
-        shape, _ = features.outline(model, images, cut)
-        row_bytes = 2 * int(np.prod(shape))
-        key = store.digest(
-            [
-                arm.model,
-                options["weights_hash"],
-                arm.input_pixels,
-                cut,
-                images.fingerprint,
-                mirrored,
-                options["precision"],
-                None if ids is None else ids.tolist(),
-            ]
+        layers = FrozenLayers(
+            network=self._models[arm],
+            precision=trial.feature_precision,
+            device=self.device,
+            calibration=self.dataset.train,
         )
-        self._parts.setdefault(key, (trial, cut, images, missing, row_bytes))
+        self._note(trial, FeatureRequest(layers=layers, images=images, mirrored=mirrored))
+
+    def _note(self, trial: Trial, request: FeatureRequest) -> None:
+        shape, _ = request.layers.outline(request.images)
+        row_bytes = 2 * int(np.prod(shape))
+        entry = (trial, request.layers.cut, request.missing_bytes(), row_bytes)
+        self._parts.setdefault(request.key, entry)
 
     def planned(self, timings: _Timings) -> Iterator[PlannedFeatures]:
+        """The sets that are not in the cache, whole or in part, by network and cut."""
         sums: dict[str, list[float]] = {}
-        for trial, cut, _, missing, row_bytes in self._parts.values():
+        for trial, cut, missing, row_bytes in self._parts.values():
             arm = trial.arm
             what = f"{arm.model} ({arm.weights}) at {arm.input_pixels or 'its own'} px, {cut}"
             entry = sums.setdefault(what, [0.0, 0.0])

@@ -18,7 +18,7 @@ from headstart.data.splits import VALIDATION_IMAGES, label_subset, validation_co
 from headstart.errors import ConfigError
 from headstart.methods import method_spec
 from headstart.methods.base import Context, Outcome
-from headstart.methods.frozen import start_hash
+from headstart.methods.frozen import backbone_hash
 from headstart.models import preprocessing_of
 from headstart.models.preprocess import stored_preprocessing
 from headstart.models.saved import SavedModel, TrainingImages
@@ -61,7 +61,7 @@ def resolve(trial: Trial, dataset: Dataset) -> dict[str, Any]:
 def _start_hash(arm: Arm) -> str:
     """What identifies the weights that an arm starts from. Where random weights stay frozen they are part of
     the arm; else they are drawn from the trial's seed, which stands beside them."""
-    return (start_hash if method_spec(arm.method).random_control else weights_hash)(arm.weights, arm.model)
+    return (backbone_hash if method_spec(arm.method).random_control else weights_hash)(arm.weights, arm.model)
 
 
 def trial_key(resolved: dict[str, Any]) -> str:
