@@ -14,25 +14,23 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from headstart.data import load_dataset
 from headstart.methods import network, partial
 from headstart.methods.base import Context
 from headstart.models.features import FrozenLayers
 from headstart.models.network import Tail
-from headstart.models.preprocess import preprocess
 from headstart.recipes import PartialRecipe, recipe_named
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.precision import default_device, resolve_precision
 from headstart.studies.trial import environment, make_context
-from headstart.training.loop import Batches, train
+from headstart.training.loop import train
+from headstart.training.step import Batches, Step
 from headstart.tuning.search import without_test
 from headstart.types import Arm, LabelBudget, Trial
 
@@ -89,8 +87,8 @@ def measure(start: str, pixels: int, images: int, rounds: int) -> dict[str, Any]
         activations = partial.extract_activations(context, model, cut)
         passes: dict[str, list[tuple[float, float]]] = {"whole": [], "cached": []}
         for _ in range(rounds + 1):  # the first warms up
-            passes["whole"].append(_pass(*_whole(context, recipe), context, recipe))
-            passes["cached"].append(_pass(*_cached(context, recipe, activations), context, recipe))
+            passes["whole"].append(_pass(*_whole(context, recipe)))
+            passes["cached"].append(_pass(*_cached(context, recipe, activations)))
     seconds = {name: [took for took, _ in each[1:]] for name, each in passes.items()}
     ratios = [cached / whole for cached, whole in zip(seconds["cached"], seconds["whole"], strict=True)]
     apart = max(abs(a - b) for (_, a), (_, b) in zip(passes["whole"], passes["cached"], strict=True))
@@ -124,42 +122,23 @@ def _context(recipe: PartialRecipe, pixels: int, images: int, folder: Path) -> C
     return make_context(trial, without_test(load_dataset("cifar10")), "cached cut", folder, device)
 
 
-def _whole(context: Context, recipe: PartialRecipe) -> tuple[nn.Module, Batches, Callable[[Tensor], Tensor]]:
+def _whole(context: Context, recipe: PartialRecipe) -> tuple[Step, Batches]:
     """The usual way: every image goes through the whole network, which learns from the cut on."""
     model, _ = partial.build(context)
-    mean = model.preprocessing
-    return model, network.image_batches(context, recipe), lambda x: preprocess(x, mean, device=context.device)
+    return network.image_step(context, model, recipe), network.image_batches(context, recipe)
 
 
 def _cached(
     context: Context, recipe: PartialRecipe, activations: partial.Activations
-) -> tuple[nn.Module, Batches, Callable[[Tensor], Tensor]]:
+) -> tuple[Step, Batches]:
     model, cut = partial.build(context)
     tail = Tail(model, cut)
-    return (
-        tail,
-        partial.make_batches(context, activations, recipe),
-        lambda x: partial.network_input(x, context.device, context.trial.precision),
-    )
+    return partial.tail_step(context, tail, recipe), partial.make_batches(context, activations, recipe)
 
 
-def _pass(
-    model: nn.Module,
-    batches: Batches,
-    prepare: Callable[[Tensor], Tensor],
-    context: Context,
-    recipe: PartialRecipe,
-) -> tuple[float, float]:
+def _pass(step: Step, batches: Batches) -> tuple[float, float]:
     """Seconds of one pass over the images, counted from its first step, and its mean loss."""
-    done = train(
-        model,
-        batches,
-        recipe,
-        prepare=prepare,
-        device=context.device,
-        precision=context.trial.precision,
-        what="a pass",
-    )
+    done = train(step, batches, what="a pass")
     return done.seconds, float(done.history[-1]["train_loss"])
 
 

@@ -148,15 +148,8 @@ def _our_arms(folder: Path) -> dict[str, Callable[[int], dict[str, Any]]]:
     def contender(arm: str) -> Callable[[int], dict[str, Any]]:
         own = next(trial for trial in trials if trial.arm.name == arm)
         ready = TrialReady(own)
-        short = ready.recipe.replace(duration="20 steps")
-        train(
-            ready.model,
-            ready.batches,
-            short,
-            prepare=ready.prepare,
-            device=ready.device,
-            precision=own.precision,
-        )
+        short = ready.step.recipe.replace(duration="20 steps")
+        train(dataclasses.replace(ready.step, recipe=short), ready.batches)
 
         def run(seed: int) -> dict[str, Any]:
             began = datetime.datetime.now(datetime.UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import tempfile
 import time
@@ -21,44 +22,40 @@ class TrialReady:
 
     def __init__(self, trial: Any, preprocessing: Any = None) -> None:
         """preprocessing: in place of the network's own."""
-        import numpy as np
-
         from headstart.data import load_dataset
         from headstart.methods import network
-        from headstart.models.cnn import CNN
-        from headstart.models.preprocess import preprocess
         from headstart.runtime.precision import default_device
         from headstart.studies.trial import make_context
         from headstart.training.optimizers import build_optimizers
 
-        self.device, self.recipe, self.precision = default_device(), trial.arm.recipe, trial.precision
+        self.device, recipe = default_device(), trial.arm.recipe
         context = make_context(trial, load_dataset(trial.arm.dataset), "", Path("."), self.device)
-        self.model = network.build_network(context)
-        own = preprocessing or self.model.preprocessing
-        self.prepare = lambda batch: preprocess(batch, own, device=self.device)
-        network.set_policy(self.model, self.recipe)
-        if isinstance(self.model, CNN):
-            self.model.fit_whitening(self.prepare(np.ascontiguousarray(context.dataset.train.images[:5000])))
-        else:
-            network.zero_head(self.model)
-        self.batches = network.image_batches(context, self.recipe)
-        self.model.to(self.device).train()
-        self.optimizers = build_optimizers(self.model, self.recipe)
+        model = network.build_network(context)
+        if preprocessing is not None:
+            model.preprocessing = preprocessing
+        network.set_policy(model, recipe)
+        model.fit_to_images(lambda count: network.first_inputs(context, model, count))
+        if trial.arm.method == "finetune":
+            network.zero_head(model)
+        self.step = network.image_step(context, model, recipe)
+        self.batches = network.image_batches(context, recipe)
+        model.to(self.device).train()
+        self.optimizers = build_optimizers(model, recipe)
 
     def steps(self, inputs_and_labels: Iterator[tuple[Any, Any]], count: int) -> int:
         """Takes up to `count` steps as the training loop does; how many examples they had."""
         from torch.profiler import record_function
 
-        from headstart.training.loop import _step
         from headstart.training.optimizers import set_learning_rates
 
         examples = 0
-        for step in range(count):
+        prepared = dataclasses.replace(self.step, prepare=lambda x: x)
+        for number in range(count):
             with record_function(kernels.BATCH_SCOPE):
                 raw, labels = next(inputs_and_labels)
-                inputs = self.prepare(raw)
-            set_learning_rates(self.optimizers, step, 10 * count, self.recipe)
-            _step(self.model, inputs, labels, self.recipe, self.optimizers, self.device, self.precision)
+                inputs = self.step.prepare(raw)
+            set_learning_rates(self.optimizers, number, 10 * count, self.step.recipe)
+            prepared.take(inputs, labels, self.optimizers)
             examples += len(labels)
         return examples
 
@@ -131,7 +128,7 @@ def _profile(ready: TrialReady, steps: int, content: dict[str, Any]) -> None:
     content |= {
         "steps": steps,
         "batch_size": len(first[1]),
-        "precision": ready.precision,
+        "precision": ready.step.precision,
         "first_batch_of_an_epoch_seconds": time.perf_counter() - start,
     }
     start = time.perf_counter()

@@ -18,6 +18,7 @@ from headstart.recipes import recipe_named
 from headstart.runtime.cost import count_flops
 from headstart.runtime.memory import keep_freed_memory
 from headstart.training.loop import train
+from headstart.training.step import Step
 
 
 def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
@@ -43,7 +44,10 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
         return preprocess(batch, model.preprocessing, device=device)
 
     def run(recipe: Any = recipe) -> dict[str, float]:
-        done = train(model, batches, recipe, prepare=normalise, device=device, precision=config["precision"])
+        step = Step(
+            network=model, recipe=recipe, prepare=normalise, device=device, precision=config["precision"]
+        )
+        done = train(step, batches)
         return {
             "images": done.examples,
             "seconds": done.seconds,

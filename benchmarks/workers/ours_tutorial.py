@@ -22,6 +22,7 @@ from headstart.recipes import recipe_named
 from headstart.results import metrics
 from headstart.runtime.memory import keep_freed_memory
 from headstart.training.loop import train
+from headstart.training.step import Step
 
 _SHARE = 0.93  # of the seconds: the loop turns seconds into steps by timing a few, and must not overshoot
 
@@ -52,9 +53,12 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
         def normalise(batch: Tensor) -> Tensor:
             return preprocess(batch, model.preprocessing, device=device)
 
-        done = train(model, batches, recipe, prepare=normalise, device=device, precision=config["precision"])
+        step = Step(
+            network=model, recipe=recipe, prepare=normalise, device=device, precision=config["precision"]
+        )
+        done = train(step, batches)
         seconds = time.perf_counter() - start
-        logits = predict_logits(done.model, images[val_ids], device=device, precision=config["precision"])
+        logits = predict_logits(done.network, images[val_ids], device=device, precision=config["precision"])
         return {
             "seconds": seconds,
             "allowed_seconds": allowed,

@@ -22,6 +22,7 @@ from headstart.models.network import Tail
 from headstart.models.preprocess import preprocess
 from headstart.training import logistic
 from headstart.training.loop import train
+from headstart.training.step import Step
 
 # Of the loss: activations are stored as float16 (2^-11) and BatchNorm is folded into the frozen part. Seen:
 # up to 3e-5.
@@ -73,14 +74,14 @@ def test_losses_from_the_cache_are_those_without_it(
         seed=0,
         flip=recipe.flip,
     )
-    whole = train(
-        model,
-        batches,
-        recipe,
+    step = Step(
+        network=model,
+        recipe=recipe,
         prepare=lambda x: preprocess(x, model.preprocessing),
         device=CPU,
         precision="fp32",
     )
+    whole = train(step, batches)
     ours, theirs = [row["train_loss"] for row in cached], [row["train_loss"] for row in whole.history]
     assert (
         len(ours) == 4 and np.ptp(theirs) > 0.05

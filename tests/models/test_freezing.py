@@ -16,6 +16,7 @@ from headstart.models.preprocess import preprocess
 from headstart.models.resnet import ResNet
 from headstart.recipes import FineTuneRecipe
 from headstart.training.loop import train
+from headstart.training.step import Step
 from headstart.types import Preprocessing
 
 CPU = torch.device("cpu")
@@ -61,16 +62,10 @@ def _train(model: ResNet, checkpoint: Path | None = None, stop_after: int = 99) 
             raise KeyboardInterrupt
         return {}
 
-    train(
-        model,
-        _batches(),
-        RECIPE,
-        prepare=lambda x: preprocess(x, PIXELS),
-        device=CPU,
-        precision="fp32",
-        checkpoint=checkpoint,
-        evaluate=stop,
+    step = Step(
+        network=model, recipe=RECIPE, prepare=lambda x: preprocess(x, PIXELS), device=CPU, precision="fp32"
     )
+    train(step, _batches(), checkpoint=checkpoint, evaluate=stop)
 
 
 def _bits(model: ResNet) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,10 @@ from headstart.models.cnn import CNN
 from headstart.models.network import Network
 from headstart.models.preprocess import preprocess
 from headstart.recipes import CNNRecipe, TrainingRecipe
-from headstart.training import loop
-from headstart.training.loop import DivergedError, Spent, parse_duration, resolve_steps, train
+from headstart.training import loop, step
+from headstart.training.durations import Spent, parse_duration, resolve_steps
+from headstart.training.loop import DivergedError, Training, train
+from headstart.training.step import Step
 
 CPU = torch.device("cpu")
 SGD = TrainingRecipe(duration="2 epochs", batch_size=4, learning_rate=0.1)
@@ -32,6 +35,11 @@ class Clock:
 
     def perf_counter(self) -> float:
         return self.now
+
+    def rule(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """From here on training tells the time by this clock."""
+        for module in (loop, step):
+            monkeypatch.setattr(module, "time", self)
 
     def prepare(self, x: Tensor) -> Tensor:
         self.steps -= 1
@@ -72,10 +80,12 @@ class Linear(Network):
         return x
 
 
-def _train(recipe: TrainingRecipe, model: Network | None = None, **more: Any) -> loop.Training:
-    return train(
-        model or Linear(), Numbers(), recipe, prepare=lambda x: x, device=CPU, precision="fp32", **more
-    )
+def _step(recipe: TrainingRecipe, network: Network | None = None) -> Step:
+    return Step(network=network or Linear(), recipe=recipe, prepare=lambda x: x, device=CPU, precision="fp32")
+
+
+def _train(recipe: TrainingRecipe, network: Network | None = None, **more: Any) -> Training:
+    return train(_step(recipe, network), Numbers(), **more)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +132,7 @@ def test_a_duration_that_is_none_is_refused_with_an_example(text: str) -> None:
 
 def test_the_last_partial_batch_and_the_fractional_epoch_are_counted() -> None:
     done = _train(TrainingRecipe(duration="4 steps", batch_size=4, learning_rate=0.1))
-    assert done.steps == 4
+    assert done.step == 4
     assert done.examples == 4 + 4 + 2 + 4
     assert [row["epoch"] for row in done.history] == [1.0, pytest.approx(4 / 3)]
 
@@ -140,7 +150,7 @@ def test_one_sgd_step_moves_as_worked_out_by_hand() -> None:
     model = Linear()
     nn.init.zeros_(model.head.weight)
     recipe = TrainingRecipe(duration="1 steps", batch_size=1, learning_rate=0.2, momentum=0.0)
-    train(model, One(), recipe, prepare=lambda x: x, device=CPU, precision="fp32")
+    train(_step(recipe, model), One())
     torch.testing.assert_close(model.head.weight.detach(), torch.tensor([[0.1, 0.0], [-0.1, 0.0]]))
 
 
@@ -158,7 +168,7 @@ def test_one_sgd_step_moves_as_worked_out_by_hand() -> None:
     ids=["sgd", "adamw", "averaged"],
 )
 def test_resuming_after_any_epoch_gives_the_same_bits(recipe: TrainingRecipe, tmp_path: Path) -> None:
-    whole = _train(recipe).model.state_dict()
+    whole = _train(recipe).network.state_dict()
     for stop_after in itertools.count(1):
         path = tmp_path / f"{stop_after}.safetensors"
         seen = 0
@@ -174,7 +184,7 @@ def test_resuming_after_any_epoch_gives_the_same_bits(recipe: TrainingRecipe, tm
         try:
             _train(recipe, checkpoint=path, evaluate=stop)
         except KeyboardInterrupt:
-            resumed = _train(recipe, checkpoint=path, evaluate=lambda _: {}).model.state_dict()
+            resumed = _train(recipe, checkpoint=path, evaluate=lambda _: {}).network.state_dict()
             assert all(torch.equal(whole[name], resumed[name]) for name in whole)
         else:
             break
@@ -189,15 +199,7 @@ def test_a_loss_that_is_not_finite_stops_the_trial_and_keeps_the_checkpoint(tmp_
 
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(DivergedError, match=r"the loss became nan at step 5 of 9 \(learning rate 0\.0556\)"):
-        train(
-            Linear(),
-            Poisoned(),
-            TrainingRecipe(duration="3 epochs", batch_size=4, learning_rate=0.1),
-            prepare=lambda x: x,
-            device=CPU,
-            precision="fp32",
-            checkpoint=path,
-        )
+        train(_step(SGD.replace(duration="3 epochs")), Poisoned(), checkpoint=path)
     assert path.exists()
 
 
@@ -230,7 +232,7 @@ def test_averaged_weights_follow_the_decay() -> None:
             return super().forward(x)
 
     model = Watched()
-    averaged = _train(recipe, model=model).model.classifier.weight.detach()
+    averaged = _train(recipe, model).network.classifier.weight.detach()
     # swa_utils takes the first weights as they are; then 0.25 old + 0.75 new.
     first, second = path[-1], model.head.weight.detach()
     torch.testing.assert_close(averaged, 0.25 * first + 0.75 * second)
@@ -251,7 +253,7 @@ def test_the_cnn_learns_and_repeats_bit_for_bit() -> None:
         translate_pixels=1,
     )
 
-    def once() -> loop.Training:
+    def once() -> Training:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             model = CNN(2, image_pixels=16, widths=(8, 8, 8))
@@ -261,11 +263,11 @@ def test_the_cnn_learns_and_repeats_bit_for_bit() -> None:
 
         model.fit_whitening(prepare(images))
         batches = ImageBatches(images, labels, batch_size=10, seed=0, flip="alternating", translate_pixels=1)
-        return train(model, batches, recipe, prepare=prepare, device=CPU, precision="fp32")
+        return train(dataclasses.replace(_step(recipe, model), prepare=prepare), batches)
 
     first, second = once(), once()
     assert first.history[-1]["train_accuracy"] == 1.0
-    a, b = first.model.state_dict(), second.model.state_dict()
+    a, b = first.network.state_dict(), second.network.state_dict()
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -276,10 +278,10 @@ def test_a_duration_in_seconds_holds_where_the_machine_becomes_slower(
     s: after 9 steps, 21 s, there would be 16 more at their pace; after 12 steps, 36 s, 8 more; after 15
     steps, 51 s, 2 more."""
     clock = Clock(first=1.0, steps=5 + 6, later=5.0)
-    monkeypatch.setattr(loop, "time", clock)
+    clock.rule(monkeypatch)
     recipe = SGD.replace(duration="60 seconds")
-    done = train(Linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
-    assert (done.steps, done.seconds) == (17, 61.0)
+    done = train(dataclasses.replace(_step(recipe), prepare=clock.prepare), Numbers())
+    assert (done.step, done.seconds) == (17, 61.0)
     rates = [row["learning_rate"] for row in done.history]
     assert rates == sorted(rates, reverse=True) and rates[-1] < 0.03
 
@@ -290,10 +292,10 @@ def test_a_duration_in_seconds_is_used_up_where_the_machine_becomes_faster(
     """Steps are timed at 5 s each: 12 are planned. They take 1 s each: after 3 steps there is time for 57
     more."""
     clock = Clock(first=5.0, steps=5, later=1.0)
-    monkeypatch.setattr(loop, "time", clock)
+    clock.rule(monkeypatch)
     recipe = SGD.replace(duration="60 seconds")
-    done = train(Linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
-    assert (done.steps, done.seconds) == (60, 60.0)
+    done = train(dataclasses.replace(_step(recipe), prepare=clock.prepare), Numbers())
+    assert (done.step, done.seconds) == (60, 60.0)
     assert 0 < done.history[-1]["learning_rate"] < 0.03
 
 
@@ -308,16 +310,16 @@ def test_what_recording_a_step_takes_counts_once_and_not_as_the_pace_of_steps(
         clock.now += 20.0
         return model
 
-    monkeypatch.setattr(loop, "time", clock)
-    monkeypatch.setattr(loop, "seconds_per_step", lambda *_: 1.0)
-    monkeypatch.setattr(loop, "recorded", recorded)
+    clock.rule(monkeypatch)
+    monkeypatch.setattr(Step, "seconds", lambda *_: 1.0)
+    monkeypatch.setattr(step, "recorded", recorded)
     recipe = SGD.replace(duration="60 seconds")
-    done = train(Linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32")
-    assert (done.steps, done.seconds, done.recording_seconds) == (40, 60.0, 20.0)
+    done = train(dataclasses.replace(_step(recipe), prepare=clock.prepare), Numbers())
+    assert (done.step, done.seconds, done.recording_seconds) == (40, 60.0, 20.0)
 
 
 def test_a_duration_in_steps_does_not_mind_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(first=1.0, steps=2, later=1000.0)
-    monkeypatch.setattr(loop, "time", clock)
+    clock.rule(monkeypatch)
     recipe = SGD.replace(duration="9 steps")
-    assert train(Linear(), Numbers(), recipe, prepare=clock.prepare, device=CPU, precision="fp32").steps == 9
+    assert train(dataclasses.replace(_step(recipe), prepare=clock.prepare), Numbers()).step == 9

@@ -16,8 +16,8 @@ from headstart.methods.linear_probe import select_l2, solver_options
 from headstart.models import Network
 from headstart.recipes import LogisticRecipe, LPFTRecipe
 from headstart.runtime import progress
+from headstart.training.durations import Spent
 from headstart.training.logistic import LogisticFit, fit_path
-from headstart.training.loop import Spent
 from headstart.types import Features
 
 

@@ -3,10 +3,12 @@ common."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.data.batches import ImageBatches
@@ -18,7 +20,9 @@ from headstart.models.preprocess import preprocess
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
 from headstart.results import metrics
 from headstart.runtime.seeding import seed_for
-from headstart.training.loop import Spent, Training, train
+from headstart.training.durations import Spent
+from headstart.training.loop import Training, train
+from headstart.training.step import Batches, Step
 from headstart.types import Predictions
 
 
@@ -93,54 +97,78 @@ def train_on_images(
     each epoch.
 
     spent: before this, by the same trial."""
-    trial, device, train_set = context.trial, context.device, context.dataset.train
     with context.watch.phase("prepare"):
         batches = image_batches(context, recipe)
-    val_images, val_labels = train_set.images[context.val_ids], train_set.labels[context.val_ids]
+    val_images = context.dataset.train.images[context.val_ids]
 
-    def prepare(batch: Tensor) -> Tensor:
-        return preprocess(batch, model.preprocessing, device=device)
+    def val_logits(network: Network) -> NDArray[np.float32]:
+        return predict_logits(network, val_images, device=context.device, precision=context.trial.precision)
 
-    def evaluate(current: Network) -> dict[str, float]:
-        logits = predict_logits(current, val_images, device=device, precision=trial.precision)
+    return train_and_validate(context, image_step(context, model, recipe), batches, val_logits, spent)
+
+
+def image_step(context: Context, model: Network, recipe: TrainingRecipe) -> Step:
+    """A step on images as image_batches has them."""
+    device = context.device
+    return Step(
+        network=model,
+        recipe=recipe,
+        prepare=lambda images: preprocess(images, model.preprocessing, device=device),
+        device=device,
+        precision=context.trial.precision,
+    )
+
+
+def train_and_validate(
+    context: Context,
+    step: Step,
+    batches: Batches,
+    val_logits: Callable[[Network], NDArray[np.float32]],
+    spent: Spent | None = None,
+) -> Training:
+    """Trains with a checkpoint in the run folder; validates after each epoch where the trial watches
+    validation.
+
+    val_logits: a network's logits of the validation images, float32 (N, C). spent: before this, by the same
+    trial."""
+    labels = context.dataset.train.labels[context.val_ids]
+
+    def evaluate(network: Network) -> dict[str, float]:
+        logits = val_logits(network)
         return {
-            "val_accuracy": metrics.accuracy(logits, val_labels),
-            "val_nll": metrics.negative_log_likelihood(logits, val_labels),
+            "val_accuracy": metrics.accuracy(logits, labels),
+            "val_nll": metrics.negative_log_likelihood(logits, labels),
         }
 
-    done = train(
-        model,
+    training = train(
+        step,
         batches,
-        recipe,
-        prepare=prepare,
-        device=device,
-        precision=trial.precision,
         checkpoint=context.folder / "checkpoint.safetensors",
         evaluate=evaluate if context.watches_validation else None,
         spent=spent,
         what=context.what,
     )
-    context.watch.carry("train", done.seconds)
-    context.watch.carry("validate", done.watch_seconds)
-    return done
+    context.watch.carry("train", training.seconds)
+    context.watch.carry("validate", training.watch_seconds)
+    return training
 
 
-def read_network(context: Context, done: Training) -> Outcome:
+def read_network(context: Context, training: Training) -> Outcome:
     """The outcome of a trained network, read on the training sample, validation and test (both views)."""
     with context.watch.phase("evaluate"):
-        predictions = _read_all(done.model, context)
+        predictions = _read_all(training.network, context)
     return Outcome(
         predictions=predictions,
-        history=done.history,
-        examples=done.examples,
-        flops=done.flops,
-        state=done.model.state_dict(),
+        history=training.history,
+        examples=training.examples,
+        flops=training.flops,
+        state=training.network.state_dict(),
         architecture=_architecture(context),
     )
 
 
 def shift_history(history: list[dict[str, float]], seconds: float, flops: int) -> None:
-    """Adds to each row what was spent before training began: frozen features and a head found on them."""
+    """Adds to each row what was spent before training began: frozen features and a head fitted on them."""
     for row in history:
         row["seconds"] += seconds
         row["flops"] += flops
@@ -166,7 +194,7 @@ def _architecture(context: Context) -> dict[str, Any]:
 def _read_all(model: Network, context: Context) -> dict[str, Predictions]:
     train_set, test_set = context.dataset.train, context.dataset.test
 
-    def logits(images: np.ndarray, mirrored: bool = False) -> np.ndarray:
+    def logits(images: NDArray[np.uint8], mirrored: bool = False) -> NDArray[np.float32]:
         return predict_logits(
             model, images, device=context.device, precision=context.trial.precision, mirrored=mirrored
         )
@@ -183,6 +211,6 @@ def _read_all(model: Network, context: Context) -> dict[str, Predictions]:
             logits=plain,
             labels=test_set.labels,
             example_ids=np.arange(len(test_set)),
-            flip_logits=(plain + logits(test_set.images, mirrored=True)) / 2,
+            flip_logits=(plain + logits(test_set.images, mirrored=True)) * np.float32(0.5),
         )
     return parts

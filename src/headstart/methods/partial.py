@@ -25,10 +25,10 @@ from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
 from headstart.models.inference import forward_logits
 from headstart.models.network import Network, Tail
 from headstart.recipes import PartialRecipe
-from headstart.results import metrics
 from headstart.runtime import progress
 from headstart.store import cache_folder, require_space
-from headstart.training.loop import Spent, train
+from headstart.training.durations import Spent
+from headstart.training.step import Step
 from headstart.types import Predictions
 
 BATCH = 250  # rows of activations evaluated at a time: 33 MB at the usual cut of ResNet-50 at 128 px
@@ -72,35 +72,22 @@ def run(context: Context) -> Outcome:
     def logits(current: Network, part: Extraction, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return forward_logits(current, _inputs(part, rows, context), device=device, precision=trial.precision)
 
-    def evaluate(current: Network) -> dict[str, float]:
-        found_logits = logits(current, found.plain, found.rows(context.val_ids))
-        return {
-            "val_accuracy": metrics.accuracy(found_logits, labels[context.val_ids]),
-            "val_nll": metrics.negative_log_likelihood(found_logits, labels[context.val_ids]),
-        }
-
     before = Spent(
         seconds=math.fsum(part.seconds for part in found.all), flops=sum(part.flops for part in found.all)
     )
-    done = train(
-        tail,
+    val_rows = found.rows(context.val_ids)
+    done = network.train_and_validate(
+        context,
+        tail_step(context, tail, recipe),
         batches,
-        recipe,
-        prepare=lambda x: network_input(x, device, trial.precision),
-        device=device,
-        precision=trial.precision,
-        checkpoint=context.folder / "checkpoint.safetensors",
-        evaluate=evaluate if context.watches_validation else None,
-        spent=before,
-        what=context.what,
+        lambda current: logits(current, found.plain, val_rows),
+        before,
     )
-    context.watch.carry("train", done.seconds)
-    context.watch.carry("validate", done.watch_seconds)
     network.shift_history(done.history, before.seconds, before.flops)
     with context.watch.phase("evaluate"):
         parts = {
             name: Predictions(
-                logits=logits(done.model, found.plain, found.rows(ids)), labels=labels[ids], example_ids=ids
+                logits=logits(done.network, found.plain, found.rows(ids)), labels=labels[ids], example_ids=ids
             )
             for name, ids in (("train", context.sample_ids), ("val", context.val_ids))
             if len(ids)
@@ -108,8 +95,8 @@ def run(context: Context) -> Outcome:
         if found.test is not None and found.test_mirrored is not None:
             test_ids = np.arange(len(context.dataset.test))
             plain, turned = (
-                logits(done.model, found.test, test_ids),
-                logits(done.model, found.test_mirrored, test_ids),
+                logits(done.network, found.test, test_ids),
+                logits(done.network, found.test_mirrored, test_ids),
             )
             parts["test"] = Predictions(
                 logits=plain,
@@ -122,7 +109,7 @@ def run(context: Context) -> Outcome:
         history=done.history,
         examples=done.examples,
         flops=done.flops + before.flops,
-        state={name.removeprefix("network."): value for name, value in done.model.state_dict().items()},
+        state={name.removeprefix("network."): value for name, value in done.network.state_dict().items()},
         architecture={
             "model": trial.arm.model,
             "weights": trial.arm.weights,
@@ -207,6 +194,18 @@ def make_batches(context: Context, found: Activations, recipe: PartialRecipe) ->
     )
     return ActivationBatches(
         views, labels, batch_size=recipe.batch_size, seed=context.trial.seed, flip=recipe.flip
+    )
+
+
+def tail_step(context: Context, tail: Tail, recipe: PartialRecipe) -> Step:
+    """A step on activations as make_batches has them."""
+    device, precision = context.device, context.trial.precision
+    return Step(
+        network=tail,
+        recipe=recipe,
+        prepare=lambda activations: network_input(activations, device, precision),
+        device=device,
+        precision=precision,
     )
 
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.models.network import Network
-from headstart.models.resnet import ResNet
+from headstart.models.resnet import ResidualBlock, ResNet
 
 
 def has_fused_operators(dtype: torch.dtype) -> bool:
@@ -42,7 +42,7 @@ def has_fused_operators(dtype: torch.dtype) -> bool:
         "_is_mkldnn_bf16_supported",
     )
     return (
-        torch.backends.mkldnn.is_available()
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and all(hasattr(operators, name) for name in wanted)
         and (dtype == torch.float32 or operators._is_mkldnn_bf16_supported())
     )
@@ -75,22 +75,18 @@ def fuse(folded: Network, cut: str = "pool") -> Callable[[Tensor], Tensor] | Non
 
 def folded_blocks(folded: ResNet) -> Iterator[tuple[list[nn.Conv2d], nn.Conv2d | None]]:
     """Each residual block's convolutions in order, and its shortcut's (None: the block's input itself)."""
-    for name, block in folded.units():
-        if not name.startswith("layer"):
-            continue
-        convolutions = [
-            block.get_submodule(f"conv{number}") for number in (1, 2, 3) if hasattr(block, f"conv{number}")
-        ]
-        yield convolutions, block.downsample[0] if block.downsample is not None else None  # type: ignore
+    for _, unit in folded.units():
+        if isinstance(unit, ResidualBlock):
+            yield unit.convolutions, unit.shortcut
 
 
 class _Convolution:
     def __init__(self, convolution: nn.Conv2d) -> None:
         self.weight, self.bias = convolution.weight, convolution.bias
-        self.padding, self.dilation = list(convolution.padding), list(convolution.dilation)  # type: ignore[arg-type]
-        self.step = (
-            convolution.stride[0] if convolution.kernel_size == (1, 1) else 1
-        )  # of the pixels that it reads
+        assert isinstance(convolution.padding, tuple)
+        self.padding, self.dilation = list(convolution.padding), list(convolution.dilation)
+        # of the pixels that it reads
+        self.step = convolution.stride[0] if convolution.kernel_size == (1, 1) else 1
         self.stride = [1, 1] if self.step > 1 else list(convolution.stride)
 
     def _weight_for(self, x: Tensor) -> Tensor:
@@ -101,36 +97,19 @@ class _Convolution:
         return self.weight
 
     def __call__(self, x: Tensor, *, relu: bool) -> Tensor:
-        return torch.ops.mkldnn._convolution_pointwise(
-            x,
-            self._weight_for(x),
-            self.bias,
-            self.padding,
-            self.stride,
-            self.dilation,
-            1,
-            "relu" if relu else "none",
-            [],
-            "",
+        parameters = (self._weight_for(x), self.bias, self.padding, self.stride, self.dilation)
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, *parameters, 1, "relu" if relu else "none", [], ""
         )
+        return out
 
     def add_to(self, shortcut: Tensor, x: Tensor) -> Tensor:
         """ReLU of shortcut + convolution, written over the shortcut."""
-        return torch.ops.mkldnn._convolution_pointwise_(
-            shortcut,
-            x,
-            self._weight_for(x),
-            self.bias,
-            self.padding,
-            self.stride,
-            self.dilation,
-            1,
-            "add",
-            1.0,
-            "relu",
-            [],
-            "",
+        parameters = (self._weight_for(x), self.bias, self.padding, self.stride, self.dilation)
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise_(
+            shortcut, x, *parameters, 1, "add", 1.0, "relu", [], ""
         )
+        return out
 
 
 class _Block:

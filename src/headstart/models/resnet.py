@@ -41,7 +41,25 @@ from headstart.runtime.cost import count_flops
 _WIDTHS = (64, 128, 256, 512)
 
 
-class BasicBlock(nn.Module):
+class ResidualBlock(nn.Module):
+    """Convolutions around a shortcut, which is the block's input or a convolution of it."""
+
+    downsample: nn.Sequential | None
+
+    @property
+    def convolutions(self) -> list[nn.Conv2d]:
+        """In order, the shortcut's apart."""
+        return [module for module in self.children() if isinstance(module, nn.Conv2d)]
+
+    @property
+    def shortcut(self) -> nn.Conv2d | None:
+        """The shortcut's convolution; None where the shortcut is the input itself."""
+        convolution = None if self.downsample is None else self.downsample[0]
+        assert convolution is None or isinstance(convolution, nn.Conv2d)
+        return convolution
+
+
+class BasicBlock(ResidualBlock):
     """Two 3x3 convolutions around a shortcut; (N, C, H, W) -> (N, width, H/stride, W/stride)."""
 
     expansion = 1
@@ -56,7 +74,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=bias)
         self.bn2 = nn.BatchNorm2d(width, eps)
-        self.downsample: nn.Sequential | None = None
+        self.downsample = None
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.bn1(self.conv1(x)))
@@ -66,7 +84,7 @@ class BasicBlock(nn.Module):
         return activated
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(ResidualBlock):
     """1x1, 3x3, 1x1 convolutions around a shortcut; (N, C, H, W) -> (N, 4 * width, H/stride, W/stride)."""
 
     expansion = 4
@@ -83,7 +101,7 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=bias)
         self.bn3 = nn.BatchNorm2d(width * self.expansion, eps)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample: nn.Sequential | None = None
+        self.downsample = None
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.bn1(self.conv1(x)))

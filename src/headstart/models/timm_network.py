@@ -100,12 +100,11 @@ def create(architecture: str, num_classes: int, image_pixels: int, **options: An
     config = timm.models.get_pretrained_cfg(architecture)
     size = {"img_size": image_pixels} if config is not None and config.fixed_input_size else {}
     try:
-        with (
-            torch.device("cpu"),
-            warnings.catch_warnings(),
-        ):  # some compute with values, which the meta device has not
+        # on the CPU: some compute with values, which the meta device has not
+        with torch.device("cpu"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return timm.create_model(architecture, num_classes=num_classes, **size, **options)
+            network: nn.Module = timm.create_model(architecture, num_classes=num_classes, **size, **options)
+            return network
     except Exception as error:  # each architecture has refusals of its own kind
         raise ConfigError(
             f"timm cannot build {architecture} for {num_classes} classes at {image_pixels} px: {_line(error)}"

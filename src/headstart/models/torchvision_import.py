@@ -6,6 +6,7 @@ That wheel is built against a CUDA torch: its library of operators does not load
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
 from types import ModuleType
@@ -34,16 +35,14 @@ def import_torchvision() -> ModuleType:
     for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
         del sys.modules[name]
     if _library is None:
-        _library = torch.library.Library("torchvision", "FRAGMENT")
+        _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for schema in _SCHEMAS:
-            _library.define(schema)
+            _library.define(schema)  # type: ignore[no-untyped-call]
     return _import()
 
 
 def _import() -> ModuleType:
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # it warns that its own image reader does not load; images come from Pillow here
-        import torchvision
-    return torchvision
+        # it warns that its own image reader does not load; images come from Pillow here
+        warnings.simplefilter("ignore")
+        return importlib.import_module("torchvision")

@@ -39,7 +39,6 @@ from headstart.models import load_model
 from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.models.inference import predict_logits
 from headstart.models.network import Network, Tail
-from headstart.models.preprocess import preprocess
 from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe, provenance_of, recipe_named
 from headstart.registry.methods import FeatureUse
 from headstart.runtime import progress
@@ -49,8 +48,9 @@ from headstart.studies.after import has_textures
 from headstart.studies.study_file import load_study
 from headstart.studies.trial import SAMPLE_IMAGES, environment, make_context, resolve, trial_key
 from headstart.studies.trials import as_finished, trials_of
+from headstart.training.durations import resolve_steps
 from headstart.training.logistic import fit_path
-from headstart.training.loop import Batches, count_flops_per_example, resolve_steps, seconds_per_step
+from headstart.training.step import Batches
 from headstart.types import ALL_LABELS, Arm, Dataset, ImageSet, LabelBudget, Robustness, Study, Trial
 
 _TIMED_BATCHES = 3  # of features, after one to warm up
@@ -378,7 +378,6 @@ def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
     numbers."""
     trial, device = context.trial, context.device
     ids = context.train_ids[: recipe.batch_size]
-    model: Network
     if isinstance(recipe, PartialRecipe):
         network_, cut = partial.build(context)
         layers = FrozenLayers(network=network_, precision=trial.precision, device=device, cut=cut)
@@ -387,20 +386,14 @@ def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
         labels = torch.from_numpy(context.dataset.train.labels[ids]).to(device)
         views = StoredViews(plain=values, mirrored=values, rows=np.arange(len(ids)))
         batches: Batches = ActivationBatches(views, labels, batch_size=len(ids), seed=0)
-        model = Tail(network_, cut)
-
-        def prepare(x: torch.Tensor) -> torch.Tensor:
-            return partial.network_input(x, device, trial.precision)
+        step = partial.tail_step(context, Tail(network_, cut), recipe)
     else:
         model = network.build_network(context)
         network.set_policy(model, recipe)
         batches = network.image_batches(dataclasses.replace(context, train_ids=ids), recipe)
-
-        def prepare(x: torch.Tensor) -> torch.Tensor:
-            return preprocess(x, model.preprocessing, device=device)
-
-    options = (model.to(device).train(), batches, recipe, prepare, device, trial.precision)
-    return seconds_per_step(*options), count_flops_per_example(*options) * len(ids)
+        step = network.image_step(context, model, recipe)
+    step.network.to(device).train()
+    return step.seconds(batches), step.flops_per_example(batches) * len(ids)
 
 
 class _FeatureNeeds:

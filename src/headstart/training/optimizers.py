@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from headstart.errors import ConfigError
@@ -61,96 +61,97 @@ def orthogonalise(matrix: Tensor, dtype: torch.dtype, steps: int = 3) -> Tensor:
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x.T if tall else x
+    orthogonal: Tensor = x.T if tall else x
+    return orthogonal
 
 
-def build_optimizers(model: Network, recipe: TrainingRecipe) -> list[Optimizer]:
-    """The optimisers of a recipe over the parameters that learn. Each group holds `initial_lr` and, where it
-    stops learning early, `lr_ends_at` (a fraction of all steps)."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    optimizers: list[Optimizer]
+_Named = list[tuple[str, nn.Parameter]]
+
+
+def build_optimizers(network: Network, recipe: TrainingRecipe) -> list[Optimizer]:
+    """The optimisers of a recipe over the parameters that learn. Each group holds `initial_lr` and
+    `lr_ends_at`: the fraction of all steps at which it stops learning.
+
+    Raises: ConfigError as stage_scales."""
+    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     if recipe.optimizer == "muon":
         assert isinstance(recipe, CNNRecipe)
-        filters = [p for _, p in named if p.ndim == 4]
-        whiten = [p for name, p in named if name.startswith("whiten.")]
-        heads = [p for name, p in named if name.startswith("head.")]
-        taken = {id(p) for p in (*filters, *whiten, *heads)}
-        biases = [p for _, p in named if id(p) not in taken]
-
-        def group(params: list[nn.Parameter], lr: float, ends_at: float = 1.0) -> dict[str, Any]:
-            lr *= (
-                recipe.batch_size
-            )  # the recipe's rates are for a loss summed over the batch, ours is its mean
-            # torch couples decay with the learning rate; the recipe's is per step
-            return {
-                "params": params,
-                "lr": lr,
-                "weight_decay": recipe.weight_decay / lr,
-                "lr_ends_at": ends_at,
-            }
-
-        groups = [
-            group(whiten, recipe.bias_learning_rate, recipe.whiten_bias_fraction),
-            group(biases, recipe.bias_learning_rate),
-            group(heads, recipe.head_learning_rate),
-        ]
-        optimizers = [
-            SGD(groups, momentum=recipe.bias_momentum, nesterov=True),
-            Muon(filters, recipe.learning_rate, recipe.momentum),
-        ]
+        optimizers = _muon_and_sgd(named, recipe)
     else:
-        scales = stage_scales(model, recipe) if isinstance(recipe, TransferRecipe) else {}
-        shared: dict[tuple[float, bool], list[Tensor]] = {}
-        for _, p in named:
-            shared.setdefault((scales.get(id(p), 1.0), p.ndim > 1), []).append(
-                p
-            )  # biases and BatchNorm are not decayed
-        # The recipe's own rate first: it is the one that set_learning_rates reports.
-        order = sorted(shared, key=lambda part: (part[0] != 1.0, -part[0], not part[1]))
-        parts = [
-            {
-                "params": shared[scale, decays],
-                "lr": recipe.learning_rate * scale,
-                "weight_decay": recipe.weight_decay if decays else 0.0,
-            }
-            for scale, decays in order
-        ]
-        fused = (
-            True if all(p.is_cuda for _, p in named) else None
-        )  # on a GPU: one kernel a group instead of dozens
-        if recipe.optimizer == "adamw":
-            optimizers = [AdamW(parts, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=fused)]
-        else:
-            optimizers = [
-                SGD(
-                    parts,
-                    lr=recipe.learning_rate,
-                    momentum=recipe.momentum,
-                    nesterov=recipe.momentum > 0,
-                    fused=fused,
-                )
-            ]
+        scales = stage_scales(network, recipe) if isinstance(recipe, TransferRecipe) else {}
+        optimizers = [_sgd_or_adamw(named, scales, recipe)]
     for optimizer in optimizers:
-        for g in optimizer.param_groups:
-            g["initial_lr"] = g["lr"]
-            g.setdefault("lr_ends_at", 1.0)
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+            group.setdefault("lr_ends_at", 1.0)
     return optimizers
 
 
-def stage_scales(model: Network, recipe: TransferRecipe) -> dict[int, float]:
+def _muon_and_sgd(named: _Named, recipe: CNNRecipe) -> list[Optimizer]:
+    """Muon for convolution filters; SGD for the first layer's bias, all other biases and the head."""
+    filters = [p for _, p in named if p.ndim == 4]
+    whiten = [p for name, p in named if name.startswith("whiten.")]
+    heads = [p for name, p in named if name.startswith("head.")]
+    taken = {id(p) for p in (*filters, *whiten, *heads)}
+    biases = [p for _, p in named if id(p) not in taken]
+
+    def group(params: list[nn.Parameter], rate: float, ends_at: float = 1.0) -> dict[str, Any]:
+        # the recipe's rates are for a loss summed over the batch, ours is its mean
+        lr = rate * recipe.batch_size
+        # torch couples decay with the learning rate; the recipe's is per step
+        decay = recipe.weight_decay / lr
+        return {"params": params, "lr": lr, "weight_decay": decay, "lr_ends_at": ends_at}
+
+    groups = [
+        group(whiten, recipe.bias_learning_rate, recipe.whiten_bias_fraction),
+        group(biases, recipe.bias_learning_rate),
+        group(heads, recipe.head_learning_rate),
+    ]
+    return [
+        SGD(groups, momentum=recipe.bias_momentum, nesterov=True),
+        Muon(filters, recipe.learning_rate, recipe.momentum),
+    ]
+
+
+def _sgd_or_adamw(named: _Named, scales: Mapping[int, float], recipe: TrainingRecipe) -> Optimizer:
+    """One optimiser; a group for each learning rate (scales: by parameter id, over the recipe's), with and
+    without weight decay."""
+    shared: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for _, p in named:
+        decays = p.ndim > 1  # biases and BatchNorm are not decayed
+        shared.setdefault((scales.get(id(p), 1.0), decays), []).append(p)
+    # The recipe's own rate first: it is the one that set_learning_rates reports.
+    order = sorted(shared, key=lambda part: (part[0] != 1.0, -part[0], not part[1]))
+    groups = [
+        {
+            "params": shared[scale, decays],
+            "lr": recipe.learning_rate * scale,
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for scale, decays in order
+    ]
+    # on a GPU: one kernel a group instead of dozens
+    fused = True if all(p.is_cuda for _, p in named) else None
+    if recipe.optimizer == "adamw":
+        return AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=fused)
+    nesterov = recipe.momentum > 0
+    return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+
+
+def stage_scales(network: Network, recipe: TransferRecipe) -> dict[int, float]:
     """Learning rate of each parameter (by id) over the recipe's: the last stage has 1, each one before it
     `stage_lr_decay` of its successor's, what lies after the stages (the head) `head_lr_scale`.
 
     Raises: ConfigError where scales are asked for and the network has no stages."""
-    if not model.stages():
+    if not network.stages():
         if recipe.stage_lr_decay == recipe.head_lr_scale == 1:
             return {}
         raise ConfigError(
-            f"{type(model).__name__} has no stages to give learning rates of their own; set "
+            f"{type(network).__name__} has no stages to give learning rates of their own; set "
             "stage_lr_decay = 1 and head_lr_scale = 1 in recipe_changes"
         )
-    stages = [parameters for _, stage in model.stages() if (parameters := list(stage.parameters()))]
-    scales = {id(p): recipe.head_lr_scale for p in model.parameters()}
+    stages = [parameters for _, stage in network.stages() if (parameters := list(stage.parameters()))]
+    scales = {id(p): recipe.head_lr_scale for p in network.parameters()}
     for steps_before_last, stage in enumerate(reversed(stages)):
         scales |= {id(p): recipe.stage_lr_decay**steps_before_last for p in stage}
     return scales
