@@ -128,7 +128,12 @@ def probe_accuracy(context: Any, held: Any, recipe: Any, ids: np.ndarray) -> flo
 
     l2, _, _ = select_l2(context, held, recipe)
     (fit,) = fit_path(
-        held.values, held.labels, l2_values=[l2], ids=context.train_ids, **solver_options(context, recipe)
+        held.values,
+        held.labels,
+        num_classes=context.num_classes,
+        l2_values=[l2],
+        ids=context.train_ids,
+        options=solver_options(context, recipe),
     )
     return metrics.accuracy(predict_logits(held.values, fit.weight, fit.bias, ids=ids), held.labels[ids])
 

@@ -13,8 +13,8 @@ import numpy as np
 import headstart
 from headstart import plots
 from headstart.data.splits import label_subset, validation_split
+from headstart.training.feature_rows import predict_logits
 from headstart.training.logistic import fit_path
-from headstart.training.logistic_problem import predict_logits
 from headstart.results.metrics import accuracy
 from headstart.models import MODELS
 

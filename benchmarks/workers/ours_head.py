@@ -10,7 +10,7 @@ import torch
 from protocol import Run, serve
 
 from headstart.runtime.memory import keep_freed_memory
-from headstart.training.logistic import fit_path
+from headstart.training.logistic import SolverOptions, fit_path
 
 
 def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
@@ -25,9 +25,7 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
             num_classes=config["num_classes"],
             l2_values=config["l2_values"],
             ids=ids,
-            tolerance=config["tolerance"],
-            max_passes=config["max_passes"],
-            device="cpu",
+            options=SolverOptions(tolerance=config["tolerance"], max_passes=config["max_passes"]),
         )
         seconds = time.perf_counter() - start
         np.savez(

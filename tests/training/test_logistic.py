@@ -14,7 +14,8 @@ from sklearn.linear_model import LogisticRegression
 
 from headstart.errors import ConfigError, DataError
 from headstart.training import logistic_problem
-from headstart.training.logistic import fit_path, predict_logits, standardisation
+from headstart.training.feature_rows import predict_logits, standardisation
+from headstart.training.logistic import SolverOptions, fit_path
 
 PATH = [1e-3, 1.0, 0.03]
 
@@ -86,7 +87,9 @@ def test_fits_come_in_the_order_of_the_l2_values():
 
 def test_the_gap_bounds_what_a_loose_fit_leaves():
     values, labels = made_up(600, 30)
-    for fit in fit_path(values, labels, num_classes=10, l2_values=PATH, tolerance=0.05):
+    for fit in fit_path(
+        values, labels, num_classes=10, l2_values=PATH, options=SolverOptions(tolerance=0.05)
+    ):
         optimum, _, _ = objective(values, labels, *sklearn_optimum(values, labels, fit.l2), fit.l2)
         assert -1e-9 < fit.loss - optimum <= fit.gap <= 0.05 * fit.loss
 
@@ -208,7 +211,8 @@ def test_standardisation_is_exact_far_from_zero():
 def test_sample_weights_are_scikit_learns():
     values, labels = made_up(300, 12)
     weights = np.random.default_rng(2).integers(0, 4, 300).astype(float)
-    (fit,) = fit_path(values, labels, num_classes=10, l2_values=[0.01], sample_weight=weights)
+    options = SolverOptions(sample_weight=weights)
+    (fit,) = fit_path(values, labels, num_classes=10, l2_values=[0.01], options=options)
     theirs, _, _ = objective(
         values,
         labels,
@@ -227,7 +231,7 @@ def test_history_falls_and_on_pass_can_read_the_weights_of_each_pass():
         labels,
         num_classes=10,
         l2_values=[0.001],
-        on_pass=lambda l2, i, loss, raw: seen.append((l2, i, loss, raw())),
+        options=SolverOptions(on_pass=lambda l2, i, loss, raw: seen.append((l2, i, loss, raw()))),
     )
     losses = [loss for _, loss in fit.history]
     assert len(losses) > 3
@@ -240,7 +244,7 @@ def test_history_falls_and_on_pass_can_read_the_weights_of_each_pass():
 
 def test_a_fit_cut_short_says_so():
     values, labels = made_up(700, 20)
-    (fit,) = fit_path(values, labels, num_classes=10, l2_values=[1e-4], max_passes=4)
+    (fit,) = fit_path(values, labels, num_classes=10, l2_values=[1e-4], options=SolverOptions(max_passes=4))
     assert not fit.converged
     assert fit.passes == 4
     assert fit.gap > 1e-6 * fit.loss
@@ -275,7 +279,7 @@ def test_the_first_row_that_is_not_finite_is_named(bad):
         ({"ids": [3, 10]}, DataError, r"row ids must be in \[0, 10\); found 3 to 10"),
         ({"values": np.zeros(10)}, DataError, "features must be a matrix .* not 1-dimensional"),
         (
-            {"sample_weight": -np.ones(10)},
+            {"options": SolverOptions(sample_weight=-np.ones(10))},
             DataError,
             "sample weights must be finite, not negative and not all 0",
         ),
@@ -304,7 +308,8 @@ if cache >= 0:
 for path in sys.argv[3:]:
     values = np.load(path, mmap_mode="r")
     labels = np.arange(len(values)) % 10
-    (fit,) = logistic.fit_path(values, labels, num_classes=10, l2_values=[1.0], max_passes=6)
+    options = logistic.SolverOptions(max_passes=6)
+(fit,) = logistic.fit_path(values, labels, num_classes=10, l2_values=[1.0], options=options)
     logistic.predict_logits(values, fit.weight, fit.bias)
     peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
     print(int(peak.split()[1]) // 1024)

@@ -23,7 +23,7 @@ from headstart.runtime import progress
 from headstart.runtime.precision import default_device
 from headstart.studies.run import run_study
 from headstart.studies.trials import trials_of
-from headstart.training.logistic import fit_path, predict_logits
+from headstart.training.logistic import SolverOptions, fit_path, predict_logits
 
 _CURVE_SEEDS = 3
 
@@ -102,57 +102,6 @@ def _doubling(ladder: Ladder, smallest: int) -> Estimate | None:
     )
     extracted = FeatureRequest(layers=layers, images=train).extract()
     train_ids, val_ids = ladder.training_ids()
-    smallest = int(np.bincount(ladder.images.dataset.train.labels[train_ids]).min())
-    right = round((measured["test_accuracy"] or 0.0) * count)
-    value = Advice(
-        chosen=chosen,
-        tries=tuple(candidates),
-        dropped=tuple(ladder.dropped),
-        accuracy=right / count,
-        interval=wilson_interval(right, count),
-        balanced_accuracy=measured["test_balanced_accuracy"] or 0.0,
-        macro_f1=measured["test_macro_f1"] or 0.0,
-        imbalance=advice.imbalance_of(ladder.images.dataset.train.labels),
-        classes=advice.class_accuracies(ladder.folder / chosen.key, ladder.images.dataset.train.class_names),
-        test_images=count,
-        val_images=len(val_ids),
-        train_images=len(train_ids),
-        labels_per_class=smallest,
-        doubling=_doubling(ladder, smallest),
-        p_value=None if rival is None else advice.compare(chosen, rival, ladder.folder),
-        rivals_gap=None if rival is None else chosen.val_accuracy - rival.val_accuracy,
-        seconds_per_photo=per_photo,
-        spent_seconds=ladder.spent(),
-        minutes=ladder.minutes,
-        fixes=ladder.fixes,
-        model=str(model),
-        interrupted=ladder.interrupted,
-        balanced=ladder.balance,
-    )
-    store.write_json(ladder.folder / "advice.json", value.json())
-    store.write_bytes(ladder.folder / "advice.md", value.markdown().encode())
-    return value
-
-
-def _doubling(ladder: Ladder, smallest: int) -> Estimate | None:
-    """Accuracy gained by twice the labels, from heads on a half, a quarter, ... of the training part,
-    read on validation."""
-    probes = [rung for rung in ladder.rungs if rung.method == "linear_probe"]
-    if not probes or smallest < 16:
-        return None
-    probe = max(probes, key=lambda rung: ladder.results[rung.name].metrics["val_accuracy"] or 0.0)
-    trial = trials_of(ladder.study([probe]))[0]
-    l2 = float(ladder.results[probe.name].selected["l2"])
-    train = ladder.images.dataset.train
-    extracted = features.extract(
-        load_model(BACKBONE, "imagenet-keras", image_pixels=probe.pixels),
-        train,
-        device=default_device(),
-        weights_hash=ladder.results[probe.name].weights_hash,
-        precision=trial.feature_precision,
-        calibration=train,
-    )
-    train_ids, val_ids = ladder.training_ids()
     points: dict[float, dict[int, float]] = {}
     with progress.track("what more labels would bring", 5 * _CURVE_SEEDS, "heads") as bar:
         for budget in sorted({smallest >> halvings for halvings in range(5)}):
@@ -163,9 +112,8 @@ def _doubling(ladder: Ladder, smallest: int) -> Estimate | None:
                     train.labels,
                     l2_values=[l2],
                     ids=ids,
-                    tolerance=1e-3,
                     num_classes=len(train.class_names),
-                    device=str(default_device()),
+                    options=SolverOptions(tolerance=1e-3, device=str(default_device())),
                 )
                 logits = predict_logits(extracted.features.values, fit.weight, fit.bias, ids=val_ids)
                 points.setdefault(float(budget), {})[seed] = accuracy(logits, train.labels[val_ids])

@@ -122,7 +122,7 @@ def cross_validated_probabilities(
     cross-entropy over all folds is chosen: its probabilities are best calibrated, which cleanlab's thresholds
     need."""
     from headstart.results.metrics import probabilities
-    from headstart.training.logistic import fit_path, predict_logits
+    from headstart.training.logistic import SolverOptions, fit_path, predict_logits
 
     values = np.asarray(features)
     logits = np.zeros((len(l2_values), len(labels), num_classes), np.float32)
@@ -134,7 +134,7 @@ def cross_validated_probabilities(
             num_classes=num_classes,
             l2_values=l2_values,
             ids=np.flatnonzero(fold_of != fold),
-            tolerance=1e-3,
+            options=SolverOptions(tolerance=1e-3),
         )
         for place, fit in enumerate(fits):
             logits[place, held_out] = predict_logits(values, fit.weight, fit.bias, ids=held_out)

@@ -20,7 +20,7 @@ from headstart.methods.selection import select, selection_splits
 from headstart.recipes import KNNRecipe
 from headstart.results import metrics
 from headstart.runtime import progress
-from headstart.training.logistic_problem import full_precision
+from headstart.training.feature_rows import full_precision
 from headstart.types import Features
 
 _QUERIES = 512  # compared at a time: 512 x 45,000 similarities are 92 MB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,7 @@ from headstart.methods.selection import select, selection_splits
 from headstart.recipes import LogisticRecipe
 from headstart.results import metrics
 from headstart.runtime import progress
-from headstart.training.logistic import LogisticFit, fit_path, predict_logits
+from headstart.training.logistic import LogisticFit, SolverOptions, fit_path, predict_logits
 from headstart.types import Features
 
 
@@ -65,8 +66,8 @@ def run(context: Context) -> Outcome:
             labels,
             l2_values=[l2],
             ids=context.train_ids,
-            on_pass=on_pass,
-            **solver_options(context, recipe),
+            num_classes=context.num_classes,
+            options=dataclasses.replace(solver_options(context, recipe), on_pass=on_pass),
         )
 
     def logits(part: Features, ids: NDArray[np.int64] | None) -> NDArray[np.float32]:
@@ -100,19 +101,18 @@ def run(context: Context) -> Outcome:
     )
 
 
-def solver_options(context: Context, recipe: LogisticRecipe) -> dict[str, Any]:
-    """The arguments of `fit_path` that do not change within a trial."""
+def solver_options(context: Context, recipe: LogisticRecipe) -> SolverOptions:
+    """How every head of a trial is fitted."""
     labels = context.dataset.train.labels
     weights = (
         class_weights(labels[context.train_ids], context.num_classes)[labels] if recipe.balance else None
     )
-    return {
-        "num_classes": context.num_classes,
-        "tolerance": recipe.tolerance,
-        "max_passes": recipe.max_passes,
-        "device": str(context.device),
-        "sample_weight": weights,
-    }
+    return SolverOptions(
+        tolerance=recipe.tolerance,
+        max_passes=recipe.max_passes,
+        device=str(context.device),
+        sample_weight=weights,
+    )
 
 
 def select_l2(
@@ -130,7 +130,8 @@ def select_l2(
             train.labels,
             l2_values=list(recipe.l2_values),
             ids=fit_ids,
-            **solver_options(context, recipe),
+            num_classes=context.num_classes,
+            options=solver_options(context, recipe),
         )
         spent.extend(fits)
         return (predict_logits(train.values, fit.weight, fit.bias, ids=held_out) for fit in fits)

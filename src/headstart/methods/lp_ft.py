@@ -84,7 +84,12 @@ def _head(context: Context, train: Features, recipe: LPFTRecipe) -> _Head:
     start = time.perf_counter()
     l2, table, spent = select_l2(context, train, recipe)
     (fit,) = fit_path(
-        train.values, train.labels, l2_values=[l2], ids=context.train_ids, **solver_options(context, recipe)
+        train.values,
+        train.labels,
+        num_classes=context.num_classes,
+        l2_values=[l2],
+        ids=context.train_ids,
+        options=solver_options(context, recipe),
     )
     flops = sum(part.flops for part in (*spent, fit))
     head = _Head(fit=fit, l2=l2, table=table, flops=flops, seconds=time.perf_counter() - start)

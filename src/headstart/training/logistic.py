@@ -36,29 +36,37 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from headstart.errors import ConfigError
-from headstart.training.logistic_problem import (
-    Problem,
-    Rows,
-    full_precision,
-    predict_logits,
-    standardisation,
-    targets_of,
-)
+from headstart.training.feature_rows import Rows, full_precision, predict_logits
+from headstart.training.logistic_problem import Problem, targets_of
 
-__all__ = ["LogisticFit", "fit_path", "predict_logits", "standardisation"]
+__all__ = ["LogisticFit", "SolverOptions", "fit_path", "predict_logits"]
 
 MAX_PAIRS = 100  # of L-BFGS, fewer where they would take more than PAIR_BYTES; at least 10
 PAIR_BYTES = 64 * 2**20
-_CHECK_COLUMNS = 256  # optima x classes looked at in one reading in float64
-REFRESH_ITERATIONS = (
-    12  # after so many at one l2, look whether the preconditioner is stale: matters for a cold start
-)
-STALE_FRACTION = (
-    0.5  # the Gram matrix is drawn anew when the rows are less undecided than this times what they were
-)
+_CHECK_COLUMNS = 256  # optima x classes checked in one reading in float64
+# after so many at one l2, check whether the preconditioner is stale: matters for a cold start
+REFRESH_ITERATIONS = 12
+# the Gram matrix is drawn anew when the rows are less undecided than this times what they were
+STALE_FRACTION = 0.5
 
 Raw = Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]]
 OnPass = Callable[[float, int, float, Raw], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SolverOptions:
+    """How fit_path solves.
+
+    tolerance: wanted gap as a fraction of the loss. max_passes: at most this many for each l2. sample_weight:
+    (N,) >= 0; None: all alike. on_pass(l2, pass, loss, raw) is called after each pass; raw() gives the weight
+    and bias of that moment, for raw features. device: where the features are worked on; the CPU for fewer
+    rows than columns in any case."""
+
+    tolerance: float = 1e-6
+    max_passes: int = 300
+    sample_weight: ArrayLike | None = None
+    on_pass: OnPass | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,37 +102,30 @@ def fit_path(
     num_classes: int,
     l2_values: Sequence[float],
     ids: ArrayLike | None = None,
-    tolerance: float = 1e-6,
-    max_passes: int = 300,
-    sample_weight: ArrayLike | None = None,
-    on_pass: OnPass | None = None,
-    device: str = "cpu",
+    options: SolverOptions | None = None,
 ) -> list[LogisticFit]:
     """One LogisticFit for each of l2_values, in their order.
 
-    values: (N, D) float16 or float32, may be memory-mapped; labels: (N,) in [0, num_classes); sample_weight:
-    (N,) >= 0 or None; ids: the rows to train on (order does not matter), None: all. tolerance: wanted gap as
-    a fraction of the loss.
-    max_passes: at most this many for each l2. on_pass(l2, pass, loss, raw) is called after each pass; raw()
-    gives the weight and bias of that moment, for raw features. device: where the features are worked on; the
-    CPU for fewer rows than columns in any case. Same inputs, threads and device: the same bits.
+    values: (N, D) float16 or float32, may be memory-mapped; labels: (N,) in [0, num_classes). ids: the rows
+    to train on (order does not matter), None: all. Same inputs, threads and device: the same bits.
+
     Raises: DataError for features that are not finite, labels out of range, lengths that differ or no rows;
     ConfigError for an l2 that is not positive.
     """
-    wanted = [float(value) for value in l2_values]
-    for value in wanted:
+    path = [float(value) for value in l2_values]
+    for value in path:
         if not (math.isfinite(value) and value > 0):
             raise ConfigError(f"l2 must be positive and finite, not {value}")
+    options = options or SolverOptions()
     rows = Rows(values, None if ids is None else np.sort(np.asarray(ids).astype(np.int64)))
-    targets, weights = targets_of(rows, labels, sample_weight, num_classes)
-    # Few rows are rotated into their span (logistic_problem.Problem): less than a GPU's answers would have to
-    # be waited for.
-    on = device if len(rows) >= rows.values.shape[1] else "cpu"
+    targets, weights = targets_of(rows, labels, options.sample_weight, num_classes)
+    # Few rows are rotated into their span (logistic_problem.Problem): that is less work than waiting for a
+    # GPU's answers.
+    device = options.device if len(rows) >= rows.values.shape[1] else "cpu"
     with full_precision():
-        problem = Problem(rows, targets, weights, num_classes, torch.device(on))
-        solver = _Solver(problem, tolerance, max_passes, on_pass)
-        fits = solver.path(sorted(set(wanted), reverse=True))
-    return [fits[value] for value in wanted]
+        problem = Problem(rows, targets, weights, num_classes, torch.device(device))
+        fits = _Solver(problem, options).path(sorted(set(path), reverse=True))
+    return [fits[value] for value in path]
 
 
 @dataclass
@@ -159,8 +160,8 @@ class _Pair(NamedTuple):
 class _Solver:
     """Walks down the path; keeps the last two optima, the curvature pairs and the Gram matrix."""
 
-    def __init__(self, problem: Problem, tolerance: float, max_passes: int, on_pass: OnPass | None) -> None:
-        self.problem, self.tolerance, self.max_passes, self.on_pass = problem, tolerance, max_passes, on_pass
+    def __init__(self, problem: Problem, options: SolverOptions) -> None:
+        self.problem, self.options = problem, options
         self.pairs: list[_Pair] = []
         self.most_pairs = min(
             MAX_PAIRS, max(10, PAIR_BYTES // (8 * len(problem.present) * (problem.width + 1)))
@@ -176,7 +177,7 @@ class _Solver:
         logits = problem.logits(theta)
         for l2 in l2_values:
             before = problem.flops if states else 0  # the first also pays for the preparation
-            state = _State(l2, theta, logits, 0.5 * self.tolerance)
+            state = _State(l2, theta, logits, 0.5 * self.options.tolerance)
             state.passes += 1 + self._precondition(l2, logits)
             self._predict(state, states)
             self._descend(state)
@@ -205,8 +206,8 @@ class _Solver:
             for state, (weight, bias), check in zip(states, raw, checks, strict=True):
                 state.passes += 1
                 state.flops += (self.problem.flops - before) // len(states)
-                converged = check.gap <= self.tolerance * check.loss
-                if not (converged or state.stalled or state.passes >= self.max_passes - 1):
+                converged = check.gap <= self.options.tolerance * check.loss
+                if not (converged or state.stalled or state.passes >= self.options.max_passes - 1):
                     left.append(state)
                     continue
                 weight, bias = self.problem.expand(weight, bias, state.floor)
@@ -256,7 +257,7 @@ class _Solver:
         if not state.history:
             self._report(state, loss)
         iterations = 0
-        while not state.stalled and state.passes < self.max_passes - 1:
+        while not state.stalled and state.passes < self.options.max_passes - 1:
             whole = _penalised(gradient, theta, l2)
             if self._gap(whole, l2) <= state.goal * loss:
                 break
@@ -335,10 +336,10 @@ class _Solver:
 
     def _report(self, state: _State, loss: float) -> None:
         state.history.append((state.passes, loss))
-        if self.on_pass is not None:
+        if self.options.on_pass is not None:
             theta, logits, problem = state.theta, state.logits, self.problem
             assert logits is not None
-            self.on_pass(
+            self.options.on_pass(
                 state.l2,
                 state.passes,
                 loss,

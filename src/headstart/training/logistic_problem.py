@@ -1,5 +1,5 @@
-"""Products with features that stay on disk: what the logistic regression's solver needs of them, and nothing
-else.
+"""The logistic regression's objective: products with features that stay on disk, and what its solver needs
+of them.
 
 Features are read in chunks, converted to float32 and standardised there; where they fit into CACHE_BYTES the
 result is kept, with the same bits. Memory then depends on the number of rows only through their logits.
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -18,18 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from headstart.errors import DataError
-from headstart.runtime.mapped import file_mapping, release_pages
 from headstart.runtime.precision import has_native_bf16
+from headstart.training.feature_rows import CHUNK_ROWS, Rows, standardisation
 
-CHUNK_ROWS = 512
 _GRAM_ROWS = 2048
-CACHE_BYTES = (
-    512 * 2**20
-)  # standardised float32 features up to this size are kept in memory, larger ones read each pass
+# standardised float32 features up to this size are kept in memory, larger ones read each pass
+CACHE_BYTES = 512 * 2**20
 ABSENT_PROBABILITY = 1e-7  # at most this on every training row, for a class without any
-_LOGIT_BLOCK = (
-    32768  # logits worked on in float64 at a time: torch's grain size, above which it wakes a second thread
-)
+# logits worked on in float64 at a time: torch's grain size, above which it wakes a second thread
+_LOGIT_BLOCK = 32768
 
 
 class Check(NamedTuple):
@@ -40,125 +36,23 @@ class Check(NamedTuple):
     gap: float
 
 
-def standardisation(
-    values: ArrayLike, ids: ArrayLike | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of each column over the rows `ids` (None: all), float32 (D,), summed in
-    float64.
-
-    values: (N, D) float16 or float32, may be memory-mapped. A constant column gets a deviation of 1.
-    Raises: DataError naming the first row that is not finite, or where there are no rows.
-    """
-    rows = Rows(values, ids)
-    first = np.asarray(rows.values[rows.at(0)], dtype=np.float64)
-    if not np.isfinite(first).all():
-        raise _not_finite(rows.at(0))
-    shift = torch.from_numpy(first)  # shifted: a constant column sums to exactly 0
-    total, square = torch.zeros_like(shift), torch.zeros_like(shift)
-    for start, chunk in rows.chunks("cpu", torch.float64):
-        chunk -= shift
-        column = chunk.sum(0)
-        if not torch.isfinite(column).all():
-            bad = torch.nonzero(~torch.isfinite(chunk).all(1))
-            raise _not_finite(rows.at(start + int(bad[0])))
-        total = total + column
-        square = square + chunk.square_().sum(0)
-    mean = total / len(rows)
-    variance = (square / len(rows) - mean.square()).clamp_min_(0)
-    std = torch.where(variance > 0, variance, 1.0).sqrt()
-    return (mean + shift).float().numpy(), std.float().numpy()
-
-
-def predict_logits(
-    values: ArrayLike, weight: ArrayLike, bias: ArrayLike, ids: ArrayLike | None = None
-) -> NDArray[np.float32]:
-    """Logits float32 (N, K), or (len(ids), K) in the order of ids; features are read in chunks.
-
-    values: (N, D), may be memory-mapped. weight: (K, D). bias: (K,)."""
-    kernel = torch.tensor(np.asarray(weight, dtype=np.float32))
-    offset = torch.tensor(np.asarray(bias, dtype=np.float32))
-    rows = Rows(values, ids, allow_none=True)
-    logits = torch.empty(len(rows), len(kernel))
-    with full_precision():
-        for start, chunk in rows.chunks("cpu", torch.float32):
-            torch.addmm(offset, chunk, kernel.T, out=logits[start : start + len(chunk)])
-    return logits.numpy()
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Float32 products in float32 whatever the caller allowed elsewhere (TF32, bf16)."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def _not_finite(row: int) -> DataError:
-    return DataError(f"the features of row {row} are not finite (NaN or infinite); extract them again")
-
-
-class Rows:
-    """Some rows of a feature matrix, read chunk by chunk; pages of a memory map are let go after each."""
-
-    def __init__(self, values: ArrayLike, ids: ArrayLike | None, allow_none: bool = False) -> None:
-        self.values = values if isinstance(values, np.ndarray) else np.asarray(values)
-        if self.values.ndim != 2:
-            raise DataError(f"features must be a matrix (rows, columns), not {self.values.ndim}-dimensional")
-        self.ids = None if ids is None else np.asarray(ids).astype(np.int64)
-        if (
-            self.ids is not None
-            and len(self.ids)
-            and not (self.ids.min() >= 0 and self.ids.max() < len(self.values))
-        ):
-            raise DataError(
-                f"row ids must be in [0, {len(self.values)}); found {self.ids.min()} to {self.ids.max()}"
-            )
-        if len(self) == 0 and not allow_none:
-            raise DataError("there are no rows to train on")
-        self._map = file_mapping(self.values)
-
-    def __len__(self) -> int:
-        return len(self.values) if self.ids is None else len(self.ids)
-
-    def at(self, position: int) -> int:
-        """The row in `values` of the position-th row here."""
-        return position if self.ids is None else int(self.ids[position])
-
-    def chunks(self, device: torch.device | str, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
-        """(start, rows (n <= CHUNK_ROWS, D)); good until the next one: the buffers are the same each time."""
-        shape = (min(CHUNK_ROWS, len(self)), self.values.shape[1])
-        # Fresh buffers for each chunk cost more than the conversion (page faults: 574 ms against 111 ms a
-        # pass).
-        stored = np.empty(shape, dtype=self.values.dtype)
-        converted = torch.empty(shape, dtype=dtype, device=device)
-        for start in range(0, len(self), CHUNK_ROWS):
-            count = min(CHUNK_ROWS, len(self) - start)
-            if self.ids is None:
-                np.copyto(stored[:count], self.values[start : start + count])
-            else:
-                np.take(self.values, self.ids[start : start + count], axis=0, out=stored[:count], mode="clip")
-            release_pages(self._map)
-            yield start, converted[:count].copy_(torch.from_numpy(stored[:count]))
-
-
 def targets_of(
     rows: Rows, labels: ArrayLike, sample_weight: ArrayLike | None, num_classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Labels and weights (summing to 1) of the rows."""
-    given = np.asarray(labels)
-    if given.shape != (len(rows.values),):
-        raise DataError(f"{len(rows.values)} rows of features but labels of shape {given.shape}")
-    chosen = (given if rows.ids is None else given[rows.ids]).astype(np.int64)
+    """Labels and weights (summing to 1) of the rows.
+
+    Raises: DataError for labels out of range, lengths that differ, or weights that are no weights."""
+    all_labels = np.asarray(labels)
+    if all_labels.shape != (len(rows.values),):
+        raise DataError(f"{len(rows.values)} rows of features but labels of shape {all_labels.shape}")
+    chosen = (all_labels if rows.ids is None else all_labels[rows.ids]).astype(np.int64)
     if chosen.min() < 0 or chosen.max() >= num_classes:
         raise DataError(f"labels must be in [0, {num_classes}); found {chosen.min()} to {chosen.max()}")
     if sample_weight is None:
         return chosen, np.full(len(chosen), 1 / len(chosen))
     weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != given.shape:
-        raise DataError(f"{len(given)} labels but sample weights of shape {weights.shape}")
+    if weights.shape != all_labels.shape:
+        raise DataError(f"{len(all_labels)} labels but sample weights of shape {weights.shape}")
     weights = weights if rows.ids is None else weights[rows.ids]
     if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.sum() > 0):
         raise DataError("sample weights must be finite, not negative and not all 0")
@@ -248,10 +142,10 @@ class Problem:
     def logits(self, theta: Tensor) -> Tensor:
         """float32 (C, N): half a pass. Classes first: a softmax over the last, short axis takes five times as
         long."""
-        there = theta.to(self.device)
+        on_device = theta.to(self.device)
         out = torch.empty(len(theta), self.count, device=self.device)
         for start, chunk in self.chunks():
-            out[:, start : start + len(chunk)] = torch.addmm(there[:, -1:], there[:, :-1], chunk.T)
+            out[:, start : start + len(chunk)] = torch.addmm(on_device[:, -1:], on_device[:, :-1], chunk.T)
         self.flops += 2 * self.count * self.width * len(theta)
         return out
 
