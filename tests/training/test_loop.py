@@ -1,4 +1,4 @@
-"""The training loop: durations, resuming, averaging, diverging, counting."""
+"""The training loop: resuming, averaging, diverging, counting, durations in seconds."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from typing import Any
 
 import pytest
 import torch
+from tests.support.small_training import Linear, Numbers, step_of
 from torch import Tensor, nn
 
 from headstart.data.batches import ImageBatches
-from headstart.errors import ConfigError, StoreError
 from headstart.models.cnn import CNN
 from headstart.models.network import Network
 from headstart.models.preprocess import preprocess
 from headstart.recipes import CNNRecipe, TrainingRecipe
 from headstart.training import loop, step
-from headstart.training.durations import Spent, parse_duration, resolve_steps
 from headstart.training.loop import DivergedError, Training, train
 from headstart.training.step import Step
 
-CPU = torch.device("cpu")
 SGD = TrainingRecipe(duration="2 epochs", batch_size=4, learning_rate=0.1)
 
 
@@ -47,87 +45,8 @@ class Clock:
         return x
 
 
-class Numbers:
-    """Ten 2-d points in two classes, in batches of at most four."""
-
-    steps_per_epoch = 3
-    batch_size = 4
-
-    def __init__(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.x = torch.randn(10, 2, generator=generator)
-        self.y = (self.x[:, 0] > 0).long()
-
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(10, generator=torch.Generator().manual_seed(epoch))
-        for start in range(0, 10, 4):
-            part = order[start : start + 4]
-            yield self.x[part], self.y[part]
-
-
-class Linear(Network):
-    """One linear layer: its input is its features."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.feature_dim = 2
-        self.head = nn.Linear(2, 2)
-        with torch.no_grad():
-            self.head.weight.copy_(torch.tensor([[0.1, 0.2], [0.3, -0.1]]))
-            self.head.bias.zero_()
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        return x
-
-
-def _step(recipe: TrainingRecipe, network: Network | None = None) -> Step:
-    return Step(network=network or Linear(), recipe=recipe, prepare=lambda x: x, device=CPU, precision="fp32")
-
-
 def _train(recipe: TrainingRecipe, network: Network | None = None, **more: Any) -> Training:
-    return train(_step(recipe, network), Numbers(), **more)
-
-
-@pytest.mark.parametrize(
-    ("text", "steps"),
-    [
-        ("2 epochs", 6),
-        ("1 epoch", 3),
-        ("2.5 epochs", 8),
-        ("7 steps", 7),
-        ("10 seconds", 20),
-        ("0.5 PFLOP", 25),
-        ("0.02 PFLOP, at least 2 epochs", 6),
-    ],
-)
-def test_durations_are_converted_to_steps(text: str, steps: int) -> None:
-    assert resolve_steps(text, steps_per_epoch=3, seconds_per_step=lambda: 0.5, flops_per_step=2e13) == steps
-
-
-@pytest.mark.parametrize(
-    ("text", "steps"),
-    [
-        ("2 epochs", 6),
-        ("7 steps", 7),
-        ("10 seconds", 12),
-        ("0.5 PFLOP", 20),
-        ("3 seconds", 1),
-        ("0.05 PFLOP", 1),
-    ],
-)
-def test_what_was_spent_before_training_is_taken_off_seconds_and_operations_alone(
-    text: str, steps: int
-) -> None:
-    spent = Spent(seconds=4.0, flops=10**14)
-    assert resolve_steps(text, 3, lambda: 0.5, 2e13, spent) == steps
-
-
-@pytest.mark.parametrize(
-    "text", ["2", "epochs", "-1 epochs", "0 steps", "nan epochs", "3 fortnights", "", "3 epochs, at most"]
-)
-def test_a_duration_that_is_none_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(ConfigError, match=r'is not like "2\.5 epochs"'):
-        parse_duration(text)
+    return train(step_of(recipe, network), Numbers(), **more)
 
 
 def test_the_last_partial_batch_and_the_fractional_epoch_are_counted() -> None:
@@ -150,7 +69,7 @@ def test_one_sgd_step_moves_as_worked_out_by_hand() -> None:
     model = Linear()
     nn.init.zeros_(model.head.weight)
     recipe = TrainingRecipe(duration="1 steps", batch_size=1, learning_rate=0.2, momentum=0.0)
-    train(_step(recipe, model), One())
+    train(step_of(recipe, model), One())
     torch.testing.assert_close(model.head.weight.detach(), torch.tensor([[0.1, 0.0], [-0.1, 0.0]]))
 
 
@@ -199,15 +118,8 @@ def test_a_loss_that_is_not_finite_stops_the_trial_and_keeps_the_checkpoint(tmp_
 
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(DivergedError, match=r"the loss became nan at step 5 of 9 \(learning rate 0\.0556\)"):
-        train(_step(SGD.replace(duration="3 epochs")), Poisoned(), checkpoint=path)
+        train(step_of(SGD.replace(duration="3 epochs")), Poisoned(), checkpoint=path)
     assert path.exists()
-
-
-def test_a_truncated_checkpoint_is_named_in_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.safetensors"
-    path.write_bytes(b"12345")
-    with pytest.raises(StoreError, match="delete it to start this trial anew"):
-        _train(SGD, checkpoint=path)
 
 
 def test_flops_of_a_linear_layer_are_counted_by_hand() -> None:
@@ -263,7 +175,7 @@ def test_the_cnn_learns_and_repeats_bit_for_bit() -> None:
 
         model.fit_whitening(prepare(images))
         batches = ImageBatches(images, labels, batch_size=10, seed=0, flip="alternating", translate_pixels=1)
-        return train(dataclasses.replace(_step(recipe, model), prepare=prepare), batches)
+        return train(dataclasses.replace(step_of(recipe, model), prepare=prepare), batches)
 
     first, second = once(), once()
     assert first.history[-1]["train_accuracy"] == 1.0
@@ -280,7 +192,7 @@ def test_a_duration_in_seconds_holds_where_the_machine_becomes_slower(
     clock = Clock(first=1.0, steps=5 + 6, later=5.0)
     clock.rule(monkeypatch)
     recipe = SGD.replace(duration="60 seconds")
-    done = train(dataclasses.replace(_step(recipe), prepare=clock.prepare), Numbers())
+    done = train(dataclasses.replace(step_of(recipe), prepare=clock.prepare), Numbers())
     assert (done.step, done.seconds) == (17, 61.0)
     rates = [row["learning_rate"] for row in done.history]
     assert rates == sorted(rates, reverse=True) and rates[-1] < 0.03
@@ -294,7 +206,7 @@ def test_a_duration_in_seconds_is_used_up_where_the_machine_becomes_faster(
     clock = Clock(first=5.0, steps=5, later=1.0)
     clock.rule(monkeypatch)
     recipe = SGD.replace(duration="60 seconds")
-    done = train(dataclasses.replace(_step(recipe), prepare=clock.prepare), Numbers())
+    done = train(dataclasses.replace(step_of(recipe), prepare=clock.prepare), Numbers())
     assert (done.step, done.seconds) == (60, 60.0)
     assert 0 < done.history[-1]["learning_rate"] < 0.03
 
@@ -314,7 +226,7 @@ def test_what_recording_a_step_takes_counts_once_and_not_as_the_pace_of_steps(
     monkeypatch.setattr(Step, "seconds", lambda *_: 1.0)
     monkeypatch.setattr(step, "recorded", recorded)
     recipe = SGD.replace(duration="60 seconds")
-    done = train(dataclasses.replace(_step(recipe), prepare=clock.prepare), Numbers())
+    done = train(dataclasses.replace(step_of(recipe), prepare=clock.prepare), Numbers())
     assert (done.step, done.seconds, done.recording_seconds) == (40, 60.0, 20.0)
 
 
@@ -322,4 +234,4 @@ def test_a_duration_in_steps_does_not_mind_the_clock(monkeypatch: pytest.MonkeyP
     clock = Clock(first=1.0, steps=2, later=1000.0)
     clock.rule(monkeypatch)
     recipe = SGD.replace(duration="9 steps")
-    assert train(dataclasses.replace(_step(recipe), prepare=clock.prepare), Numbers()).step == 9
+    assert train(dataclasses.replace(step_of(recipe), prepare=clock.prepare), Numbers()).step == 9
