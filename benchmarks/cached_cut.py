@@ -119,7 +119,7 @@ def _context(recipe: PartialRecipe, pixels: int, images: int, folder: Path) -> C
     trial = Trial(
         arm=arm, label_budget=LabelBudget(images // 10), seed=0, precision=resolve_precision("auto", device)
     )
-    return make_context(trial, without_test(load_dataset("cifar10")), "cached cut", folder, device)
+    return make_context(trial, without_test(load_dataset("cifar10")), folder, device)
 
 
 def _whole(context: Context, recipe: PartialRecipe) -> tuple[Step, Batches]:

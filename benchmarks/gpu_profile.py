@@ -29,7 +29,7 @@ class TrialReady:
         from headstart.training.optimizers import build_optimizers
 
         self.device, recipe = default_device(), trial.arm.recipe
-        context = make_context(trial, load_dataset(trial.arm.dataset), "", Path("."), self.device)
+        context = make_context(trial, load_dataset(trial.arm.dataset), Path("."), self.device)
         model = network.build_network(context)
         if preprocessing is not None:
             model.preprocessing = preprocessing

@@ -38,7 +38,7 @@ def probe_accuracies(
         dataset = _with_fewer(dataset, train_images)
     train = dataset.train
     with cache:
-        features, model_hash = _features(train, pixels, (native, "int8"))
+        features = _features(train, pixels, (native, "int8"))
     _, val_ids = validation_split(train.labels, train.fingerprint, validation_count(len(train)))
     arm = probe_arm("resnet50", pixels)
     assert isinstance(arm.recipe, LogisticRecipe)
@@ -49,7 +49,7 @@ def probe_accuracies(
         scores: dict[str, list[float]] = {precision: [] for precision in features}
         for seed in range(1 if budget is None else _SUBSETS):
             trial = Trial(arm=arm, label_budget=LabelBudget(budget), seed=seed, precision=native)
-            context = make_context(trial, dataset, model_hash, Path("."), device)
+            context = make_context(trial, dataset, Path("."), device)
             for precision, values in features.items():
                 scores[precision].append(probe_accuracy(context, values, arm.recipe, val_ids))
         differences = np.subtract(scores["int8"], scores[native])
@@ -99,8 +99,8 @@ def _with_fewer(dataset: Dataset, train_images: int) -> Dataset:
     return dataclasses.replace(dataset, train=first)
 
 
-def _features(train: ImageSet, pixels: int, precisions: Sequence[str]) -> tuple[dict[str, Features], str]:
-    """ResNet-50 features of all images by precision, and the hash of the weights."""
+def _features(train: ImageSet, pixels: int, precisions: Sequence[str]) -> dict[str, Features]:
+    """ResNet-50 features of all images by precision."""
     import torch
 
     from headstart.models import load_model
@@ -114,7 +114,7 @@ def _features(train: ImageSet, pixels: int, precisions: Sequence[str]) -> tuple[
         )
         request = FeatureRequest(layers=layers, images=train)
         extracted[precision] = request.extract(f"{precision} features").features
-    return extracted, model.weights_hash
+    return extracted
 
 
 def probe_accuracy(context: Any, held: Any, recipe: Any, ids: np.ndarray) -> float:

@@ -26,7 +26,6 @@ from headstart.data.splits import validation_count, validation_split
 from headstart.methods.base import Context
 from headstart.models import load_model
 from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
-from headstart.models.weights import weights_hash
 from headstart.recipes import LogisticRecipe
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.precision import default_device, resolve_precision
@@ -112,13 +111,12 @@ def _contexts(
 ) -> list[tuple[int, Context]]:
     """The probe's trials with their images, each with its labels per class."""
     device = default_device()
-    identity = weights_hash(arm.weights, arm.model)
     trials = [
         (budget, Trial(arm=arm, label_budget=LabelBudget(budget), seed=seed, precision=_precision()))
         for budget in budgets
         for seed in range(seeds if budget <= _FEW else 1)
     ]
-    return [(budget, make_context(trial, dataset, identity, folder, device)) for budget, trial in trials]
+    return [(budget, make_context(trial, dataset, folder, device)) for budget, trial in trials]
 
 
 def _extract(arm: Arm, train: ImageSet, ids: NDArray[np.int64]) -> Extraction:

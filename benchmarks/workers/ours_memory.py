@@ -15,7 +15,6 @@ from protocol import Run, serve
 
 from headstart.methods import METHODS
 from headstart.models import load_model
-from headstart.models.weights import weights_hash
 from headstart.recipes import recipe_named
 from headstart.runtime.cost import peak_memory_bytes, reset_peak_memory
 from headstart.runtime.memory import keep_freed_memory
@@ -26,7 +25,6 @@ from headstart.types import ALL_LABELS, Arm, Dataset, ImageSet, Trial
 def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     weights = "imagenet-keras"
     load_model("resnet50", weights)  # fetched and converted before anything is measured
-    model_hash = weights_hash(weights)
     arm = Arm(
         name="probe",
         label="probe",
@@ -62,7 +60,7 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
         reset_peak_memory()
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            context = make_context(trial, dataset, model_hash, Path(folder), torch.device("cpu"))
+            context = make_context(trial, dataset, Path(folder), torch.device("cpu"))
             outcome = METHODS["linear_probe"].implementation.run(context)
         return {
             "images": len(train),

@@ -235,7 +235,6 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             self._run(trial, data, Path(folder), device)
 
     def _run(self, trial: Trial, data: Dataset, folder: Path, device: torch.device) -> None:
-        resolved = resolve(trial, data)
         all_ids = np.arange(len(data.train))
         context = Context(
             trial=trial,
@@ -243,7 +242,6 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             train_ids=all_ids,
             val_ids=all_ids[:0],
             sample_ids=all_ids[:0],
-            weights_hash=resolved["weights_hash"],
             folder=folder,
             device=device,
             watch=Stopwatch(),
@@ -255,7 +253,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             preprocessing=preprocessing_of(trial.arm.model, trial.arm.weights, trial.arm.input_pixels),
             image_pixels=int(data.train.images.shape[1]),
             method=trial.arm.method,
-            weights_hash=resolved["weights_hash"],
+            weights_hash=resolve(trial, data)["weights_hash"],
             precision=trial.precision,
             feature_precision=trial.feature_precision,
             label=trial.arm.label,

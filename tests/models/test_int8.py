@@ -221,9 +221,7 @@ def test_a_linear_probe_on_int8_features_calibrates_on_its_training_images(
     )
     stored = shared_cache / "features"
     before = set(stored.glob("*/meta.json"))
-    outcome = METHODS["linear_probe"].implementation.run(
-        make_context(trial, dataset, "random", tmp_path, CPU)
-    )
+    outcome = METHODS["linear_probe"].implementation.run(make_context(trial, dataset, tmp_path, CPU))
     assert outcome.predictions["test"].logits.shape == (70, 10)
     keys = [json.loads(path.read_text())["key"] for path in set(stored.glob("*/meta.json")) - before]
     assert len(keys) == 3 and all(key["precision"] == "int8" for key in keys)  # training, test, mirrored test

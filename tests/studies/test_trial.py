@@ -58,12 +58,12 @@ def test_training_validation_and_test_images_never_overlap(tmp_path: Path) -> No
     trial = replace(_trial(tmp_path), label_budget=ALL_LABELS)
     import torch
 
-    context = make_context(trial, data, "none", tmp_path, torch.device("cpu"))
+    context = make_context(trial, data, tmp_path, torch.device("cpu"))
     assert len(context.train_ids) == 45_000 and len(context.val_ids) == 5_000
     assert len(np.union1d(context.train_ids, context.val_ids)) == 50_000
     assert np.bincount(data.train.labels[context.val_ids]).tolist() == [500] * 10
     assert np.isin(context.sample_ids, context.train_ids).all() and len(context.sample_ids) == 5_000
-    refit = make_context(replace(trial, phase="refit"), data, "none", tmp_path, torch.device("cpu"))
+    refit = make_context(replace(trial, phase="refit"), data, tmp_path, torch.device("cpu"))
     assert len(refit.train_ids) == 50_000 and len(refit.val_ids) == 0
 
 

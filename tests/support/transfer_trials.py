@@ -95,4 +95,4 @@ def context_of(
         precision="fp32",
         feature_precision="fp32",
     )
-    return make_context(trial, data or tiny_dataset(), f"of {weights}", folder, CPU)
+    return make_context(trial, data or tiny_dataset(), folder, CPU)

@@ -32,7 +32,6 @@ class Context:
     train_ids: NDArray[np.int64]
     val_ids: NDArray[np.int64]
     sample_ids: NDArray[np.int64]
-    weights_hash: str
     folder: Path
     device: torch.device
     watch: Stopwatch

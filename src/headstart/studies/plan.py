@@ -280,7 +280,7 @@ class _Timings:
     def trial(self, trial: Trial) -> float:
         """Seconds of a trial without its frozen features."""
         recipe = trial.arm.recipe
-        context = make_context(trial, self.dataset, "planned", self.scratch, self.device)
+        context = make_context(trial, self.dataset, self.scratch, self.device)
         seconds = 0.0
         if isinstance(recipe, LogisticRecipe):
             fits = len(selection_splits(context)) * len(recipe.l2_values) + 1
@@ -336,9 +336,7 @@ class _Timings:
             return self.features(trial, "pool")
         key = ("forward", arm.model, arm.input_pixels, getattr(arm.recipe, "widths", None), trial.precision)
         if key not in self._known:
-            model = network.build_network(
-                make_context(trial, self.dataset, "planned", self.scratch, self.device)
-            )
+            model = network.build_network(make_context(trial, self.dataset, self.scratch, self.device))
             images = np.array(self.dataset.test.images[:_TIMED_IMAGES])
             for _ in range(2):  # once to warm up
                 start = time.perf_counter()
@@ -409,7 +407,7 @@ class _FeatureNeeds:
         """Notes what a trial needs."""
         uses = method_spec(trial.arm.method).features
         if uses is FeatureUse.OWN_IMAGES:
-            context = make_context(trial, self.dataset, "planned", Path("."), self.device)
+            context = make_context(trial, self.dataset, Path("."), self.device)
             if trial.arm not in self._cut_models:
                 self._cut_models[trial.arm] = partial.build(context)
             model, cut = self._cut_models[trial.arm]

@@ -96,7 +96,7 @@ def _run(
     store.write_json(folder / "trial.json", described)
     device = default_device()
     reset_peak_memory()
-    context = make_context(trial, dataset, resolved["weights_hash"], folder, device)
+    context = make_context(trial, dataset, folder, device)
     whole = not any(folder.glob("checkpoint*"))  # joules of an interrupted run are not known
     with energy.Meter(energy.counters(gpu_uuid(device))) as meter:
         outcome = method_spec(trial.arm.method).implementation.run(context)
@@ -121,7 +121,7 @@ def _run(
     return finished
 
 
-def make_context(trial: Trial, dataset: Dataset, weights: str, folder: Path, device: torch.device) -> Context:
+def make_context(trial: Trial, dataset: Dataset, folder: Path, device: torch.device) -> Context:
     """The trial with its images: which it trains on, which choose, which show its training accuracy."""
     labels, fingerprint = dataset.train.labels, dataset.train.fingerprint
     train_ids, val_ids = validation_split(
@@ -144,7 +144,6 @@ def make_context(trial: Trial, dataset: Dataset, weights: str, folder: Path, dev
         train_ids=train_ids,
         val_ids=val_ids,
         sample_ids=train_ids[::step][:SAMPLE_IMAGES],
-        weights_hash=weights,
         folder=folder,
         device=device,
         watch=Stopwatch(),

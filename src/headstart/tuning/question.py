@@ -73,8 +73,7 @@ class Question:
         """The trial's images, no test among them, less what the proxy leaves out; no training sample is
         read."""
         trial = self.trial(arm)
-        resolved = resolve(trial, self.dataset)
-        context = make_context(trial, self.dataset, resolved["weights_hash"], folder, default_device())
+        context = make_context(trial, self.dataset, folder, default_device())
         train = self._some(context.train_ids, self.proxy.images)
         val = self._some(context.val_ids, self.proxy.validation_images)
         return dataclasses.replace(context, train_ids=train, val_ids=val, sample_ids=val[:0])
