@@ -309,7 +309,7 @@ for path in sys.argv[3:]:
     values = np.load(path, mmap_mode="r")
     labels = np.arange(len(values)) % 10
     options = logistic.SolverOptions(max_passes=6)
-(fit,) = logistic.fit_path(values, labels, num_classes=10, l2_values=[1.0], options=options)
+    (fit,) = logistic.fit_path(values, labels, num_classes=10, l2_values=[1.0], options=options)
     logistic.predict_logits(values, fit.weight, fit.bias)
     peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
     print(int(peak.split()[1]) // 1024)
