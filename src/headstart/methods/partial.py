@@ -51,6 +51,15 @@ class Activations:
             part for part in (self.plain, self.mirrored, self.test, self.test_mirrored) if part is not None
         )
 
+    @property
+    def seconds(self) -> float:
+        """Wall seconds of computing them, cold."""
+        return math.fsum(part.seconds for part in self.all)
+
+    @property
+    def flops(self) -> int:
+        return sum(part.flops for part in self.all)
+
     def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where images lie in `plain` and `mirrored`."""
         return np.searchsorted(self.ids, ids)
@@ -59,57 +68,31 @@ class Activations:
 def run(context: Context) -> Outcome:
     """Computes the frozen part (or finds it cached), trains the rest and reads it on train sample, validation
     and test."""
-    trial, recipe, device = context.trial, context.trial.arm.recipe, context.device
+    trial, recipe = context.trial, context.trial.arm.recipe
     assert isinstance(recipe, PartialRecipe)
     model, cut = build(context)
-    found = extract_activations(context, model, cut)
-    context.watch.carry("features", math.fsum(part.seconds for part in found.all))
-    context.watch.carry_joules(part.joules for part in found.all if part.was_cached)
-    labels = context.dataset.train.labels
-    tail = Tail(model, cut)
-    batches = make_batches(context, found, recipe)
-
-    def logits(current: Network, part: Extraction, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return forward_logits(current, _inputs(part, rows, context), device=device, precision=trial.precision)
-
-    before = Spent(
-        seconds=math.fsum(part.seconds for part in found.all), flops=sum(part.flops for part in found.all)
-    )
-    val_rows = found.rows(context.val_ids)
-    done = network.train_and_validate(
+    activations = extract_activations(context, model, cut)
+    context.watch.carry("features", activations.seconds)
+    context.watch.carry_joules(part.joules for part in activations.all if part.was_cached)
+    val_rows = activations.rows(context.val_ids)
+    before = Spent(seconds=activations.seconds, flops=activations.flops)
+    training = network.train_and_validate(
         context,
-        tail_step(context, tail, recipe),
-        batches,
-        lambda current: logits(current, found.plain, val_rows),
+        tail_step(context, Tail(model, cut), recipe),
+        make_batches(context, activations, recipe),
+        lambda tail: _logits(context, tail, activations.plain, val_rows),
         before,
     )
-    network.shift_history(done.history, before.seconds, before.flops)
+    network.shift_history(training.history, before.seconds, before.flops)
     with context.watch.phase("evaluate"):
-        parts = {
-            name: Predictions(
-                logits=logits(done.network, found.plain, found.rows(ids)), labels=labels[ids], example_ids=ids
-            )
-            for name, ids in (("train", context.sample_ids), ("val", context.val_ids))
-            if len(ids)
-        }
-        if found.test is not None and found.test_mirrored is not None:
-            test_ids = np.arange(len(context.dataset.test))
-            plain, turned = (
-                logits(done.network, found.test, test_ids),
-                logits(done.network, found.test_mirrored, test_ids),
-            )
-            parts["test"] = Predictions(
-                logits=plain,
-                labels=context.dataset.test.labels,
-                example_ids=test_ids,
-                flip_logits=(plain + turned) * np.float32(0.5),
-            )
+        predictions = _read_all(context, training.network, activations)
+    state = training.network.state_dict()
     return Outcome(
-        predictions=parts,
-        history=done.history,
-        examples=done.examples,
-        flops=done.flops + before.flops,
-        state={name.removeprefix("network."): value for name, value in done.network.state_dict().items()},
+        predictions=predictions,
+        history=training.history,
+        examples=training.examples,
+        flops=training.flops + before.flops,
+        state={name.removeprefix("network."): value for name, value in state.items()},
         architecture={
             "model": trial.arm.model,
             "weights": trial.arm.weights,
@@ -117,8 +100,41 @@ def run(context: Context) -> Outcome:
             "input_pixels": trial.arm.input_pixels,
             "trained": recipe.trainable_from,
         },
-        cached_seconds=math.fsum(part.seconds for part in found.all if part.was_cached),
+        cached_seconds=math.fsum(part.seconds for part in activations.all if part.was_cached),
     )
+
+
+def _read_all(context: Context, tail: Network, activations: Activations) -> dict[str, Predictions]:
+    """Predictions on the training sample, validation (where there is one) and test (both views)."""
+    train, test = context.dataset.train, context.dataset.test
+    predictions = {
+        part: Predictions(
+            logits=_logits(context, tail, activations.plain, activations.rows(ids)),
+            labels=train.labels[ids],
+            example_ids=ids,
+        )
+        for part, ids in (("train", context.sample_ids), ("val", context.val_ids))
+        if len(ids)
+    }
+    if activations.test is not None and activations.test_mirrored is not None:
+        rows = np.arange(len(test))
+        plain = _logits(context, tail, activations.test, rows)
+        mirrored = _logits(context, tail, activations.test_mirrored, rows)
+        predictions["test"] = Predictions(
+            logits=plain,
+            labels=test.labels,
+            example_ids=rows,
+            flip_logits=(plain + mirrored) * np.float32(0.5),
+        )
+    return predictions
+
+
+def _logits(
+    context: Context, tail: Network, part: Extraction, rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Logits float32 (len(rows), C) of stored activations, in the trial's precision."""
+    inputs = _inputs(part, rows, context)
+    return forward_logits(tail, inputs, device=context.device, precision=context.trial.precision)
 
 
 def build(context: Context) -> tuple[Network, str]:
@@ -183,14 +199,14 @@ def activation_requests(context: Context, model: Network, cut: str) -> list[Feat
     return requests
 
 
-def make_batches(context: Context, found: Activations, recipe: PartialRecipe) -> ActivationBatches:
+def make_batches(context: Context, activations: Activations, recipe: PartialRecipe) -> ActivationBatches:
     """The trial's training images at the cut, in the order and with the sides that ImageBatches would give
     them."""
     labels = torch.from_numpy(context.dataset.train.labels[context.train_ids]).to(context.device)
     views = StoredViews(
-        plain=found.plain.features.values,
-        mirrored=found.mirrored.features.values,
-        rows=found.rows(context.train_ids),
+        plain=activations.plain.features.values,
+        mirrored=activations.mirrored.features.values,
+        rows=activations.rows(context.train_ids),
     )
     return ActivationBatches(
         views, labels, batch_size=recipe.batch_size, seed=context.trial.seed, flip=recipe.flip
