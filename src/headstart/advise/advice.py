@@ -148,7 +148,7 @@ class Advice:
     def lines(self) -> list[str]:
         """The answer for a terminal, the command last."""
         weak = sorted(self.classes, key=lambda each: each.accuracy)[:3]
-        found = [
+        lines = [
             self.sentence(),
             self.confidence(),
             self.labels(),
@@ -161,16 +161,16 @@ class Advice:
         scratch = [each for each in self.tries if each.family == "scratch"]
         if scratch and self.chosen.family != "scratch":
             best = max(scratch, key=lambda each: each.val_accuracy)
-            found.append(
+            lines.append(
                 f"The CNN from scratch worked at {best.pixels} px and reached {_percent(best.val_accuracy)} "
                 "on the "
                 f"photos kept for choosing, against {_percent(self.chosen.val_accuracy)}."
             )
-        found += [f"First in the data: {fix}" for fix in self.fixes]
-        found += [f"Not tried: {why}" for why in self.dropped]
+        lines += [f"First in the data: {fix}" for fix in self.fixes]
+        lines += [f"Not tried: {why}" for why in self.dropped]
         if self.interrupted:
-            found.append("Interrupted: this is what was known by then; the same command goes on.")
-        return [*found, f"Next: {self.command()}"]
+            lines.append("Interrupted: this is what was known by then; the same command goes on.")
+        return [*lines, f"Next: {self.command()}"]
 
     def markdown(self) -> str:
         """The answer with its tables."""
@@ -283,19 +283,19 @@ def class_accuracies(folder: Path, names: tuple[str, ...]) -> tuple[ClassAccurac
     )
 
 
-def fixes_of(found: Inspection) -> tuple[str, ...]:
+def fixes_of(inspection: Inspection) -> tuple[str, ...]:
     """What to mend in the data first, the gravest first, a line each."""
     order = {"error": 0, "warning": 1}
     lines = [
         f"{remark.message}{' - ' + remark.advice if remark.advice else ''}"
-        for remark in sorted(found.remarks, key=lambda r: order.get(r.severity, 2))
+        for remark in sorted(inspection.remarks, key=lambda r: order.get(r.severity, 2))
         if remark.severity in order
     ]
-    if found.suspects:
+    if inspection.suspects:
+        surest = inspection.suspects[0]
         lines.append(
-            f"surest of the wrong labels: {found.suspects[0].name}, called {found.suspects[0].given}, looks "
-            "like "
-            f"{found.suspects[0].suggested}; check/check.html shows all"
+            f"surest of the wrong labels: {surest.name}, called {surest.given}, looks like "
+            f"{surest.suggested}; check/check.html shows all"
         )
     return tuple(lines)
 

@@ -39,7 +39,7 @@ def examine() -> list[Examined]:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
     precision = resolve_precision("auto", device)
     reason = "native" if has_native_bf16(device) else "no native bf16 here"
-    found = [
+    rows = [
         Examined(
             what="headstart",
             value=f"{__version__} on Python {platform.python_version()}, {platform.platform()}",
@@ -55,7 +55,7 @@ def examine() -> list[Examined]:
         ),
         Examined(what="precision", value=f"{precision} ({reason})"),
     ]
-    return [*found, *_cache(), _npm(), *_plugins()]
+    return [*rows, *_cache(), _npm(), *_plugins()]
 
 
 def _cache() -> list[Examined]:
@@ -64,7 +64,7 @@ def _cache() -> list[Examined]:
     while not here.exists():
         here = here.parent
     free = shutil.disk_usage(here).free
-    found = [
+    rows = [
         Examined(
             what="cache",
             value=f"{folder}, {free / 1e9:.1f} GB free",
@@ -80,11 +80,11 @@ def _cache() -> list[Examined]:
             state, fine = "in the cache, every byte verified", True
         except DataError as error:
             state, fine = str(error), False
-        found.append(
+        rows.append(
             Examined(what=f"dataset {name}", value=state, fine=fine, remedy=f"headstart data fetch {name}")
         )
     ready = (weights_folder() / keras_resnet50.FILE).exists()
-    found.append(
+    rows.append(
         Examined(
             what="weights of resnet50",
             value="in the cache" if ready else "not fetched yet",
@@ -92,7 +92,7 @@ def _cache() -> list[Examined]:
             remedy="headstart study cifar10-quick fetches them, or make study",
         )
     )
-    return found
+    return rows
 
 
 def _npm() -> Examined:

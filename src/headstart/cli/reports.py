@@ -34,9 +34,10 @@ def report(
         from headstart.errors import StaleReportError
         from headstart.report import differences
 
-        if found := differences(folder):
+        if changed := differences(folder):
             raise StaleReportError(
-                f"{folder}: {'; '.join(found)}; make it again: headstart report {folder}/trials --to {folder}"
+                f"{folder}: {'; '.join(changed)}; make it again: headstart report {folder}/trials "
+                f"--to {folder}"
             )
         print(f"{folder} is what its trials give")
         return

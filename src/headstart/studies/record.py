@@ -40,7 +40,9 @@ def describe(study: Study, dataset: Dataset, command: str) -> dict[str, Any]:
     value["command"] = command or f"headstart study {study.name}"
     value["models"] = describe_models((arm.model, arm.weights) for arm in study.arms)
     names = {cell.arm.recipe_name for cell in cells_of(study)} | {arm.recipe_name for arm in study.arms}
-    value["recipes"] = {name: told for name in sorted(names) if (told := dict(provenance_of(name)))}
+    value["recipes"] = {
+        name: provenance for name in sorted(names) if (provenance := dict(provenance_of(name)))
+    }
     return value
 
 
