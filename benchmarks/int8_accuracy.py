@@ -122,19 +122,12 @@ def probe_accuracy(context: Any, held: Any, recipe: Any, ids: np.ndarray) -> flo
     trial.
 
     held: Features of all training images, of which those of the context and `ids` are read."""
-    from headstart.methods.linear_probe import select_l2, solver_options
+    from headstart.methods.linear_probe import fit_heads, select_l2
     from headstart.results import metrics
-    from headstart.training.logistic import fit_path, predict_logits
+    from headstart.training.logistic import predict_logits
 
-    l2, _, _ = select_l2(context, held, recipe)
-    (fit,) = fit_path(
-        held.values,
-        held.labels,
-        num_classes=context.num_classes,
-        l2_values=[l2],
-        ids=context.train_ids,
-        options=solver_options(context, recipe),
-    )
+    l2 = select_l2(context, held, recipe).l2
+    (fit,) = fit_heads(context, held, recipe, context.train_ids, [l2])
     return metrics.accuracy(predict_logits(held.values, fit.weight, fit.bias, ids=ids), held.labels[ids])
 
 

@@ -63,7 +63,7 @@ def test_losses_from_the_cache_are_those_without_it(
         warmup_fraction=0.0,
     )
     recipe = context.trial.arm.recipe
-    cached = partial.run(context).history
+    cached = partial.Partial().run(context).history
 
     model, _ = partial.build(context)
     train_set, ids = context.dataset.train, context.train_ids
@@ -96,7 +96,7 @@ def test_only_what_learns_is_computed_in_an_epoch(weights: str, tmp_path: Path) 
     context = context_of(
         "partial", tmp_path, weights=weights, pixels=64, trainable_from="layer4.1", duration="1 epochs"
     )
-    first, second = (partial.run(context) for _ in range(2))
+    first, second = (partial.Partial().run(context) for _ in range(2))
     convolution, head = 2 * 4 * 512 * 512 * 9, 2 * 512 * 3
     assert second.flops - second.history[-1]["flops"] == 0
     frozen = sum(part.flops for part in partial.extract_activations(context, *partial.build(context)).all)
@@ -105,7 +105,7 @@ def test_only_what_learns_is_computed_in_an_epoch(weights: str, tmp_path: Path) 
 
 def test_predictions_from_the_cache_are_those_of_the_whole_network(weights: str, tmp_path: Path) -> None:
     context = context_of("partial", tmp_path, weights=weights)
-    outcome = partial.run(context)
+    outcome = partial.Partial().run(context)
     model, _ = partial.build(context)
     missing, unexpected = model.load_state_dict(outcome.state, strict=False)
     assert not unexpected and not any(name.startswith(("layer4.", "fc.")) for name in missing)
@@ -147,7 +147,7 @@ def test_the_disk_that_activations_need_is_said_before_anything_is_computed(
     with pytest.raises(
         StoreError, match=r"at layer3\.1 for 15 training and 12 test images, both sides, needs 0\.0 GB"
     ):
-        partial.run(context_of("partial", tmp_path, weights=weights))
+        partial.Partial().run(context_of("partial", tmp_path, weights=weights))
     assert not list((tmp_path / "empty").rglob("values.f16"))
 
 

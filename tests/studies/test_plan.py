@@ -100,9 +100,9 @@ def test_what_comes_after_the_trials_is_timed(study: str, tmp_path: Path) -> Non
 def test_every_arm_passes_each_image_and_its_75_corrupted_copies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning._Timings, "forward", lambda timings, trial: 0.01)
-    monkeypatch.setattr(planning._Timings, "corrupting", lambda timings: 0.5)
-    monkeypatch.setattr(planning._Timings, "features", lambda timings, trial, cut: 0.002)
+    monkeypatch.setattr(planning.Timings, "forward", lambda timings, trial: 0.01)
+    monkeypatch.setattr(planning.Timings, "corrupting", lambda timings: 0.5)
+    monkeypatch.setattr(planning.Timings, "features", lambda timings, arm, layers: 0.002)
     text = STUDY.split('[[arms]]\nname = "probe"')[0].format()
     (tmp_path / "small.toml").write_text(f"data_health = true\n{text}{AFTER}")
     plan = plan_study(str(tmp_path / "small.toml"), tmp_path / "runs")

@@ -4,6 +4,6 @@ Adding one: a class derived from `base.Method` in a file here, and an entry in r
 
 from __future__ import annotations
 
-from headstart.registry.methods import METHODS, MethodSpec, method_spec
+from headstart.registry.methods import METHODS, FeatureUse, MethodSpec, method_spec
 
-__all__ = ["METHODS", "MethodSpec", "method_spec"]
+__all__ = ["METHODS", "FeatureUse", "MethodSpec", "method_spec"]

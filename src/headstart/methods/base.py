@@ -13,7 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from headstart.methods.trained import Reader, TrainedModel
+from headstart.models import Network
+from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.runtime.cost import Stopwatch
+from headstart.training.step import Batches, Step
 from headstart.types import Dataset, Predictions, Trial
 
 
@@ -52,6 +56,17 @@ class Context:
         return len(self.val_ids) > 0 and self.reads_test
 
     @property
+    def described_network(self) -> dict[str, Any]:
+        """What every stored architecture says of the arm's network."""
+        arm = self.trial.arm
+        return {
+            "model": arm.model,
+            "weights": arm.weights,
+            "num_classes": self.num_classes,
+            "input_pixels": arm.input_pixels,
+        }
+
+    @property
     def what(self) -> str:
         """The trial in a few words, for progress lines."""
         return f"{self.trial.arm.label}, {self.trial.label_budget.plain_words}, seed {self.trial.seed}"
@@ -81,4 +96,40 @@ class Method(ABC):
 
     @abstractmethod
     def run(self, context: Context) -> Outcome:
-        """Learns from the trial's images and reads what was learned on train sample, validation and test."""
+        """Learn from the trial's images, and read what was learned on train sample, validation and test."""
+
+    @abstractmethod
+    def reader(self, model: TrainedModel) -> Reader:
+        """The saved model as a function (images uint8 (N, S, S, 3), batch size) -> logits float32 (N, C).
+
+        At the batch size, precision and threads of its evaluation, the bits are those that were evaluated."""
+
+    @abstractmethod
+    def batch_size(self, model: TrainedModel) -> int:
+        """Images that the evaluation passed through the network at a time."""
+
+    def network(self, model: TrainedModel) -> Network:
+        """The saved model as one differentiable float32 network on the CPU, in eval mode, that carries its
+        preprocessing. Not called where the method's entry says that it is none (is_network)."""
+        raise NotImplementedError
+
+    def frozen_layers(self, context: Context) -> FrozenLayers | None:
+        """The frozen layers whose outputs the trial reads, the same for every trial of an arm; None: it reads
+        none."""
+        return None
+
+    def feature_requests(self, context: Context, layers: FrozenLayers) -> list[FeatureRequest]:
+        """What the trial reads of these layers, for planning."""
+        return []
+
+    def training_step(self, context: Context) -> tuple[Step, Batches] | None:
+        """A step as the trial takes it, with a batch of its images, to be timed; None: it takes no steps."""
+        return None
+
+    def head_fits(self, context: Context) -> int:
+        """How many logistic regressions on all of its training features the trial fits."""
+        return 0
+
+    def complete_state(self, model: TrainedModel) -> dict[str, Tensor]:
+        """The tensors that answer without the cache of features."""
+        return dict(model.state)

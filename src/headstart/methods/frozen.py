@@ -1,5 +1,4 @@
-"""A frozen backbone's features of the trial's images, and reading a classifier on them: shared by kNN, probe
-and LP-FT."""
+"""A frozen backbone's features: of a trial's images, and of the images that a saved model is asked about."""
 
 from __future__ import annotations
 
@@ -10,11 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.methods.base import Context
-from headstart.models import load_model
+from headstart.errors import WeightsError
+from headstart.methods.base import Context, Method
+from headstart.methods.reading import Part
+from headstart.methods.trained import Images, TrainedModel, batches
+from headstart.models import Network, features, load_model
 from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
 from headstart.models.weights import start_hash
-from headstart.types import Features, Predictions
+from headstart.types import Features
 
 RANDOM_START_SEED = 0  # of an untrained backbone: one for all trials, so that its features are computed once
 
@@ -26,85 +28,125 @@ def backbone_hash(weights: str, model: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrozenFeatures:
-    """Pooled features of the training images, the test images and the mirrored test images (None where no
-    test is read)."""
+class FrozenOutputs:
+    """Outputs of frozen layers for a trial: of the training images, and of both views of the test images
+    (None where no test is read)."""
 
     train: Extraction
     test: Extraction | None
-    mirrored: Extraction | None
+    mirrored_test: Extraction | None
 
     @property
-    def parts(self) -> list[Extraction]:
-        return [part for part in (self.train, self.test, self.mirrored) if part is not None]
+    def all(self) -> list[Extraction]:
+        """Every extraction that was made."""
+        return [part for part in (self.train, self.test, self.mirrored_test) if part is not None]
 
     @property
     def seconds(self) -> float:
         """Wall seconds of computing them, cold."""
-        return math.fsum(part.seconds for part in self.parts)
+        return math.fsum(part.seconds for part in self.all)
 
     @property
     def cached_seconds(self) -> float:
-        return math.fsum(part.seconds for part in self.parts if part.was_cached)
+        return math.fsum(part.seconds for part in self.all if part.was_cached)
 
     @property
     def flops(self) -> int:
-        return sum(part.flops for part in self.parts)
+        return sum(part.flops for part in self.all)
+
+    def of(self, part: Part) -> Features:
+        """The outputs for a part that is read."""
+        extraction = {"train": self.train, "test": self.test, "mirrored test": self.mirrored_test}[part]
+        assert extraction is not None
+        return extraction.features
+
+    def count_in(self, context: Context) -> None:
+        """Counts their cold seconds as the trial's phase "features"."""
+        context.watch.carry("features", self.seconds)
+        context.watch.carry_joules(part.joules for part in self.all if part.was_cached)
+
+
+def backbone_layers(context: Context) -> FrozenLayers:
+    """The arm's network up to its pooled features."""
+    arm = context.trial.arm
+    return FrozenLayers(
+        network=load_model(arm.model, arm.weights, seed=RANDOM_START_SEED, image_pixels=arm.input_pixels),
+        precision=context.trial.feature_precision,
+        device=context.device,
+        calibration=context.dataset.train,
+    )
+
+
+def backbone_requests(context: Context, layers: FrozenLayers) -> list[FeatureRequest]:
+    """The features of all training images, then of both views of the test images where they are read."""
+    requests = [FeatureRequest(layers=layers, images=context.dataset.train)]
+    if context.reads_test:
+        test = context.dataset.test
+        requests += [FeatureRequest(layers=layers, images=test, mirrored=turned) for turned in (False, True)]
+    return requests
 
 
 def training_features(context: Context) -> Extraction:
-    """Of all training images (labels are not looked at), from the cache where it has them."""
-    return _extract(context, "training")
+    """The features of all training images (labels are not looked at), from the cache where it has them."""
+    return _extract(context, backbone_requests(context, backbone_layers(context))[0])
 
 
-def frozen_features(context: Context) -> FrozenFeatures:
-    """All parts that are read; their cold seconds are put down as the trial's phase "features"."""
-    found = FrozenFeatures(
-        train=_extract(context, "training"),
-        test=_extract(context, "test") if context.reads_test else None,
-        mirrored=_extract(context, "test", mirrored=True) if context.reads_test else None,
+def frozen_features(context: Context) -> FrozenOutputs:
+    """The features of all parts that are read; their cold seconds are the trial's phase "features"."""
+    train, *of_test = (
+        _extract(context, request) for request in backbone_requests(context, backbone_layers(context))
     )
-    context.watch.carry("features", found.seconds)
-    context.watch.carry_joules(part.joules for part in found.parts if part.was_cached)
-    return found
+    test, mirrored = of_test or (None, None)
+    frozen = FrozenOutputs(train=train, test=test, mirrored_test=mirrored)
+    frozen.count_in(context)
+    return frozen
 
 
-def _extract(context: Context, part: str, mirrored: bool = False) -> Extraction:
-    arm, data = context.trial.arm, context.dataset
-    model = load_model(arm.model, arm.weights, seed=RANDOM_START_SEED, image_pixels=arm.input_pixels)
-    layers = FrozenLayers(
-        network=model,
-        precision=context.trial.feature_precision,
-        device=context.device,
-        calibration=data.train,
+def _extract(context: Context, request: FeatureRequest) -> Extraction:
+    part = "training" if request.images is context.dataset.train else "test"
+    view = "mirrored " if request.mirrored else ""
+    return request.extract(f"{context.trial.arm.model} features of the {view}{part} images")
+
+
+class FrozenMethod(Method):
+    """A method that learns on features of a frozen backbone: how its saved models pass images through it."""
+
+    calibration_purpose = "int8 features are calibrated on"  # begins the message where images are missing
+
+    def batch_size(self, model: TrainedModel) -> int:
+        return features.BATCH
+
+    def frozen_layers(self, context: Context) -> FrozenLayers:
+        return backbone_layers(context)
+
+    def feature_requests(self, context: Context, layers: FrozenLayers) -> list[FeatureRequest]:
+        return backbone_requests(context, layers)
+
+    def rows(self, model: TrainedModel) -> Callable[[Images, int], NDArray[np.float16]]:
+        """A function (images, batch size) -> features float16 (N, D)."""
+        int8 = model.feature_precision == "int8"
+        row_of = FrozenLayers(
+            network=saved_backbone(model),
+            precision=model.feature_precision,
+            device=model.device,
+            calibration=model.training_images(self.calibration_purpose) if int8 else None,
+        ).row_function()
+        return lambda images, size: np.concatenate([row_of(batch) for batch in batches(images, size)])
+
+
+def saved_backbone(model: TrainedModel, num_classes: int | None = None) -> Network:
+    """The network with the pretrained weights that a model was trained on. num_classes: as load_model.
+
+    Raises: WeightsError where the weights of that name are others by now; as load_model."""
+    name, start = model.architecture["model"], model.architecture["weights"]
+    present_hash = backbone_hash(start, name)
+    if present_hash != model.weights_hash:
+        raise WeightsError(
+            f"{start} holds other weights than those that this model was trained on (SHA-256 "
+            f"{present_hash[:12]}, not {model.weights_hash[:12]}); give back the file of then"
+        )
+    network = load_model(
+        name, start, seed=RANDOM_START_SEED, image_pixels=model.input_pixels, num_classes=num_classes
     )
-    images = data.train if part == "training" else data.test
-    request = FeatureRequest(layers=layers, images=images, mirrored=mirrored)
-    return request.extract(f"{arm.model} features of the {'mirrored ' if mirrored else ''}{part} images")
-
-
-def read_all(
-    context: Context,
-    found: FrozenFeatures,
-    logits: Callable[[Features, NDArray[np.int64] | None], NDArray[np.float32]],
-) -> dict[str, Predictions]:
-    """Predictions on the training sample, validation (where there is one) and test (both views).
-
-    logits(features, ids): float32 (len(ids), C), of all rows where ids is None."""
-    train = found.train.features
-    parts = {
-        name: Predictions(logits=logits(train, ids), labels=train.labels[ids], example_ids=ids)
-        for name, ids in (("train", context.sample_ids), ("val", context.val_ids))
-        if len(ids)
-    }
-    if found.test is None or found.mirrored is None:
-        return parts
-    test = found.test.features
-    plain = logits(test, None)
-    parts["test"] = Predictions(
-        logits=plain,
-        labels=test.labels,
-        example_ids=np.arange(len(test.labels)),
-        flip_logits=(plain + logits(found.mirrored.features, None)) * np.float32(0.5),
-    )
-    return parts
+    network.preprocessing = model.preprocessing
+    return network

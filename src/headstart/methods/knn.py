@@ -8,24 +8,176 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.methods.base import Context, Method, Outcome
-from headstart.methods.frozen import frozen_features, read_all
+from headstart.data.splits import Ids
+from headstart.methods.base import Context, Outcome
+from headstart.methods.frozen import FrozenMethod, FrozenOutputs, frozen_features, saved_backbone
+from headstart.methods.reading import Part, read_parts
 from headstart.methods.selection import select, selection_splits
+from headstart.methods.trained import Images, Reader, TrainedModel
+from headstart.models import features
+from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.recipes import KNNRecipe
 from headstart.results import metrics
 from headstart.runtime import progress
 from headstart.training.feature_rows import full_precision
-from headstart.types import Features
+from headstart.types import Predictions
 
 _QUERIES = 512  # compared at a time: 512 x 45,000 similarities are 92 MB
 
-Ids = NDArray[np.int64]
+
+class KNN(FrozenMethod):
+    """The votes of the nearest training images."""
+
+    calibration_purpose = "a kNN model compares with"  # the images that it needs anyway
+
+    def run(self, context: Context) -> Outcome:
+        """Extract features (or find them cached), select k and read the votes on every part."""
+        recipe = context.trial.arm.recipe
+        assert isinstance(recipe, KNNRecipe)
+        frozen = frozen_features(context)
+        with context.watch.phase("select"):
+            progress.say(f"{context.what}: choosing the number of neighbours")
+            choice = _select_k(context, frozen, recipe)
+        started = time.perf_counter()
+        with context.watch.phase("train"):
+            final = _bank_of(context, frozen, context.train_ids, choice.k)
+        seconds = (
+            context.watch.seconds["features"]
+            + context.watch.seconds["select"]
+            + time.perf_counter()
+            - started
+        )
+
+        def logits_of(part: Part, ids: Ids | None) -> NDArray[np.float32]:
+            return final.logits(*final.nearest(frozen.of(part).values, ids), choice.k, recipe)
+
+        with context.watch.phase("evaluate"):
+            predictions = read_parts(context, logits_of)
+        flops = frozen.flops + choice.flops
+        row = {"seconds": seconds, "flops": flops} | _validation(predictions)
+        return Outcome(
+            predictions=predictions,
+            history=[{"epoch": 1.0, "step": 1, "examples": len(context.train_ids)} | row],
+            examples=choice.examples + len(context.train_ids),
+            flops=flops + final.flops,
+            state={
+                "neighbours.ids": torch.from_numpy(np.array(context.train_ids)),
+                "neighbours.labels": final.labels,
+            },
+            architecture={
+                **context.described_network,
+                "trained": "neighbours",
+                "k": choice.k,
+                "temperature": recipe.temperature,
+                "smoothing": recipe.smoothing,
+                "features": frozen.train.features.key,
+            },
+            selected={"k": choice.k, "validation_accuracy_by_k": choice.accuracies},
+            cached_seconds=frozen.cached_seconds,
+        )
+
+    def reader(self, model: TrainedModel) -> Reader:
+        built, labels = model.architecture, model.state["neighbours.labels"].cpu().numpy()
+        values, ids = self._stored_rows(model)
+        labels_of_rows = np.zeros(len(values), np.int64)
+        labels_of_rows[ids] = labels
+        bank = Neighbours(
+            values, labels_of_rows, ids, k=built["k"], num_classes=model.num_classes, device=model.device
+        )
+        recipe = KNNRecipe(
+            k_values=(built["k"],), temperature=built["temperature"], smoothing=built["smoothing"]
+        )
+        rows = self.rows(model)
+
+        def read(images: Images, batch_size: int) -> NDArray[np.float32]:
+            return bank.logits(*bank.nearest(rows(images, batch_size)), built["k"], recipe)
+
+        return read
+
+    def complete_state(self, model: TrainedModel) -> dict[str, Tensor]:
+        """The stored tensors with the neighbours' features among them."""
+        if "neighbours.values" in model.state:
+            return dict(model.state)
+        values, ids = self._stored_rows(model)
+        return dict(model.state) | {"neighbours.values": torch.from_numpy(np.array(values[ids]))}
+
+    def _stored_rows(self, model: TrainedModel) -> tuple[NDArray[np.float16], Ids]:
+        """Features, and which of their rows are the neighbours: stored with the model, cached, or computed
+        again."""
+        if "neighbours.values" in model.state:
+            stored = model.state["neighbours.values"].cpu().numpy()
+            return stored, np.arange(len(stored))
+        ids = model.state["neighbours.ids"].cpu().numpy()
+        values = features.cached_values(model.architecture["features"])
+        if values is None:
+            images = model.training_images(self.calibration_purpose)
+            layers = FrozenLayers(
+                network=saved_backbone(model),
+                precision=model.learned_precision,
+                device=model.device,
+                calibration=images,
+            )
+            extraction = FeatureRequest(layers=layers, images=images).extract(
+                "features of the training images, to be compared with"
+            )
+            values = extraction.features.values
+        return values, ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """The number of neighbours, each candidate's accuracy by its name, and what choosing it cost."""
+
+    k: int
+    accuracies: dict[str, float]
+    flops: int = 0
+    examples: int = 0
+
+
+def _select_k(context: Context, frozen: FrozenOutputs, recipe: KNNRecipe) -> _Choice:
+    splits = selection_splits(context)
+    if not splits:
+        return _Choice(k=recipe.default_k, accuracies={})
+    train, flops = frozen.train.features, 0
+
+    def logits_of(fit_ids: Ids, held_out: Ids) -> Iterator[NDArray[np.float32]]:
+        nonlocal flops
+        bank = _bank_of(context, frozen, fit_ids, max(recipe.k_values))
+        nearest = bank.nearest(train.values, held_out)
+        flops += bank.flops
+        return (bank.logits(*nearest, k, recipe) for k in recipe.k_values)
+
+    best, scores = select(splits, train.labels, len(recipe.k_values), logits_of)
+    return _Choice(
+        k=recipe.k_values[best],
+        accuracies={str(k): score for k, score in zip(recipe.k_values, scores, strict=True)},
+        flops=flops,
+        examples=sum(len(fit_ids) for fit_ids, _ in splits),
+    )
+
+
+def _bank_of(context: Context, frozen: FrozenOutputs, ids: Ids, k: int) -> Neighbours:
+    train = frozen.train.features
+    return Neighbours(
+        train.values, train.labels, ids, k=k, num_classes=context.num_classes, device=context.device
+    )
+
+
+def _validation(predictions: dict[str, Predictions]) -> dict[str, float]:
+    if "val" not in predictions:
+        return {}
+    val = predictions["val"]
+    return {
+        "val_accuracy": metrics.accuracy(val.logits, val.labels),
+        "val_nll": metrics.negative_log_likelihood(val.logits, val.labels),
+    }
 
 
 class Neighbours:
@@ -36,7 +188,7 @@ class Neighbours:
 
     def __init__(
         self,
-        values: NDArray,
+        values: NDArray[np.float16],
         labels: NDArray[np.int64],
         ids: Ids,
         *,
@@ -49,18 +201,18 @@ class Neighbours:
         self.labels = torch.from_numpy(labels[ids]).to(device)
         self.flops = 0
 
-    def nearest(self, values: NDArray, ids: Ids | None = None) -> tuple[Tensor, Tensor]:
+    def nearest(self, values: NDArray[np.float16], ids: Ids | None = None) -> tuple[Tensor, Tensor]:
         """(similarities float32 (M, k), labels int64 (M, k)) of each query row's neighbours, nearest
         first."""
         rows = np.arange(len(values)) if ids is None else ids
-        found = []
+        nearest = []
         with full_precision():
             for start in range(0, len(rows), _QUERIES):
                 queries = _unit_rows(values, rows[start : start + _QUERIES], self.device)
                 similarity, place = (queries @ self.bank.T).topk(self.k, dim=1)
-                found.append((similarity, self.labels[place]))
+                nearest.append((similarity, self.labels[place]))
         self.flops += 2 * len(rows) * self.bank.numel()
-        return torch.cat([s for s, _ in found]), torch.cat([labels for _, labels in found])
+        return torch.cat([s for s, _ in nearest]), torch.cat([labels for _, labels in nearest])
 
     def logits(self, similarity: Tensor, labels: Tensor, k: int, recipe: KNNRecipe) -> NDArray[np.float32]:
         """Logarithm of the smoothed vote shares of the first k neighbours, float32 (M, C); its softmax gives
@@ -79,79 +231,5 @@ class Neighbours:
         return ((votes + recipe.smoothing / self.num_classes) / (k + recipe.smoothing)).log().cpu().numpy()
 
 
-def _unit_rows(values: NDArray, ids: Ids, device: torch.device) -> Tensor:
+def _unit_rows(values: NDArray[np.float16], ids: Ids, device: torch.device) -> Tensor:
     return torch.nn.functional.normalize(torch.from_numpy(values[ids].astype(np.float32)).to(device), dim=1)
-
-
-def run(context: Context) -> Outcome:
-    """Extracts features (or finds them cached), selects k and reads the votes on every part."""
-    trial, recipe = context.trial, context.trial.arm.recipe
-    assert isinstance(recipe, KNNRecipe)
-    found = frozen_features(context)
-    values, labels = found.train.features.values, found.train.features.labels
-    flops, examples = found.flops, 0
-
-    def bank(ids: Ids, k: int) -> Neighbours:
-        return Neighbours(values, labels, ids, k=k, num_classes=context.num_classes, device=context.device)
-
-    def logits_of(fit_ids: Ids, held_out: Ids) -> Iterator[NDArray[np.float32]]:
-        nonlocal flops, examples
-        neighbours = bank(fit_ids, max(recipe.k_values))
-        nearest = neighbours.nearest(values, held_out)
-        flops, examples = flops + neighbours.flops, examples + len(fit_ids)
-        return (neighbours.logits(*nearest, k, recipe) for k in recipe.k_values)
-
-    k, table = recipe.default_k, {}
-    with context.watch.phase("select"):
-        progress.say(f"{context.what}: choosing the number of neighbours")
-        if splits := selection_splits(context):
-            best, scores = select(splits, labels, len(recipe.k_values), logits_of)
-            k, table = (
-                recipe.k_values[best],
-                {str(n): score for n, score in zip(recipe.k_values, scores, strict=True)},
-            )
-    started = time.perf_counter()
-    with context.watch.phase("train"):
-        final = bank(context.train_ids, k)
-
-    def logits(part: Features, ids: Ids | None) -> NDArray[np.float32]:
-        return final.logits(*final.nearest(part.values, ids), k, recipe)
-
-    row: dict[str, float] = {"epoch": 1.0, "step": 1, "examples": len(context.train_ids)}
-    row["seconds"] = (
-        context.watch.seconds["features"] + context.watch.seconds["select"] + time.perf_counter() - started
-    )
-    row["flops"] = flops
-    with context.watch.phase("evaluate"):
-        predictions = read_all(context, found, logits)
-    if "val" in predictions:
-        row["val_accuracy"] = metrics.accuracy(predictions["val"].logits, predictions["val"].labels)
-        row["val_nll"] = metrics.negative_log_likelihood(predictions["val"].logits, predictions["val"].labels)
-    return Outcome(
-        predictions=predictions,
-        history=[row],
-        examples=examples + len(context.train_ids),
-        flops=flops + final.flops,
-        state={
-            "neighbours.ids": torch.from_numpy(np.array(context.train_ids)),
-            "neighbours.labels": final.labels,
-        },
-        architecture={
-            "model": trial.arm.model,
-            "weights": trial.arm.weights,
-            "num_classes": context.num_classes,
-            "input_pixels": trial.arm.input_pixels,
-            "trained": "neighbours",
-            "k": k,
-            "temperature": recipe.temperature,
-            "smoothing": recipe.smoothing,
-            "features": found.train.features.key,
-        },
-        selected={"k": k, "validation_accuracy_by_k": table},
-        cached_seconds=found.cached_seconds,
-    )
-
-
-class KNN(Method):
-    def run(self, context: Context) -> Outcome:
-        return run(context)

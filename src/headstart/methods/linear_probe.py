@@ -2,148 +2,180 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headstart.data.splits import class_weights
-from headstart.methods.base import Context, Method, Outcome
-from headstart.methods.frozen import frozen_features, read_all
+from headstart.data.splits import Ids, class_weights
+from headstart.methods.base import Context, Outcome
+from headstart.methods.frozen import FrozenMethod, FrozenOutputs, frozen_features, saved_backbone
+from headstart.methods.reading import Part, read_parts
 from headstart.methods.selection import select, selection_splits
+from headstart.methods.trained import Reader, TrainedModel
+from headstart.models import Network
 from headstart.recipes import LogisticRecipe
 from headstart.results import metrics
 from headstart.runtime import progress
-from headstart.training.logistic import LogisticFit, SolverOptions, fit_path, predict_logits
+from headstart.training.logistic import LogisticFit, OnPass, Raw, SolverOptions, fit_path, predict_logits
 from headstart.types import Features
 
 
-def run(context: Context) -> Outcome:
-    """Extracts features (or finds them cached), selects the L2, fits the head and reads it on every part."""
-    trial, recipe = context.trial, context.trial.arm.recipe
-    assert isinstance(recipe, LogisticRecipe)
-    found = frozen_features(context)
-    train = found.train.features
-    with context.watch.phase("select"):
-        progress.say(f"{context.what}: choosing the L2")
-        l2, table, spent = select_l2(context, train, recipe)
-    history: list[dict[str, float]] = []
-    begun = context.watch.seconds["features"] + context.watch.seconds["select"]
-    val_ids, labels = context.val_ids, train.labels
-    count = len(context.train_ids)
-    pass_flops = (
-        3 * 2 * count * train.values.shape[1] * context.num_classes
-    )  # logits, then both gradient products
-    start_flops = found.flops + sum(fit.flops for fit in spent)
+class LinearProbe(FrozenMethod):
+    """A logistic regression on the features of a frozen backbone."""
 
-    started = time.perf_counter()
+    def run(self, context: Context) -> Outcome:
+        """Extract features (or find them cached), select the L2, fit the head and read it on every part."""
+        recipe = context.trial.arm.recipe
+        assert isinstance(recipe, LogisticRecipe)
+        frozen = frozen_features(context)
+        with context.watch.phase("select"):
+            progress.say(f"{context.what}: choosing the L2")
+            choice = select_l2(context, frozen.train.features, recipe)
+        history = _History(context, frozen, choice)
+        with context.watch.phase("train"):
+            (fit,) = fit_heads(
+                context, frozen.train.features, recipe, context.train_ids, [choice.l2], history.add
+            )
 
-    def on_pass(_: float, number: int, loss: float, head: Any) -> None:
+        def logits_of(part: Part, ids: Ids | None) -> NDArray[np.float32]:
+            return predict_logits(frozen.of(part).values, fit.weight, fit.bias, ids=ids)
+
+        with context.watch.phase("evaluate"):
+            predictions = read_parts(context, logits_of)
+        return Outcome(
+            predictions=predictions,
+            history=history.rows,
+            examples=sum(each.passes for each in (*choice.fits, fit)) * len(context.train_ids),
+            flops=history.flops_before + fit.flops,
+            state={
+                "head.weight": torch.from_numpy(np.array(fit.weight)),
+                "head.bias": torch.from_numpy(np.array(fit.bias)),
+            },
+            architecture={**context.described_network, "trained": "head"},
+            selected={
+                "l2": choice.l2,
+                "validation_accuracy_by_l2": choice.accuracies,
+                "converged": fit.converged,
+                "passes": fit.passes,
+            },
+            cached_seconds=frozen.cached_seconds,
+        )
+
+    def head_fits(self, context: Context) -> int:
+        return head_fits(context)
+
+    def reader(self, model: TrainedModel) -> Reader:
+        rows = self.rows(model)
+        weight, bias = (model.state[f"head.{name}"].numpy() for name in ("weight", "bias"))
+        return lambda images, batch_size: predict_logits(rows(images, batch_size), weight, bias)
+
+    def network(self, model: TrainedModel) -> Network:
+        network = saved_backbone(model, num_classes=model.num_classes)
+        network.classifier.load_state_dict(
+            {"weight": model.state["head.weight"], "bias": model.state["head.bias"]}
+        )
+        return network.eval()
+
+
+class _History:
+    """A row for each pass of the solver, with what was spent before it began."""
+
+    def __init__(self, context: Context, frozen: FrozenOutputs, choice: L2Choice) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.flops_before = frozen.flops + sum(fit.flops for fit in choice.fits)
+        self._train, self._val_ids = frozen.train.features, context.val_ids
+        self._count = len(context.train_ids)
+        # logits, then both gradient products
+        self._pass_flops = 3 * 2 * self._count * self._train.values.shape[1] * context.num_classes
+        self._seconds_before = context.watch.seconds["features"] + context.watch.seconds["select"]
+        self._started = time.perf_counter()
+
+    def add(self, _: float, number: int, loss: float, head: Raw) -> None:
+        """The row of a pass; as fit_path's on_pass."""
         weight, bias = head()
         if not weight.any():  # the solver's start: nothing is learned yet
             return
         row = {
             "epoch": float(number),
             "step": number,
-            "seconds": begun + time.perf_counter() - started,
-            "examples": number * count,
-            "flops": start_flops + number * pass_flops,
+            "seconds": self._seconds_before + time.perf_counter() - self._started,
+            "examples": number * self._count,
+            "flops": self.flops_before + number * self._pass_flops,
             "train_loss": loss,
         }
-        if len(val_ids):
-            logits = predict_logits(train.values, weight, bias, ids=val_ids)
-            row["val_accuracy"] = metrics.accuracy(logits, labels[val_ids])
-            row["val_nll"] = metrics.negative_log_likelihood(logits, labels[val_ids])
-        history.append(row)
-
-    with context.watch.phase("train"):
-        (fit,) = fit_path(
-            train.values,
-            labels,
-            l2_values=[l2],
-            ids=context.train_ids,
-            num_classes=context.num_classes,
-            options=dataclasses.replace(solver_options(context, recipe), on_pass=on_pass),
-        )
-
-    def logits(part: Features, ids: NDArray[np.int64] | None) -> NDArray[np.float32]:
-        return predict_logits(part.values, fit.weight, fit.bias, ids=ids)
-
-    with context.watch.phase("evaluate"):
-        predictions = read_all(context, found, logits)
-    return Outcome(
-        predictions=predictions,
-        history=history,
-        examples=sum(f.passes for f in (*spent, fit)) * count,
-        flops=start_flops + fit.flops,
-        state={
-            "head.weight": torch.from_numpy(np.array(fit.weight)),
-            "head.bias": torch.from_numpy(np.array(fit.bias)),
-        },
-        architecture={
-            "model": trial.arm.model,
-            "weights": trial.arm.weights,
-            "num_classes": context.num_classes,
-            "input_pixels": trial.arm.input_pixels,
-            "trained": "head",
-        },
-        selected={
-            "l2": l2,
-            "validation_accuracy_by_l2": table,
-            "converged": fit.converged,
-            "passes": fit.passes,
-        },
-        cached_seconds=found.cached_seconds,
-    )
+        if len(self._val_ids):
+            logits = predict_logits(self._train.values, weight, bias, ids=self._val_ids)
+            labels = self._train.labels[self._val_ids]
+            row["val_accuracy"] = metrics.accuracy(logits, labels)
+            row["val_nll"] = metrics.negative_log_likelihood(logits, labels)
+        self.rows.append(row)
 
 
-def solver_options(context: Context, recipe: LogisticRecipe) -> SolverOptions:
-    """How every head of a trial is fitted."""
+def fit_heads(
+    context: Context,
+    train: Features,
+    recipe: LogisticRecipe,
+    ids: Ids,
+    l2_values: Sequence[float],
+    on_pass: OnPass | None = None,
+) -> list[LogisticFit]:
+    """The regression on the rows `ids` of the training features, for each L2; on_pass: as fit_path's."""
     labels = context.dataset.train.labels
     weights = (
         class_weights(labels[context.train_ids], context.num_classes)[labels] if recipe.balance else None
     )
-    return SolverOptions(
-        tolerance=recipe.tolerance,
-        max_passes=recipe.max_passes,
-        device=str(context.device),
-        sample_weight=weights,
+    return fit_path(
+        train.values,
+        train.labels,
+        l2_values=l2_values,
+        ids=ids,
+        num_classes=context.num_classes,
+        options=SolverOptions(
+            tolerance=recipe.tolerance,
+            max_passes=recipe.max_passes,
+            sample_weight=weights,
+            on_pass=on_pass,
+            device=str(context.device),
+        ),
     )
 
 
-def select_l2(
-    context: Context, train: Features, recipe: LogisticRecipe
-) -> tuple[float, dict[str, float], list[LogisticFit]]:
-    """The L2 that selection.select chooses, each candidate's accuracy, and the fits that were made."""
+def head_fits(context: Context) -> int:
+    """How many regressions a trial fits: the candidates on every split, and the chosen one."""
+    recipe = context.trial.arm.recipe
+    assert isinstance(recipe, LogisticRecipe)
+    return len(selection_splits(context)) * len(recipe.l2_values) + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2Choice:
+    """The L2 that was chosen, each candidate's accuracy by its name, and the fits that choosing took."""
+
+    l2: float
+    accuracies: dict[str, float]
+    fits: tuple[LogisticFit, ...] = ()
+
+
+def select_l2(context: Context, train: Features, recipe: LogisticRecipe) -> L2Choice:
+    """The L2 that selection.select chooses on the trial's training features; the default where nothing may be
+    selected."""
     splits = selection_splits(context)
     if not splits:
-        return recipe.default_l2, {}, []
-    spent: list[LogisticFit] = []
+        return L2Choice(l2=recipe.default_l2, accuracies={})
+    fits: list[LogisticFit] = []
 
-    def logits_of(fit_ids: NDArray[np.int64], held_out: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
-        fits = fit_path(
-            train.values,
-            train.labels,
-            l2_values=list(recipe.l2_values),
-            ids=fit_ids,
-            num_classes=context.num_classes,
-            options=solver_options(context, recipe),
-        )
-        spent.extend(fits)
-        return (predict_logits(train.values, fit.weight, fit.bias, ids=held_out) for fit in fits)
+    def logits_of(fit_ids: Ids, held_out: Ids) -> Iterator[NDArray[np.float32]]:
+        candidates = fit_heads(context, train, recipe, fit_ids, recipe.l2_values)
+        fits.extend(candidates)
+        return (predict_logits(train.values, fit.weight, fit.bias, ids=held_out) for fit in candidates)
 
     best, scores = select(splits, train.labels, len(recipe.l2_values), logits_of)
-    return (
-        recipe.l2_values[best],
-        {f"{l2:g}": score for l2, score in zip(recipe.l2_values, scores, strict=True)},
-        spent,
+    return L2Choice(
+        l2=recipe.l2_values[best],
+        accuracies={f"{l2:g}": score for l2, score in zip(recipe.l2_values, scores, strict=True)},
+        fits=tuple(fits),
     )
-
-
-class LinearProbe(Method):
-    def run(self, context: Context) -> Outcome:
-        return run(context)

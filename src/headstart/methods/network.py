@@ -3,6 +3,7 @@ common."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.data.batches import ImageBatches
+from headstart.data.splits import Ids
 from headstart.errors import ConfigError
-from headstart.methods.base import Context, Outcome
-from headstart.models import Network, load_model
-from headstart.models.inference import predict_logits
+from headstart.methods.base import Context, Method, Outcome
+from headstart.methods.reading import Part, read_parts
+from headstart.methods.trained import Reader, TrainedModel
+from headstart.models import Network, load_model, rebuild_model
+from headstart.models.inference import batch_for, predict_logits
 from headstart.models.preprocess import preprocess
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
 from headstart.results import metrics
@@ -23,7 +27,6 @@ from headstart.runtime.seeding import seed_for
 from headstart.training.durations import Spent
 from headstart.training.loop import Training, train
 from headstart.training.step import Batches, Step
-from headstart.types import Predictions
 
 
 def build_network(context: Context) -> Network:
@@ -155,8 +158,19 @@ def train_and_validate(
 
 def read_network(context: Context, training: Training) -> Outcome:
     """The outcome of a trained network, read on the training sample, validation and test (both views)."""
+
+    def logits_of(part: Part, ids: Ids | None) -> NDArray[np.float32]:
+        images = (context.dataset.train if part == "train" else context.dataset.test).images
+        return predict_logits(
+            training.network,
+            images if ids is None else images[ids],
+            device=context.device,
+            precision=context.trial.precision,
+            mirrored=part == "mirrored test",
+        )
+
     with context.watch.phase("evaluate"):
-        predictions = _read_all(training.network, context)
+        predictions = read_parts(context, logits_of)
     return Outcome(
         predictions=predictions,
         history=training.history,
@@ -191,26 +205,29 @@ def _architecture(context: Context) -> dict[str, Any]:
     return found
 
 
-def _read_all(model: Network, context: Context) -> dict[str, Predictions]:
-    train_set, test_set = context.dataset.train, context.dataset.test
+class NetworkMethod(Method):
+    """A method whose saved model is a whole trained network."""
 
-    def logits(images: NDArray[np.uint8], mirrored: bool = False) -> NDArray[np.float32]:
-        return predict_logits(
-            model, images, device=context.device, precision=context.trial.precision, mirrored=mirrored
+    def reader(self, model: TrainedModel) -> Reader:
+        network = self.network(model).to(model.device)
+        return lambda images, batch_size: predict_logits(
+            network, images, device=model.device, precision=model.precision, batch_size=batch_size
         )
 
-    parts = {}
-    for part, ids in (("train", context.sample_ids), ("val", context.val_ids)):
-        if len(ids):
-            parts[part] = Predictions(
-                logits=logits(train_set.images[ids]), labels=train_set.labels[ids], example_ids=ids
-            )
-    if context.reads_test:
-        plain = logits(test_set.images)
-        parts["test"] = Predictions(
-            logits=plain,
-            labels=test_set.labels,
-            example_ids=np.arange(len(test_set)),
-            flip_logits=(plain + logits(test_set.images, mirrored=True)) * np.float32(0.5),
+    def batch_size(self, model: TrainedModel) -> int:
+        return batch_for(model.input_pixels)
+
+    def training_step(self, context: Context) -> tuple[Step, Batches]:
+        recipe = context.trial.arm.recipe
+        assert isinstance(recipe, TrainingRecipe)
+        model = build_network(context)
+        set_policy(model, recipe)
+        first = dataclasses.replace(context, train_ids=context.train_ids[: recipe.batch_size])
+        return image_step(context, model, recipe), image_batches(first, recipe)
+
+    def network(self, model: TrainedModel) -> Network:
+        built = model.architecture
+        options = {name: built[name] for name in ("widths", "activation") if name in built}
+        return rebuild_model(
+            built["model"], model.state, model.preprocessing, image_pixels=model.input_pixels, **options
         )
-    return parts

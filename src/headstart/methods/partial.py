@@ -1,5 +1,5 @@
-"""The last stages or blocks of a pretrained network go on learning; what lies before is frozen and computed
-once an image.
+"""The last stages or blocks of a pretrained network learn on; what lies before them is frozen and computed
+once for each image.
 
 The frozen part's output is cached for the plain and the mirrored image, so that an epoch computes only what
 learns.
@@ -7,9 +7,9 @@ learns.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.data.batches import ActivationBatches, StoredViews
+from headstart.data.splits import Ids
 from headstart.errors import ConfigError
 from headstart.methods import network
 from headstart.methods.base import Context, Method, Outcome
+from headstart.methods.frozen import FrozenOutputs, saved_backbone
+from headstart.methods.reading import Part, read_parts
+from headstart.methods.trained import Images, Reader, TrainedModel
+from headstart.methods.trained import batches as image_batches
+from headstart.models import features
 from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
 from headstart.models.inference import forward_logits
 from headstart.models.network import Network, Tail
@@ -28,113 +34,113 @@ from headstart.recipes import PartialRecipe
 from headstart.runtime import progress
 from headstart.store import cache_folder, require_space
 from headstart.training.durations import Spent
-from headstart.training.step import Step
-from headstart.types import Predictions
+from headstart.training.step import Batches, Step
+from headstart.types import Features
 
 BATCH = 250  # rows of activations evaluated at a time: 33 MB at the usual cut of ResNet-50 at 128 px
 
 
+class Partial(Method):
+    """The last stages of a pretrained network learn, on cached activations of the frozen rest."""
+
+    def run(self, context: Context) -> Outcome:
+        """Compute the frozen part (or find it cached), train the rest and read it on train sample, validation
+        and test."""
+        recipe = context.trial.arm.recipe
+        assert isinstance(recipe, PartialRecipe)
+        model, cut = build(context)
+        activations = extract_activations(context, model, cut)
+        activations.count_in(context)
+        before = Spent(seconds=activations.seconds, flops=activations.flops)
+        batches = make_batches(context, activations, recipe)
+        val_rows = activations.rows(context.val_ids)
+        training = network.train_and_validate(
+            context,
+            tail_step(context, Tail(model, cut), recipe),
+            batches,
+            lambda tail: _logits(context, tail, activations.train.features, val_rows),
+            before,
+        )
+        network.shift_history(training.history, before.seconds, before.flops)
+
+        def logits_of(part: Part, ids: Ids | None) -> NDArray[np.float32]:
+            outputs = activations.of(part)
+            rows = np.arange(len(outputs.labels)) if ids is None else activations.rows(ids)
+            return _logits(context, training.network, outputs, rows)
+
+        with context.watch.phase("evaluate"):
+            predictions = read_parts(context, logits_of)
+        state = training.network.state_dict()
+        return Outcome(
+            predictions=predictions,
+            history=training.history,
+            examples=training.examples,
+            flops=training.flops + before.flops,
+            state={name.removeprefix("network."): value for name, value in state.items()},
+            architecture={**context.described_network, "trained": recipe.trainable_from},
+            cached_seconds=activations.cached_seconds,
+        )
+
+    def frozen_layers(self, context: Context) -> FrozenLayers:
+        return frozen_part(context, *build(context))
+
+    def feature_requests(self, context: Context, layers: FrozenLayers) -> list[FeatureRequest]:
+        return activation_requests(context, layers)
+
+    def training_step(self, context: Context) -> tuple[Step, Batches]:
+        """A step on random activations: none are computed for it."""
+        recipe = context.trial.arm.recipe
+        assert isinstance(recipe, PartialRecipe)
+        model, cut = build(context)
+        shape, _ = frozen_part(context, model, cut).outline(context.dataset.train)
+        ids = context.train_ids[: recipe.batch_size]
+        values = np.random.default_rng(0).random((len(ids), *shape), dtype=np.float32).astype(np.float16)
+        views = StoredViews(plain=values, mirrored=values, rows=np.arange(len(ids)))
+        labels = torch.from_numpy(context.dataset.train.labels[ids]).to(context.device)
+        batches = ActivationBatches(views, labels, batch_size=len(ids), seed=0)
+        return tail_step(context, Tail(model, cut), recipe), batches
+
+    def batch_size(self, model: TrainedModel) -> int:
+        return features.BATCH
+
+    def network(self, model: TrainedModel) -> Network:
+        network = saved_backbone(model, num_classes=model.num_classes)
+        network.load_state_dict(network.state_dict() | dict(model.state))  # the trained tail over the rest
+        return network.eval()
+
+    def reader(self, model: TrainedModel) -> Reader:
+        network, device = self.network(model), model.device
+        cut = network.cut_before(model.architecture["trained"])
+        assert cut is not None  # a partial trial has frozen layers
+        layers = FrozenLayers(network=network, precision=model.precision, device=device, cut=cut)
+        row_of = layers.row_function()
+        tail = Tail(copy.deepcopy(network), cut).to(device)
+
+        def read(images: Images, batch_size: int) -> NDArray[np.float32]:
+            tail_batch = BATCH if batch_size == features.BATCH else batch_size
+            activations = _regroup((row_of(batch) for batch in image_batches(images, batch_size)), tail_batch)
+            inputs = (network_input(torch.from_numpy(part), device, model.precision) for part in activations)
+            return forward_logits(tail, inputs, device=device, precision=model.precision)
+
+        return read
+
+
 @dataclass(frozen=True, kw_only=True)
-class Activations:
-    """At the cut: of the trial's training and validation images (`ids`, sorted) and of the test images (None
-    where no test is read), both views."""
+class Activations(FrozenOutputs):
+    """Activations at the cut; `train` has those of the trial's training and validation images (`ids`,
+    sorted), `mirrored_train` those of their mirror images."""
 
-    ids: NDArray[np.int64]
-    plain: Extraction
-    mirrored: Extraction
-    test: Extraction | None
-    test_mirrored: Extraction | None
+    ids: Ids
+    mirrored_train: Extraction
 
     @property
-    def all(self) -> tuple[Extraction, ...]:
-        return tuple(
-            part for part in (self.plain, self.mirrored, self.test, self.test_mirrored) if part is not None
-        )
+    def all(self) -> list[Extraction]:
+        """Every extraction that was made."""
+        return [self.train, self.mirrored_train, *super().all[1:]]
 
-    @property
-    def seconds(self) -> float:
-        """Wall seconds of computing them, cold."""
-        return math.fsum(part.seconds for part in self.all)
-
-    @property
-    def flops(self) -> int:
-        return sum(part.flops for part in self.all)
-
-    def rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where images lie in `plain` and `mirrored`."""
+    def rows(self, ids: Ids) -> Ids:
+        """The rows of training images in `train` and `mirrored_train`."""
         return np.searchsorted(self.ids, ids)
-
-
-def run(context: Context) -> Outcome:
-    """Computes the frozen part (or finds it cached), trains the rest and reads it on train sample, validation
-    and test."""
-    trial, recipe = context.trial, context.trial.arm.recipe
-    assert isinstance(recipe, PartialRecipe)
-    model, cut = build(context)
-    activations = extract_activations(context, model, cut)
-    context.watch.carry("features", activations.seconds)
-    context.watch.carry_joules(part.joules for part in activations.all if part.was_cached)
-    val_rows = activations.rows(context.val_ids)
-    before = Spent(seconds=activations.seconds, flops=activations.flops)
-    training = network.train_and_validate(
-        context,
-        tail_step(context, Tail(model, cut), recipe),
-        make_batches(context, activations, recipe),
-        lambda tail: _logits(context, tail, activations.plain, val_rows),
-        before,
-    )
-    network.shift_history(training.history, before.seconds, before.flops)
-    with context.watch.phase("evaluate"):
-        predictions = _read_all(context, training.network, activations)
-    state = training.network.state_dict()
-    return Outcome(
-        predictions=predictions,
-        history=training.history,
-        examples=training.examples,
-        flops=training.flops + before.flops,
-        state={name.removeprefix("network."): value for name, value in state.items()},
-        architecture={
-            "model": trial.arm.model,
-            "weights": trial.arm.weights,
-            "num_classes": context.num_classes,
-            "input_pixels": trial.arm.input_pixels,
-            "trained": recipe.trainable_from,
-        },
-        cached_seconds=math.fsum(part.seconds for part in activations.all if part.was_cached),
-    )
-
-
-def _read_all(context: Context, tail: Network, activations: Activations) -> dict[str, Predictions]:
-    """Predictions on the training sample, validation (where there is one) and test (both views)."""
-    train, test = context.dataset.train, context.dataset.test
-    predictions = {
-        part: Predictions(
-            logits=_logits(context, tail, activations.plain, activations.rows(ids)),
-            labels=train.labels[ids],
-            example_ids=ids,
-        )
-        for part, ids in (("train", context.sample_ids), ("val", context.val_ids))
-        if len(ids)
-    }
-    if activations.test is not None and activations.test_mirrored is not None:
-        rows = np.arange(len(test))
-        plain = _logits(context, tail, activations.test, rows)
-        mirrored = _logits(context, tail, activations.test_mirrored, rows)
-        predictions["test"] = Predictions(
-            logits=plain,
-            labels=test.labels,
-            example_ids=rows,
-            flip_logits=(plain + mirrored) * np.float32(0.5),
-        )
-    return predictions
-
-
-def _logits(
-    context: Context, tail: Network, part: Extraction, rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Logits float32 (len(rows), C) of stored activations, in the trial's precision."""
-    inputs = _inputs(part, rows, context)
-    return forward_logits(tail, inputs, device=context.device, precision=context.trial.precision)
 
 
 def build(context: Context) -> tuple[Network, str]:
@@ -162,7 +168,7 @@ def extract_activations(context: Context, model: Network, cut: str) -> Activatio
 
     Raises: StoreError where the disk has less free."""
     train, test = context.dataset.train, context.dataset.test
-    requests = activation_requests(context, model, cut)
+    requests = activation_requests(context, frozen_part(context, model, cut))
     missing = sum(request.missing_bytes() for request in requests)
     ids = np.union1d(context.train_ids, context.val_ids)
     name = context.trial.arm.model
@@ -173,7 +179,7 @@ def extract_activations(context: Context, model: Network, cut: str) -> Activatio
         )
         progress.say(f"{what} takes {missing / 1e9:.2f} GB in {cache_folder()}")
         require_space(cache_folder(), missing, what)
-    plain, mirrored, *of_test = (
+    train_plain, train_mirrored, *of_test = (
         request.extract(
             f"{name} to {cut}, {'mirrored ' if request.mirrored else ''}"
             f"{'training' if request.images is train else 'test'} images"
@@ -181,15 +187,25 @@ def extract_activations(context: Context, model: Network, cut: str) -> Activatio
         for request in requests
     )
     test_plain, test_mirrored = of_test or (None, None)
-    return Activations(ids=ids, plain=plain, mirrored=mirrored, test=test_plain, test_mirrored=test_mirrored)
+    return Activations(
+        ids=ids,
+        train=train_plain,
+        mirrored_train=train_mirrored,
+        test=test_plain,
+        mirrored_test=test_mirrored,
+    )
 
 
-def activation_requests(context: Context, model: Network, cut: str) -> list[FeatureRequest]:
-    """The activations at the cut that a trial needs: of its training and validation images, then of the test
+def frozen_part(context: Context, model: Network, cut: str) -> FrozenLayers:
+    """The network up to the cut, in the trial's own precision."""
+    return FrozenLayers(network=model, precision=context.trial.precision, device=context.device, cut=cut)
+
+
+def activation_requests(context: Context, layers: FrozenLayers) -> list[FeatureRequest]:
+    """The activations that a trial needs: of its training and validation images, then of the test
     images where they are read, each in both views."""
     train, test = context.dataset.train, context.dataset.test
     ids = np.union1d(context.train_ids, context.val_ids)
-    layers = FrozenLayers(network=model, precision=context.trial.precision, device=context.device, cut=cut)
     # all labels: the same files for every seed
     own = FeatureRequest(layers=layers, images=train, ids=None if len(ids) == len(train) else ids)
     requests = [own, dataclasses.replace(own, mirrored=True)]
@@ -204,8 +220,8 @@ def make_batches(context: Context, activations: Activations, recipe: PartialReci
     them."""
     labels = torch.from_numpy(context.dataset.train.labels[context.train_ids]).to(context.device)
     views = StoredViews(
-        plain=activations.plain.features.values,
-        mirrored=activations.mirrored.features.values,
+        plain=activations.train.features.values,
+        mirrored=activations.mirrored_train.features.values,
         rows=activations.rows(context.train_ids),
     )
     return ActivationBatches(
@@ -233,12 +249,29 @@ def network_input(activations: Tensor, device: torch.device, precision: str) -> 
     return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
-def _inputs(part: Extraction, rows: NDArray[np.int64], context: Context) -> Iterator[Tensor]:
-    for start in range(0, len(rows), BATCH):
-        batch = np.array(part.features.values[rows[start : start + BATCH]])
-        yield network_input(torch.from_numpy(batch), context.device, context.trial.precision)
+def _logits(context: Context, tail: Network, activations: Features, rows: Ids) -> NDArray[np.float32]:
+    """The tail's logits, float32 (len(rows), C), of rows of activations."""
+    device, precision = context.device, context.trial.precision
+
+    def inputs() -> Iterator[Tensor]:
+        for start in range(0, len(rows), BATCH):
+            batch = np.array(activations.values[rows[start : start + BATCH]])
+            yield network_input(torch.from_numpy(batch), device, precision)
+
+    return forward_logits(tail, inputs(), device=device, precision=precision)
 
 
-class Partial(Method):
-    def run(self, context: Context) -> Outcome:
-        return run(context)
+def _regroup(parts: Iterable[NDArray[np.float16]], size: int) -> Iterator[NDArray[np.float16]]:
+    """The same rows in blocks of `size`: the tail was evaluated in other batches than the frozen part."""
+    held: list[NDArray[np.float16]] = []
+    count = 0
+    for part in parts:
+        held.append(part)
+        count += len(part)
+        if count >= size:
+            block = np.concatenate(held)
+            full = count - count % size
+            yield from (block[start : start + size] for start in range(0, full, size))
+            held, count = [block[full:]], count - full
+    if count:
+        yield np.concatenate(held)

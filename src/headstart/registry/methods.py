@@ -69,7 +69,8 @@ class MethodSpec:
     Of what it learns:
     deterministic: with all labels every seed gives the same result, so one is run. frozen_backbone: nothing
     but a head learns, on features in the trial's feature_precision. features: the outputs of frozen layers
-    that it reads. is_network: its saved model is one network, which can be explained and exported.
+    that it reads. why_no_network: where its saved model is not one network, which could be explained and
+    exported: the reason, as the start of a sentence.
 
     Of reports:
     describe: what was done in an arm, a paragraph an item. depth: its place among the steps from nothing
@@ -90,12 +91,17 @@ class MethodSpec:
     deterministic: bool = False
     frozen_backbone: bool = False
     features: FeatureUse = FeatureUse.NONE
-    is_network: bool = True
+    why_no_network: str = ""
     describe: Callable[[ArmFacts], Sequence[str]] = words.any_method
     depth: int | None = None
     controls: tuple[str, ...] = ()
     epoch_note: str = ""
     gap_note: str = ""
+
+    @property
+    def is_network(self) -> bool:
+        """Whether its saved model is one network, which can be explained and exported."""
+        return not self.why_no_network
 
     def takes(self, recipe: Recipe) -> bool:
         """Whether a recipe is of one of its types."""
@@ -142,7 +148,7 @@ METHODS: dict[str, MethodSpec] = {
         deterministic=True,
         frozen_backbone=True,
         features=FeatureUse.ALL_IMAGES,
-        is_network=False,
+        why_no_network="a kNN model answers by comparing with its training images",
         describe=words.knn,
         depth=0,
         gap_note="each training image is among its own neighbours, which alone raises it.",
@@ -201,7 +207,7 @@ METHODS: dict[str, MethodSpec] = {
 
 # For results of a method whose package is not installed (any more): it claims nothing and cannot run.
 _UNKNOWN = MethodSpec(
-    title="", implemented_by="", schema=0, spaces={}, default_recipe="", needs_weights=False, is_network=False
+    title="", implemented_by="", schema=0, spaces={}, default_recipe="", needs_weights=False
 )
 
 

@@ -9,14 +9,11 @@ timed in the same way, shift sets are not.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,38 +21,27 @@ from rich.table import Table
 
 from headstart import store
 from headstart.data import load_dataset
-from headstart.data.batches import ActivationBatches, StoredViews
 from headstart.data.splits import FOLDS
 from headstart.data_quality import label_errors
 from headstart.data_quality.dataset import backbone_of, checks_labels, stored_health
 from headstart.data_quality.similarity import estimated_seconds
 from headstart.errors import DownloadError, WeightsError
-from headstart.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from headstart.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from headstart.evaluation.robustness import has_reading, robustness_ids
-from headstart.methods import method_spec, network, partial
-from headstart.methods.base import Context
-from headstart.methods.selection import selection_splits
-from headstart.models import load_model
-from headstart.models.features import FeatureRequest, FrozenLayers
-from headstart.models.inference import predict_logits
-from headstart.models.network import Network, Tail
-from headstart.recipes import LogisticRecipe, PartialRecipe, TrainingRecipe, provenance_of, recipe_named
-from headstart.registry.methods import FeatureUse
+from headstart.methods import method_spec
+from headstart.methods.frozen import backbone_layers
+from headstart.models.features import FeatureRequest
+from headstart.recipes import provenance_of, recipe_named
 from headstart.runtime import progress
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.precision import default_device
 from headstart.studies.after import has_textures
+from headstart.studies.feature_needs import FeatureNeeds, PlannedFeatures
 from headstart.studies.study_file import load_study
-from headstart.studies.trial import SAMPLE_IMAGES, environment, make_context, resolve, trial_key
+from headstart.studies.timings import Timings
+from headstart.studies.trial import environment, resolve, trial_key
 from headstart.studies.trials import as_finished, trials_of
-from headstart.training.durations import resolve_steps
-from headstart.training.logistic import fit_path
-from headstart.training.step import Batches
-from headstart.types import ALL_LABELS, Arm, Dataset, ImageSet, LabelBudget, Robustness, Study, Trial
-
-_TIMED_BATCHES = 3  # of features, after one to warm up
-_TIMED_ROWS = 2000  # of the head's solver
-_TIMED_IMAGES = 100  # corrupted, and passed through a whole network
+from headstart.types import ALL_LABELS, Arm, LabelBudget, Robustness, Study, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +59,6 @@ class Planned:
     @property
     def seconds_left(self) -> float:
         return (self.trials - self.finished) * self.seconds
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedFeatures:
-    """Frozen layers that some trial needs: what they are, seconds and bytes that are still missing of
-    them."""
-
-    what: str
-    seconds: float
-    missing_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +114,9 @@ def plan_study(
         groups.setdefault((trial.arm.name, trial.label_budget), []).append(
             as_finished(trial, value, dataset, folders)
         )
-    rows, needed = [], _FeatureNeeds(dataset, device)
+    rows, needed = [], FeatureNeeds(dataset, device)
     with tempfile.TemporaryDirectory(prefix="headstart-plan-") as scratch:
-        timings = _Timings(dataset, device, Path(scratch))
+        timings = Timings(dataset, device, Path(scratch))
         for number, ((_, budget), trials) in enumerate(groups.items(), 1):
             progress.say(f"planning {number} of {len(groups)}: {trials[0].arm.label}, {budget} labels")
             keys = [trial_key(resolve(trial, dataset)) for trial in trials]
@@ -201,7 +177,7 @@ def _seconds_here(done: Sequence[Path], device: torch.device, every: bool) -> li
 
 
 def _after(
-    study: Study, folders: Sequence[Path], timings: _Timings, needed: _FeatureNeeds
+    study: Study, folders: Sequence[Path], timings: Timings, needed: FeatureNeeds
 ) -> Iterator[PlannedStep]:
     if study.robustness is not None and has_textures():
         yield PlannedStep(
@@ -215,7 +191,7 @@ def _after(
         yield PlannedStep(what="data health", seconds=_health_seconds(study, folders, timings, needed))
 
 
-def _corrupted_seconds(study: Study, wanted: Robustness, folders: Sequence[Path], timings: _Timings) -> float:
+def _corrupted_seconds(study: Study, wanted: Robustness, folders: Sequence[Path], timings: Timings) -> float:
     """Of every wanted arm without a reading: its images corrupted, and passed through its network with the
     clean ones."""
     dataset, trials = timings.dataset, trials_of(study)
@@ -238,7 +214,7 @@ def _corrupted_seconds(study: Study, wanted: Robustness, folders: Sequence[Path]
 
 
 def _health_seconds(
-    study: Study, folders: Sequence[Path], timings: _Timings, needed: _FeatureNeeds
+    study: Study, folders: Sequence[Path], timings: Timings, needed: FeatureNeeds
 ) -> float | None:
     """Of comparing all images and of the cross-validated probe; None where the network's weights are not to
     be had."""
@@ -258,197 +234,18 @@ def _health_seconds(
     trial = Trial(
         arm=arm, label_budget=ALL_LABELS, seed=0, precision="fp32", feature_precision=backbone.precision
     )
+    context = timings.context(trial)
     try:
-        for images in (dataset.train, dataset.test):
-            needed.note_images(trial, images)
+        layers = backbone_layers(context)
     except (DownloadError, WeightsError):
         return None
+    for images in (dataset.train, dataset.test):
+        needed.note(arm, FeatureRequest(layers=layers, images=images))
     seconds = estimated_seconds(len(dataset.train) + len(dataset.test))
     if checks_labels(dataset):
         fits, rows = FOLDS * len(label_errors.L2_VALUES), len(dataset.train) * (1 - 1 / FOLDS)
-        seconds += fits * rows / _TIMED_ROWS * timings.head(trial)
+        seconds += fits * rows * timings.head_row(trial)
     return seconds
-
-
-class _Timings:
-    """Short measurements, each made once."""
-
-    def __init__(self, dataset: Dataset, device: torch.device, scratch: Path) -> None:
-        self.dataset, self.device, self.scratch = dataset, device, scratch
-        self._known: dict[Any, Any] = {}
-
-    def trial(self, trial: Trial) -> float:
-        """Seconds of a trial without its frozen features."""
-        recipe = trial.arm.recipe
-        context = make_context(trial, self.dataset, self.scratch, self.device)
-        seconds = 0.0
-        if isinstance(recipe, LogisticRecipe):
-            fits = len(selection_splits(context)) * len(recipe.l2_values) + 1
-            seconds += fits * len(context.train_ids) / _TIMED_ROWS * self.head(trial)
-        if isinstance(recipe, TrainingRecipe):
-            seconds += self._training(context, recipe)
-        return seconds
-
-    def _training(self, context: Context, recipe: TrainingRecipe) -> float:
-        count = len(context.train_ids)
-        batch = min(recipe.batch_size, count)
-        arm = context.trial.arm
-        key = (
-            arm.model,
-            arm.input_pixels,
-            type(recipe),
-            getattr(recipe, "trainable_from", ""),
-            batch,
-            context.trial.precision,
-        )
-        if key not in self._known:
-            self._known[key] = _step(context, recipe)
-        step, flops = self._known[key]
-        steps_per_epoch = -(-count // batch)
-        steps = resolve_steps(recipe.duration, steps_per_epoch, lambda: step, flops)
-        # A forward pass is about a third of a step. Both views of the test images and the training sample are
-        # read, validation after every epoch.
-        read = (
-            2 * len(self.dataset.test)
-            + min(count, SAMPLE_IMAGES)
-            + len(context.val_ids) * (steps / steps_per_epoch + 1)
-        )
-        return steps * step + read * step / batch / 3
-
-    def head(self, trial: Trial) -> float:
-        """Seconds of one fit of a head on _TIMED_ROWS images' features."""
-        model = load_model(trial.arm.model, "none", image_pixels=trial.arm.input_pixels)
-        width = model.feature_dim
-        if ("head", width) not in self._known:
-            classes = len(self.dataset.train.class_names)
-            rng = np.random.default_rng(0)
-            values = rng.standard_normal((_TIMED_ROWS, width)).astype(np.float16)
-            labels = np.arange(_TIMED_ROWS, dtype=np.int64) % classes
-            start = time.perf_counter()
-            list(fit_path(values, labels, l2_values=[0.03, 0.01], num_classes=classes))
-            self._known["head", width] = (time.perf_counter() - start) / 2
-        return self._known["head", width]
-
-    def forward(self, trial: Trial) -> float:
-        """Seconds an image of a pass through a trial's whole network, as its saved model is read."""
-        arm = trial.arm
-        if method_spec(arm.method).frozen_backbone:
-            return self.features(trial, "pool")
-        key = ("forward", arm.model, arm.input_pixels, getattr(arm.recipe, "widths", None), trial.precision)
-        if key not in self._known:
-            model = network.build_network(make_context(trial, self.dataset, self.scratch, self.device))
-            images = np.array(self.dataset.test.images[:_TIMED_IMAGES])
-            for _ in range(2):  # once to warm up
-                start = time.perf_counter()
-                predict_logits(model.to(self.device), images, device=self.device, precision=trial.precision)
-                self._known[key] = (time.perf_counter() - start) / len(images)
-        return self._known[key]
-
-    def corrupting(self) -> float:
-        """Seconds of an image's 75 corrupted copies."""
-        if "corrupting" not in self._known:
-            images = np.array(self.dataset.test.images[:_TIMED_IMAGES])
-            start = time.perf_counter()
-            for name in CORRUPTIONS:
-                corrupt(images, name, 3, np.random.default_rng(0))
-            self._known["corrupting"] = len(SEVERITIES) * (time.perf_counter() - start) / len(images)
-        return self._known["corrupting"]
-
-    def features(self, trial: Trial, cut: str) -> float:
-        """Seconds an image of an arm's frozen layers up to a cut."""
-        arm = trial.arm
-        precision = trial.feature_precision if cut == "pool" else trial.precision
-        key = ("features", arm.model, arm.weights, arm.input_pixels, cut, precision)
-        if key not in self._known:
-            layers = FrozenLayers(
-                network=load_model(arm.model, arm.weights, image_pixels=arm.input_pixels),
-                precision=precision,
-                device=self.device,
-                cut=cut,
-                calibration=self.dataset.train,
-            )
-            self._known[key] = layers.seconds_per_image(self.dataset.train, batches=_TIMED_BATCHES)
-        return self._known[key]
-
-
-def _step(context: Context, recipe: TrainingRecipe) -> tuple[float, float]:
-    """Seconds and operations of a training step of the trial; a cached cut's activations are random
-    numbers."""
-    trial, device = context.trial, context.device
-    ids = context.train_ids[: recipe.batch_size]
-    if isinstance(recipe, PartialRecipe):
-        network_, cut = partial.build(context)
-        layers = FrozenLayers(network=network_, precision=trial.precision, device=device, cut=cut)
-        shape, _ = layers.outline(context.dataset.train)
-        values = np.random.default_rng(0).random((len(ids), *shape), dtype=np.float32).astype(np.float16)
-        labels = torch.from_numpy(context.dataset.train.labels[ids]).to(device)
-        views = StoredViews(plain=values, mirrored=values, rows=np.arange(len(ids)))
-        batches: Batches = ActivationBatches(views, labels, batch_size=len(ids), seed=0)
-        step = partial.tail_step(context, Tail(network_, cut), recipe)
-    else:
-        model = network.build_network(context)
-        network.set_policy(model, recipe)
-        batches = network.image_batches(dataclasses.replace(context, train_ids=ids), recipe)
-        step = network.image_step(context, model, recipe)
-    step.network.to(device).train()
-    return step.seconds(batches), step.flops_per_example(batches) * len(ids)
-
-
-class _FeatureNeeds:
-    """Which sets of frozen features the missing trials need, each counted once."""
-
-    def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        self.dataset, self.device = dataset, device
-        self._parts: dict[str, tuple[Trial, str, int, int]] = {}
-        self._models: dict[Arm, Network] = {}
-        self._cut_models: dict[Arm, tuple[Network, str]] = {}
-
-    def add(self, trial: Trial) -> None:
-        """Notes what a trial needs."""
-        uses = method_spec(trial.arm.method).features
-        if uses is FeatureUse.OWN_IMAGES:
-            context = make_context(trial, self.dataset, Path("."), self.device)
-            if trial.arm not in self._cut_models:
-                self._cut_models[trial.arm] = partial.build(context)
-            model, cut = self._cut_models[trial.arm]
-            for request in partial.activation_requests(context, model, cut):
-                self._note(trial, request)
-        elif uses in (FeatureUse.ALL_IMAGES, FeatureUse.TRAINING_IMAGES):
-            self.note_images(trial, self.dataset.train)
-            if uses is FeatureUse.ALL_IMAGES:
-                self.note_images(trial, self.dataset.test)
-                self.note_images(trial, self.dataset.test, mirrored=True)
-
-    def note_images(self, trial: Trial, images: ImageSet, mirrored: bool = False) -> None:
-        """Notes the pooled features of a whole set of images by the trial's backbone."""
-        arm = trial.arm
-        if arm not in self._models:
-            self._models[arm] = load_model(arm.model, arm.weights, image_pixels=arm.input_pixels)
-        layers = FrozenLayers(
-            network=self._models[arm],
-            precision=trial.feature_precision,
-            device=self.device,
-            calibration=self.dataset.train,
-        )
-        self._note(trial, FeatureRequest(layers=layers, images=images, mirrored=mirrored))
-
-    def _note(self, trial: Trial, request: FeatureRequest) -> None:
-        shape, _ = request.layers.outline(request.images)
-        row_bytes = 2 * int(np.prod(shape))
-        entry = (trial, request.layers.cut, request.missing_bytes(), row_bytes)
-        self._parts.setdefault(request.key, entry)
-
-    def planned(self, timings: _Timings) -> Iterator[PlannedFeatures]:
-        """The sets that are not in the cache, whole or in part, by network and cut."""
-        sums: dict[str, list[float]] = {}
-        for trial, cut, missing, row_bytes in self._parts.values():
-            arm = trial.arm
-            what = f"{arm.model} ({arm.weights}) at {arm.input_pixels or 'its own'} px, {cut}"
-            entry = sums.setdefault(what, [0.0, 0.0])
-            entry[0] += missing / row_bytes * timings.features(trial, cut) if missing else 0.0
-            entry[1] += missing
-        for what, (seconds, missing_bytes) in sums.items():
-            yield PlannedFeatures(what=what, seconds=seconds, missing_bytes=round(missing_bytes))
 
 
 def plan_tables(plan: StudyPlan) -> list[Table | str]:
