@@ -153,7 +153,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         resolved = resolve_weights(model, weights)
         if not is_url(weights):  # a URL means the same on every machine, the path of its copy does not
             weights = resolved
-        fitting = "resnet-scratch" if self.method == "scratch" and model != "cnn" else method.default_recipe
+        own_recipe = model_spec(model).scratch_recipe
+        fitting = own_recipe if method.takes(recipe_named(own_recipe)) else method.default_recipe
         where = type(self).__name__
         recipe = with_changes(recipe_named(self.recipe or fitting), dict(self.recipe_changes or {}), where)
         arm = Arm(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headstart.errors import ConfigError
 from headstart.models import MODELS, model_spec
-from headstart.recipes import CNNRecipe
+from headstart.recipes import CNNRecipe, recipe_named
 from headstart.registry.methods import method_spec
 from headstart.types import Arm
 
@@ -42,8 +42,9 @@ def check_arm(arm: Arm, where: str) -> None:
             f"{begins}method {arm.method!r} keeps the output of frozen blocks, which it can of {known}; for "
             f'{arm.model!r} set method = "linear_probe", "finetune" or "lp_ft"'
         )
-    if isinstance(arm.recipe, CNNRecipe) != (arm.model == "cnn"):
-        fitting = '"cnn-fast"' if arm.model == "cnn" else '"resnet-scratch"'
+    own_recipe = recipe_named(model.scratch_recipe)
+    if isinstance(arm.recipe, CNNRecipe) != isinstance(own_recipe, CNNRecipe):
         raise ConfigError(
-            f"{begins}recipe {arm.recipe_name!r} is not for model {arm.model!r}; set recipe = {fitting}"
+            f"{begins}recipe {arm.recipe_name!r} is not for model {arm.model!r}; set recipe = "
+            f'"{model.scratch_recipe}"'
         )

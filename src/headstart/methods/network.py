@@ -18,7 +18,7 @@ from headstart.errors import ConfigError
 from headstart.methods.base import Context, Method, Outcome
 from headstart.methods.reading import Part, read_parts
 from headstart.methods.trained import Reader, TrainedModel
-from headstart.models import Network, load_model, rebuild_model
+from headstart.models import Network, load_model, preprocessing_of, rebuild_model
 from headstart.models.inference import batch_for, predict_logits
 from headstart.models.preprocess import preprocess
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
@@ -33,6 +33,7 @@ def build_network(context: Context) -> Network:
     """The arm's network with its weights and a head for the trial's classes; random parts are drawn from the
     trial's seed."""
     arm = context.trial.arm
+    keeps_size = preprocessing_of(arm.model, arm.weights).size_pixels is None
     options: dict[str, Any] = {}
     if isinstance(recipe := arm.recipe, CNNRecipe):
         options = {
@@ -45,8 +46,7 @@ def build_network(context: Context) -> Network:
         arm.weights,
         num_classes=context.num_classes,
         seed=seed_for(context.trial.seed, "weights"),
-        image_pixels=arm.input_pixels
-        or (context.dataset.train.images.shape[1] if arm.model == "cnn" else None),
+        image_pixels=arm.input_pixels or (context.dataset.train.images.shape[1] if keeps_size else None),
         **options,
     )
 

@@ -23,6 +23,7 @@ MODELS: dict[str, ModelSpec] = {
         num_classes=10,
         input_pixels=32,
         head="head",
+        scratch_recipe="cnn-fast",
     ),
     "resnet18": resnet(18),
     "resnet34": resnet(34),

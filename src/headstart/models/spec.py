@@ -43,6 +43,7 @@ class ModelSpec:
     sources: by weights name, the default first; "none" is a random start. num_classes: of the default head.
     input_pixels: side of the input that the default weights expect. head: the network's head_name.
     has_cuts: its frozen part can be computed once up to any block (method "partial").
+    scratch_recipe: the name of the recipe that trains it from random weights.
     fetch: weights name -> state dict of published weights; None where there are none.
     source_of_file: names of the tensors in a file of weights -> what such weights are; None: as the default
         weights.
@@ -57,6 +58,7 @@ class ModelSpec:
     input_pixels: int
     head: str
     has_cuts: bool = False
+    scratch_recipe: str = "resnet-scratch"
     fetch: Callable[[str], dict[str, Tensor]] | None = None
     source_of_file: Callable[[Collection[str]], WeightsSource] | None = None
     adapt: Callable[[Mapping[str, Tensor], int, str], dict[str, Tensor]] | None = None

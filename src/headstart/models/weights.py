@@ -201,9 +201,9 @@ def weights_hash(weights: str, model: str = "") -> str:
     """What identifies weights in a trial's and a feature's key: "none", the pinned hash of published ones, or
     a file's SHA-256; of a small stem another than of the network that the same weights were made for.
 
-    weights: "none", "imagenet-keras", "imagenet-tf", "torchvision", "torchvision-v2", a tag of timm's (no
-    file is read for these), a path or a URL. model: its name, which picks one of torchvision's files; without
-    it the hash is that of all of them.
+    weights: "none", "imagenet-keras", "imagenet-tf", "torchvision", "torchvision-v2", a tag of timm's, a name
+    of an installed package (no file is read for these), a path or a URL. model: its name, which picks one of
+    torchvision's files; without it the hash is that of all of them.
     Raises: WeightsError for a missing file; as local_file."""
     if weights == "none":
         return "none"
@@ -215,6 +215,9 @@ def weights_hash(weights: str, model: str = "") -> str:
         return store.digest(TORCHVISION_FILES[weights].get(model, TORCHVISION_FILES[weights]))
     if model.startswith("timm:") and not is_url(weights) and not Path(weights).is_file():
         return store.digest({"timm": model, "tag": weights})
+    is_name = not Path(weights).suffix and Path(weights).name == weights and not Path(weights).exists()
+    if model and is_name:  # published by an installed package: their name is all that is known
+        return store.digest({"model": model, "weights": weights})
     return file_hash(local_file(weights))
 
 
