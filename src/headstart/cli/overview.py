@@ -9,7 +9,7 @@ from headstart.methods import METHODS, MethodSpec
 from headstart.models import MODELS, ModelSpec, model_in_words
 from headstart.plugins import load_all
 from headstart.recipes import RECIPES, all_recipes
-from headstart.studies.study_file import built_in_studies
+from headstart.studies import study_file
 from headstart.types import Recipe
 
 
@@ -29,7 +29,7 @@ def entries() -> dict[str, dict[str, str]]:
     return {
         "studies": {
             name: tomllib.loads(path.read_text(encoding="utf-8"))["title"]
-            for name, path in built_in_studies().items()
+            for name, path in study_file.built_in_studies().items()
         },
         "datasets": {name: spec.title for name, spec in DATASETS.items()},
         "models": {name: model_in_words(name) for name in MODELS} | {"timm:NAME": timm},

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from headstart import plugins
-from headstart.errors import ConfigError
 from headstart.models import weights as files
 from headstart.models.cnn import CNN
 from headstart.models.resnet_models import resnet
-from headstart.models.spec import RANDOM_START, ModelSpec
+from headstart.models.spec import RANDOM_START, ModelSize, ModelSpec
 from headstart.models.timm_models import efficientnet_lite0, timm_model
 from headstart.models.timm_network import PREFIX as TIMM
 
@@ -24,12 +24,15 @@ MODELS: dict[str, ModelSpec] = {
         input_pixels=32,
         head="head",
         scratch_recipe="cnn-fast",
+        size=ModelSize(parameters=1_972_792, flops=236_294_720),
     ),
-    "resnet18": resnet(18),
-    "resnet34": resnet(34),
-    "resnet50": resnet(50),
-    "resnet101": resnet(101),
-    f"resnet50{files.SMALL_STEM}": resnet(50, small_stem=True),
+    "resnet18": resnet(18, ModelSize(parameters=11_689_512, flops=3_628_146_688)),
+    "resnet34": resnet(34, ModelSize(parameters=21_797_672, flops=7_327_522_816)),
+    "resnet50": resnet(50, ModelSize(parameters=25_583_592, flops=7_715_946_496)),
+    "resnet101": resnet(101, ModelSize(parameters=44_549_160, flops=15_602_810_880)),
+    f"resnet50{files.SMALL_STEM}": resnet(
+        50, ModelSize(parameters=25_583_592, flops=2_464_448_512), small_stem=True
+    ),
     "efficientnet-lite0": efficientnet_lite0(),
 }
 
@@ -75,13 +78,13 @@ def describe_models(used: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]
 def model_in_words(name: str) -> str:
     """A model in a few lines: its size, then each set of weights with its licence and origin."""
     spec = model_spec(name)
-    try:
+    if spec.package and find_spec(spec.package) is None:
+        size = f"needs the extra {spec.package}"
+    else:
         size = (
             f"{spec.parameters / 1e6:.2f} million parameters, {spec.flops / 1e9:.2f} GFLOP an image at "
             f"{spec.input_pixels} px"
         )
-    except ConfigError:  # its architecture is in a package that is not installed
-        size = "needs the extra timm"
     sets = [
         f"weights {weights}: {source.licence}, {source.origin}"
         for weights, source in spec.sources.items()

@@ -11,7 +11,7 @@ from torch import Tensor
 from headstart.models import keras_resnet50
 from headstart.models.network import Network
 from headstart.models.resnet import ResNet
-from headstart.models.spec import IMAGENET, RANDOM_START, ModelSpec, WeightsSource
+from headstart.models.spec import IMAGENET, RANDOM_START, ModelSize, ModelSpec, WeightsSource
 from headstart.models.weights import TORCHVISION_FILES, fetch_torchvision_file, load_state_file
 from headstart.types import Preprocessing
 
@@ -37,7 +37,7 @@ _TORCHVISION_PRETRAINING = {
 }
 
 
-def resnet(depth: int, small_stem: bool = False) -> ModelSpec:
+def resnet(depth: int, size: ModelSize, small_stem: bool = False) -> ModelSpec:
     """The entry of MODELS for a ResNet of that depth.
 
     small_stem: for 32-px images as they are, see models.resnet and docs/decisions/0015."""
@@ -65,6 +65,7 @@ def resnet(depth: int, small_stem: bool = False) -> ModelSpec:
         input_pixels=pixels,
         head="fc",
         has_cuts=True,
+        size=size,
         fetch=fetch,
         source_of_file=lambda names: _at_pixels(_source_of_file(names), pixels),
     )

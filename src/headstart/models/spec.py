@@ -36,6 +36,14 @@ RANDOM_START = WeightsSource(
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelSize:
+    """Parameters, and floating-point operations of one image's forward pass: see ModelSpec."""
+
+    parameters: int
+    flops: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """An architecture and its weights.
 
@@ -44,6 +52,8 @@ class ModelSpec:
     input_pixels: side of the input that the default weights expect. head: the network's head_name.
     has_cuts: its frozen part can be computed once up to any block (method "partial").
     scratch_recipe: the name of the recipe that trains it from random weights.
+    size: as `counted_size` gives it, so that nothing is built to tell it; None: it is counted where needed.
+    package: the module that its architecture is in, where that is an extra.
     fetch: weights name -> state dict of published weights; None where there are none.
     source_of_file: names of the tensors in a file of weights -> what such weights are; None: as the default
         weights.
@@ -59,6 +69,8 @@ class ModelSpec:
     head: str
     has_cuts: bool = False
     scratch_recipe: str = "resnet-scratch"
+    size: ModelSize | None = None
+    package: str = ""
     fetch: Callable[[str], dict[str, Tensor]] | None = None
     source_of_file: Callable[[Collection[str]], WeightsSource] | None = None
     adapt: Callable[[Mapping[str, Tensor], int, str], dict[str, Tensor]] | None = None
@@ -73,40 +85,29 @@ class ModelSpec:
         return self.weights[0]
 
     @property
-    def preprocessing(self) -> Mapping[str, Preprocessing]:
-        """By weights name."""
-        return {name: source.preprocessing for name, source in self.sources.items()}
-
-    @property
-    def licence(self) -> str:
-        """Of the default weights, as `origin` and `pretraining`."""
-        return self.sources[self.default_weights].licence
-
-    @property
-    def origin(self) -> str:
-        return self.sources[self.default_weights].origin
-
-    @property
     def pretraining(self) -> str:
+        """What the default weights learned from."""
         return self.sources[self.default_weights].pretraining
 
-    @cached_property
+    @property
     def parameters(self) -> int:
         """Number of parameters, default head included (BatchNorm's running statistics are not parameters)."""
-        return parameter_count(self._shapes(self.input_pixels))
+        return self._size.parameters
 
-    @cached_property
+    @property
     def flops(self) -> int:
         """Floating-point operations of one image's forward pass at `input_pixels`; two for each
         multiply-add."""
-        return self.flops_at(self.input_pixels)
+        return self._size.flops
 
-    def flops_at(self, image_pixels: int) -> int:
-        """As `flops`, for an input of image_pixels x image_pixels."""
-        return forward_flops(self._shapes(image_pixels), image_pixels)
+    @cached_property
+    def _size(self) -> ModelSize:
+        return self.counted_size() if self.size is None else self.size
 
-    def _shapes(self, image_pixels: int) -> Network:
+    def counted_size(self) -> ModelSize:
+        """The size, counted on a network without values. Raises: ConfigError where its architecture is in a
+        package that is not installed."""
         with torch.device("meta"):
-            return self.build(self.num_classes, image_pixels, **self.sources[self.default_weights].form).to(
-                "meta"
-            )
+            form = self.sources[self.default_weights].form
+            network = self.build(self.num_classes, self.input_pixels, **form).to("meta")
+        return ModelSize(parameters=parameter_count(network), flops=forward_flops(network, self.input_pixels))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headstart.models import efficientnet_lite
 from headstart.models.network import Network
-from headstart.models.spec import IMAGENET, RANDOM_START, ModelSpec, WeightsSource
+from headstart.models.spec import IMAGENET, RANDOM_START, ModelSize, ModelSpec, WeightsSource
 from headstart.models.timm_network import (
     PREFIX,
     TimmNetwork,
@@ -51,6 +51,8 @@ def efficientnet_lite0() -> ModelSpec:
         head="head",
         fetch=lambda weights: efficientnet_lite.load_state(),
         adapt=adapt,
+        size=ModelSize(parameters=4_652_008, flops=770_375_104),
+        package="timm",
     )
 
 
