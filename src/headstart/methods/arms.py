@@ -10,8 +10,10 @@ from headstart.types import Arm
 
 
 def check_arm(arm: Arm, where: str) -> None:
-    """Raises: ConfigError where model, weights, method and recipe do not fit together, naming what to set
-    instead."""
+    """Check that an arm's model, weights, method and recipe fit together.
+
+    where: the file or class that the arm is from, for the message.
+    Raises: ConfigError where they do not, naming what to set instead."""
     method, model = method_spec(arm.method), model_spec(arm.model)
     begins = f"{where}: arm {arm.name!r}: "
     if not method.takes(arm.recipe):
@@ -27,19 +29,19 @@ def check_arm(arm: Arm, where: str) -> None:
     if arm.weights == "none" and method.needs_weights and not method.random_control:
         raise ConfigError(
             f'{begins}method {arm.method!r} needs pretrained weights, e.g. weights = "imagenet-keras"; '
-            "random ones "
-            'are for method = "scratch", which takes recipe = "finetune" too'
+            'random ones are for method = "scratch", which takes recipe = "finetune" too'
         )
     if method.needs_weights and model.default_weights == "none" and model.adapt is None:
-        known = ", ".join(sorted(name for name, spec in MODELS.items() if spec.default_weights != "none"))
+        fitting = sorted(name for name, spec in MODELS.items() if spec.default_weights != "none")
         raise ConfigError(
-            f"{begins}method {arm.method!r} is for networks that come with weights: {known}; got "
-            f"{arm.model!r}"
+            f"{begins}method {arm.method!r} is for networks that come with weights: {', '.join(fitting)}; "
+            f"got {arm.model!r}"
         )
     if method.needs_cuts and not model.has_cuts:
-        known = ", ".join(sorted(name for name, spec in MODELS.items() if spec.has_cuts))
+        fitting = sorted(name for name, spec in MODELS.items() if spec.has_cuts)
         raise ConfigError(
-            f"{begins}method {arm.method!r} keeps the output of frozen blocks, which it can of {known}; for "
+            f"{begins}method {arm.method!r} keeps the output of frozen blocks, which it can of "
+            f"{', '.join(fitting)}; for "
             f'{arm.model!r} set method = "linear_probe", "finetune" or "lp_ft"'
         )
     own_recipe = recipe_named(model.scratch_recipe)

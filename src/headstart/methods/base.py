@@ -1,4 +1,4 @@
-"""What every method is given, what it gives back, and what it must be able to do."""
+"""Method, which every method derives from, with what it takes (Context) and returns (Outcome)."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Context:
 
     @property
     def reads_test(self) -> bool:
-        """Whether there are test images: a trial has them, a try at tuning and an estimator have none."""
+        """Whether there are test images: a trial has them, a search trial and an estimator have none."""
         return len(self.dataset.test) > 0
 
     @property
     def watches_validation(self) -> bool:
-        """Whether validation is read after every epoch, for curves; a try at tuning is read once, at its
+        """Whether validation is read after every epoch, for curves; a search trial is read once, at its
         end."""
         return len(self.val_ids) > 0 and self.reads_test
 
@@ -74,12 +74,11 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a method learned and how it does.
+    """What a method learned, and its predictions.
 
     predictions: by part, "train" (the sample), "val", "test"; each is absent where empty. state: tensors to
-    keep;
-    architecture: what rebuilds the network around them. examples, flops: see types.Cost; flops include frozen
-    layers."""
+    keep. architecture: what rebuilds the network around them. examples, flops: see types.Cost; flops include
+    frozen layers."""
 
     predictions: Mapping[str, Predictions]
     history: list[dict[str, float]]

@@ -1,4 +1,4 @@
-"""Frozen features of images in one call: what the probe, kNN and maps of the feature space are made from."""
+"""Frozen features of images in one call: the input of the probe, of kNN and of maps of the feature space."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def load_features(
     resized to, None: what the weights were trained at. ids: int64, sorted, the images wanted; None: all.
 
     Examples:
-        >>> found = headstart.load_features(dataset.train, input_pixels=32, ids=np.arange(3))
-        >>> found.values.shape, found.values.dtype.name, found.labels.tolist()
+        >>> features = headstart.load_features(dataset.train, input_pixels=32, ids=np.arange(3))
+        >>> features.values.shape, features.values.dtype.name, features.labels.tolist()
         ((3, 2048), 'float16', [6, 9, 9])
 
     Raises: ConfigError for an unknown model; WeightsError, DownloadError for weights that are not to be had;

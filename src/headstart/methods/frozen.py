@@ -22,8 +22,7 @@ RANDOM_START_SEED = 0  # of an untrained backbone: one for all trials, so that i
 
 
 def backbone_hash(weights: str, model: str) -> str:
-    """What identifies the weights of a frozen network: those named, or where there are none the random ones
-    it keeps."""
+    """The hash that identifies the weights of a frozen network; for "none" that of its random ones."""
     return start_hash(weights, model, RANDOM_START_SEED)
 
 
@@ -138,15 +137,19 @@ def saved_backbone(model: TrainedModel, num_classes: int | None = None) -> Netwo
     """The network with the pretrained weights that a model was trained on. num_classes: as load_model.
 
     Raises: WeightsError where the weights of that name are others by now; as load_model."""
-    name, start = model.architecture["model"], model.architecture["weights"]
-    present_hash = backbone_hash(start, name)
-    if present_hash != model.weights_hash:
+    saved = model.saved
+    present_hash = backbone_hash(saved.weights, saved.model)
+    if present_hash != saved.weights_hash:
         raise WeightsError(
-            f"{start} holds other weights than those that this model was trained on (SHA-256 "
-            f"{present_hash[:12]}, not {model.weights_hash[:12]}); give back the file of then"
+            f"{saved.weights} holds other weights than those that this model was trained on (SHA-256 "
+            f"{present_hash[:12]}, not {saved.weights_hash[:12]}); give back the file of then"
         )
     network = load_model(
-        name, start, seed=RANDOM_START_SEED, image_pixels=model.input_pixels, num_classes=num_classes
+        saved.model,
+        saved.weights,
+        seed=RANDOM_START_SEED,
+        image_pixels=saved.input_pixels,
+        num_classes=num_classes,
     )
-    network.preprocessing = model.preprocessing
+    network.preprocessing = saved.preprocessing
     return network

@@ -84,7 +84,7 @@ class KNN(FrozenMethod):
         )
 
     def reader(self, model: TrainedModel) -> Reader:
-        built, labels = model.architecture, model.state["neighbours.labels"].cpu().numpy()
+        built, labels = model.saved.architecture, model.state["neighbours.labels"].cpu().numpy()
         values, ids = self._stored_rows(model)
         labels_of_rows = np.zeros(len(values), np.int64)
         labels_of_rows[ids] = labels
@@ -115,12 +115,12 @@ class KNN(FrozenMethod):
             stored = model.state["neighbours.values"].cpu().numpy()
             return stored, np.arange(len(stored))
         ids = model.state["neighbours.ids"].cpu().numpy()
-        values = features.cached_values(model.architecture["features"])
+        values = features.cached_values(model.saved.architecture["features"])
         if values is None:
             images = model.training_images(self.calibration_purpose)
             layers = FrozenLayers(
                 network=saved_backbone(model),
-                precision=model.learned_precision,
+                precision=model.saved.feature_precision,
                 device=model.device,
                 calibration=images,
             )
@@ -225,7 +225,9 @@ class Neighbours:
         votes = torch.cat(
             [
                 (torch.nn.functional.one_hot(of[:, :k], self.num_classes) * weight[:, :, None]).sum(1)
-                for of, weight in zip(labels.split(_QUERIES), weights.split(_QUERIES), strict=True)
+                for of, weight in zip(
+                    torch.split(labels, _QUERIES), torch.split(weights, _QUERIES), strict=True
+                )
             ]
         )
         return ((votes + recipe.smoothing / self.num_classes) / (k + recipe.smoothing)).log().cpu().numpy()

@@ -74,8 +74,8 @@ class _Head:
     seconds: float
 
 
-# Tries of a search differ in what comes after: the heads of its folds are fitted once. Their seconds count in
-# every try.
+# The trials of a search differ in what comes after: the heads of its folds are fitted once. Their seconds
+# count in every trial.
 _HEADS: dict[str, _Head] = {}
 _MOST_HEADS = 5
 

@@ -1,5 +1,4 @@
-"""Training a whole network on images and reading it: what `scratch`, `finetune` and `lp_ft` have in
-common."""
+"""Training a whole network on images and reading it: shared by `scratch`, `finetune` and `lp_ft`."""
 
 from __future__ import annotations
 
@@ -190,19 +189,19 @@ def shift_history(history: list[dict[str, float]], seconds: float, flops: int) -
 
 def _architecture(context: Context) -> dict[str, Any]:
     arm = context.trial.arm
-    found: dict[str, Any] = {
+    architecture: dict[str, Any] = {
         "model": arm.model,
         "num_classes": context.num_classes,
         "input_pixels": arm.input_pixels,
         "weights": arm.weights,
     }
     if isinstance(arm.recipe, CNNRecipe):
-        found |= {
+        architecture |= {
             "widths": list(arm.recipe.widths),
             "activation": arm.recipe.activation,
             "image_pixels": int(context.dataset.train.images.shape[1]),
         }
-    return found
+    return architecture
 
 
 class NetworkMethod(Method):
@@ -215,7 +214,7 @@ class NetworkMethod(Method):
         )
 
     def batch_size(self, model: TrainedModel) -> int:
-        return batch_for(model.input_pixels)
+        return batch_for(model.saved.input_pixels)
 
     def training_step(self, context: Context) -> tuple[Step, Batches]:
         recipe = context.trial.arm.recipe
@@ -226,8 +225,11 @@ class NetworkMethod(Method):
         return image_step(context, model, recipe), image_batches(first, recipe)
 
     def network(self, model: TrainedModel) -> Network:
-        built = model.architecture
-        options = {name: built[name] for name in ("widths", "activation") if name in built}
+        saved = model.saved
         return rebuild_model(
-            built["model"], model.state, model.preprocessing, image_pixels=model.input_pixels, **options
+            saved.model,
+            model.state,
+            saved.preprocessing,
+            image_pixels=saved.input_pixels,
+            **saved.network_options,
         )

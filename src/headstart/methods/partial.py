@@ -110,7 +110,7 @@ class Partial(Method):
 
     def reader(self, model: TrainedModel) -> Reader:
         network, device = self.network(model), model.device
-        cut = network.cut_before(model.architecture["trained"])
+        cut = network.cut_before(model.saved.architecture["trained"])
         assert cut is not None  # a partial trial has frozen layers
         layers = FrozenLayers(network=network, precision=model.precision, device=device, cut=cut)
         row_of = layers.row_function()
@@ -163,10 +163,9 @@ def build(context: Context) -> tuple[Network, str]:
 
 
 def extract_activations(context: Context, model: Network, cut: str) -> Activations:
-    """All four parts, from the cache or computed now, in the trial's own precision. The disk they need is
-    said beforehand.
+    """The activations of all parts, from the cache or computed now, in the trial's own precision.
 
-    Raises: StoreError where the disk has less free."""
+    Says beforehand how much disk they need. Raises: StoreError where less is free."""
     train, test = context.dataset.train, context.dataset.test
     requests = activation_requests(context, frozen_part(context, model, cut))
     missing = sum(request.missing_bytes() for request in requests)

@@ -1,4 +1,4 @@
-"""What may choose a hyperparameter, and how: the same rules for every method that selects one.
+"""Selecting a hyperparameter on held-out images, by the same rules for every method that has one to select.
 
 All labels: the validation images. From 5 labels a class up: folds inside the label budget. Below that
 nothing: the recipe's default, written beforehand, is used.
@@ -29,7 +29,7 @@ def selection_splits(context: Context) -> list[tuple[Ids, Ids]]:
         # a refit: the choice is the one that the select phase made, on the same split
         return [validation_split(train.labels, train.fingerprint, validation_count(len(train)), train.groups)]
     ids = context.train_ids  # folds are drawn from the budget's own labels: no other label can move one
-    if train.groups is not None:  # pictures of one thing stand on one side
+    if train.groups is not None:  # images of one object stay on one side
         fold_of = fold_numbers(train.labels[ids], train.groups[ids], _FOLDS)
         return [(ids[fold_of != fold], ids[fold_of == fold]) for fold in np.unique(fold_of)]
     folds = stratified_folds(train.labels[ids], np.arange(len(ids)), _FOLDS, train.fingerprint, trial.seed)

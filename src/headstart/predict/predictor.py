@@ -136,15 +136,10 @@ class Predictor:
     @property
     def _model(self) -> TrainedModel:
         return TrainedModel(
-            architecture=self.saved.architecture,
+            saved=self.saved,
             state=self.state,
-            num_classes=len(self.class_names),
-            preprocessing=self.saved.preprocessing,
-            input_pixels=self.saved.input_pixels,
-            weights_hash=self.saved.weights_hash,
             precision=self.precision,
             feature_precision=self.feature_precision,
-            learned_precision=self.saved.feature_precision,
             device=self.device,
             training_images=self._training_images,
         )

@@ -40,7 +40,7 @@ class Centroids(FrozenMethod):
 
     def reader(self, model: TrainedModel) -> Reader:
         rows, centroids = self.rows(model), model.state["centroids"].numpy()
-        sharpness = model.architecture["sharpness"]
+        sharpness = model.saved.architecture["sharpness"]
         return lambda images, batch_size: _logits(rows(images, batch_size), centroids, sharpness)
 
 
