@@ -12,7 +12,7 @@ PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 PEERS := .venv-bench
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: study report test test-full test-processors bench notebooks notebooks-fast docs lint clean
+.PHONY: study report lint test test-full test-processors bench notebooks notebooks-fast docs clean
 
 study: $(STAMP)
 	@$(BIN)/headstart study cifar10-quick
@@ -25,10 +25,13 @@ report: $(ALL)
 	@$(BIN)/headstart report report/equal/trials --to report/equal
 	@$(BIN)/headstart report report/gpu/trials --to report/gpu
 
-test: $(ALL)
+lint: $(ALL)
 	@$(BIN)/ruff check src tests benchmarks tools
 	@$(BIN)/ruff format --check --quiet src tests benchmarks tools
 	@$(BIN)/mypy
+	@$(BIN)/python tools/dead_code.py
+
+test: lint
 	@$(BIN)/python -m pytest $(PARALLEL)
 
 # The slow tests one after the other: they measure peak memory, or take every core themselves.
