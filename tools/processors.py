@@ -51,7 +51,7 @@ class Processor:
 
     def variables(self) -> dict[str, str]:
         """The environment in which a process is limited so."""
-        limits = {"OMP_NUM_THREADS": str(self.threads)}
+        limits = {"OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"}  # beside other work
         if self.onednn != DEFAULT:
             limits["ONEDNN_MAX_CPU_ISA"] = self.onednn
         if self.aten != DEFAULT:

@@ -25,7 +25,8 @@ def test_every_combination_of_limits_is_one_of_all() -> None:
     assert len(processors.ALL) == len(set(processors.ALL)) == 24
     assert set(processors.TELLING) <= set(processors.ALL)
     assert str(processors.OLDEST) == "oneDNN AVX2, torch avx2, 1 thread"
-    assert processors.ALL[-1].variables() == {"OMP_NUM_THREADS": "2"}  # no limit but the threads
+    unlimited = processors.ALL[-1].variables()  # but for the threads
+    assert unlimited == {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def test_folders_with_numbers_are_there() -> None:
