@@ -15,7 +15,6 @@ import shutil
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jupytext
@@ -23,7 +22,6 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from headstart.runtime.cores import usable_cores
 from headstart.store import cache_folder
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +73,7 @@ def machine_paths(notebook: nbformat.NotebookNode) -> list[str]:
     return paths
 
 
-def execute(name: str, *, fast: bool, one_thread: bool = False) -> nbformat.NotebookNode:
+def execute(name: str, *, fast: bool) -> nbformat.NotebookNode:
     """The executed notebook. It runs in notebooks/, and writes into notebooks/runs, which git ignores.
 
     Raises: CellExecutionError where a cell fails."""
@@ -90,8 +88,6 @@ def execute(name: str, *, fast: bool, one_thread: bool = False) -> nbformat.Note
                 os.pathsep
             )
         }
-        if one_thread:
-            environment |= {"OMP_NUM_THREADS": "1"}
         environment |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
         # tqdm, under cleanlab, asks every notebook for ipywidgets; its bars are not wanted here.
         environment |= {"PYTHONWARNINGS": "ignore:IProgress not found"}
@@ -131,26 +127,6 @@ def _without_progress(notebook: nbformat.NotebookNode) -> None:
             ]
 
 
-def _run(name: str, *, fast: bool, one_thread: bool) -> str:
-    """What went wrong with a notebook, or "": executed, its outputs kept unless `fast`, its time printed."""
-    started = time.monotonic()
-    message = ""
-    try:
-        notebook = execute(name, fast=fast, one_thread=one_thread)
-    except CellExecutionError as error:
-        message = str(error)
-    else:
-        if paths := machine_paths(notebook):
-            message = f"outputs show paths of this machine: {', '.join(sorted(set(paths)))}"
-    if message:
-        print(f"{name}: {message}", file=sys.stderr)
-        return message
-    if not fast:
-        nbformat.write(notebook, FOLDER / f"{name}.ipynb")
-    print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    return ""
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME")
@@ -167,13 +143,23 @@ def main() -> int:
             or "all paired"
         )
         return bool(stale)
-    if not options.fast:
-        return int(any(_run(name, fast=False, one_thread=False) for name in chosen))
-    # Small slices leave cores idle: as many notebooks at a time as there are cores, each with one thread.
-    jobs = min(len(chosen), usable_cores())
-    with ThreadPoolExecutor(jobs) as pool:
-        messages = list(pool.map(lambda name: _run(name, fast=True, one_thread=jobs > 1), chosen))
-    return int(any(messages))
+    for name in chosen:
+        started = time.monotonic()
+        try:
+            notebook = execute(name, fast=options.fast)
+        except CellExecutionError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 1
+        if paths := machine_paths(notebook):
+            print(
+                f"{name}: outputs show paths of this machine: {', '.join(sorted(set(paths)))}",
+                file=sys.stderr,
+            )
+            return 1
+        if not options.fast:
+            nbformat.write(notebook, FOLDER / f"{name}.ipynb")
+        print(f"{name}: {time.monotonic() - started:.0f} s")
+    return 0
 
 
 if __name__ == "__main__":

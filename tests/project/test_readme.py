@@ -14,7 +14,7 @@ import pytest
 from tests.support.warm_process import WarmProcess
 
 ROOT = Path(__file__).parents[2]
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # A shown study takes minutes; here it runs on a small folder of images with a short training, by its own
 # options.
 SHORT = (
@@ -114,6 +114,7 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
 
 
 def test_every_pictured_file_and_link_is_there() -> None:
-    for document in (ROOT / "README.md",):  # those of docs/ are checked as built, tests/test_docs.py
+    """Those of docs/ are checked as built, by tests/project/test_docs.py."""
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links {target}"
