@@ -77,8 +77,7 @@ def effort(view: StudyView) -> str:
     if not searched and tried:
         return (
             "Each recipe was chosen on validation images with an effort that is stated, not with all that is "
-            "possible; "
-            f"{closing}"
+            f"possible; {closing}"
         )
     if searched:
         most = max(
