@@ -107,6 +107,11 @@ def effort(view: StudyView) -> str:
             if labels
         ]
         return f"{'; '.join([sentence, *rest])}{': efforts differ' if rest else ''}; {closing}"
+    return f"{_without_search(by_hand, usual)}; {closing}"
+
+
+def _without_search(by_hand: list[str], usual: list[str]) -> str:
+    """The sentence of a study whose recipes were not searched; arms by their labels."""
     sentence = "No recipe of this study was searched: all were written before its first trial ran"
     if by_hand and usual:
         first = f"{_recipes(by_hand)} {'was' if len(by_hand) == 1 else 'were'}"
@@ -116,7 +121,7 @@ def effort(view: StudyView) -> str:
             f"{'takes' if len(usual) == 1 else 'take'} usual "
             "values as they are, which favours the former"
         )
-    return f"{sentence}; {closing}"
+    return sentence
 
 
 def _owner(view: StudyView, arm: Arm, names: set[str]) -> str:
