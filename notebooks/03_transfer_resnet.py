@@ -14,7 +14,7 @@ import headstart
 from headstart import plots
 from headstart.data.splits import label_subset, validation_split
 from headstart.training.feature_rows import predict_logits
-from headstart.training.logistic import fit_path
+from headstart.training.logistic import SolverOptions, fit_path
 from headstart.results.metrics import accuracy
 from headstart.models import MODELS
 
@@ -78,7 +78,8 @@ headstart.show(plots.embedding(to_plane(features.values[few]), labels, train.cla
 # %%
 def probe_accuracy(values, budget):
     chosen = label_subset(train.labels, train_ids, train.fingerprint, 0, budget)
-    (fit,) = fit_path(values, train.labels[ids], num_classes=10, l2_values=[0.03], ids=np.searchsorted(ids, chosen), tolerance=1e-3)
+    (fit,) = fit_path(values, train.labels[ids], num_classes=10, l2_values=[0.03], ids=np.searchsorted(ids, chosen),
+                      options=SolverOptions(tolerance=1e-3))
     return accuracy(predict_logits(values, fit.weight, fit.bias, ids=held_out), train.labels[ids[held_out]])
 
 
