@@ -62,7 +62,7 @@ class StudyView:
     finished: int  # of these
     missing: tuple[str, ...]  # those of them without a finished trial, in words, by arm
     superseded: int  # finished trials in the folder that no number rests on
-    pictures: dict[int, NDArray[np.uint8]] = field(repr=False)  # example id -> pixels (H, W, 3)
+    images: dict[int, NDArray[np.uint8]] = field(repr=False)  # example id -> pixels (H, W, 3)
 
     @property
     def class_names(self) -> list[str]:
@@ -135,7 +135,7 @@ def load_study(folder: Path) -> StudyView:
         planned=planned,
         finished=finished,
         missing=missing,
-        pictures=_pictures(folder),
+        images=_gallery_images(folder),
     )
 
 
@@ -173,7 +173,7 @@ def _arm(stored: StoredArm, place: int, style: plots.ArmStyle, trials: Trials) -
     )
 
 
-def _pictures(folder: Path) -> dict[int, NDArray[np.uint8]]:
+def _gallery_images(folder: Path) -> dict[int, NDArray[np.uint8]]:
     path = folder / "gallery.npz"
     if not path.exists():
         return {}

@@ -22,7 +22,7 @@ class Example:
     """A test image with its true class and the arms' answers."""
 
     id: int
-    picture: str
+    image: str
     truth: str
     answers: tuple[Answer, ...]
 
@@ -88,7 +88,7 @@ def hardest(view: StudyView) -> Panel:
 
 def _panel(view: StudyView, name: str, title: str, ids: list[int], arms: tuple[Arm, ...]) -> Panel:
     first_ids = ids[:A_PANEL]
-    shown = [i for i in first_ids if i in view.pictures]
+    shown = [i for i in first_ids if i in view.images]
     tests = [arm.tests[0] for arm in arms]
     probabilities = [metrics.probabilities(test.logits) for test in tests]
     places = {int(i): k for k, i in enumerate(tests[0].example_ids)}
@@ -108,7 +108,7 @@ def _panel(view: StudyView, name: str, title: str, ids: list[int], arms: tuple[A
         examples.append(
             Example(
                 id=i,
-                picture=data_uri(view.pictures[i]),
+                image=data_uri(view.images[i]),
                 truth=names[int(tests[0].labels[k])],
                 answers=answers,
             )

@@ -1,4 +1,4 @@
-"""The section on data health: copies, accuracy without them, labels that look wrong. From health.json and
+"""The section on data health: duplicates, accuracy without them, suspected label errors. From health.json and
 health.npz alone."""
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CountRow:
 class Half:
     """One image of a pair."""
 
-    picture: str
+    image: str
     place: str  # "train 123"
     label: str
 
@@ -39,20 +39,20 @@ class Half:
 @dataclass(frozen=True, kw_only=True)
 class PairShown:
     halves: tuple[Half, Half]
-    note: str  # how alike, and who found it
+    note: str  # how alike, and which method proposed it
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairPanel:
     name: str
     title: str
-    told: str
+    description: str
     pairs: tuple[PairShown, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuspectShown:
-    picture: str
+    image: str
     place: str
     given: str
     given_probability: str
@@ -81,7 +81,7 @@ class Section:
     panels: tuple[PairPanel, ...]
     without: tuple[WithoutRow, ...]
     suspects_total: int | None
-    suspects_told: str
+    suspects_summary: str
     suspects: tuple[SuspectShown, ...]
 
 
@@ -105,7 +105,7 @@ def section(view: StudyView) -> Section | None:
 
 
 def describe(health: Health, without: tuple[WithoutRow, ...] = ()) -> Section:
-    """An examination in words, tables and pictures; `without` where there are arms to read again."""
+    """An examination in words, tables and images; `without` where there are arms to read again."""
     affected, tests = len(health.affected_test_ids()), int(health.dataset["test_images"])
     message = (
         f"{affected:,} of {tests:,} test images ({words.share(affected / max(tests, 1), 2)}) are in the "
@@ -129,7 +129,7 @@ def describe(health: Health, without: tuple[WithoutRow, ...] = ()) -> Section:
         panels=_panels(health),
         without=without,
         suspects_total=None if health.suspects is None else len(health.suspects),
-        suspects_told=_suspects_told(health),
+        suspects_summary=_suspects_summary(health),
         suspects=_suspects(health),
     )
 
@@ -180,9 +180,11 @@ def _panels(health: Health) -> tuple[PairPanel, ...]:
             if all(int(p) in health.images for p in health.pairs.places[row])
         )
         if shown:
-            title, meaning = titles[name]
+            title, description = titles[name]
             panels.append(
-                PairPanel(name=f"health-{name.replace('_', '-')}", title=title, told=meaning, pairs=shown)
+                PairPanel(
+                    name=f"health-{name.replace('_', '-')}", title=title, description=description, pairs=shown
+                )
             )
     return tuple(panels)
 
@@ -191,7 +193,7 @@ def _pair(health: Health, row: int) -> PairShown:
     pairs, names = health.pairs, health.dataset["class_names"]
     halves = tuple(
         Half(
-            picture=data_uri(health.images[int(place)]),
+            image=data_uri(health.images[int(place)]),
             place=_place(health, int(place)),
             label=names[int(label)],
         )
@@ -232,7 +234,7 @@ def _without(arm: Arm, health: Health) -> WithoutRow:
     )
 
 
-def _suspects_told(health: Health) -> str:
+def _suspects_summary(health: Health) -> str:
     if health.suspects is None:
         return (
             "Labels were not checked: that needs the features of a pretrained network and cleanlab "
@@ -257,7 +259,7 @@ def _suspects(health: Health) -> tuple[SuspectShown, ...]:
     suspects, names = health.suspects, health.dataset["class_names"]
     return tuple(
         SuspectShown(
-            picture=data_uri(health.images[int(place)]),
+            image=data_uri(health.images[int(place)]),
             place=f"train {place}",
             given=names[int(suspects.given[i])],
             suggested=names[int(suspects.suggested[i])],

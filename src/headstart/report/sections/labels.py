@@ -60,7 +60,7 @@ def fit_all(view: StudyView) -> list[Fitted]:
         reason = ""
         if len(points) < label_curves.FEWEST_BUDGETS:
             # Not len(points): all labels alone say no labels a class, and make no point.
-            found_at = len(
+            budget_count = len(
                 {
                     trial.label_budget
                     for trial in view.trials
@@ -68,7 +68,7 @@ def fit_all(view: StudyView) -> list[Fitted]:
                 }
             )
             reason = (
-                f"{found_at} label {'budget' if found_at == 1 else 'budgets'}, a curve needs "
+                f"{budget_count} label {'budget' if budget_count == 1 else 'budgets'}, a curve needs "
                 f"{label_curves.FEWEST_BUDGETS}"
             )
         elif curve is None:

@@ -71,7 +71,7 @@ def steps(view: StudyView) -> Table:
             cells.append(
                 Cell(
                     text=words.share(estimate(values, view.test_images).value) if values else "–",
-                    note=_told(step) if step else "",
+                    note=_effect(step) if step else "",
                 )
             )
         rows.append(Row(arm=arm, against=before, cells=tuple(cells), apart=size))
@@ -130,7 +130,7 @@ def _range(paired: stats.PairedDifference) -> str:
     return words.interval(paired.interval, signed=True)
 
 
-def _told(paired: stats.PairedDifference) -> str:
+def _effect(paired: stats.PairedDifference) -> str:
     change = words.minus(f"{100 * paired.effect:+.1f}")
     return f"{change} ({_range(paired)})" if paired.interval else f"{change} (1 pair)"
 

@@ -60,7 +60,7 @@ def pretraining(view: StudyView) -> list[dict[str, str]]:
         rows.append(
             {
                 "title": model.title + (f", {weights}" if name in several else ""),
-                "told": (source.pretraining or "not stated by the weights' source").rstrip("."),
+                "pretraining": (source.pretraining or "not stated by the weights' source").rstrip("."),
                 "origin": source.origin.rstrip("."),
                 "licence": source.licence,
             }

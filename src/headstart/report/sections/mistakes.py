@@ -69,8 +69,8 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreements:
-    """rows: the pairs told. pairs: how many there are. about: the arms that every pair told holds one of, or
-    none where all pairs are told."""
+    """rows: the pairs shown. pairs: how many there are. about: the arms of which every shown pair holds one;
+    empty where all pairs are shown."""
 
     rows: tuple[Agreement, ...]
     pairs: int

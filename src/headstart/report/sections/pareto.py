@@ -16,7 +16,7 @@ from headstart.report.sections.tables import Cell
 from headstart.results import efficiency
 from headstart.results.trials import metric_values
 
-_TOLD_APART = 0.01  # amortised and cold costs nearer than this share of each other are one figure
+_SAME_COST = 0.01  # amortised and cold costs nearer than this share of each other are one figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def section(view: StudyView) -> Section:
             "Cold: everything from an empty cache, frozen features included.",
         )
     ]
-    saved = [arm for arm in view.arms if amortised[arm.name] < (1 - _TOLD_APART) * cold[arm.name]]
+    saved = [arm for arm in view.arms if amortised[arm.name] < (1 - _SAME_COST) * cold[arm.name]]
     if saved:
         drawn.append(
             _figure(

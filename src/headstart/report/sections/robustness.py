@@ -31,11 +31,11 @@ _GAP_PIXELS = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """One corruption on the sheet: a row of pictures an example, as they are and at severities 1 to 5."""
+    """One corruption on the sheet: a row of images an example, uncorrupted and at severities 1 to 5."""
 
     title: str
     family: str
-    picture: str
+    image: str
     width: int
     height: int
 
@@ -168,12 +168,12 @@ def _corruption_figure(
         arm.name: min(CORRUPTIONS, key=lambda name: accuracies[arm.name].by_corruption[name].value)
         for arm in arms[:3]
     }
-    told = [
+    descriptions = [
         f"{CORRUPTIONS[hardest[arm.name]].title} for {arm.label} "
         f"({percent(accuracies[arm.name].by_corruption[hardest[arm.name]].value, 0)} right)"
         for arm in arms[:3]
     ]
-    message = f"Hardest: {words.listing(told)}"
+    message = f"Hardest: {words.listing(descriptions)}"
     titles = [each.title for each in CORRUPTIONS.values()]
     drawing = plots.by_class(titles, values, view.styles, "Accuracy, mean of five severities")
     return finish(
@@ -218,21 +218,21 @@ def _strips(view: StudyView) -> tuple[Strip, ...]:
         return ()
     strips = []
     for each, rows in zip(CORRUPTIONS.values(), sheet["corrupted"], strict=True):
-        picture = _beside([sheet["clean"], *rows])
+        strip = _beside([sheet["clean"], *rows])
         strips.append(
             Strip(
                 title=each.title,
                 family=each.family,
-                picture=data_uri(picture),
-                width=picture.shape[1],
-                height=picture.shape[0],
+                image=data_uri(strip),
+                width=strip.shape[1],
+                height=strip.shape[0],
             )
         )
     return tuple(strips)
 
 
 def _beside(columns: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Images (N, H, W, 3) a column, in one picture with white lines between."""
+    """Images (N, H, W, 3) a column, in one image with white lines between."""
     gap = ((0, _GAP_PIXELS), (0, _GAP_PIXELS), (0, 0))
     stacked = [
         np.concatenate([np.pad(image, gap, constant_values=255) for image in column]) for column in columns

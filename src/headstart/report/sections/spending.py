@@ -89,18 +89,18 @@ def _steps(view: StudyView) -> tuple[Step, ...]:
     if not any(parts.values()):
         return ()
     steps = [
-        Step(title=title, count=f"{len(seconds):,}", spent=_told(seconds))
+        Step(title=title, count=f"{len(seconds):,}", spent=_total(seconds))
         for title, seconds in parts.items()
         if seconds
     ]
     trials = [trial.cost.spent_seconds for trial in view.trials]
     return (
         *steps,
-        Step(title="With the trials", count="", spent=_told([*trials, *itertools.chain(*parts.values())])),
+        Step(title="With the trials", count="", spent=_total([*trials, *itertools.chain(*parts.values())])),
     )
 
 
-def _told(seconds: Sequence[float | None]) -> str:
+def _total(seconds: Sequence[float | None]) -> str:
     measured = [each for each in seconds if each is not None]
     if not measured:
         return "not recorded"

@@ -82,7 +82,7 @@ def _write(trials: Path, target: Path) -> Bundle:
         if figure.drawing is not None:
             files[f"figures/{figure.name}.png"] = _png(figure.drawing)
 
-    def picture(gallery: Node, name: str) -> str | None:
+    def write_gallery(gallery: Node, name: str) -> str | None:
         if not gallery.all("img"):
             return None
         while f"figures/{name}.png" in files:
@@ -90,7 +90,7 @@ def _write(trials: Path, target: Path) -> Bundle:
         files[f"figures/{name}.png"] = _png(sheet(gallery))
         return f"figures/{name}.png"
 
-    files["README.md"] = markdown(page.html, picture).encode()
+    files["README.md"] = markdown(page.html, write_gallery).encode()
     files["results.csv"] = table.results_table(trials).to_csv(index=False, lineterminator="\n").encode()
     claims = view.study.claims
     files["findings.json"] = as_json(decide(claims, view.trials)).encode()

@@ -1,4 +1,4 @@
-"""The page as Markdown that any forge renders: the same sections, words, tables and figures, pictures as
+"""The page as Markdown that any forge renders: the same sections, words, tables and figures, images as
 files."""
 
 from __future__ import annotations
@@ -8,26 +8,24 @@ from collections.abc import Callable
 
 from headstart.report.writers.outline import Node, parse
 
-Picture = Callable[
-    [Node, str], str | None
-]  # a gallery's element and a name for it -> the file of its pictures
+WriteGallery = Callable[[Node, str], str | None]  # writes a gallery under a name; returns the file's path
 
 _BLOCKS = {"section", "div", "main", "header", "footer", "article", "figure", "body", "html", ""}
 _SKIPPED = {"nav", "style", "head", "script", "svg", "title"}
 
 
-def markdown(html: str, picture: Picture, figures: str = "figures") -> str:
-    """Markdown of a report's page. figures: the folder of its figures, `<name>.svg` each. picture: makes a
-    file of a gallery."""
+def markdown(html: str, write_gallery: WriteGallery, figures: str = "figures") -> str:
+    """Markdown of a report's page. figures: the folder of its figures, `<name>.svg` each. write_gallery:
+    writes the images of a gallery into a file and returns its path, or None where it has none."""
     root = parse(html)
     body = root.first("body") or root
-    blocks = [block for block in _Writer(picture, figures).blocks(body) if block.strip()]
+    blocks = [block for block in _Writer(write_gallery, figures).blocks(body) if block.strip()]
     return re.sub(r"\n{3,}", "\n\n", "\n\n".join(blocks)).replace("\u2060", "").strip() + "\n"
 
 
 class _Writer:
-    def __init__(self, picture: Picture, figures: str) -> None:
-        self._picture, self._figures, self._deeper = picture, figures, 0
+    def __init__(self, write_gallery: WriteGallery, figures: str) -> None:
+        self._write_gallery, self._figures, self._deeper = write_gallery, figures, 0
 
     def blocks(self, node: Node) -> list[str]:
         """The Markdown blocks of what an element holds."""
@@ -81,7 +79,7 @@ class _Writer:
         if "cards" in node.classes:
             return [_cards(node)]
         if tag == "ul" and ("gallery" in node.classes or "sheet" in node.classes):
-            file = self._picture(node, self._gallery_name(node))
+            file = self._write_gallery(node, self._gallery_name(node))
             return [f"![{_plain(self._gallery_title)}]({file})"] if file else []
         if tag in ("ul", "ol"):
             return ["\n".join(f"- {_inline(item.children)}" for item in node.elements if item.tag == "li")]

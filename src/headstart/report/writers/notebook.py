@@ -112,7 +112,7 @@ def _panel(view: StudyView, panel: gallery.Panel) -> Picture:
         "class, then what "
         f"was said and how surely, by {arms}."
     )
-    drawing = plots.image_grid([view.pictures[example.id] for example in panel.examples], titles, columns=6)
+    drawing = plots.image_grid([view.images[example.id] for example in panel.examples], titles, columns=6)
     return show(drawing, message, caption)
 
 

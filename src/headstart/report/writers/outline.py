@@ -1,4 +1,4 @@
-"""A page's HTML as a small tree: what the Markdown and the sheets of pictures are made from."""
+"""A page's HTML as a small tree: what the Markdown and the sheets of images are made from."""
 
 from __future__ import annotations
 

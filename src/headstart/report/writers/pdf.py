@@ -68,7 +68,7 @@ def for_paper(html: str) -> str:
     html = re.sub(r"<nav\b.*?</nav>", "", html, flags=re.DOTALL).replace("<details>", "<details open>")
     html = re.sub(
         r"var\(--arm(\d+)\)",
-        lambda found: plots.ARM_COLORS_LIGHT[int(found[1])],
+        lambda color: plots.ARM_COLORS_LIGHT[int(color[1])],
         html.replace(' loading="lazy"', ""),
     )
     html = re.sub(

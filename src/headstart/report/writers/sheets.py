@@ -1,4 +1,4 @@
-"""A gallery of the page as one picture file, for readers that cannot show pictures inside a page."""
+"""A gallery of the page as one image file, for readers that cannot show images inside a page."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from headstart.plots.style import INK, MUTED, shortened, styled
 from headstart.report.writers.outline import Node
 
 _ACROSS = 6
-_CELL, _LINE = 110.0, 15.0  # SVG units: a picture's side and a line of text
+_CELL, _LINE = 110.0, 15.0  # SVG units: an image's side and a line of text
 
 Line = tuple[str, str]  # text and colour
 
 
 @styled
 def sheet(gallery: Node) -> Figure:
-    """The pictures of a gallery, which has at least one, in rows with their words under them."""
+    """The images of a gallery, which has at least one, in rows with their words under them."""
     items = [
-        (pictures, _lines(item))
+        (images, _lines(item))
         for item in gallery.all("li")
-        if (pictures := [_pixels(image.attributes["src"]) for image in item.all("img")])
+        if (images := [_pixels(image.attributes["src"]) for image in item.all("img")])
     ]
-    widest = max(math.fsum(p.shape[1] / p.shape[0] for p in pictures) for pictures, _ in items)
+    widest = max(math.fsum(p.shape[1] / p.shape[0] for p in images) for images, _ in items)
     across = max(1, min(len(items), int(_ACROSS / max(widest, 1.0))))
     rows = -(-len(items) // across)
     words = max(len(lines) for _, lines in items)
     width, deep = _CELL * max(widest, 1.0), _CELL + _LINE * words + 16
     figure = Figure(figsize=((width + 14) * across / 72, deep * rows / 72))
     total_width, total_height = (width + 14) * across, deep * rows
-    for place, (pictures, lines) in enumerate(items):
+    for place, (images, lines) in enumerate(items):
         left, top = (width + 14) * (place % across) + 7, deep * (place // across) + 4
         offset = left
-        for picture in pictures:
-            wide = _CELL * picture.shape[1] / picture.shape[0]
+        for image in images:
+            wide = _CELL * image.shape[1] / image.shape[0]
             axes = figure.add_axes(
                 (
                     offset / total_width,
@@ -50,7 +50,7 @@ def sheet(gallery: Node) -> Figure:
                     _CELL / total_height,
                 )
             )
-            axes.imshow(picture, interpolation="nearest", aspect="auto")
+            axes.imshow(image, interpolation="nearest", aspect="auto")
             axes.set_axis_off()
             offset += wide + 2
         for k, (text, color) in enumerate(lines):
@@ -77,9 +77,11 @@ def _lines(item: Node) -> list[Line]:
         if not {"truth", "says"} & set(block.classes):
             continue
         mark = block.first("svg", "mark")
-        found = re.search(r"var\(--arm(\d+)\)", mark.attributes.get("style", "")) if mark else None
+        color_number = re.search(r"var\(--arm(\d+)\)", mark.attributes.get("style", "")) if mark else None
         color = (
-            plots.ARM_COLORS_LIGHT[int(found[1])] if found else (INK if "truth" in block.classes else MUTED)
+            plots.ARM_COLORS_LIGHT[int(color_number[1])]
+            if color_number
+            else (INK if "truth" in block.classes else MUTED)
         )
         wrong = " ✗" if block.first("", "wrong") else ""
         lines.append((block.text + wrong, color))

@@ -88,7 +88,7 @@ def ledger_table(study_folder: Path) -> Table:
 
 
 def health_table(examination: Health) -> Table:
-    """A dataset's copies within and across train and test, and its suspected label errors."""
+    """A dataset's duplicates within and across train and test, and its suspected label errors."""
     described = health.describe(examination)
     labels = (
         "labels not checked"

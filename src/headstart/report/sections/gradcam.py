@@ -1,4 +1,4 @@
-"""The report's part on where the networks look: one figure, from what the step has stored."""
+"""The section on Grad-CAM: one figure, from the evidence that the study's folder holds."""
 
 from __future__ import annotations
 
