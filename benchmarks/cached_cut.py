@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import headstart  # noqa: F401  (before torch)
 from headstart.data import load_dataset
 from headstart.methods import network, partial
 from headstart.methods.base import Context

@@ -13,12 +13,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from competitors import Competitors
+
 HERE = Path(__file__).resolve().parent
 _SOURCE = HERE.parent / "src"
+# Without what importing headstart adds: a peer's threads wait as they do for its users.
+_ENVIRONMENT = dict(os.environ)
 _TIMEOUT_SECONDS = 2 * 3600.0  # of one reply: a worker that hangs must not hang the benchmark
 
 
@@ -26,7 +30,8 @@ _TIMEOUT_SECONDS = 2 * 3600.0  # of one reply: a worker that hangs must not hang
 class Contender:
     """One row: a script in workers/ and its configuration.
 
-    python: of which environment, "ours" or "peers". threads: None leaves the library's own choice."""
+    python: of which environment, "ours" or "peers". threads: None leaves the library's own choice. beside:
+    busy processes that run at the same time; contenders that differ in it alone are one process."""
 
     name: str
     precision: str
@@ -34,10 +39,18 @@ class Contender:
     python: str = "ours"
     config: Mapping[str, Any] = field(default_factory=dict)
     threads: int | None = None
+    beside: int = 0
 
     @property
     def key(self) -> str:
-        return f"{self.name}, {self.precision}" + (f", {self.threads} threads" if self.threads else "")
+        threads = f", {self.threads} threads" if self.threads else ""
+        beside = f", beside {self.beside}" if self.beside else ""
+        return f"{self.name}, {self.precision}{threads}{beside}"
+
+    @property
+    def alone(self) -> Contender:
+        """The same without others beside it."""
+        return replace(self, beside=0)
 
 
 @dataclass(kw_only=True)
@@ -59,7 +72,7 @@ class Worker:
 
     def __init__(self, contender: Contender, pythons: Mapping[str, Path], log: Path) -> None:
         self.contender, self.log = contender, log
-        env = os.environ | {"PYTHONPATH": str(_SOURCE)}
+        env = _ENVIRONMENT | {"PYTHONPATH": str(_SOURCE)}
         if contender.threads:
             env |= {"OMP_NUM_THREADS": str(contender.threads)}
         command = [
@@ -125,55 +138,61 @@ def run_rounds(
     logs.mkdir(parents=True, exist_ok=True)
     measured = {contender.key: Measured(contender=contender) for contender in contenders}
     assert len(measured) == len(contenders), "two contenders have the same key"
-    workers: dict[str, Worker] = {}
-    product = None
-    try:
+    with contextlib.ExitStack() as stack:
+        product = None
         if products:
-            product = Worker(
-                Contender(
-                    name="product", precision="", worker="product", config={"precisions": list(products)}
-                ),
-                pythons,
-                logs / "product.log",
-            )
+            config = {"precisions": list(products)}
+            multiplies = Contender(name="product", precision="", worker="product", config=config)
+            product = Worker(multiplies, pythons, logs / "product.log")
+            stack.callback(product.close)
             product.ask(None)
-        for number, contender in enumerate(contenders):
-            worker = workers[contender.key] = Worker(
-                contender, pythons, logs / f"{number}-{contender.worker}.log"
-            )
-            _start(worker, measured[contender.key])
+        workers = _start_all(measured, pythons, logs, stack)
+        busy = stack.enter_context(Competitors(max(contender.beside for contender in contenders)))
         for current in range(rounds):
-            for key, worker in workers.items():
-                entry = measured[key]
+            for key, entry in measured.items():
                 if entry.problem is not None:
                     continue
                 try:
-                    beside = {"product": product.ask()} if product else {}
-                    run = worker.ask() | beside
+                    rate = {"product": product.ask()} if product else {}
+                    with busy.running(entry.contender.beside):
+                        run = workers[entry.contender.alone.key].ask() | rate
                 except WorkerError as error:
                     entry.problem, entry.runs = f"failed: {error}", []
                     say(f"{key}: {entry.problem}")
                     continue
                 entry.runs.append(run)
-                after_run(worker.contender, run)
+                after_run(entry.contender, run)
                 say(f"round {current + 1} of {rounds}: {key}: {_in_short(run)}")
-    finally:
-        for worker in (*workers.values(), *([product] if product else [])):
-            worker.close()
     return measured
 
 
-def _start(worker: Worker, entry: Measured) -> None:
+def _start_all(
+    measured: Mapping[str, Measured], pythons: Mapping[str, Path], logs: Path, stack: contextlib.ExitStack
+) -> dict[str, Worker]:
+    """A worker for each contender, by the key that it has alone; what it says of itself is noted."""
+    workers: dict[str, Worker] = {}
+    said: dict[str, tuple[dict[str, Any], str | None]] = {}
+    for key, entry in measured.items():
+        alone = entry.contender.alone.key
+        if alone not in workers:
+            log = logs / f"{len(workers)}-{entry.contender.worker}.log"
+            workers[alone] = Worker(entry.contender, pythons, log)
+            stack.callback(workers[alone].close)
+            said[alone] = _start(workers[alone])
+        entry.about, entry.problem = said[alone]
+        say(f"{key}: {entry.problem or 'ready'}")
+    return workers
+
+
+def _start(worker: Worker) -> tuple[dict[str, Any], str | None]:
+    """What a worker says of itself once it is ready, and what went wrong."""
     try:
         reply = worker.ask(None)
     except WorkerError as error:
-        entry.problem = f"failed: {error}"
-    else:
-        if "unavailable" in reply:
-            entry.problem = f"n/a: {reply['unavailable']}"
-        else:
-            entry.about = reply["ready"]
-    say(f"{entry.contender.key}: {entry.problem or 'ready'}")
+        return {}, f"failed: {error}"
+    if "unavailable" in reply:
+        return {}, f"n/a: {reply['unavailable']}"
+    return reply["ready"], None
 
 
 def _in_short(run: Mapping[str, Any]) -> str:

@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 
 import numpy as np
-import torch
 
-import headstart
+import headstart  # before torch: threads that wait then sleep
+import torch
 from headstart import plots
 from headstart.models import MODELS, cnn, preprocess
 

@@ -14,6 +14,8 @@ from PIL import Image
 from tests.support.command_line import Run, run_headstart
 from tests.support.warm_process import WarmProcess
 
+import headstart as _before_torch  # noqa: F401  (its waiting threads sleep)
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch or a BLAS is imported; the command lines that tests start inherit it. Two threads in each
     # of two processes on two cores wait for one another.

@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
-_ORDER = ("train", "tutorial", "features", "linear", "int8", "head", "memory", "threads")
+_ORDER = ("train", "tutorial", "features", "linear", "int8", "head", "memory", "threads", "busy")
 
 _INTRO = """# Speed, side by side
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sections.base import SIZES, Bench, Report
+from sections.busy import busy
 from sections.frozen import features, int8, linear
 from sections.head import head
 from sections.memory import memory
@@ -19,6 +20,7 @@ SECTIONS: dict[str, Callable[[Bench], Report]] = {
     "tutorial": tutorial,
     "memory": memory,
     "threads": threads,
+    "busy": busy,
 }
 
 __all__ = ["SECTIONS", "SIZES", "Bench", "Report"]

@@ -9,6 +9,7 @@ import shutil
 import time
 from typing import Any
 
+import headstart_first  # noqa: F401  (before torch)
 import numpy as np
 import torch
 from protocol import Run, Unavailable, serve

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import headstart_first  # noqa: F401  (before torch)
 import numpy as np
 import torch
 from protocol import Run, serve

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import headstart_first  # noqa: F401  (before torch)
 import numpy as np
 import torch
 from protocol import Run, serve

@@ -20,7 +20,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from headstart.runtime.waiting import sleep_while_waiting
 from headstart.version import __version__ as __version__
+
+sleep_while_waiting()  # before any module imports torch
 
 __all__ = [
     "Arm",

@@ -1,10 +1,12 @@
 """The benchmarks' arithmetic, table and files; nothing here is timed."""
 
+import dataclasses
 import json
 import math
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,13 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS.parent / "tools")]
 
+import competitors  # noqa: E402
 import rounds  # noqa: E402
 import run as program  # noqa: E402
 import sections  # noqa: E402
 import summary  # noqa: E402
 import update_benchmarks  # noqa: E402
+from sections.busy import share_row  # noqa: E402
 from workers.objective import Problem, moments, objective  # noqa: E402
 
 
@@ -210,10 +214,69 @@ def test_a_worker_that_cannot_or_fails_keeps_its_reason_and_the_others_go_on(wor
     assert len(found["good, bf16"].runs) == 1
 
 
+def test_what_differs_in_its_company_alone_is_one_process_beside_so_many_busy_ones(
+    worker_folder, tmp_path, monkeypatch
+):
+    worker_folder(
+        "good",
+        "import os\n\ndef prepare(config):\n    return lambda: {'seconds': 1.0, 'id': os.getpid()}, {}",
+    )
+    company = []
+
+    class Noted(rounds.Competitors):
+        def __init__(self, count):
+            super().__init__(0)
+            company.append(count)
+
+        def running(self, count):
+            company.append(count)
+            return super().running(count)
+
+    monkeypatch.setattr(rounds, "Competitors", Noted)
+    contenders = [
+        rounds.Contender(name="a", precision="fp32", worker="good", beside=beside) for beside in (0, 2)
+    ]
+    found = rounds.run_rounds(contenders, 2, {"ours": Path(sys.executable)}, tmp_path / "logs")
+    assert company == [2, 0, 2, 0, 2]  # made once, then a run each
+    assert len({run["id"] for entry in found.values() for run in entry.runs}) == 1
+
+
+def test_busy_processes_run_only_while_they_are_wanted():
+    def becomes(stopped):
+        stat = Path(f"/proc/{process.pid}/stat")
+        for _ in range(3000):  # the kernel stops a thread when it is next on a core
+            if (stat.read_text().rsplit(")", 1)[1].split()[0] == "T") == stopped:
+                return True
+            time.sleep(0.01)
+        return False
+
+    with competitors.Competitors(1) as busy:
+        (process,) = busy._processes
+        assert becomes(stopped=True)
+        with busy.running(1):
+            assert becomes(stopped=False)
+        assert becomes(stopped=True)
+    assert process.returncode is not None
+
+
+def test_a_fair_share_beside_two_is_a_third_of_the_speed_alone():
+    alone = rounds.Contender(name="a", precision="fp32", worker="good")
+    runs = [{"images": 90, "seconds": seconds} for seconds in (1.0, 1.0, 2.0)]
+    slowed = [{"images": 90, "seconds": seconds} for seconds in (3.0, 6.0, 6.0)]
+    row = share_row(
+        rounds.Measured(contender=dataclasses.replace(alone, beside=2), runs=slowed),
+        rounds.Measured(contender=alone, runs=runs),
+    )
+    assert (row["images_per_second"], row["of_fair_share"]) == (15.0, 1.0)
+    assert (row["lowest"], row["highest"]) == (0.5, 1.0)
+
+
 def test_every_contender_names_a_worker_that_is_there():
     text = "".join(path.read_text() for path in (BENCHMARKS / "sections").glob("*.py"))
     named = set(
-        re.findall(r'"((?:ours|torch|keras|fastai|sklearn)_(?:train|features|head|tutorial|memory))"', text)
+        re.findall(
+            r'"((?:ours|torch|keras|fastai|sklearn)_(?:train|features|head|step|tutorial|memory))"', text
+        )
     )
     there = {path.stem for path in (BENCHMARKS / "workers").glob("*.py")}
     assert named and named <= there

@@ -16,6 +16,7 @@ from headstart.models import keras_resnet50
 from headstart.models.weights import weights_folder
 from headstart.runtime.cores import processor_name, usable_cores
 from headstart.runtime.precision import default_device, has_native_bf16, resolve_precision
+from headstart.runtime.waiting import is_waiting_fine, waiting_in_words
 from headstart.store import cache_folder
 from headstart.version import __version__
 
@@ -48,6 +49,12 @@ def examine() -> list[Examined]:
         Examined(
             what="processor",
             value=f"{processor_name()}, {usable_cores()} usable cores, {torch.get_num_threads()} threads",
+        ),
+        Examined(
+            what="waiting threads",
+            value=waiting_in_words(),
+            fine=is_waiting_fine(),
+            remedy="import headstart before torch, or set OMP_WAIT_POLICY=PASSIVE",
         ),
         Examined(
             what="device",

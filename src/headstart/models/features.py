@@ -36,6 +36,7 @@ from headstart.runtime import energy, progress
 from headstart.runtime.cost import count_flops
 from headstart.runtime.mapped import file_mapping, release_pages
 from headstart.runtime.precision import gpu_uuid
+from headstart.runtime.waiting import warn_of_spinning
 from headstart.store import cache_folder, digest, lock, read_json, require_space, write_json
 from headstart.types import Features, ImageSet
 
@@ -242,6 +243,7 @@ class FeatureRequest:
 
     @torch.inference_mode()
     def _compute(self, folder: Path, what: str) -> None:
+        warn_of_spinning()
         runner = self.layers._runner()
         if not self._pays_for_calibration():
             runner = _Runner(run=runner.run)

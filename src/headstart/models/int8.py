@@ -33,6 +33,7 @@ from headstart.models.resnet import ResNet
 from headstart.models.resnet_onnx import required, resnet_graph
 from headstart.runtime import progress
 from headstart.runtime.mapped import file_mapping, release_pages
+from headstart.runtime.waiting import onnxruntime_options
 from headstart.store import cache_folder, digest, lock, read_json, write_bytes, write_json
 from headstart.types import ImageSet
 
@@ -119,12 +120,7 @@ def _reduced_range() -> bool:
 
 def _session(path: Path) -> Callable[[Tensor], Tensor]:
     onnxruntime = required("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors only
-    options.add_session_config_entry(
-        "session.force_spinning_stop", "1"
-    )  # else its threads spin while torch's resize
+    options = onnxruntime_options(onnxruntime, torch.get_num_threads())
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes for a damaged file share no public base

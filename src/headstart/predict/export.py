@@ -36,6 +36,7 @@ from headstart.predict import modelcard
 from headstart.predict.files import find_images, read_squares
 from headstart.predict.predictor import Predictor
 from headstart.results import metrics
+from headstart.runtime.waiting import onnxruntime_options
 from headstart.version import __version__
 
 CHECK_IMAGES = 100
@@ -172,9 +173,7 @@ def open_onnx(content: bytes | str | Path) -> Predict:
 
     Raises: ConfigError where onnxruntime is not installed."""
     onnxruntime = _required("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors only
+    options = onnxruntime_options(onnxruntime, torch.get_num_threads())
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda images: np.asarray(session.run(None, {"images": np.ascontiguousarray(images)})[0])
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
 from headstart.runtime import progress
+from headstart.runtime.waiting import warn_of_spinning
 from headstart.training.checkpoint import Counts, TrainingState, no_counts
 from headstart.training.durations import Spent, resolve_steps, seconds_to_train
 from headstart.training.optimizers import set_learning_rates
@@ -58,6 +59,7 @@ def train(
     then as often as is cheap) and resumed from where it exists. spent: before this, see resolve_steps. what:
     the name of the progress line.
     Raises: DivergedError where the loss is not finite; StoreError where the checkpoint is damaged."""
+    warn_of_spinning()
     step.network.to(step.device).train()
     if step.recipe.balance:
         step = step.balanced(batches.labels)

@@ -1,0 +1,3 @@
+"""Import headstart before torch, so that waiting threads sleep, as in a run of its command line."""
+
+import headstart  # noqa: F401
