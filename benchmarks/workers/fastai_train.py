@@ -27,7 +27,8 @@ from fastai.vision.all import (
 )
 from protocol import Run, serve
 
-from headstart.models.cnn import CNN, CNN_PREPROCESSING
+from headstart.models.cnn import CNN
+from headstart.models.spec import CNN_PREPROCESSING
 
 _WARM_STEPS = 5  # more than the loader's processes prepare ahead
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from headstart.data.batches import ImageBatches
 from headstart.models.cnn import CNN
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.recipes import recipe_named
 from headstart.runtime.cost import count_flops
 from headstart.runtime.memory import keep_freed_memory

@@ -18,7 +18,7 @@ from torch import Tensor
 from headstart.data.batches import ImageBatches
 from headstart.models.cnn import CNN
 from headstart.models.inference import predict_logits
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.recipes import recipe_named
 from headstart.results import metrics
 from headstart.runtime.memory import keep_freed_memory

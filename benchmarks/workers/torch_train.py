@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
-from headstart.models.cnn import CNN, CNN_PREPROCESSING
+from headstart.models.cnn import CNN
+from headstart.models.spec import CNN_PREPROCESSING
 
 _WARM_STEPS = 5  # more than two worker processes prepare ahead (2 x 2 batches): what is timed is steady
 

@@ -22,7 +22,7 @@ from headstart.methods.arms import check_arm
 from headstart.methods.base import Context
 from headstart.models import model_spec, preprocessing_of, resolve_weights
 from headstart.models.saved import SavedModel, TrainingImages
-from headstart.models.weights import is_url
+from headstart.models.weight_names import is_url
 from headstart.predict.files import read_squares
 from headstart.predict.predictor import Predictor
 from headstart.recipes import recipe_named, with_changes

@@ -273,7 +273,7 @@ def test_a_stage_that_is_not_there_is_named_with_the_choices(weights: str, tmp_p
 
 def test_random_features_are_those_of_the_fixed_seed(tmp_path: Path) -> None:
     from headstart.methods.frozen import training_features
-    from headstart.models.preprocess import preprocess
+    from headstart.models.preprocessing import preprocess
 
     context = context_of("knn", tmp_path)
     found = training_features(context).features.values

@@ -19,7 +19,7 @@ from headstart.methods.frozen import training_features
 from headstart.methods.lp_ft import start_from
 from headstart.models.inference import forward_logits, predict_logits
 from headstart.models.network import Tail
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.training import logistic
 from headstart.training.loop import train
 from headstart.training.step import Step

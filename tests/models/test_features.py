@@ -18,7 +18,7 @@ from headstart.errors import StoreError
 from headstart.models import features, load_model
 from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
 from headstart.models.network import Network
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.types import ImageSet, Preprocessing
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from torch import Tensor
 from headstart.data.batches import ImageBatches
 from headstart.methods.network import set_policy
 from headstart.models import resnet
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.models.resnet import ResNet
 from headstart.recipes import FineTuneRecipe
 from headstart.training.loop import train

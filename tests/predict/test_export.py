@@ -19,7 +19,7 @@ from headstart.data import load_dataset
 from headstart.errors import ConfigError, DataError, StoreError
 from headstart.estimator import TransferClassifier
 from headstart.models.inference import predict_logits
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.models.saved import TrainingImages
 from headstart.predict import export
 from headstart.predict.export import export_model, images_to_compare, open_onnx, open_torchscript

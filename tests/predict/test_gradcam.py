@@ -13,7 +13,7 @@ from PIL import Image
 
 from headstart.data import load_dataset
 from headstart.errors import ConfigError
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.predict.gradcam import explain_image, upsampled, write_explanation
 from headstart.predict.predictor import load_predictor
 

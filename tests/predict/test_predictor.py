@@ -18,7 +18,7 @@ from headstart import store
 from headstart.data import load_dataset
 from headstart.errors import ConfigError, DataError, HeadstartError, StoreError, WeightsError
 from headstart.methods import METHODS
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.models.saved import TrainingImages
 from headstart.predict.predictor import Predictor, load_predictor
 from headstart.predict.saved import find_model, read_model

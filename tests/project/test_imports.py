@@ -23,6 +23,8 @@ TORCH_FREE = (
     "plots",
     "data.duplicates",
     "data.folders",
+    "models",
+    "studies.study_file",
     "results.metrics",
     "results.stats",
     "results.headline",
@@ -103,6 +105,17 @@ def test_a_command_starts_without_libraries_that_it_may_not_need(name: str, unwa
     code = f"import headstart.{name}, sys; print(*sorted({unwanted} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("command", ["list", "--version"])
+def test_a_command_that_only_names_things_does_not_load_torch(command: str) -> None:
+    code = (
+        "import sys; from headstart.cli.app import main\n"
+        "try: main()\n"
+        "finally: print(*sorted({'torch', 'timm', 'pandas'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=True)
+    assert done.stdout and done.stderr.split() == []
 
 
 def test_the_cores_are_counted_in_one_place() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from headstart.data.batches import ImageBatches
 from headstart.models.cnn import CNN
 from headstart.models.network import Network
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.recipes import CNNRecipe, TrainingRecipe
 from headstart.training import loop, step
 from headstart.training.loop import DivergedError, Training, train

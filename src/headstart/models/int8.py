@@ -28,7 +28,7 @@ from torch import Tensor
 
 from headstart.errors import ConfigError, StoreError
 from headstart.models.network import Network
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.models.resnet import ResNet
 from headstart.models.resnet_onnx import required, resnet_graph
 from headstart.runtime import progress

@@ -14,7 +14,7 @@ from torch import Tensor
 from headstart.errors import WeightsError, unknown_name
 from headstart.models import weights as files
 from headstart.models.network import Network
-from headstart.models.preprocess import stored_preprocessing
+from headstart.models.preprocessing import stored_preprocessing
 from headstart.models.registry import model_spec
 from headstart.models.spec import ModelSpec, WeightsSource
 from headstart.types import Preprocessing

@@ -1,24 +1,33 @@
-"""MODELS: the networks that can be built, and what is known about each."""
+"""MODELS: the networks that can be built, each with its weights and size. Imports torch when one is built."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart import plugins
-from headstart.models import weights as files
-from headstart.models.cnn import CNN
 from headstart.models.resnet_models import resnet
 from headstart.models.spec import RANDOM_START, ModelSize, ModelSpec
+from headstart.models.timm_models import PREFIX as TIMM
 from headstart.models.timm_models import efficientnet_lite0, timm_model
-from headstart.models.timm_network import PREFIX as TIMM
+from headstart.models.weight_names import SMALL_STEM, is_url
+
+if TYPE_CHECKING:
+    from headstart.models.network import Network
+
+
+def _cnn(num_classes: int, image_pixels: int, **options: Any) -> Network:
+    from headstart.models.cnn import CNN
+
+    return CNN(num_classes, image_pixels, **options)
+
 
 MODELS: dict[str, ModelSpec] = {
     "cnn": ModelSpec(
         title="Custom CNN",
-        build=CNN,
+        build=_cnn,
         sources={"none": RANDOM_START},
         num_classes=10,
         input_pixels=32,
@@ -30,7 +39,7 @@ MODELS: dict[str, ModelSpec] = {
     "resnet34": resnet(34, ModelSize(parameters=21_797_672, flops=7_327_522_816)),
     "resnet50": resnet(50, ModelSize(parameters=25_583_592, flops=7_715_946_496)),
     "resnet101": resnet(101, ModelSize(parameters=44_549_160, flops=15_602_810_880)),
-    f"resnet50{files.SMALL_STEM}": resnet(
+    f"resnet50{SMALL_STEM}": resnet(
         50, ModelSize(parameters=25_583_592, flops=2_464_448_512), small_stem=True
     ),
     "efficientnet-lite0": efficientnet_lite0(),
@@ -38,8 +47,7 @@ MODELS: dict[str, ModelSpec] = {
 
 
 def model_spec(name: str) -> ModelSpec:
-    """What is known about a model: an entry of MODELS or of an installed package, or "timm:ARCHITECTURE", any
-    of timm's.
+    """The entry of a model: of MODELS or of an installed package, or "timm:ARCHITECTURE", any of timm's.
 
     Raises: ConfigError for an unknown name, or where timm is needed and not installed."""
     if name.startswith(TIMM):
@@ -57,7 +65,7 @@ def describe_models(used: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]
         spec = model_spec(name)
         weights = spec.default_weights if weights == "default" else weights
         source = spec.sources.get(weights)
-        origin = f"fetched from {weights}" if files.is_url(weights) else f"the file {Path(weights).name}"
+        origin = f"fetched from {weights}" if is_url(weights) else f"the file {Path(weights).name}"
         about = {"licence": "", "origin": origin, "pretraining": ""}
         if source is not None:
             about = {"licence": source.licence, "origin": source.origin, "pretraining": source.pretraining}

@@ -1,19 +1,19 @@
-"""The ResNets that can be built, with the published weights of each."""
+"""The ResNets that can be built, with the published weights of each. Imports torch when one is built."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from headstart.models import keras_resnet50
-from headstart.models.network import Network
-from headstart.models.resnet import ResNet
 from headstart.models.spec import IMAGENET, RANDOM_START, ModelSize, ModelSpec, WeightsSource
-from headstart.models.weights import TORCHVISION_FILES, fetch_torchvision_file, load_state_file
+from headstart.models.weight_names import TORCHVISION_FILES
 from headstart.types import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from headstart.models.network import Network
 
 KERAS_PREPROCESSING = Preprocessing(
     size_pixels=224, channel_order="bgr", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0)
@@ -44,10 +44,15 @@ def resnet(depth: int, size: ModelSize, small_stem: bool = False) -> ModelSpec:
     name = f"resnet{depth}"
 
     def build(num_classes: int, image_pixels: int, **form: Any) -> Network:
+        from headstart.models.resnet import ResNet
+
         # any input size fits: the features are a mean over positions
         return ResNet(depth, num_classes, small_stem=small_stem, **form)
 
     def fetch(weights: str) -> dict[str, Tensor]:
+        from headstart.models import keras_resnet50
+        from headstart.models.weights import fetch_torchvision_file, load_state_file
+
         if weights == "imagenet-keras":
             return keras_resnet50.load_state()
         return load_state_file(fetch_torchvision_file(TORCHVISION_FILES[weights][name]))

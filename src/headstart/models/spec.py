@@ -1,26 +1,29 @@
-"""What is known about a model: how it is built, its weights, their origin and licence, what it costs."""
+"""ModelSpec: how a model is built, its weights, their origin and licence, what it costs. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from headstart.models.cnn import CNN_PREPROCESSING
-from headstart.models.network import Network
-from headstart.models.resnet import forward_flops, parameter_count
 from headstart.types import Preprocessing
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from headstart.models.network import Network
+
+# Channel means and deviations of CIFAR-10's training images, the field's usual constants.
+CNN_PREPROCESSING = Preprocessing(
+    size_pixels=None, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)
+)
 IMAGENET = "ImageNet-1k: 1.28 million labelled images of 1,000 classes, supervised"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsSource:
-    """One set of weights of a model. `form`: what its network's constructor must be told beyond the
+    """One set of weights of a model. `form`: the options of its network's constructor that differ from the
     defaults."""
 
     preprocessing: Preprocessing
@@ -107,6 +110,10 @@ class ModelSpec:
     def counted_size(self) -> ModelSize:
         """The size, counted on a network without values. Raises: ConfigError where its architecture is in a
         package that is not installed."""
+        import torch
+
+        from headstart.models.resnet import forward_flops, parameter_count
+
         with torch.device("meta"):
             form = self.sources[self.default_weights].form
             network = self.build(self.num_classes, self.input_pixels, **form).to("meta")

@@ -22,7 +22,6 @@ from headstart.models.network import Network
 from headstart.models.torchvision_import import import_torchvision
 from headstart.types import Preprocessing
 
-PREFIX = "timm:"
 _HUB = "https://huggingface.co"
 
 

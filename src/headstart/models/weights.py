@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import re
 import urllib.parse
 from collections.abc import Mapping
 from functools import lru_cache
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from headstart import store
 from headstart.data.download import downloads_folder, fetch_archive
 from headstart.errors import DownloadError, WeightsError
+from headstart.models.weight_names import SMALL_STEM, TORCHVISION_FILES, TORCHVISION_URL, is_url, url_digits
 
 PINNED_SHA256 = {  # by weights name
     # of the converted tensors, as `tensors_hash` has it
@@ -29,17 +29,6 @@ PINNED_SHA256 = {  # by weights name
     # of the file that a Python package carries
     "imagenet-tf": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 }
-TORCHVISION_URL = "https://download.pytorch.org/models/"
-TORCHVISION_FILES = {  # by weights name and model
-    "torchvision": {
-        "resnet18": "resnet18-f37072fd.pth",
-        "resnet34": "resnet34-b627a593.pth",
-        "resnet50": "resnet50-0676ba61.pth",
-        "resnet101": "resnet101-63fe2227.pth",
-    },
-    "torchvision-v2": {"resnet50": "resnet50-11ad3fa6.pth"},
-}
-SMALL_STEM = "-small-stem"  # ends the name of a ResNet whose stem does not shrink its input
 
 
 def weights_folder() -> Path:
@@ -61,32 +50,6 @@ def fetch_torchvision_file(name: str) -> Path:
 
 
 # --- any file ---
-
-
-def is_url(weights: str) -> bool:
-    """Whether weights are named by the address of a file, not by a name or a path."""
-    return weights.startswith(("https://", "http://"))
-
-
-def url_digits(url: str) -> str:
-    """The digits of a file's SHA-256, 8 or more, in which the file name of its URL ends, as of torchvision's:
-    resnet18-f37072fd.pth.
-
-    Raises: WeightsError for a URL without, or one with a user name or a query: it is stored with every
-    result."""
-    parts = urllib.parse.urlsplit(url)
-    digits = Path(parts.path).stem.rpartition("-")[2].lower()
-    if "@" in parts.netloc or parts.query:
-        raise WeightsError(
-            f"the URL of weights on {parts.hostname} has a user name or a query, and would be stored with "
-            "every result; fetch the file yourself and give its path"
-        )
-    if not re.fullmatch("[0-9a-f]{8,64}", digits):
-        raise WeightsError(
-            f"{url} cannot be verified: its file name does not end in 8 or more digits of its SHA-256, as "
-            "resnet18-f37072fd.pth does; fetch the file yourself and give its path"
-        )
-    return digits
 
 
 def local_file(weights: str) -> str:

@@ -30,7 +30,7 @@ from headstart.errors import ConfigError, DataError, HeadstartError, StoreError,
 from headstart.methods import method_spec
 from headstart.models.inference import predict_logits
 from headstart.models.network import Network
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.models.saved import SavedModel
 from headstart.predict import modelcard
 from headstart.predict.files import find_images, read_squares

@@ -21,7 +21,7 @@ from headstart import store
 from headstart.data.folders.decode import decode_image, square
 from headstart.errors import ConfigError, unknown_name
 from headstart.models.network import Network
-from headstart.models.preprocess import preprocess
+from headstart.models.preprocessing import preprocess
 from headstart.plots.style import HEAT, INK, MUTED, styled
 from headstart.predict.predictor import Predictor
 from headstart.results import metrics

@@ -13,7 +13,7 @@ from typing import Any
 from headstart import store
 from headstart.errors import ConfigError, StoreError, WeightsError, unknown_name
 from headstart.models import weights
-from headstart.models.preprocess import stored_preprocessing
+from headstart.models.preprocessing import stored_preprocessing
 from headstart.models.saved import FILE, SavedModel, TrainingImages
 from headstart.results.trials import representative_trials
 

@@ -1,13 +1,16 @@
-"""Choose the arithmetic that a device does natively; `doctor` shows it and every result stores it."""
+"""Choose the arithmetic that a device does natively; `doctor` shows it and every result stores it. Checking a
+choice of precision imports no torch."""
 
 from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-
-import torch
+from typing import TYPE_CHECKING
 
 from headstart.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 NATIVE_PRECISIONS = ("bf16", "fp32")  # what "auto" may become, by machine
 PRECISIONS = ("auto", *NATIVE_PRECISIONS)
@@ -20,11 +23,15 @@ _ONEDNN_LIMITS_BELOW_BF16 = frozenset(
 
 def default_device() -> torch.device:
     """The GPU where there is one, else the CPU."""
+    import torch
+
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def gpu_uuid(device: torch.device) -> str | None:
     """The GPU's name for its driver, "GPU-...", or None for another device."""
+    import torch
+
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else None
 
 
@@ -33,6 +40,8 @@ def has_native_bf16(device: torch.device) -> bool:
 
     A CPU that ONEDNN_MAX_CPU_ISA limits to older instructions does not: oneDNN obeys it, and torch's own
     answer, which is the processor's, does not."""
+    import torch
+
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ONEDNN_LIMITS_BELOW_BF16:
@@ -60,6 +69,8 @@ def autocast(precision: str, device: torch.device, cache: bool = True) -> Abstra
     "bf16": bf16 products with float32 weights and sums; else plain float32. cache: on a GPU, keep the
     weights' bf16 copies until the context ends."""
     if precision == "bf16":
+        import torch
+
         return torch.autocast(device.type, torch.bfloat16, cache_enabled=cache and device.type == "cuda")
     return nullcontext()
 

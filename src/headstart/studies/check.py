@@ -13,7 +13,7 @@ from headstart.data.folders.tables import TABLE_SUFFIXES
 from headstart.errors import ConfigError, WeightsError, unknown_name
 from headstart.methods.arms import check_arm
 from headstart.models import model_spec
-from headstart.models.weights import is_url, url_digits
+from headstart.models.weight_names import is_url, url_digits
 from headstart.recipes import all_recipes, recipe_named, with_changes
 from headstart.registry.methods import MethodSpec, method_spec
 from headstart.results.pairing import metric_spec

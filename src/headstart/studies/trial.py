@@ -20,7 +20,7 @@ from headstart.methods import method_spec
 from headstart.methods.base import Context, Outcome
 from headstart.methods.frozen import backbone_hash
 from headstart.models import preprocessing_of
-from headstart.models.preprocess import stored_preprocessing
+from headstart.models.preprocessing import stored_preprocessing
 from headstart.models.saved import SavedModel, TrainingImages
 from headstart.models.weights import weights_hash
 from headstart.results import metrics

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from headstart.models.preprocess import preprocess, resize, resize_by_products
+from headstart.models.preprocessing import preprocess, resize, resize_by_products
 from headstart.models.resnet_models import KERAS_PREPROCESSING, TORCHVISION_PREPROCESSING
 from headstart.types import Preprocessing
 
