@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.transfer_trials import context_of, random_weights, tiny_dataset
+from tests.support.transfer_trials import context_of
 
 from headstart import store
 from headstart.data import load_dataset
@@ -23,20 +23,7 @@ from headstart.studies.study_file import load_study
 from headstart.studies.trial import resolve
 from headstart.studies.trials import trials_of
 
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return random_weights(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Features of these tests stay out of the user's cache; the data set is still found there."""
-    data = tiny_dataset()  # read before the cache moves
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.support.transfer_trials.tiny_dataset", lambda: data)
-        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.mark.parametrize("method", METHODS)

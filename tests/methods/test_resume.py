@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.support import transfer_trials
-from tests.support.transfer_trials import context_of, random_weights
+from tests.support.transfer_trials import context_of
 
 from headstart.methods import METHODS
 from headstart.methods.base import Outcome
 from headstart.training.checkpoint import Counts, TrainingState
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 CNN = {
     "model": "cnn",
@@ -24,20 +24,6 @@ CNN = {
     "batch_size": 4,
     "translate_pixels": 2,
 }
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return random_weights(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    data = transfer_trials.tiny_dataset()  # read before the cache moves
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.support.transfer_trials.tiny_dataset", lambda: data)
-        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def _run(method: str, folder: Path, precision: str, options: dict[str, Any]) -> Outcome:

@@ -3,14 +3,12 @@ probe."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tests.support import transfer_trials
-from tests.support.transfer_trials import CPU, context_of, random_weights
+from tests.support.transfer_trials import CPU, context_of
 
 from headstart.data.batches import ActivationBatches, ImageBatches, StoredViews
 from headstart.errors import StoreError
@@ -24,23 +22,11 @@ from headstart.training import logistic
 from headstart.training.loop import train
 from headstart.training.step import Step
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 # Of the loss: activations are stored as float16 (2^-11) and BatchNorm is folded into the frozen part. Seen:
 # up to 3e-5.
 TOLERANCE = 2e-4
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return random_weights(tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    data = transfer_trials.tiny_dataset()  # read before the cache moves
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.support.transfer_trials.tiny_dataset", lambda: data)
-        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,10 @@ from headstart.methods.knn import KNN
 from headstart.recipes import RECIPES, all_recipes, load_recipes, provenance_of, recipe_named
 from headstart.recipes.spaces import Choice, Range, described, grid, holds, rounded
 from headstart.runtime.cores import usable_cores
+from headstart.store import Candidate
 from headstart.studies.run import run_study
 from headstart.studies.study_file import load_study
-from headstart.tuning.candidates import Candidate, best_candidate
+from headstart.tuning.candidates import best_candidate
 from headstart.tuning.question import without_test
 from headstart.tuning.sampler import propose
 from headstart.tuning.search import SearchRequest, tune

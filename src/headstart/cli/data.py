@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from headstart.cli import options
 from headstart.cli.output import console
-from headstart.errors import ConfigError
 
 
 def fetch(name: Annotated[str, typer.Argument(help="A dataset's name, e.g. cifar10.")]) -> None:
@@ -24,29 +24,15 @@ def fetch(name: Annotated[str, typer.Argument(help="A dataset's name, e.g. cifar
 
 
 def check(
-    path: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder with one sub-folder a class, train/val/test folders of such, or a CSV or "
-            "Parquet table with columns path and label."
-        ),
-    ],
+    path: options.ImageSource,
     json: Annotated[bool, typer.Option("--json", help="Print the findings for programs.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Where check.html and check.json go (default: checks/NAME).")
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail on any unreadable file, not from 5 % of them.")
-    ] = False,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Never fail because of unreadable files.")
-    ] = False,
-    group_column: Annotated[
-        str | None, typer.Option(help="A table's column: rows with the same value stay on one side.")
-    ] = None,
-    group_regex: Annotated[
-        str | None, typer.Option(help="Searched for in each path: equal matches stay on one side.")
-    ] = None,
+    strict: options.Strict = False,
+    skip_bad: options.SkipBad = False,
+    group_column: options.GroupColumn = None,
+    group_regex: options.GroupRegex = None,
     label_errors: Annotated[
         bool, typer.Option(help="Look for label errors with a pretrained network.")
     ] = True,
@@ -59,8 +45,7 @@ def check(
     from headstart.data_quality.folder import check_images
     from headstart.data_quality.page import terminal
 
-    if strict and skip_bad:
-        raise ConfigError("--strict and --skip-bad contradict each other; give one of them")
+    bad_files = options.bad_files(strict, skip_bad)
     done = check_images(
         path, out=out, group_column=group_column, group_regex=group_regex, label_errors=label_errors
     )
@@ -69,7 +54,7 @@ def check(
     else:
         console.print(terminal(done.inspection))
         console.print(f"report: {done.page.resolve()}", soft_wrap=True)
-    folders.require_mostly_good(done.decoded, "refuse" if strict else "skip" if skip_bad else "few")
+    folders.require_mostly_good(done.decoded, bad_files)
 
 
 def health(

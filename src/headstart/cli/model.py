@@ -12,21 +12,16 @@ from typing import Annotated
 
 import typer
 
-from headstart.data.folders.divide import BadFiles
+from headstart.cli import options
 from headstart.errors import ConfigError, DataError, StoppedError
-
-Model = Annotated[
-    Path, typer.Argument(help="A finished trial's folder, a saved model's, or a study's folder with --arm.")
-]
-ArmName = Annotated[str | None, typer.Option("--arm", help="Which arm of a study's folder.")]
 
 
 def predict(
-    model: Model,
+    model: options.Model,
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, or folders to be searched.")
     ],
-    arm: ArmName = None,
+    arm: options.ArmName = None,
     top: Annotated[int, typer.Option(help="How many classes to print, the likeliest first.")] = 1,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line: path and predictions.")
@@ -115,9 +110,9 @@ def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]]
 
 
 def explain(
-    model: Model,
+    model: options.Model,
     image: Annotated[Path, typer.Argument(help="A picture.")],
-    arm: ArmName = None,
+    arm: options.ArmName = None,
     out: Annotated[
         Path | None, typer.Option(help="The PNG to write (default: IMAGE-explained.png here).")
     ] = None,
@@ -143,8 +138,8 @@ def explain(
 
 
 def export(
-    model: Model,
-    arm: ArmName = None,
+    model: options.Model,
+    arm: options.ArmName = None,
     format: Annotated[str, typer.Option("--format", help="onnx or torchscript.")] = "onnx",
     out: Annotated[
         Path | None, typer.Option(help="The file to write (default: model.onnx or model.pt in MODEL).")
@@ -172,28 +167,14 @@ def export(
 
 
 def advise(
-    path: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder with one sub-folder a class, train/val/test folders of such, or a CSV or "
-            "Parquet table with columns path and label."
-        ),
-    ],
+    path: options.ImageSource,
     minutes: Annotated[float, typer.Option(help="How long it may take.")] = 10.0,
     out: Annotated[Path | None, typer.Option(help="Where all of it goes (default: advice/NAME).")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the answer for programs.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail on any unreadable file, not from 5 % of them.")
-    ] = False,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Never fail because of unreadable files.")
-    ] = False,
-    group_column: Annotated[
-        str | None, typer.Option(help="A table's column: rows with the same value stay on one side.")
-    ] = None,
-    group_regex: Annotated[
-        str | None, typer.Option(help="Searched for in each path: equal matches stay on one side.")
-    ] = None,
+    strict: options.Strict = False,
+    skip_bad: options.SkipBad = False,
+    group_column: options.GroupColumn = None,
+    group_regex: options.GroupRegex = None,
     balance: Annotated[
         bool, typer.Option("--balance", help="Weigh each class alike, however many pictures it has.")
     ] = False,
@@ -205,15 +186,13 @@ def advise(
     from headstart.advise.command import advise as find_out
     from headstart.advise.images import Groups
 
-    if strict and skip_bad:
-        raise ConfigError("--strict and --skip-bad contradict each other; give one of them")
-    bad: BadFiles = "refuse" if strict else "skip" if skip_bad else "few"
+    bad_files = options.bad_files(strict, skip_bad)
     done = find_out(
         path,
         minutes=minutes,
         out=out,
         groups=Groups(group_column=group_column, group_regex=group_regex),
-        bad_files=bad,
+        bad_files=bad_files,
         balance=balance,
     )
     if json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headstart.cli import options
 from headstart.cli.output import console, render, typed_command
 from headstart.errors import ConfigError
 
@@ -14,40 +15,13 @@ if TYPE_CHECKING:
     from headstart.tuning.search import Tuned
     from headstart.types import LabelBudget
 
-Changes = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one thing of the study.")
-]
-ChangesWithExample = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change one thing of the study, e.g. "
-        "--set arms.cnn.recipe.duration='1 epochs' or --set dataset=cifar10. May be repeated.",
-    ),
-]
-FeaturePrecision = Annotated[
-    str | None,
-    typer.Option(
-        help="Of frozen features: auto, bf16, fp32, or int8 (a processor, "
-        "extra int8; half of fp32's time). Left out: as the study says."
-    ),
-]
-Tries = Annotated[
-    int | None,
-    typer.Option(
-        help="Tries for each arm; the first is the arm's own recipe. Left out: the "
-        "searches of the study's file."
-    ),
-]
-
 
 def study(
     name: Annotated[
         str, typer.Argument(help="A built-in study (see `headstart list`) or a study file, e.g. mine.toml.")
     ] = "cifar10-quick",
     seeds: Annotated[int | None, typer.Option(help="Run seeds 0 .. N-1 instead of the study's own.")] = None,
-    set_: ChangesWithExample = None,
+    set_: options.ChangesWithExample = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder (default: runs/NAME).")] = None,
     published: Annotated[
         Path | None, typer.Option(help="A folder of published trials: those count as finished.")
@@ -66,7 +40,7 @@ def study(
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what would run, and about how long it would take.")
     ] = False,
-    feature_precision: FeaturePrecision = None,
+    feature_precision: options.FeaturePrecision = None,
 ) -> None:
     """Run a study and write its report.
 
@@ -96,7 +70,7 @@ def study(
 
 def tune(
     name: Annotated[str, typer.Argument(help="A built-in study or a study file; its arms are tuned.")],
-    tries: Tries = None,
+    tries: options.Tries = None,
     arm: Annotated[
         list[str] | None,
         typer.Option(help="An arm to tune (default: all, as many tries each). May be repeated."),
@@ -124,7 +98,7 @@ def tune(
         list[int] | None, typer.Option(help="An input size to choose among. May be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the label subset and of the search.")] = 0,
-    set_: Changes = None,
+    set_: options.Changes = None,
     out: Annotated[
         Path | None,
         typer.Option(help="The study's folder (default: runs/NAME); tries go to its folder tuning/."),

@@ -95,22 +95,22 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _add_what_older_versions_left_out(stored: dict[str, Any], trial: dict[str, Any], folder: Path) -> None:
-    """Before the metadata told the size of the images, the precision and the dataset, trial.json and the
-    study's study.json had them; a model from random weights had no "weights"."""
+    """Adds to `stored` the size of the images, the precision and the dataset, from trial.json and the study's
+    study.json: older metadata lack them. Older models from random weights have no "weights"."""
     arm = trial.get("arm", {})
     stored.setdefault("weights", arm.get("weights", "none"))
     for name in ("precision", "feature_precision"):
         stored.setdefault(name, trial.get(name))
     if "image_pixels" in stored and "dataset" in stored:
         return
-    dataset = _read_json(folder.parent / "study.json").get("dataset", {})
-    stored.setdefault("image_pixels", dataset.get("image_pixels"))
+    dataset = store.read_study(folder.parent).dataset if store.has_study(folder.parent) else None
+    stored.setdefault("image_pixels", dataset and dataset.image_pixels)
     stored.setdefault(
         "dataset",
         {
             "name": arm.get("dataset"),
             "fingerprint": trial.get("dataset_fingerprint"),
-            "title": dataset.get("title"),
-            "source": dataset.get("source"),
+            "title": dataset and dataset.title,
+            "source": dataset and dataset.source,
         },
     )

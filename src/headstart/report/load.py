@@ -18,7 +18,7 @@ from headstart.registry.methods import stored_method
 from headstart.results import stats
 from headstart.results.pairing import one_machine
 from headstart.results.trials import main_trials, metric_values, newest, relabelled, require_same_images
-from headstart.store import FinishedTrial, StoredArm, StudyRecord
+from headstart.store import FinishedTrial, SearchRecord, StoredArm, StudyRecord
 from headstart.types import LabelBudget, Predictions
 
 Trials = list[FinishedTrial]
@@ -62,6 +62,7 @@ class StudyView:
     finished: int  # of these
     missing: tuple[str, ...]  # those of them without a finished trial, in words, by arm
     superseded: int  # finished trials in the folder that no number rests on
+    searches: tuple[SearchRecord, ...]  # for its arms, with candidates; by label budget and arm
     images: dict[int, NDArray[np.uint8]] = field(repr=False)  # example id -> pixels (H, W, 3)
 
     @property
@@ -135,6 +136,7 @@ def load_study(folder: Path) -> StudyView:
         planned=planned,
         finished=finished,
         missing=missing,
+        searches=_searches(folder, list(styles)),
         images=_gallery_images(folder),
     )
 
@@ -171,6 +173,11 @@ def _arm(stored: StoredArm, place: int, style: plots.ArmStyle, trials: Trials) -
         trials=tuple(trials),
         tests=tests,
     )
+
+
+def _searches(folder: Path, arms: list[str]) -> tuple[SearchRecord, ...]:
+    searches = [each for each in store.study_searches(folder) if each.arm in arms and each.candidates]
+    return tuple(sorted(searches, key=lambda each: (each.label_budget, arms.index(each.arm))))
 
 
 def _gallery_images(folder: Path) -> dict[int, NDArray[np.uint8]]:

@@ -1,4 +1,5 @@
-"""What is on disk: files, run folders with finished trials, and what a study says of itself."""
+"""What is on disk: files, run folders with finished trials, searches for recipes, and what a study says of
+itself."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from headstart.store.files import (
     write_json,
     write_npz,
 )
+from headstart.store.searches import Candidate, SearchRecord, read_search, study_searches
 from headstart.store.study import ModelRecord, StudyRecord, claim_from_stored, has_study, read_study
 from headstart.store.trials import (
     FinishedTrial,
@@ -31,8 +33,10 @@ from headstart.store.trials import (
 )
 
 __all__ = [
+    "Candidate",
     "FinishedTrial",
     "ModelRecord",
+    "SearchRecord",
     "StoredArm",
     "StudyRecord",
     "as_stored",
@@ -48,10 +52,12 @@ __all__ = [
     "read_npz",
     "read_predictions",
     "read_result",
+    "read_search",
     "read_study",
     "read_test_ids",
     "read_trial",
     "require_space",
+    "study_searches",
     "write_bytes",
     "write_history",
     "write_json",

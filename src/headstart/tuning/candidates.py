@@ -6,7 +6,6 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +16,10 @@ from headstart.methods.selection import selection_splits
 from headstart.recipes import TrainingRecipe
 from headstart.recipes.spaces import PIXELS
 from headstart.results import metrics
+from headstart.store import Candidate
 from headstart.training.loop import DivergedError
 from headstart.tuning.question import Question
 from headstart.types import Arm, LabelBudget
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """One set of hyperparameters that a search trained with.
-
-    number: from 1, in the order of the search. values: of what is searched, by name. accuracy, nll: on all
-    held-out images together; None where training diverged, which `failed` then tells. seconds: of wall time,
-    0 where an earlier candidate had the same values. train_images: of the largest part that was trained on.
-    """
-
-    number: int
-    values: dict[str, Any]
-    accuracy: float | None = None
-    nll: float | None = None
-    seconds: float = 0.0
-    failed: str = ""
-    train_images: int | None = None
-    validation_images: int | None = None
-
-    def stored(self) -> dict[str, Any]:
-        """As tuning.json holds it; of a failed one there are no numbers of images."""
-        fields = dataclasses.asdict(self)
-        number = fields.pop("number")
-        for name in ("train_images", "validation_images"):
-            if fields[name] is None:
-                del fields[name]
-        return {**fields, "number": number}
 
 
 def best_candidate(candidates: Sequence[Candidate]) -> Candidate | None:

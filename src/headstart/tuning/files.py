@@ -21,23 +21,25 @@ from headstart.errors import ConfigError
 from headstart.recipes import recipe_toml
 from headstart.recipes.spaces import PIXELS, described
 from headstart.runtime.precision import default_device
+from headstart.store import Candidate
 from headstart.studies.trial import environment
-from headstart.tuning.candidates import Candidate, best_candidate
+from headstart.tuning.candidates import best_candidate
 from headstart.tuning.question import Question
 
 
 def read_candidates(question: Question) -> list[Candidate]:
-    """The candidates that are there. Raises: ConfigError where they answer another question."""
+    """The candidates that are there. Raises: ConfigError where they answer another question; StoreError where
+    tuning.json is damaged."""
     path = question.folder / "tuning.json"
     if not path.exists():
         return []
-    stored = store.read_json(path)
-    if stored.get("question") != question.digest:
+    search = store.read_search(path)
+    if search.question != question.digest:
         raise ConfigError(
             f"{path.parent} holds tries of another recipe, search space or proxy; give another --out, or "
             "delete it"
         )
-    return [Candidate(**row) for row in stored["tries"]]
+    return list(search.candidates)
 
 
 def write_candidates(question: Question, asked: int, candidates: Sequence[Candidate]) -> None:

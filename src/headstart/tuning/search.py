@@ -28,10 +28,11 @@ from headstart.recipes.spaces import grid
 from headstart.runtime import progress
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.processes import attempts
+from headstart.store import Candidate
 from headstart.studies.study_file import load_study
 from headstart.studies.trials import cells_of
 from headstart.training.durations import parse_duration
-from headstart.tuning.candidates import SCRATCH, Candidate, best_candidate, train_candidate
+from headstart.tuning.candidates import SCRATCH, best_candidate, train_candidate
 from headstart.tuning.files import read_candidates, write_candidates, write_recipe
 from headstart.tuning.question import Question, without_test
 from headstart.tuning.sampler import propose

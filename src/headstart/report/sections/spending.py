@@ -13,7 +13,7 @@ from headstart import store
 from headstart.evaluation.records import ROBUSTNESS, SHIFT
 from headstart.report import machines, words
 from headstart.report.load import Arm, StudyView
-from headstart.report.sections import health, tuning
+from headstart.report.sections import health
 from headstart.results.pairing import machine_of
 from headstart.store import FinishedTrial
 
@@ -83,7 +83,7 @@ def _steps(view: StudyView) -> tuple[Step, ...]:
         ],  # older ones have none
         "Examinations of the data": [] if examined is None else [examined.seconds],
         "Tries of searches for recipes": [
-            each["seconds"] for search in tuning.searches(view) for each in search["tries"]
+            each.seconds for search in view.searches for each in search.candidates
         ],
     }
     if not any(parts.values()):

@@ -4,15 +4,17 @@ tuning/."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headstart import plots, store
+from headstart import plots
 from headstart.recipes import DEVELOPED_BY_HAND, USUAL_VALUES
 from headstart.report import words
 from headstart.report.load import Arm, StudyView
 from headstart.report.sections.figure import Figure, finish
+from headstart.store import SearchRecord
+from headstart.store.searches import SearchedHyperparameter
 from headstart.types import LabelBudget
 
 
@@ -34,27 +36,17 @@ class Row:
 def tuning(view: StudyView) -> dict[str, Any] | None:
     """Figures (one a label budget), rows and search spaces; None where the study's folder holds no tuning of
     its arms."""
-    if not (stored := searches(view)):
+    if not view.searches:
         return None
-    budgets = list(dict.fromkeys(_budget(search) for search in stored))
+    budgets = list(dict.fromkeys(search.label_budget for search in view.searches))
     return {
         "figures": [
-            _figure(view, budget, [search for search in stored if _budget(search) == budget])
+            _figure(view, budget, [search for search in view.searches if search.label_budget == budget])
             for budget in budgets
         ],
-        "rows": [_row(view, search) for search in stored],
-        "spaces": _spaces(view, stored),
+        "rows": [_row(view, search) for search in view.searches],
+        "spaces": _spaces(view),
     }
-
-
-def searches(view: StudyView) -> list[dict[str, Any]]:
-    """What the study's folder holds of searches for its arms' recipes, by label budget and arm."""
-    stored = [store.read_json(path) for path in sorted(view.folder.glob("tuning/*/tuning.json"))]
-    place = {name: number for number, name in enumerate(view.styles)}
-    return sorted(
-        (search for search in stored if search["arm"] in place and search["tries"]),
-        key=lambda search: (_budget(search), place[search["arm"]]),
-    )
 
 
 def effort(view: StudyView) -> str:
@@ -73,7 +65,7 @@ def effort(view: StudyView) -> str:
         [arm.label for arm in view.arms if arm.name not in owners and used[arm.name] <= names]
         for names in (DEVELOPED_BY_HAND, USUAL_VALUES)
     )
-    tried = {(search["arm"], _budget(search)) for search in searches(view)}
+    tried = {(search.arm, search.label_budget) for search in view.searches}
     if not searched and tried:
         return (
             "Each recipe was chosen on validation images with an effort that is stated, not with all that is "
@@ -164,15 +156,15 @@ def _recipes(labels: list[str]) -> str:
     )
 
 
-def _figure(view: StudyView, budget: LabelBudget, stored: list[dict[str, Any]]) -> Figure:
-    tries = {search["arm"]: [row["accuracy"] for row in search["tries"]] for search in stored}
+def _figure(view: StudyView, budget: LabelBudget, searches: Sequence[SearchRecord]) -> Figure:
+    tries = {search.arm: [each.accuracy for each in search.candidates] for search in searches}
     gains = {}
-    for search in stored:
+    for search in searches:
         if not _is_used(view, search):
             continue
-        first, best = search["tries"][0]["accuracy"], _best(search)
-        if first is not None and best is not None:
-            gains[view.styles[search["arm"]].label] = best["accuracy"] - first
+        first, best = search.candidates[0], search.best
+        if first.accuracy is not None and best is not None and best.accuracy is not None:
+            gains[view.styles[search.arm].label] = best.accuracy - first.accuracy
     message = "Validation accuracy against tries"
     if gains:
         most = max(gains, key=lambda label: gains[label])
@@ -186,10 +178,10 @@ def _figure(view: StudyView, budget: LabelBudget, stored: list[dict[str, Any]]) 
     each = f"{counts.pop()} tries each."
     if counts:
         cut = any(
-            "low" in knob
-            for search in stored
-            for knob in search["space"]
-            if len(search["tries"]) < search["tries_asked"]
+            searched.values is None
+            for search in searches
+            for searched in search.space
+            if len(search.candidates) < search.tries_asked
         )
         each = f"Fewer tries where {'the search was ended early' if cut else 'there was no more to compare'}."
     caption = (
@@ -202,81 +194,74 @@ def _figure(view: StudyView, budget: LabelBudget, stored: list[dict[str, Any]]) 
     return finish(drawing, name, message, caption)
 
 
-def _budget(search: Mapping[str, Any]) -> LabelBudget:
-    return LabelBudget(search["labels_per_class"])
-
-
-def _best(search: Mapping[str, Any]) -> dict[str, Any] | None:
-    return next((row for row in search["tries"] if row["number"] == search["best"]), None)
-
-
-def _is_used(view: StudyView, search: Mapping[str, Any]) -> bool:
+def _is_used(view: StudyView, search: SearchRecord) -> bool:
     """Whether the arm's trials at that label budget have a recipe that a search has found."""
-    name = view.recipe_names(search["arm"]).get(_budget(search), "")
+    name = view.recipe_names(search.arm).get(search.label_budget, "")
     return bool(view.study.recipes.get(name))
 
 
-def _row(view: StudyView, search: dict[str, Any]) -> Row:
-    best, failed = _best(search), sum(row["accuracy"] is None for row in search["tries"])
+def _row(view: StudyView, search: SearchRecord) -> Row:
+    best, failed = search.best, sum(each.accuracy is None for each in search.candidates)
     chosen = [
         f"{name.replace('_', ' ')} {words.setting(value)}"
-        for name, value in (best["values"] if best else {}).items()
+        for name, value in (best.values if best else {}).items()
     ]
     sentence = words.listing(chosen) or "nothing is searched here: what its method selects, it selects itself"
-    if full := search.get("full_length"):
-        kept = "; the arm keeps its own recipe" if full["own"] > full["found"] else ""
+    if full := search.full_length:
+        kept = "; the arm keeps its own recipe" if full.own > full.tuned else ""
         sentence += (
-            f". In whole trials {100 * full['found']:.2f} % on validation, {100 * full['own']:.2f} % with "
+            f". In whole trials {100 * full.tuned:.2f} % on validation, {100 * full.own:.2f} % with "
             "its own recipe "
-            f"(n = {full['seeds']}){kept}"
+            f"(n = {full.seeds}){kept}"
         )
     elif (
         best
-        and best is not search["tries"][0]
-        and view.at(search["arm"], _budget(search))
+        and best is not search.candidates[0]
+        and view.at(search.arm, search.label_budget)
         and not _is_used(view, search)
     ):
         sentence += ". Found, and not used: the trials here have the arm's own recipe"
     return Row(
-        style=view.styles[search["arm"]],
-        place=list(view.styles).index(search["arm"]),
-        budget=_budget(search).words,
-        tries=str(len(search["tries"])) + (f" ({failed} failed)" if failed else ""),
-        seconds=math.fsum(row["seconds"] for row in search["tries"]),
-        proxy=_proxy(search, best),
-        start=search["tries"][0]["accuracy"],
-        best=best["accuracy"] if best else None,
+        style=view.styles[search.arm],
+        place=list(view.styles).index(search.arm),
+        budget=search.label_budget.words,
+        tries=str(len(search.candidates)) + (f" ({failed} failed)" if failed else ""),
+        seconds=math.fsum(each.seconds for each in search.candidates),
+        proxy=_proxy(search),
+        start=search.candidates[0].accuracy,
+        best=best.accuracy if best else None,
         chosen=sentence,
     )
 
 
-def _proxy(search: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
+def _proxy(search: SearchRecord) -> str:
     """What a try was, where it was cheaper than the trial it stands for."""
-    proxy = search["proxy"]
-    trains = any(knob["name"] == "learning_rate" for knob in search["space"])
-    parts = [proxy["duration"]] if "duration" in proxy and trains else []
-    if "images" in proxy and best:
-        parts.append(f"{best['train_images']:,} training images")
-    if "validation_images" in proxy and best:
-        parts.append(f"{best['validation_images']:,} validation images")
-    if "folds" in proxy:
-        parts.append(f"{proxy['folds']} of 5 folds")
+    proxy, best = search.proxy, search.best
+    trains = any(searched.name == "learning_rate" for searched in search.space)
+    parts = [proxy.duration] if proxy.duration is not None and trains else []
+    if proxy.images is not None and best:
+        parts.append(f"{best.train_images:,} training images")
+    if proxy.validation_images is not None and best:
+        parts.append(f"{best.validation_images:,} validation images")
+    if proxy.folds is not None:
+        parts.append(f"{proxy.folds} of 5 folds")
     return words.listing(parts) or "as the trial itself"
 
 
-def _spaces(view: StudyView, stored: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _spaces(view: StudyView) -> list[tuple[str, str]]:
     """(arms, bounds in words) of each different search space."""
     spaces: dict[str, list[str]] = {}
-    for search in stored:
-        bounds = words.listing([_knob(knob) for knob in search["space"]])
-        label = view.styles[search["arm"]].label
+    for search in view.searches:
+        bounds = words.listing([_bounds(searched) for searched in search.space])
+        label = view.styles[search.arm].label
         if bounds and label not in spaces.setdefault(bounds, []):
             spaces[bounds].append(label)
     return [(words.listing(labels), bounds) for bounds, labels in spaces.items()]
 
 
-def _knob(knob: Mapping[str, Any]) -> str:
-    name = knob["name"].replace("_", " ")
-    if "values" in knob:
-        return f"{name} among {words.listing([words.setting(value) for value in knob['values']])}"
-    return f"{name} from {knob['low']:g} to {knob['high']:g}{' (in its logarithm)' if knob['log'] else ''}"
+def _bounds(searched: SearchedHyperparameter) -> str:
+    name = searched.name.replace("_", " ")
+    if searched.values is not None:
+        return f"{name} among {words.listing([words.setting(value) for value in searched.values])}"
+    scale = " (in its logarithm)" if searched.log else ""
+    return f"{name} from {searched.low:g} to {searched.high:g}{scale}"

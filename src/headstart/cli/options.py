@@ -1,0 +1,75 @@
+"""Arguments and options of the commands that take the same ones, or that need many words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headstart.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headstart.data.folders.divide import BadFiles
+
+# --- of images in a folder or a table ---
+
+ImageSource = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder with one sub-folder a class, train/val/test folders of such, or a CSV or "
+        "Parquet table with columns path and label."
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Fail on any unreadable file, not from 5 % of them.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Never fail because of unreadable files.")]
+GroupColumn = Annotated[
+    str | None, typer.Option(help="A table's column: rows with the same value stay on one side.")
+]
+GroupRegex = Annotated[
+    str | None, typer.Option(help="Searched for in each path: equal matches stay on one side.")
+]
+
+
+def bad_files(strict: bool, skip_bad: bool) -> BadFiles:
+    """What is done about unreadable files. Raises: ConfigError where both options are given."""
+    if strict and skip_bad:
+        raise ConfigError("--strict and --skip-bad contradict each other; give one of them")
+    return "refuse" if strict else "skip" if skip_bad else "few"
+
+
+# --- of a saved model ---
+
+Model = Annotated[
+    Path, typer.Argument(help="A finished trial's folder, a saved model's, or a study's folder with --arm.")
+]
+ArmName = Annotated[str | None, typer.Option("--arm", help="Which arm of a study's folder.")]
+
+# --- of a study ---
+
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one thing of the study.")
+]
+ChangesWithExample = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one thing of the study, e.g. "
+        "--set arms.cnn.recipe.duration='1 epochs' or --set dataset=cifar10. May be repeated.",
+    ),
+]
+FeaturePrecision = Annotated[
+    str | None,
+    typer.Option(
+        help="Of frozen features: auto, bf16, fp32, or int8 (a processor, "
+        "extra int8; half of fp32's time). Left out: as the study says."
+    ),
+]
+Tries = Annotated[
+    int | None,
+    typer.Option(
+        help="Tries for each arm; the first is the arm's own recipe. Left out: the "
+        "searches of the study's file."
+    ),
+]
