@@ -98,6 +98,23 @@ ALL_LABELS = LabelBudget()
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How image files become square pixels; stored with the models that were trained on them.
+
+    fit: "crop" keeps the middle square, "pad" the whole image on a grey ground, "squash" the whole image with
+    its sides made equal. integer_range, float_range: the values of more than 8 bits that become black and
+    white; None: what the files' own values suggest.
+    """
+
+    fit: Literal["crop", "pad", "squash"] = "crop"
+    integer_range: tuple[float, float] | None = None
+    float_range: tuple[float, float] | None = None
+
+
+DEFAULT_READING = Reading()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageSet:
     """Labelled images of one size.
 
@@ -128,6 +145,7 @@ class Dataset:
     test: ImageSet
     source: str  # in words: who published it, under which terms
     fingerprint: str  # of train and test together
+    reading: Reading = DEFAULT_READING  # of the user's own files
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,7 +79,7 @@ def predict(
 def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]], None]:
     """Prints one row; standard output is flushed at each, so that a program that reads along sees it at
     once."""
-    from headstart.data.folders.find import printable
+    from headstart.data.folders.show import printable
 
     table = csv.writer(sys.stdout, lineterminator="\n")
     if format == "csv":

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data import duplicates
-from headstart.data.folders.cache import DecodedSource, Facts
+from headstart.data.folders.cache import DecodedSource
 from headstart.data.folders.divide import Division, divide
+from headstart.data.folders.rows import Facts
 from headstart.errors import DataError
 
 FEW_IMAGES = 20  # of a class with fewer, a fifth for testing is four: too few for an accuracy

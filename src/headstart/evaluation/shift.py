@@ -13,6 +13,7 @@ from headstart.evaluation.records import SHIFT
 from headstart.evaluation.shift_sets import load_shift_set
 from headstart.evaluation.study import chosen_trials, read_study
 from headstart.predict.predictor import load_predictor
+from headstart.predict.saved import read_model
 from headstart.results.trials import correct
 from headstart.runtime import progress
 from headstart.store import FinishedTrial
@@ -34,9 +35,10 @@ def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
     path = Path(wanted.path).expanduser()
     if (pixels := study.dataset.image_pixels) is None:
         raise StoreError(f"{study_folder} does not say how large its images are; run the study again")
-    images = load_shift_set(path, list(study.dataset.class_names), pixels)
     folder = study_folder / SHIFT / wanted.name
     chosen = chosen_trials(trials, study.phase)
+    readings = [read_model(trial.folder).reading for trial in chosen.values() if trial.has_model]
+    images = load_shift_set(path, list(study.dataset.class_names), pixels, *readings[:1])
     with store.lock(folder / "lock", f"the folder {folder}"):
         for trial in chosen.values():
             _read_arm(folder, trial, images)

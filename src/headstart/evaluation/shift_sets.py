@@ -18,13 +18,16 @@ from headstart.data.folders.decode import decode_image, square
 from headstart.data.folders.find import IMAGE_SUFFIXES
 from headstart.errors import DataError
 from headstart.runtime.progress import say, track
-from headstart.types import ImageSet
+from headstart.types import DEFAULT_READING, ImageSet, Reading
 
 
-def load_shift_set(folder: Path, class_names: Sequence[str], image_pixels: int) -> ImageSet:
+def load_shift_set(
+    folder: Path, class_names: Sequence[str], image_pixels: int, reading: Reading = DEFAULT_READING
+) -> ImageSet:
     """The images below `folder` with labels in the order of class_names; a class may have no image.
 
     image_pixels: the size that a folder's images are brought to, as the study's own; arrays must have it.
+    reading: how the study's own images were read.
     Raises: DataError where there is neither form, a class is none of class_names, or a file cannot be
     read."""
     if not folder.is_dir():
@@ -42,7 +45,7 @@ def load_shift_set(folder: Path, class_names: Sequence[str], image_pixels: int) 
     if data_files:
         images, labels = _read_arrays(data_files[0], len(class_names), image_pixels)
     else:
-        images, labels = _read_folders(folder, class_names, image_pixels)
+        images, labels = _read_folders(folder, class_names, image_pixels, reading)
     return arrays.image_set(images, labels, class_names)
 
 
@@ -72,7 +75,7 @@ def _read_arrays(path: Path, classes: int, pixels: int) -> tuple[NDArray[np.uint
 
 
 def _read_folders(
-    folder: Path, class_names: Sequence[str], pixels: int
+    folder: Path, class_names: Sequence[str], pixels: int, reading: Reading
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     places = {name.casefold(): label for label, name in enumerate(class_names)}
     homes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -102,6 +105,6 @@ def _read_folders(
     images = []
     with track(f"read {folder}", len(files), "images") as bar:
         for path, _ in files:
-            images.append(square(decode_image(path), pixels))
+            images.append(square(decode_image(path, reading=reading), pixels, reading.fit))
             bar.advance()
     return np.stack(images), np.array([label for _, label in files], np.int64)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from headstart import store
 from headstart.models import weights
-from headstart.types import Preprocessing
+from headstart.types import DEFAULT_READING, Preprocessing, Reading
 
 FILE = "model.safetensors"
 _NETWORK_OPTIONS = ("widths", "activation")  # what the constructor of the CNN takes
@@ -41,7 +41,8 @@ class SavedModel:
 
     architecture: what its method stored to rebuild it; the keys "model" and "weights" are always there.
     preprocessing: of the network; size_pixels is the side of the network's input (None: image_pixels).
-    image_pixels: side of the training images, which images to predict must have too.
+    image_pixels: side of the training images, which images to predict must have too. reading: how the
+    training images' files became square pixels, and how those of new images do.
     precision, feature_precision: those of its evaluation.
     metrics, train_images: from result.json, where there is one. folder: None for a model in memory.
     """
@@ -59,6 +60,7 @@ class SavedModel:
     train_images: int | None = None
     label: str = ""
     folder: Path | None = None
+    reading: Reading = DEFAULT_READING
 
     @property
     def model(self) -> str:
@@ -99,6 +101,8 @@ class SavedModel:
             "feature_precision": self.feature_precision,
             "dataset": dataclasses.asdict(self.dataset),
         }
+        if self.reading != DEFAULT_READING:
+            description["reading"] = dataclasses.asdict(self.reading)
         if self.label:
             description["label"] = self.label
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}

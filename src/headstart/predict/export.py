@@ -146,7 +146,9 @@ def images_to_compare(saved: SavedModel, folder: str | Path | None = None) -> tu
     Raises: DataError where there is none."""
     if folder is not None:
         paths, _ = find_images([folder])
-        images = read_squares(paths[:CHECK_IMAGES], saved.image_pixels, lambda path, error: None)[1]
+        images = read_squares(
+            paths[:CHECK_IMAGES], saved.image_pixels, lambda path, error: None, saved.reading
+        )[1]
         if not len(images):
             raise DataError(f"none of the images in {folder} could be read; give others with --images")
         return images, f"pictures in {folder}"

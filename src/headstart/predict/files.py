@@ -16,6 +16,7 @@ from headstart.errors import DataError
 from headstart.predict.predictor import Predictor
 from headstart.runtime import progress
 from headstart.runtime.cores import usable_cores
+from headstart.types import DEFAULT_READING, Reading
 
 _DECODERS = 4  # threads, each holding one decoded image
 
@@ -59,16 +60,21 @@ def _images_in(folder: Path) -> tuple[list[Path], int]:
 
 
 def read_squares(
-    paths: Sequence[Path], image_pixels: int, on_unreadable: OnUnreadable
+    paths: Sequence[Path],
+    image_pixels: int,
+    on_unreadable: OnUnreadable,
+    reading: Reading = DEFAULT_READING,
 ) -> tuple[list[Path], NDArray[np.uint8]]:
-    """The readable paths, and their images uint8 (M, S, S, 3): the middle square at S = image_pixels, as in
-    training.
+    """The readable paths, and their images uint8 (M, S, S, 3), S = image_pixels.
+
+    reading: of the model that takes them, so that they are read as its training images were.
 
     on_unreadable: called with every other path and the reason, in order."""
 
     def read(path: Path) -> NDArray[np.uint8] | DataError:
         try:
-            return square(decode_image(path), image_pixels)
+            image = decode_image(path, reading=reading)
+            return square(image, image_pixels, reading.fit)
         except DataError as error:
             return error
 
@@ -96,6 +102,8 @@ def predict_files(
     with progress.track("predict", len(paths), "images") as bar:
         for start in range(0, len(paths), size):
             batch = paths[start : start + size]
-            readable, images = read_squares(batch, predictor.image_pixels, on_unreadable)
+            readable, images = read_squares(
+                batch, predictor.image_pixels, on_unreadable, predictor.saved.reading
+            )
             yield from zip(readable, predictor.probabilities(images, size), strict=True)
             bar.advance(len(batch))

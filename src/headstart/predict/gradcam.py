@@ -28,6 +28,11 @@ from headstart.results import metrics
 
 _DRAWN_PIXELS = 448  # side of the image in the drawing
 _DRAWN_CLASSES = 5
+_DRAWN_TITLES = {
+    "crop": "The picture, cut square",
+    "pad": "The whole picture on grey",
+    "squash": "The whole picture, squashed",
+}
 _OTHER_CLASSES = "#b8bdc6"
 
 
@@ -84,9 +89,12 @@ def write_explanation(
     """Explain an image file, and write a PNG of the image, the heatmap over it, and the likeliest classes.
 
     Raises: DataError where the image cannot be read; StoreError; as `explain_image`."""
-    decoded = decode_image(image)
-    explanation = explain_image(predictor, square(decoded, predictor.image_pixels), class_name)
-    drawn = square(decoded, min(_DRAWN_PIXELS, max(min(decoded.shape[:2]), predictor.image_pixels)))
+    reading = predictor.saved.reading
+    decoded = decode_image(image, reading=reading)
+    seen = square(decoded, predictor.image_pixels, reading.fit)
+    explanation = explain_image(predictor, seen, class_name)
+    side = min(_DRAWN_PIXELS, max(min(decoded.shape[:2]), predictor.image_pixels))
+    drawn = square(decoded, side, reading.fit)
     store.write_bytes(out, _png(_figure(explanation, drawn, predictor)))
     return explanation
 
@@ -113,7 +121,7 @@ def _figure(explanation: Explanation, drawn: NDArray[np.uint8], predictor: Predi
     plain, overlay, classes = figure.subplots(1, 3, width_ratios=(1, 1, 0.95))
     heat = upsampled(explanation.heatmap, len(drawn))
     for axes, title in (
-        (plain, "The picture, cut square"),
+        (plain, _DRAWN_TITLES[predictor.saved.reading.fit]),
         (overlay, f"Evidence for “{names[explanation.target]}”"),
     ):
         axes.imshow(drawn, interpolation="nearest" if len(drawn) < 128 else "antialiased")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import store
+from headstart.data.folders import reading_from
 from headstart.errors import ConfigError, StoreError, WeightsError, unknown_name
 from headstart.models import weights
 from headstart.models.preprocessing import stored_preprocessing
@@ -82,6 +83,7 @@ def read_model(folder: Path) -> SavedModel:
         precision=stored.pop("precision"),
         feature_precision=stored.pop("feature_precision"),
         dataset=TrainingImages(**stored.pop("dataset")),
+        reading=reading_from(stored.pop("reading", {})),
         label=stored.pop("label", "") or trial.get("arm", {}).get("label", ""),
         architecture=stored,  # what is left
         metrics=result.get("metrics", {}),

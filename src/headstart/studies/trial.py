@@ -179,6 +179,7 @@ def _write(trial: FinishedTrial, outcome: Outcome, dataset: Dataset) -> None:
             source=dataset.source,
             fingerprint=dataset.fingerprint,
         ),
+        reading=dataset.reading,
     )
     folder = saved.write(trial.folder, outcome.state)
     store.write_predictions(folder / "predictions.npz", outcome.predictions)

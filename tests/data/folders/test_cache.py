@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from headstart.data import load_dataset
-from headstart.data.folders import Limits, decode_image, decode_source, find_entries, square
-from headstart.data.folders import cache as decoded_cache
+from headstart.data.folders import Limits, contents, decode_image, decode_source, find_entries, rows, square
+from headstart.data.folders.contents import states_of
+from headstart.types import Reading
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def folder(tmp_path, images) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file)
     for name in ("cat", "dog"):
-        (tmp_path / "pets" / name / "zz_bad.png").write_bytes(b"no image")
+        (tmp_path / "pets" / name / "zz_bad.png").write_bytes(f"no image of a {name}".encode())
     return tmp_path / "pets"
 
 
@@ -77,11 +78,12 @@ def test_only_changed_and_new_files_are_decoded_again(folder, images, cache):
     before = _decode(folder)
     old = np.array(before.images)
     Image.fromarray(images[0][::-1]).save(folder / "cat" / "02.png")  # changed
-    os.utime(folder / "cat" / "04.png", ns=(1, 1))  # touched: counts as changed
+    os.utime(folder / "cat" / "04.png", ns=(1, 1))  # touched, not changed
+    (folder / "cat" / "06.png").rename(folder / "cat" / "6.png")  # renamed, not changed
     Image.fromarray(images[1][::-1]).save(folder / "cat" / "005.png")  # new: all rows after it move by one
     (folder / "dog" / "01.png").unlink()
     after = _decode(folder)
-    assert after.decoded_now == 3 and after.key != before.key
+    assert after.decoded_now == 2 and after.key != before.key
     for place, entry in enumerate(after.source.entries):
         if not entry.name.endswith("bad.png"):
             assert np.array_equal(after.images[place], decode_image(entry.path)), entry.name
@@ -90,8 +92,8 @@ def test_only_changed_and_new_files_are_decoded_again(folder, images, cache):
 
 
 def test_an_interrupted_run_keeps_its_rows(folder, monkeypatch):
-    monkeypatch.setattr(decoded_cache, "_BATCH", 8)
-    real, calls = decoded_cache._decoded, []
+    monkeypatch.setattr(rows, "BATCH", 8)
+    real, calls = rows.decode_one, []
 
     def interrupted(place, *rest):
         calls.append(place)
@@ -99,10 +101,10 @@ def test_an_interrupted_run_keeps_its_rows(folder, monkeypatch):
             raise KeyboardInterrupt
         return real(place, *rest)
 
-    monkeypatch.setattr(decoded_cache, "_decoded", interrupted)
+    monkeypatch.setattr(rows, "decode_one", interrupted)
     with pytest.raises(KeyboardInterrupt):
         _decode(folder)
-    monkeypatch.setattr(decoded_cache, "_decoded", real)
+    monkeypatch.setattr(rows, "decode_one", real)
     found = _decode(folder)
     assert found.decoded_now == 16  # two batches of eight had been kept
     for place in found.readable:
@@ -156,18 +158,70 @@ def test_a_file_that_goes_missing_is_a_fact(folder):
 
 
 def test_a_picture_counts_until_its_pixels_are_let_go(folder, monkeypatch):
-    free, real = [], decoded_cache._row
-    gate = decoded_cache._Gate(2000)
-    monkeypatch.setattr(decoded_cache, "_row", lambda *given: (free.append(gate._free), real(*given))[1])
-    source = find_entries(folder)
-    decoded_cache._decoded(0, source.entries[0], decoded_cache._state(source.entries[0]), 8, Limits(), gate)
+    free, real = [], rows.row_of
+    gate = rows.Gate(2000)
+    monkeypatch.setattr(rows, "row_of", lambda *given: (free.append(gate._free), real(*given))[1])
+    entry = find_entries(folder).entries[0]
+    (state,) = states_of([entry], {}, "pets", 10**6)
+    rows.decode_one(0, entry, state, rows.Job(image_pixels=8, limits=Limits(), reading=Reading()), gate)
     assert free == [2000 - 32 * 32] and gate._free == 2000
 
 
 def test_large_pictures_wait_for_each_other():
-    gate = decoded_cache._Gate(100)
+    gate = rows.Gate(100)
     with gate.hold(60), gate.hold(40):
         assert gate._free == 0
     with gate.hold(10**9):  # larger than the whole: alone, not never
         assert gate._free == 0
     assert gate._free == 100
+
+
+def test_another_picture_of_the_same_name_size_and_time_is_seen(folder, images):
+    before = _decode(folder)
+    path = folder / "cat" / "00.png"
+    stat = path.stat()
+    content = bytearray(path.read_bytes())
+    Image.fromarray(255 - images[0]).save(path)
+    other = path.read_bytes()
+    size = max(len(content), len(other))
+    for text, name in ((bytes(content), "00.png"), (other, "00.png")):
+        path.write_bytes(text.ljust(size, b"\0"))
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        found = _decode(folder)
+        place = [entry.name for entry in found.source.entries].index(f"cat/{name}")
+        assert np.array_equal(found.images[place], decode_image(path))
+    assert found.decoded_now == 1 and found.key != before.key
+
+
+def test_files_that_nothing_touched_are_not_read_again(folder, monkeypatch):
+    first = _decode(folder)
+    monkeypatch.setattr(contents, "_hash", lambda entry: pytest.fail(f"{entry.name} is read again"))
+    assert _decode(folder).key == first.key
+
+
+def test_a_touched_file_is_hashed_once(folder, monkeypatch):
+    _decode(folder)
+    os.utime(folder / "cat" / "04.png", ns=(1, 1))
+    assert _decode(folder).decoded_now == 0
+    monkeypatch.setattr(contents, "_hash", lambda entry: pytest.fail(f"{entry.name} is read again"))
+    assert _decode(folder).decoded_now == 0
+
+
+def test_a_folder_that_was_moved_over_another_is_seen(folder, tmp_path):
+    """As two archives unpacked into one place: equal names, sizes and times, other pictures."""
+    for name in ("cat", "dog"):
+        for path in (folder / name).iterdir():
+            path.write_bytes(path.read_bytes().ljust(9000, b"\0"))
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+    before = _decode(folder)
+    (folder / "cat").rename(tmp_path / "away")
+    (folder / "dog").rename(folder / "cat")
+    (tmp_path / "away").rename(folder / "dog")
+    for name, odd in (("cat", 1), ("dog", 0)):  # the names of the files as they were
+        for number, path in enumerate(sorted((folder / name).glob("[0-9]*"))):
+            path.rename(folder / name / f"{2 * number + 1 - odd:02d}.png")
+    after = _decode(folder)
+    assert [e.name for e in after.source.entries] == [e.name for e in before.source.entries]
+    assert after.key != before.key
+    for place in after.readable:
+        assert np.array_equal(after.images[place], decode_image(after.source.entries[place].path))

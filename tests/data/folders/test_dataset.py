@@ -84,11 +84,13 @@ def test_middle_of_a_wide_image_is_kept(folder):
 def test_transparency_lies_on_white(folder):
     for path in (folder / "cat").iterdir():
         path.unlink()
-    Image.new("RGBA", (8, 8), (10, 20, 30, 0)).save(folder / "cat" / "a.png")
+    clear = Image.new("RGBA", (8, 8), (10, 20, 30, 0))
+    clear.paste((0, 0, 0, 255), (0, 0, 2, 2))
+    clear.save(folder / "cat" / "a.png")
     Image.new("RGB", (8, 8)).save(folder / "cat" / "b.png")
-    pets = load_dataset(folder, image_pixels=1)
+    pets = load_dataset(folder, image_pixels=8)
     cats = [*pets.train.images[pets.train.labels == 0], *pets.test.images[pets.test.labels == 0]]
-    assert sorted(cat.tolist() for cat in cats) == [[[[0, 0, 0]]], [[[255, 255, 255]]]]
+    assert sorted(cat[7, 7].tolist() for cat in cats) == [[0, 0, 0], [255, 255, 255]]
 
 
 def test_other_files_are_counted_not_hidden(folder, capsys):
@@ -126,10 +128,11 @@ def test_sixteen_bit_image_is_brought_to_eight(folder):
     for path in (folder / "cat").iterdir():
         path.unlink()
     Image.fromarray(np.full((8, 8), 257 * 99, np.uint16)).save(folder / "cat" / "deep.png")
-    Image.new("RGB", (8, 8)).save(folder / "cat" / "b.png")
+    Image.fromarray(np.full((8, 8), 65535, np.uint16)).save(folder / "cat" / "white.png")
     pets = load_dataset(folder, image_pixels=1)
     cats = [*pets.train.images[pets.train.labels == 0], *pets.test.images[pets.test.labels == 0]]
-    assert sorted(int(cat[0, 0, 0]) for cat in cats) == [0, 99]
+    assert sorted(int(cat[0, 0, 0]) for cat in cats) == [99, 255]
+    assert pets.reading.integer_range == (0, 65535)
 
 
 def test_empty_class_is_named(folder):
@@ -201,7 +204,7 @@ def test_a_table_is_a_dataset(folder):
 
 def test_the_second_loading_reads_no_image(folder, monkeypatch):
     first = load_dataset(folder)
-    monkeypatch.setattr("headstart.data.folders.cache._decoded", None)
+    monkeypatch.setattr("headstart.data.folders.rows.decode_one", None)
     again = load_dataset(folder)
     assert again.fingerprint == first.fingerprint and isinstance(again.train.images, np.memmap)
     assert np.array_equal(again.train.images, first.train.images)

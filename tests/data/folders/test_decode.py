@@ -11,6 +11,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.deep_images import png16, tiff
 
 from headstart.data import load_dataset
 from headstart.data.folders import Limits, UnreadableError, decode_image, square
@@ -68,18 +69,70 @@ STORED = {
 }
 
 
+MODES = ("RGB", "L", "1", "P", "RGBA", "LA", "I;16", "F", "CMYK")
+FORMATS = ("PNG", "TIFF", "TIFF lzw", "TIFF pages", "WEBP", "JPEG", "MPO", "AVIF", "JPEG2000", "GIF")
+
+
+def _in_mode(photo, mode):
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(Image.fromarray(photo).convert("L")).astype(np.uint16) * 257)
+    return Image.fromarray(photo).convert(mode)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_orientation_of_every_format_and_mode_comes_upright(photo, format, mode):
+    """The stored file without the tag, turned by hand, is what the file with the tag must give."""
+    upright, (kind, _, way) = _in_mode(photo, mode), format.partition(" ")
+    for orientation, transpose in STORED.items():
+        stored = upright.transpose(Image.Transpose[transpose]) if transpose else upright
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        options = {"lzw": {"compression": "tiff_lzw"}, "pages": {"save_all": True, "append_images": [stored]}}
+        options = options.get(way, {}) | ({"lossless": True} if kind == "WEBP" else {})
+        try:
+            plain = _bytes(stored, kind, **options)
+            content = _bytes(stored, kind, exif=exif, **options)
+        except (OSError, ValueError, KeyError, SystemError):
+            pytest.skip(f"Pillow writes no {format} in mode {mode}")
+        if kind in ("GIF", "JPEG2000"):
+            continue  # these have no tag: nothing may be turned
+        as_stored = Image.fromarray(decode_image(plain))
+        back = {"ROTATE_90": "ROTATE_270", "ROTATE_270": "ROTATE_90"}.get(transpose, transpose)
+        expected = as_stored.transpose(Image.Transpose[back]) if back else as_stored
+        decoded = decode(content)
+        assert np.array_equal(np.asarray(decoded.image), np.asarray(expected)), orientation
+        assert (decoded.width, decoded.height) == (32, 24)
+        assert ("turned upright" in decoded.notes) == (orientation > 1)
+
+
 @pytest.mark.parametrize("orientation", STORED)
-def test_every_exif_orientation_comes_upright(photo, orientation):
+def test_every_exif_orientation_gives_the_pixels_themselves(photo, orientation):
     stored = Image.fromarray(photo)
     if STORED[orientation]:
         stored = stored.transpose(Image.Transpose[STORED[orientation]])
     exif = Image.Exif()
     exif[0x0112] = orientation
-    content = _bytes(stored, exif=exif)
-    assert np.array_equal(decode_image(content), photo)
-    decoded = decode(content)
-    assert (decoded.width, decoded.height) == (32, 24)
-    assert decoded.notes == (("turned upright",) if orientation > 1 else ())
+    for format in ("PNG", "TIFF"):
+        assert np.array_equal(decode_image(_bytes(stored, format, exif=exif)), photo)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_deep_tiffs_and_pngs_are_turned_once(photo, orientation, channels):
+    deep = photo.astype(np.uint16) * 257
+    deep = deep if channels == 3 else deep[..., 0]
+    stored = {1: deep, 2: deep[:, ::-1], 3: deep[::-1, ::-1], 4: deep[::-1]}
+    flipped = np.swapaxes(deep, 0, 1)
+    stored |= {5: flipped, 6: flipped[::-1], 7: flipped[::-1, ::-1], 8: flipped[:, ::-1]}
+    content = tiff(np.ascontiguousarray(stored[orientation]), orientation=orientation)
+    expected = photo if channels == 3 else photo[..., :1].repeat(3, 2)
+    assert np.abs(decode_image(content).astype(int) - expected).max() <= 1
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if channels == 1:
+        content = _bytes(Image.fromarray(np.ascontiguousarray(stored[orientation])), exif=exif)
+        assert np.abs(decode_image(content).astype(int) - expected).max() <= 1
 
 
 def test_broken_metadata_does_not_matter(photo):
@@ -111,25 +164,8 @@ def test_sixteen_bits_become_eight(format):
 
 
 def test_sixteen_bit_colour_becomes_eight():
-    rows = b"".join(b"\0" + np.array([[10 * 257, 20 * 257, 30 * 257]] * 2, ">u2").tobytes() for _ in range(2))
-
-    def chunk(kind, content):
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
-
-    png = (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
-    assert decode_image(png).tolist() == [[[10, 20, 30]] * 2] * 2
-
-
-def test_numbers_of_32_bits_are_no_grey_levels():
-    with pytest.raises(UnreadableError, match="32-bit numbers, not grey levels"):
-        decode_image(_bytes(np.ones((4, 4), np.float32), "TIFF"))
+    deep = np.array([[[10, 20, 30], [0, 0, 255]]] * 2, np.uint16) * 257
+    assert decode_image(png16(deep)).tolist() == [[[10, 20, 30], [0, 0, 255]]] * 2
 
 
 def test_cmyk_comes_near_what_was_printed(photo):
@@ -160,6 +196,31 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_but_its_size_is_told():
     assert decoded.image.size == (2100, 1050)
 
 
+def test_a_jpeg_over_the_limit_is_decoded_at_a_fraction_that_is_below(monkeypatch):
+    monkeypatch.setattr("headstart.data.folders.decode.ENOUGH_PIXELS", 100)
+    for options in ({}, {"progressive": True}):
+        content = _bytes(Image.new("L", (1600, 1200), 90), "JPEG", quality=50, **options)
+        waited: list[int] = []
+        decoded = decode(content, Limits(max_pixels=100_000), waited.append)
+        assert (decoded.width, decoded.height, decoded.image.size) == (1600, 1200, (200, 150))
+        assert waited == [1600 * 1200 if options else 200 * 150]
+    with pytest.raises(UnreadableError, match="1,600 x 1,200 pixels; at most 100,000 are decoded, so save"):
+        decode_image(_bytes(Image.new("L", (1600, 1200), 90)), Limits(max_pixels=100_000))
+
+
+def test_pillows_own_limit_stands_again_afterwards(photo):
+    before = Image.MAX_IMAGE_PIXELS
+    decode_image(_bytes(photo))
+    assert before is not None and before == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_larger_second_page_is_said_with_its_size():
+    small, large = Image.new("RGB", (8, 8)), Image.new("RGB", (32, 24), "red")
+    decoded = decode(_bytes(small, "TIFF", save_all=True, append_images=[large]))
+    assert decoded.notes == ("first of several frames", "page 1 is 8 x 8, page 2 is 32 x 24")
+    assert decoded.image.size == (8, 8)
+
+
 def _truncated(photo, format, **options):
     content = _bytes(np.tile(photo, (6, 6, 1)), format, **options)
     return content[: len(content) // 2]
@@ -174,6 +235,11 @@ def _truncated(photo, format, **options):
         (b"<!DOCTYPE html><html>", "a web page, not an image"),
         (b"<svg xmlns=''>", "XML or SVG, not an image of pixels"),
         (b"%PDF-1.7\n", "a PDF, not an image"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+            "a pointer of Git LFS, not the image itself: fetch it with git lfs pull",
+        ),
+        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", "macOS's notes on a file, not an image"),
         (b"\0\0\0\x18ftypheic" + b"\0" * 600, "a damaged HEIC photo"),
         (bytes(4000), "not an image of a known format, or its start is damaged"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "text, not an image"),
@@ -206,7 +272,7 @@ def test_a_bomb_is_refused_by_its_header():
         + struct.pack(">I", zlib.crc32(b"IHDR" + header))
         + b"\0\0\0\x09IDAT"
     )
-    with pytest.raises(UnreadableError, match=r"\(900,000,000 pixels; at most 89,478,485 are decoded\)"):
+    with pytest.raises(UnreadableError, match=r"\(30,000 x 30,000 pixels; at most 89,478,485 are decoded"):
         decode_image(b"\x89PNG\r\n\x1a\n" + chunk)
 
 
@@ -214,7 +280,7 @@ def test_limits_on_pixels_bytes_and_seconds(photo, tmp_path):
     content = _bytes(photo)
     (tmp_path / "a.png").write_bytes(content)
     for limits, reason in (
-        (Limits(max_pixels=767), "32 x 24 pixels; at most 767 are decoded"),
+        (Limits(max_pixels=767), "32 x 24 pixels; at most 767 are decoded, so save it smaller"),
         (Limits(max_bytes=100), f"{len(content):,} bytes; at most 100 are read"),
         (Limits(max_seconds=-1), "takes longer than -1 seconds to decode"),
     ):
@@ -256,7 +322,12 @@ def test_damaged_bytes_give_pixels_or_a_reason(photo, format):
             assert error.reason and "\n" not in error.reason and len(error.reason) <= 200
 
 
-def test_the_middle_is_kept_in_a_square():
+def test_a_square_is_the_middle_the_whole_on_grey_or_the_whole_squashed():
     wide = np.zeros((8, 24, 3), np.uint8)
     wide[:, 8:16] = 200
     assert square(wide, 8).tolist() == np.full((8, 8, 3), 200).tolist()
+    padded = square(wide, 24, "pad")[..., 0]
+    assert (padded[:8] == 128).all() and (padded[16:] == 128).all()
+    assert np.array_equal(padded[8:16], wide[..., 0])
+    squashed = square(wide, 8, "squash")[..., 0]
+    assert squashed[:, 0].max() < 30 and squashed[:, 4].min() > 170 and squashed[:, 7].max() < 30

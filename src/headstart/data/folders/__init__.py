@@ -6,10 +6,12 @@ require_mostly_good(decoded)            # DataError where too many files give no
 division = divide(decoded)              # train / val / test; duplicates and groups stay on one side
 """
 
-from headstart.data.folders.cache import DecodedSource, Facts, decode_source
+from headstart.data.folders.cache import DecodedSource, decode_source, reading_from
 from headstart.data.folders.decode import DEFAULT_LIMITS, Limits, UnreadableError, decode_image, square
 from headstart.data.folders.divide import BAD_FRACTION, BadFiles, Division, divide, require_mostly_good
-from headstart.data.folders.find import Entry, MixedNames, Source, find_entries, printable
+from headstart.data.folders.find import Entry, MixedNames, Source, find_entries
+from headstart.data.folders.rows import Facts
+from headstart.data.folders.show import printable, shown
 
 __all__ = [
     "BAD_FRACTION",
@@ -28,6 +30,8 @@ __all__ = [
     "divide",
     "find_entries",
     "printable",
+    "reading_from",
     "require_mostly_good",
+    "shown",
     "square",
 ]

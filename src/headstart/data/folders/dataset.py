@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import shutil
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ from headstart.errors import DataError
 from headstart.runtime.progress import say
 from headstart.types import Dataset
 
-SCHEMA = 1  # raise it when the same files would be split or ordered in another way
+SCHEMA = 2  # raise it when the same files would be split or ordered in another way
 _CHUNK = 512  # images copied at once
 
 
@@ -31,12 +33,17 @@ def load_images(
     group_column: str | None = None,
     group_regex: str | None = None,
     bad_files: folders.BadFiles = "few",
+    fit: Literal["crop", "pad", "squash"] = "crop",
+    integer_range: Sequence[float] | None = None,
+    float_range: Sequence[float] | None = None,
 ) -> Dataset:
     """Load the images of a folder or table; a fixed fifth of each class is the test set.
 
     Classes are the sub-folders' names (or the table's labels), sorted. Each image comes at (image_pixels,
-    image_pixels): its shorter side is resized (bicubic, antialiased) and its middle cut out; transparency is
-    put on white; the camera's rotation is applied. Pixels and groups alone decide which images are for
+    image_pixels), by `fit`: "crop" resizes its shorter side (bicubic, antialiased) and cuts out the middle,
+    "pad" fits all of it on grey, "squash" makes its sides equal. Transparency is put on white; the camera's
+    rotation is applied. integer_range, float_range: the values of more than 8 bits that become black and
+    white; None: the common range of all files. Pixels and groups alone decide which images are for
     testing, and their order; file names do not. Exact and near duplicates and the images of a group never
     stand on both sides. The user's own train and test folders are kept; validation images join the training
     set, from which a trial draws its own, or are the test set where there is none. Images are memory-mapped.
@@ -44,7 +51,8 @@ def load_images(
     or too many files give no image; StoreError where the cache cannot be written.
     """
     source = folders.find_entries(Path(path).expanduser(), group_column=group_column, group_regex=group_regex)
-    decoded = folders.decode_source(source, image_pixels)
+    options = {"fit": fit, "integer_range": integer_range, "float_range": float_range}
+    decoded = folders.decode_source(source, image_pixels, reading=folders.reading_from(options))
     folders.require_mostly_good(decoded, bad_files)
     _say_what_is_left_out(decoded)
     identity = [
@@ -53,9 +61,8 @@ def load_images(
         source.class_names,
         [[e.label, e.split, e.group] for e in source.entries],
     ]
-    where = store.digest(
-        [folders.printable(str(source.root.resolve())), image_pixels, group_column, group_regex]
-    )[:32]
+    place = [folders.printable(str(source.root.resolve())), image_pixels, group_column, group_regex, options]
+    where = store.digest(place)[:32]
     home = store.cache_folder() / "datasets" / "folders" / where / store.digest(identity)[:16]
     with store.lock(home.parent / "lock", f"the dataset of {source.root}", wait_seconds=24 * 3600):
         try:
@@ -74,9 +81,11 @@ def _read(home: Path) -> Dataset:
         groups = np.load(home / "train_groups.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{home / 'train_groups.npy'} cannot be read ({error})") from error
+    reading = folders.reading_from(store.read_json(home / "reading.json"))
     # Where every image is a group of its own, the split is that of a dataset without groups.
     has_groups = len(np.unique(groups)) < len(groups)
-    return replace(dataset, train=replace(dataset.train, groups=groups if has_groups else None))
+    train = replace(dataset.train, groups=groups if has_groups else None)
+    return replace(dataset, train=train, reading=reading)
 
 
 def _say_what_is_left_out(decoded: folders.DecodedSource) -> None:
@@ -115,6 +124,7 @@ def _assemble(home: Path, decoded: folders.DecodedSource) -> None:
     groups = io.BytesIO()
     np.save(groups, division.units[~is_test], allow_pickle=False)
     store.write_bytes(home / "train_groups.npy", groups.getvalue())
+    store.write_json(home / "reading.json", asdict(decoded.reading))
     arrays.write_dataset(
         home, arrays.dataset(name, name, f"images in the folder {name}", sets["train"], sets["test"])
     )

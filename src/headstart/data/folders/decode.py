@@ -1,10 +1,9 @@
 """Decode one file to RGB pixels, under limits: any file gives pixels or a reason, never a crash.
 
 Training, evaluation, prediction and export share this decoder: `decode_image`, then `square` for the size
-that is needed. Colour profiles are not applied. Large JPEGs are decoded at a half, a quarter or an eighth of
-their size, which their format offers nearly for free, as long as both sides keep ENOUGH_PIXELS (a
-12-megapixel
-image: at a half).
+that is needed. Colours are brought to sRGB. Large JPEGs are decoded at a half, a quarter or an eighth of
+their size, which their format offers nearly for free, as long as both sides keep ENOUGH_PIXELS (12
+megapixels: at a half).
 """
 
 from __future__ import annotations
@@ -17,23 +16,25 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.folders.find import printable
+from headstart.data.folders.colour import on_ground, to_rgb
+from headstart.data.folders.show import printable
+from headstart.data.folders.sniff import HEAD_BYTES, available_formats, described
+from headstart.data.folders.values import Kind, Values, ValuesError, range_of, read_values
 from headstart.errors import DataError
+from headstart.types import DEFAULT_READING, Reading
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image, Transpose
 
+LARGER_PAGE = "page 1 is "  # starts the note on a TIFF whose second page is larger than its first
+_GROUND = 128  # grey level beside an image that is brought to a square whole
 ENOUGH_PIXELS = 1024  # a side that no reduced decoding goes below
-# Formats that hold images and nothing else: no EPS, which would start Ghostscript, no PDF, no video.
-FORMATS = ("PNG", "JPEG", "MPO", "JPEG2000", "GIF", "WEBP", "AVIF", "HEIF", "BMP", "DIB", "TIFF", "PPM")
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _TRANSPOSES = {  # EXIF orientation -> what brings the pixels upright
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -43,7 +44,6 @@ _TRANSPOSES = {  # EXIF orientation -> what brings the pixels upright
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
-_UNKNOWN_FORMAT = "not an image of a known format, or its start is damaged"
 _SWAPS_SIDES = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 _ORIENTATION = 0x0112  # the EXIF tag
 
@@ -78,7 +78,8 @@ class DecodedImage:
 
     image: a Pillow image in mode RGB, upright. width, height: pixels, upright, before any reduced decoding.
     format, mode: as stored.
-    notes: what was done to it beyond decoding ("turned upright", "transparency on white", ...).
+    notes: what was done to it beyond decoding ("turned upright", "transparency on white", ...). values: where
+    it holds more than 8 bits, the kind of its numbers, its smallest and its largest (values.Values.extent).
     """
 
     image: Image
@@ -87,25 +88,40 @@ class DecodedImage:
     format: str
     mode: str
     notes: tuple[str, ...]
+    values: tuple[Kind, float, float] | None = None
 
 
-def decode_image(source: str | Path | bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+def decode_image(
+    source: str | Path | bytes, limits: Limits = DEFAULT_LIMITS, reading: Reading = DEFAULT_READING
+) -> NDArray[np.uint8]:
     """Decode a file, or the bytes of one, to RGB pixels: uint8 (H, W, 3), writable.
 
+    reading: which values of more than 8 bits become black and white; None in it: as the file suggests.
     Raises: UnreadableError (a DataError, one line) for anything that is not a whole image within the limits.
     """
     with quiet_pillow():
-        return np.array(decode(source, limits).image)
+        return np.array(decode(source, limits, reading=reading).image)
 
 
-def square(image: Image | NDArray[np.uint8], image_pixels: int) -> NDArray[np.uint8]:
-    """Resize the shorter side to image_pixels and cut out the middle square: uint8 (S, S, 3).
+def square(image: Image | NDArray[np.uint8], image_pixels: int, fit: str = "crop") -> NDArray[np.uint8]:
+    """Bring an image to a square: uint8 (S, S, 3), by Pillow's bicubic filter, antialiased.
 
-    Pillow's bicubic filter, antialiased."""
+    fit: "crop" resizes the shorter side and cuts out the middle; "pad" resizes the longer side and fills up
+    with grey; "squash" resizes both sides."""
     from PIL import Image, ImageOps
 
     whole = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    return np.array(ImageOps.fit(whole, (image_pixels, image_pixels), Image.Resampling.BICUBIC))
+    size = (image_pixels, image_pixels)
+    if fit == "squash":
+        return np.array(whole.resize(size, Image.Resampling.BICUBIC))
+    if fit == "pad":
+        share = image_pixels / max(whole.size)
+        sides = (max(1, round(whole.width * share)), max(1, round(whole.height * share)))
+        inner = whole.resize(sides, Image.Resampling.BICUBIC)
+        ground = Image.new("RGB", size, (_GROUND, _GROUND, _GROUND))
+        ground.paste(inner, ((image_pixels - sides[0]) // 2, (image_pixels - sides[1]) // 2))
+        return np.array(ground)
+    return np.array(ImageOps.fit(whole, size, Image.Resampling.BICUBIC))
 
 
 @contextmanager
@@ -118,16 +134,21 @@ def quiet_pillow() -> Iterator[None]:
     from PIL import Image, ImageFile
 
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before anything is decoded
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def decode(
     source: str | Path | bytes,
     limits: Limits = DEFAULT_LIMITS,
     reserve: Callable[[int], None] = lambda pixels: None,
+    reading: Reading = DEFAULT_READING,
 ) -> DecodedImage:
     """Decode a file as decode_image does, with its size, format and notes; call it inside quiet_pillow.
 
@@ -137,7 +158,7 @@ def decode(
     name = "the image" if isinstance(source, bytes) else printable(str(source))
     try:
         with _opened(source, limits) as file:
-            return _decode(file, name, limits, reserve)
+            return _decode(file, name, limits, reserve, reading)
     except UnreadableError:
         raise
     except MemoryError:
@@ -148,68 +169,125 @@ def decode(
         raise UnreadableError(name, _reason(error)) from error
 
 
-def _decode(file: IO[bytes], name: str, limits: Limits, reserve: Callable[[int], None]) -> DecodedImage:
+def _decode(
+    file: IO[bytes],
+    name: str,
+    limits: Limits,
+    reserve: Callable[[int], None],
+    reading: Reading,
+) -> DecodedImage:
+    opened = _opened_image(file, name)
+    width, height = opened.size
+    mode, kind = opened.mode, opened.format or "?"
+    notes = _frames(opened)
+    if kind in ("JPEG", "MPO"):
+        opened.draft(None, (ENOUGH_PIXELS, ENOUGH_PIXELS))
+    # A progressive JPEG keeps the coefficients of all its pixels while it is decoded.
+    held = (width, height) if opened.info.get("progressive") else opened.size
+    _check_size((width, height), opened.size, name, limits)
+    reserve(held[0] * held[1])
+    # Loading takes the tag of a TIFF away; asked for that of a PNG, Pillow loads it.
+    tagged = kind == "TIFF" and _orientation(opened) in _TRANSPOSES
+    try:
+        values = read_values(opened, file, available_formats())
+    except ValuesError as error:
+        raise UnreadableError(name, str(error)) from None
+    opened.load()
+    # Pillow turns TIFFs itself while it loads them: only what is still to be turned is turned here.
+    transpose = _TRANSPOSES.get(_orientation(opened))
+    measured = None
+    if values is None:
+        image = to_rgb(opened, notes)
+    else:
+        image, measured = _brought_to_eight(values, reading, name, notes)
+    stored = image.size
+    if transpose:
+        image = image.transpose(_transpose_named(transpose))
+    if tagged or transpose:
+        notes.append("turned upright")
+    reduced = opened.size != (width, height) and kind in ("JPEG", "MPO")
+    full = (width, height) if reduced else stored
+    upright = full[::-1] if transpose in _SWAPS_SIDES else full
+    return DecodedImage(
+        image=image,
+        width=upright[0],
+        height=upright[1],
+        format=kind,
+        mode=mode,
+        notes=tuple(notes),
+        values=measured,
+    )
+
+
+def _opened_image(file: IO[bytes], name: str) -> Image:
     from PIL import Image as pillow
     from PIL import UnidentifiedImageError
 
-    head = file.read(512)
+    head = file.read(HEAD_BYTES)
     file.seek(0)
     if not head:
         raise UnreadableError(name, "the file is empty")
     try:
-        opened = pillow.open(file, formats=available_formats())
+        return pillow.open(file, formats=available_formats())
     except UnidentifiedImageError:
-        raise UnreadableError(name, _described(head)) from None
-    except pillow.DecompressionBombError as error:  # above twice Pillow's own limit it does not even open
+        raise UnreadableError(name, described(head)) from None
+
+
+def _check_size(full: tuple[int, int], decoded: tuple[int, int], name: str, limits: Limits) -> None:
+    """Refuse too many or too few pixels; full: as stored, decoded: after a JPEG's reduction."""
+    if decoded[0] * decoded[1] > limits.max_pixels:
         raise UnreadableError(
-            name, f"{_pixels_in(str(error))} pixels; at most {limits.max_pixels:,} are decoded"
-        ) from None
-    width, height = opened.size
-    mode, kind = opened.mode, opened.format or "?"
-    if width * height > limits.max_pixels:
-        raise UnreadableError(
-            name, f"{width:,} x {height:,} pixels; at most {limits.max_pixels:,} are decoded"
+            name,
+            f"{full[0]:,} x {full[1]:,} pixels; at most {limits.max_pixels:,} are decoded, so save it "
+            "smaller",
         )
-    if min(width, height) < limits.min_side_pixels:
-        raise UnreadableError(name, f"{width} x {height} pixels: too small to show anything")
-    notes = ["first of several frames"] if _is_animated(opened) else []
-    transpose = _TRANSPOSES.get(_orientation(opened))
-    if kind in ("JPEG", "MPO"):
-        opened.draft(None, (ENOUGH_PIXELS, ENOUGH_PIXELS))
-    reserve(opened.size[0] * opened.size[1])
-    opened.load()
-    image: Image = _as_rgb(opened, name, notes)
-    if transpose:
-        image = image.transpose(pillow.Transpose[transpose])
-        notes.append("turned upright")
-    upright = (height, width) if transpose in _SWAPS_SIDES else (width, height)
-    return DecodedImage(
-        image=image, width=upright[0], height=upright[1], format=kind, mode=mode, notes=tuple(notes)
-    )
+    if min(full) < limits.min_side_pixels:
+        raise UnreadableError(name, f"{full[0]} x {full[1]} pixels: too small to show anything")
 
 
-def _as_rgb(image: Image, name: str, notes: list[str]) -> Image:
+def _transpose_named(name: str) -> Transpose:
+    from PIL.Image import Transpose
+
+    return Transpose[name]
+
+
+def _brought_to_eight(
+    values: Values, reading: Reading, name: str, notes: list[str]
+) -> tuple[Image, tuple[Kind, float, float]]:
     from PIL import Image as pillow
 
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        values = np.asarray(image)
-        if image.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) > 65535:
-            raise UnreadableError(
-                name, "its values are 32-bit numbers, not grey levels; save it with 8 or 16 bits"
-            )
-        notes.append("16 bits brought to 8")
-        # A table, not arithmetic: that would take 12 bytes a pixel on the way.
-        to_eight = ((np.arange(65536) + 128) // 257).astype(np.uint8)
-        return pillow.fromarray(to_eight[values]).convert("RGB")
-    if image.has_transparency_data:
-        layered = image.convert("RGBA")
-        white = pillow.new("RGB", image.size, "white")
-        white.paste(layered, mask=layered.getchannel("A"))
-        notes.append("transparency on white")
-        return white
-    if image.mode in ("CMYK", "YCCK", "LAB", "P", "PA"):
-        notes.append("palette" if image.mode.startswith("P") else f"{image.mode} to RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+    try:
+        extent = values.extent()
+    except ValuesError as error:
+        raise UnreadableError(name, str(error)) from None
+    levels, alpha = values.to_eight(*range_of(values.kind, extent, reading))
+    notes.append(
+        "more than 8 bits brought to 8" if values.kind == "integers" else "fractions brought to 8 bits"
+    )
+    image = pillow.fromarray(levels).convert("RGB")
+    if alpha is not None:
+        image = on_ground(image, pillow.fromarray(alpha), notes)
+    return image, (values.kind, *extent)
+
+
+def _frames(image: Image) -> list[str]:
+    """A note where a file holds several images; for TIFFs, with the sizes where the second is larger."""
+    if not _is_animated(image):
+        return []
+    if image.format == "TIFF":
+        try:
+            first = image.size
+            image.seek(1)
+            second = image.size
+            image.seek(0)
+        except Exception:  # damaged after its first page
+            return ["first of several frames"]
+        if second[0] * second[1] > first[0] * first[1]:
+            return [
+                "first of several frames",
+                f"{LARGER_PAGE}{first[0]} x {first[1]}, page 2 is {second[0]} x {second[1]}",
+            ]
+    return ["first of several frames"]
 
 
 def _is_animated(image: Image) -> bool:
@@ -286,42 +364,6 @@ class _TimedBytes(io.BytesIO, _Timed):
         return super().read(size)
 
 
-@cache
-def available_formats() -> list[str]:
-    """List the FORMATS that this Pillow can read; HEIC through pillow-heif where it is installed."""
-    from PIL import Image
-
-    try:
-        import pillow_heif
-
-        pillow_heif.register_heif_opener(thumbnails=False)
-    except ImportError:
-        pass
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
-
-
-def _described(head: bytes) -> str:
-    """Say what kind of file starts with these bytes, given that no decoder takes it."""
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        if "HEIF" in available_formats():
-            return "a damaged HEIC photo"
-        return 'a HEIC photo; to read those: pip install "headstart[heic]"'
-    if head[:5] == b"%PDF-":
-        return "a PDF, not an image"
-    lowered = head.lstrip().lower()
-    if lowered.startswith((b"<!doctype html", b"<html")):
-        return "a web page, not an image"
-    if lowered.startswith((b"<svg", b"<?xml")):
-        return "XML or SVG, not an image of pixels"
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # else a letter cut in two where the head ends
-            return _UNKNOWN_FORMAT
-    return _UNKNOWN_FORMAT if set(head) & set(range(9)) else "text, not an image"
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError) or (type(error) is OSError and error.errno is None):
         text = str(error)
@@ -334,8 +376,3 @@ def _reason(error: Exception) -> str:
     if "truncated" in text or "unexpected end" in text.lower():
         return "truncated: the end of the file is missing"
     return " ".join(text.split())[:200]
-
-
-def _pixels_in(message: str) -> str:
-    number = next((word for word in message.replace("(", " ").split() if word.isdigit()), "too many")
-    return f"{int(number):,}" if number.isdigit() else number

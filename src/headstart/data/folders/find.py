@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from headstart.data.folders.show import printable
 from headstart.data.folders.tables import TABLE_SUFFIXES, read_table
 from headstart.errors import ConfigError, DataError
 
@@ -191,11 +192,6 @@ def _list_table(table: Path, group_column: str | None) -> _Listing:
 def canonical(name: str) -> str:
     """Bring a class name to Unicode's composed form, without spaces around it and with single ones inside."""
     return " ".join(unicodedata.normalize("NFC", name).split())
-
-
-def printable(name: str) -> str:
-    """Text of a path for terminals and JSON; undecodable bytes become replacement characters."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _list_folder(root: Path) -> _Listing:
