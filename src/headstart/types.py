@@ -101,10 +101,8 @@ ALL_LABELS = LabelBudget()
 class Reading:
     """How image files become square pixels; stored with the models that were trained on them.
 
-    fit: "crop" keeps the middle square, "pad" the whole image on a grey ground, "squash" the whole image with
-    its sides made equal. integer_range, float_range: the values of more than 8 bits that become black and
-    white; None: what the files' own values suggest.
-    """
+    fit: "crop" keeps the middle, "pad" all on a grey ground, "squash" all with equal sides. integer_range,
+    float_range: values of more than 8 bits that become black and white; None: as the files suggest."""
 
     fit: Literal["crop", "pad", "squash"] = "crop"
     integer_range: tuple[float, float] | None = None
@@ -216,14 +214,13 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One training and one test reading."""
+    """One training and one test reading. phase: "select" trains on the training images less validation,
+    "refit" on all, nothing selected."""
 
     arm: Arm
     label_budget: LabelBudget
     seed: int
-    phase: Phase = (
-        "select"  # select: trains on the training images less validation; refit: on all, nothing selected
-    )
+    phase: Phase = "select"
     precision: str  # of the network's arithmetic: "bf16" or "fp32"
     feature_precision: str = "bf16"  # of frozen layers: "bf16", "fp32" or "int8"
 
@@ -247,8 +244,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """The trials of a study that differ in nothing but the seed. `arm` has the recipe of this label
-    budget."""
+    """The trials of a study that differ in the seed alone. `arm` has the recipe of this label budget."""
 
     arm: Arm
     label_budget: LabelBudget
@@ -257,8 +253,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """The robustness step of a study: these arms (none named: all), this trial seed, so many fixed test
-    images."""
+    """The robustness step of a study: these arms (none: all), this trial seed, so many test images."""
 
     arms: tuple[str, ...] = ()
     images: int = 1000
@@ -267,8 +262,7 @@ class Robustness:
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftSet:
-    """Labelled images of the study's classes from elsewhere: a name for people, and the folder that holds
-    them."""
+    """Labelled images of the study's classes from elsewhere: a name for people, and their folder."""
 
     name: str
     path: str
@@ -293,8 +287,7 @@ class Proxy:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """The search for these arms' recipes at one label budget that a study's file asks for: so many candidates
-    for each."""
+    """The search for these arms' recipes at one label budget: so many candidates for each."""
 
     arms: tuple[str, ...]
     label_budget: LabelBudget
@@ -306,10 +299,8 @@ class Search:
 class Study:
     """Arms x label budgets x seeds, read from a TOML file or built in Python.
 
-    cells: which of them are run, where not every arm is at every budget with every seed and one recipe;
-    empty: all.
-    data_health: after the trials, look for copies and wrong labels in the dataset.
-    looks: after the trials, read where the networks look on a few test images.
+    cells: which of them are run, where that is not every arm at every budget with every seed; empty: all.
+    data_health, looks: after the trials, look for copies and wrong labels; read where the networks look.
     notes: what a reader must know of the study's history; the report tells them with the threats to validity.
     chosen: the arm that is recommended, where one was chosen on validation images: the headline is about it.
     searches: how `headstart tune` looks for its recipes. tuned: its cells have the recipes that were found
@@ -346,9 +337,8 @@ class Study:
 class Features:
     """Frozen activations of a set of images.
 
-    values: float16 (N, D), or (N, H, W, C) where cut inside a network; memory-mapped.
-    labels: int64 (N,). key: SHA-256 of all that the values depend on.
-    """
+    values: float16 (N, D), or (N, H, W, C) where cut inside a network; memory-mapped. labels: int64 (N,).
+    key: SHA-256 of all that the values depend on."""
 
     values: NDArray[np.float16]
     labels: NDArray[np.int64]
@@ -359,8 +349,7 @@ class Features:
 class Predictions:
     """What a trained model says about a set of images.
 
-    logits: float32 (N, C). flip_logits: float32 (N, C), mean of the image's and its mirror image's logits, or
-    None.
+    logits: float32 (N, C). flip_logits: the same, mean over the image and its mirror image, or None.
     labels: int64 (N,). example_ids: int64 (N,), positions in the dataset's train or test set.
     """
 
@@ -374,8 +363,7 @@ class Predictions:
 class Cost:
     """What a trial cost.
 
-    seconds: wall seconds by phase, cold: "features" is what computing them took, even where this trial found
-    them cached.
+    seconds: wall seconds by phase, cold: "features" is what computing them took, even where they were cached.
     spent_seconds: wall seconds that this trial itself took (cached parts excluded).
     examples: images passed through what learns, repeats counted. flops: floating-point operations, counted.
     peak_memory_bytes: highest resident memory of the process during the trial. joules: cold, of all that the
@@ -404,9 +392,7 @@ class Result:
     key: str
     study: str
     trial: Mapping[str, Any]  # the fully resolved trial, as stored in trial.json
-    metrics: Mapping[
-        str, float | None
-    ]  # train_accuracy, val_accuracy, test_accuracy, ... ; None where undefined
+    metrics: Mapping[str, float | None]  # val_accuracy, test_accuracy, ...; None where undefined
     train_images: int
     history: tuple[Mapping[str, float], ...]
     cost: Cost

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,8 +49,8 @@ ORDER = ["b.png", "deep/wide.JPG", "deep/er/grey.png", "deep/er/Ärger, „quote
 
 
 def test_folders_are_searched_to_the_bottom_in_order(album: Path) -> None:
-    found, others = find_images([album])
-    names = [str(path.relative_to(album)) for path in found]
+    found = find_images([album])
+    names = [str(path.relative_to(album)) for path in found.images]
     assert names == [
         "a-empty.png",
         "b.png",
@@ -58,8 +59,14 @@ def test_folders_are_searched_to_the_bottom_in_order(album: Path) -> None:
         "deep/er/grey.png",
         "deep/er/Ärger, „quoted“.png",
     ]
-    assert others == 1
-    assert find_images([album / "notes.txt", album / "b.png"]) == ([album / "notes.txt", album / "b.png"], 0)
+    assert found.left_out.counts == {
+        "hidden or junk": 1,
+        "no images by their content": 1,
+        "links back into a folder that is read already": 1,
+    }
+    named = [album / "notes.txt", album / "b.png"]
+    assert find_images([*named, album / "b.png"]).images == named
+    assert find_images([album, album / "b.png"]).images == found.images
     with pytest.raises(DataError, match="nothing is not there; give image files or folders"):
         find_images([album / "nothing"])
     with pytest.raises(DataError, match="no images in"):
@@ -70,11 +77,42 @@ def test_folders_are_searched_to_the_bottom_in_order(album: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("https://example.org/x.jpg", "https://example.org/x.jpg is an address on the web; fetch the file"),
+        ("-", "standard input is not read"),
+        ("gone.png", "gone.png is not there; give image files or folders"),
+    ],
+)
+def test_what_is_no_file_is_named_and_the_others_are_read(album: Path, given: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        find_images([given])
+    found = find_images([given, album / "b.png"])
+    assert found.images == [album / "b.png"]
+    ((path, error),) = found.missing
+    assert message in str(error) and isinstance(path, Path)
+
+
+def test_linked_folders_are_read_and_junk_is_not(album: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "__MACOSX").mkdir(parents=True)
+    (home / "linked").symlink_to(album / "deep", target_is_directory=True)
+    for name in ("._000.png", "__MACOSX/._000.png", "a.jpg~", "Thumbs.db"):
+        (home / name).write_bytes(b"x")
+    shutil.copy(album / "b.png", home / "without")
+    found = find_images([home])
+    assert [path.relative_to(home).as_posix() for path in found.images] == [
+        "without",
+        *(f"linked/{name}" for name in ("text.jpg", "wide.JPG", "er/grey.png", "er/Ärger, „quoted“.png")),
+    ]
+
+
 def test_pictures_are_cut_square_as_training_images_are(album: Path, photos: Path) -> None:
     from headstart.data import load_dataset
 
     unread: list[Path] = []
-    paths, _ = find_images([album])
+    paths = find_images([album]).images
     good, pixels = read_squares(paths, 32, lambda path, error: unread.append(path))
     assert [path.name for path in unread] == ["a-empty.png", "text.jpg"] and len(good) == 4
     assert pixels.shape == (4, 32, 32, 3) and pixels.dtype == np.uint8
@@ -107,7 +145,8 @@ def test_predict_prints_a_row_a_picture_and_ends_with_3_where_some_are_unreadabl
             [entry["probability"] for entry in row["predictions"]], probabilities[best], atol=1e-5
         )
     lines = _messages(done.stderr)
-    assert "1 other files in these folders are not images and were passed over" in lines[0]
+    assert lines[0].startswith("left out: 1 hidden or junk (.thumbnails)")
+    assert "1 no images by their content (notes.txt)" in lines[0]
     assert "a-empty.png cannot be read as an image (the file is empty)" in lines[1]
     assert "text.jpg cannot be read as an image (text, not an image)" in lines[2]
     assert (

@@ -165,7 +165,7 @@ def _plant_bad_files(planted: Planted) -> None:
         ("empty.jpg", b"", "empty"),
         ("truncated.jpg", half, "truncated"),
         ("text.jpg", "Nächstes Mal ein Bild.\n".encode() * 40, "text"),
-        ("bomb.png", bomb(30_000), "900,000,000 pixels"),
+        ("bomb.png", bomb(30_000), "30,000 x 30,000 pixels"),
     ):
         (home / name).write_bytes(content)
         planted.bad[_name(planted, home / name)] = word
@@ -204,6 +204,7 @@ def _plant_junk(planted: Planted) -> None:
     (cats / "self").symlink_to("self")
     planted.ignored = {
         "hidden or junk": 4,
-        "not pictures by their names": 2,
+        "no images by their content": 1,
+        "links to nothing": 1,
         "links back into a folder that is read already": 1,
     }

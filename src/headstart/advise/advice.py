@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from headstart import store
-from headstart.data_quality.inspection import IMBALANCE, Inspection
+from headstart.data_quality.inspection import Inspection
+from headstart.data_quality.remarks import IMBALANCE
 from headstart.registry.methods import stored_method
 from headstart.results import metrics
 from headstart.results.label_curves import Estimate

@@ -8,9 +8,10 @@ from pathlib import Path
 from headstart import store
 from headstart.advise.advice import Advice
 from headstart.advise.answer import write_answer
-from headstart.advise.images import Groups, prepare_images
+from headstart.advise.images import prepare_images
 from headstart.advise.ladder import Ladder
-from headstart.data.folders import BadFiles
+from headstart.data.folders import DEFAULT_OPTIONS, BadFiles, SourceOptions
+from headstart.data.folders.owner import claim
 from headstart.errors import ConfigError
 
 
@@ -19,7 +20,7 @@ def advise(
     *,
     minutes: float = 10.0,
     out: Path | None = None,
-    groups: Groups | None = None,
+    options: SourceOptions = DEFAULT_OPTIONS,
     bad_files: BadFiles = "few",
     balance: bool = False,
 ) -> Advice:
@@ -36,10 +37,12 @@ def advise(
     then, marked `interrupted`."""
     if not 0 < minutes < 10_000:
         raise ConfigError(f"--minutes must be above 0, got {minutes:g}")
-    folder = Path("advice") / Path(path).expanduser().resolve().stem if out is None else out
+    source = Path(path).expanduser()
+    folder = Path("advice") / source.resolve().name if out is None else out
     started = time.monotonic()
     with store.lock(folder / "advise.lock", f"the folder {folder}"):
-        images = prepare_images(Path(path).expanduser(), folder, groups or Groups(), bad_files)
+        claim(folder, source, "headstart advise")
+        images = prepare_images(source, folder, options, bad_files)
         ladder = Ladder(images, folder, minutes=minutes, balance=balance, started=started)
         ladder.run()
         return write_answer(ladder)

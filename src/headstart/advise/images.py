@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +19,12 @@ _STORED_BYTES = 10**9  # of all images together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Groups:
-    """Which images stay on one side of every split: those with the same value of a table's column, or with
-    the same match of an expression in their paths."""
-
-    group_column: str | None = None
-    group_regex: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class UserImages:
     """Images as `advise` uses them. name: of the file that describes them, which load_dataset reads. side: of
     the stored images, in pixels. inspection: what the check found."""
 
     path: Path
-    groups: Groups
+    how: folders.SourceOptions
     name: str
     dataset: Dataset
     side: int
@@ -41,26 +32,31 @@ class UserImages:
 
     def inspect_labels(self, folder: Path) -> Inspection:
         """The check again, with a search for wrong labels."""
-        return check_images(self.path, out=folder / "check", **asdict(self.groups)).inspection
+        return check_images(self.path, out=folder / "check", options=self.how).inspection
 
 
-def prepare_images(path: Path, folder: Path, groups: Groups, bad_files: folders.BadFiles) -> UserImages:
+def prepare_images(
+    path: Path, folder: Path, how: folders.SourceOptions, bad_files: folders.BadFiles
+) -> UserImages:
     """Checks the images into folder/check and describes them in folder/images.toml.
 
     Raises: what check_images and load_dataset raise; DataError for too many unreadable files."""
-    check = check_images(path, out=folder / "check", label_errors=False, **asdict(groups))
+    check = check_images(path, out=folder / "check", label_errors=False, options=how)
     folders.require_mostly_good(check.decoded, bad_files)
     sides = [min(fact.width, fact.height) for fact in check.decoded.facts if fact.reason is None]
     room = _STORED_BYTES / (3 * max(len(sides), 1))
     side = next((s for s in _SIDES if s <= np.median(sides) and s * s <= room), _SIDES[-1])
-    options = {"path": str(path.resolve()), "image_pixels": side, "bad_files": bad_files} | asdict(groups)
-    text = tomli_w.dumps({name: value for name, value in options.items() if value is not None})
+    reading = check.decoded.reading
+    ranges = {"integer_range": reading.integer_range, "float_range": reading.float_range}
+    values = {name: list(value) for name, value in ranges.items() if value is not None}
+    plain = {"path": str(path.resolve()), "image_pixels": side, "bad_files": bad_files}
+    text = tomli_w.dumps(plain | how.given() | values)
     description = folder / "images.toml"
     store.write_bytes(description, text.encode())
     name = str(description.resolve())
     return UserImages(
         path=path,
-        groups=groups,
+        how=how,
         name=name,
         dataset=load_dataset(name),
         side=side,

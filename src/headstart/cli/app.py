@@ -16,6 +16,7 @@ import typer
 
 from headstart.cli import data, evaluations, machine, model, reports, study
 from headstart.errors import ConfigError, HeadstartError, StoreError
+from headstart.runtime.show import shown
 from headstart.version import __version__
 
 app = typer.Typer(
@@ -92,7 +93,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"headstart: {message}", file=sys.stderr, flush=True)
+    print(f"headstart: {shown(message)}", file=sys.stderr, flush=True)
     # A download thread or a compute pool must not hold the exit up.
     sys.stdout.flush()
     os._exit(code)

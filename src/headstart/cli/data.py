@@ -10,6 +10,8 @@ import typer
 from headstart.cli import options
 from headstart.cli.output import console
 
+MUST_BE_MENDED = 10  # the exit code of data check --exit-code
+
 
 def fetch(name: Annotated[str, typer.Argument(help="A dataset's name, e.g. cifar10.")]) -> None:
     """Fetch a dataset into the cache and check it."""
@@ -33,28 +35,38 @@ def check(
     skip_bad: options.SkipBad = False,
     group_column: options.GroupColumn = None,
     group_regex: options.GroupRegex = None,
+    layout: options.Layout = "auto",
+    fit: options.Fit = "crop",
+    alike: options.Alike = False,
     label_errors: Annotated[
         bool, typer.Option(help="Look for label errors with a pretrained network.")
     ] = True,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 10 where something must be mended first.")
+    ] = False,
 ) -> None:
     """Check your own images before anything is trained on them.
 
     Unreadable files, copies within and across splits, class sizes, mixed-up names, suspected label errors,
-    and a page to look at. Exit code 3 where 5 % of the files or more cannot be read."""
+    and a page to look at. Exit code 3 where 5 % of the files or more cannot be read; with --exit-code also 10
+    where something must be mended first."""
     from headstart.data import folders
     from headstart.data_quality.folder import check_images
     from headstart.data_quality.page import terminal
 
     bad_files = options.bad_files(strict, skip_bad)
-    done = check_images(
-        path, out=out, group_column=group_column, group_regex=group_regex, label_errors=label_errors
+    source = options.source_options(
+        group_column=group_column, group_regex=group_regex, layout=layout, fit=fit, alike=alike
     )
+    done = check_images(path, out=out, options=source, label_errors=label_errors)
     if json:
         print(done.json.read_text(encoding="utf-8"), end="")
     else:
         console.print(terminal(done.inspection))
         console.print(f"report: {done.page.resolve()}", soft_wrap=True)
     folders.require_mostly_good(done.decoded, bad_files)
+    if exit_code and any(remark.severity == "error" for remark in done.inspection.remarks):
+        raise typer.Exit(MUST_BE_MENDED)
 
 
 def health(

@@ -46,9 +46,10 @@ def predict(
     from headstart.runtime.progress import say
 
     predictor = load_predictor(model, arm=arm)
-    paths, others = find_images(images)
-    if others:
-        say(f"{others:,} other files in these folders are not images and were passed over")
+    found = find_images(images)
+    paths = found.images
+    if left_out := found.left_out.words():
+        say(f"left out: {left_out}")
     failed = 0
 
     def unreadable(path: Path, error: DataError) -> None:
@@ -56,6 +57,8 @@ def predict(
         failed += 1
         say(f"headstart: {error}")
 
+    for path, error in found.missing:
+        unreadable(path, error)
     names = predictor.class_names
     count = min(top, len(names))
     done = 0
@@ -72,14 +75,15 @@ def predict(
         raise StoppedError(f"interrupted; the rows of {done:,} of {len(paths):,} files are printed") from None
     if failed:
         raise DataError(
-            f"{failed:,} of {len(paths):,} files could not be read (named above); the others are done"
+            f"{failed:,} of {len(paths) + len(found.missing):,} files could not be read (named above); the "
+            "others are done"
         )
 
 
 def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]], None]:
     """Prints one row; standard output is flushed at each, so that a program that reads along sees it at
     once."""
-    from headstart.data.folders.show import printable
+    from headstart.runtime.show import printable, shown
 
     table = csv.writer(sys.stdout, lineterminator="\n")
     if format == "csv":
@@ -101,10 +105,8 @@ def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]]
             )
             sys.stdout.flush()
         else:
-            print(
-                f"{printable(str(path))}  {', '.join(f'{name} {100 * value:.1f} %' for name, value in best)}",
-                flush=True,
-            )
+            answers_shown = ", ".join(f"{shown(name)} {100 * value:.1f} %" for name, value in best)
+            print(f"{shown(str(path))}  {answers_shown}", flush=True)
 
     return write
 
@@ -175,6 +177,9 @@ def advise(
     skip_bad: options.SkipBad = False,
     group_column: options.GroupColumn = None,
     group_regex: options.GroupRegex = None,
+    layout: options.Layout = "auto",
+    fit: options.Fit = "crop",
+    alike: options.Alike = False,
     balance: Annotated[
         bool, typer.Option("--balance", help="Weigh each class alike, however many pictures it has.")
     ] = False,
@@ -184,14 +189,15 @@ def advise(
     Checks the pictures, tries what fits into the time, and answers with the accuracy to expect, what more
     labels would bring and a model to use. After Ctrl-C, or with more minutes, the same command goes on."""
     from headstart.advise.command import advise as find_out
-    from headstart.advise.images import Groups
 
     bad_files = options.bad_files(strict, skip_bad)
     done = find_out(
         path,
         minutes=minutes,
         out=out,
-        groups=Groups(group_column=group_column, group_regex=group_regex),
+        options=options.source_options(
+            group_column=group_column, group_regex=group_regex, layout=layout, fit=fit, alike=alike
+        ),
         bad_files=bad_files,
         balance=balance,
     )

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from headstart.data.folders.divide import BadFiles
+    from headstart.data.folders.options import SourceOptions
 
 # --- of images in a folder or a table ---
 
 ImageSource = Annotated[
     Path,
     typer.Argument(
-        help="A folder with one sub-folder a class, train/val/test folders of such, or a CSV or "
-        "Parquet table with columns path and label."
+        help="A folder with one sub-folder a class, train/val/test folders of such, a zip of one, or a "
+        "CSV or Parquet table with columns path and label."
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail on any unreadable file, not from 5 % of them.")]
@@ -29,6 +30,35 @@ GroupColumn = Annotated[
 GroupRegex = Annotated[
     str | None, typer.Option(help="Searched for in each path: equal matches stay on one side.")
 ]
+Layout = Annotated[
+    str, typer.Option(help="What sub-folders are: classes, splits (train, test), folds, or auto to tell.")
+]
+Fit = Annotated[
+    str, typer.Option(help="How images become square: crop (the middle), pad (all on grey) or squash.")
+]
+Alike = Annotated[
+    bool, typer.Option("--alike", help="Images are alike by nature: only equal pixels count as copies.")
+]
+_LAYOUTS = ("auto", "classes", "splits", "folds")
+_FITS = ("crop", "pad", "squash")
+
+
+def source_options(
+    *, group_column: str | None, group_regex: str | None, layout: str, fit: str, alike: bool
+) -> SourceOptions:
+    """The options as one value. Raises: ConfigError for a layout or a fit that there is not."""
+    from headstart.data.folders.options import SourceOptions
+
+    for name, given, choices in (("--layout", layout, _LAYOUTS), ("--fit", fit, _FITS)):
+        if given not in choices:
+            raise unknown_name(f"value of {name}", given, choices)
+    return SourceOptions(
+        group_column=group_column,
+        group_regex=group_regex,
+        layout=layout,  # type: ignore[arg-type]
+        fit=fit,  # type: ignore[arg-type]
+        alike=alike,
+    )
 
 
 def bad_files(strict: bool, skip_bad: bool) -> BadFiles:

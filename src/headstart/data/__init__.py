@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from headstart import plugins
 from headstart.data import cifar10
 from headstart.data.folders.dataset import load_images
+from headstart.data.folders.options import SourceOptions
 from headstart.errors import ConfigError, unknown_name
 from headstart.types import Dataset
 
@@ -90,10 +90,17 @@ def _options_in(path: Path) -> dict[str, Any]:
         options = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as images and their options: {error}") from error
-    parameters = inspect.signature(load_images).parameters
+    own = ("path", "image_pixels", "bad_files")
+    known = (*own, *(each.name for each in fields(SourceOptions)))
     for name in options:
-        if name not in parameters:
-            raise unknown_name(f"option in {path}", name, parameters)
+        if name not in known:
+            raise unknown_name(f"option in {path}", name, known)
     if "path" not in options:
         raise ConfigError(f'{path} names no images; add path = "FOLDER"')
-    return options
+    given = {name: value for name, value in options.items() if name in own}
+    others: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in options.items()
+        if name not in own
+    }
+    return given | {"options": SourceOptions(**others)}

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.data import folders
-from headstart.data_quality.inspection import Inspection, LabelSuspect, inspect, with_suspects
+from headstart.data.folders.owner import claim
+from headstart.data_quality.inspect_folder import inspect
+from headstart.data_quality.inspection import Inspection, LabelSuspect, with_suspects
 from headstart.data_quality.page import render_page
 from headstart.errors import ConfigError, DownloadError, StoreError, WeightsError
 
@@ -37,25 +39,27 @@ def check_images(
     path: str | Path,
     *,
     out: Path | None = None,
-    group_column: str | None = None,
-    group_regex: str | None = None,
+    options: folders.SourceOptions = folders.DEFAULT_OPTIONS,
     label_errors: bool = True,
 ) -> Check:
     """Inspect every image of a folder or table; write check.html and check.json.
 
-    out: the folder for both files (default: checks/<the images' folder>). Unreadable files are listed, never
+    out: the folder for both files (default: checks/<the images' folder>). options: how they are found and
+    read. Unreadable files are listed, never
     an
     error: to train on the images, call folders.require_mostly_good(check.decoded) first.
     Raises: ConfigError, DataError for a path that holds no classes; StoreError where a folder cannot be
     written."""
-    source = folders.find_entries(Path(path).expanduser(), group_column=group_column, group_regex=group_regex)
-    decoded = folders.decode_source(source, CHECK_PIXELS)
-    inspection = inspect(decoded)
+    path = Path(path).expanduser()
+    source = folders.find_entries(path, **options.finding())
+    out = Path("checks") / path.resolve().name if out is None else out
+    claim(out, path, "headstart data check")
+    decoded = folders.decode_source(source, CHECK_PIXELS, reading=options.reading)
+    inspection = inspect(decoded, alike=options.alike)
     suspects, note = (
         find_suspects(decoded, inspection) if label_errors else (None, "--no-label-errors was given")
     )
     inspection = with_suspects(inspection, suspects, note)
-    out = Path("checks") / source.root.resolve().stem if out is None else out
     page, written = out / "check.html", out / "check.json"
     store.write_json(written, inspection.json())
     store.write_bytes(page, render_page(inspection, decoded).encode())

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from headstart.data.folders.cache import DecodedSource
 from headstart.data_quality.inspection import DuplicateGroup, Inspection
+from headstart.runtime.show import shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +30,7 @@ _TILES = 2400  # on the whole page: 3 MB
 _COLUMNS = 12
 _ROWS_SHOWN = 60  # of each list on the page
 _DUPLICATES_SHOWN = 4  # of each group on the page
+_ODD_SHOWN = 24  # of each kind of odd images on the page
 _LINES_SHOWN = 12  # of each list on the terminal
 _MARKS = {"error": ("✕", "bold red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
 
@@ -55,6 +57,10 @@ def render_page(inspection: Inspection, decoded: DecodedSource) -> str:
         most=max((c.images for c in inspection.classes), default=1) or 1,
         groups=[_shown_group(group, decoded) for group in groups[:_ROWS_SHOWN]],
         more_groups=len(groups) - _ROWS_SHOWN,
+        odd=[
+            {"title": title, "count": len(places), "images": [_odd(decoded, p) for p in places[:_ODD_SHOWN]]}
+            for title, places in inspection.odd.items()
+        ],
         suspects=[
             {"suspect": s, "image": _thumbnail(decoded.images[s.place])} for s in suspects[:_ROWS_SHOWN]
         ],
@@ -79,7 +85,7 @@ def verdict(inspection: Inspection) -> str:
 
 def terminal(inspection: Inspection) -> Group:
     """Show an inspection on a terminal: classes, remarks with advice, and the first of each list."""
-    title = f"{inspection.path}: {inspection.readable:,} of {inspection.files:,} files give a picture"
+    title = f"{shown(inspection.path)}: {inspection.readable:,} of {inspection.files:,} files give a picture"
     classes = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold"
     )
@@ -89,7 +95,10 @@ def terminal(inspection: Inspection) -> Group:
         classes.add_column(title, justify="right")
     for row in inspection.classes[:40]:
         classes.add_row(
-            row.name, f"{row.images:,}", *(f"{getattr(row, part):,}" for part in parts), f"{row.unreadable:,}"
+            shown(row.name),
+            f"{row.images:,}",
+            *(f"{getattr(row, part):,}" for part in parts),
+            f"{row.unreadable:,}",
         )
     if len(inspection.classes) > 40:
         classes.add_row(f"and {len(inspection.classes) - 40:,} more")
@@ -122,7 +131,7 @@ def _listed(title: str, rows: Sequence[str]) -> list[Text]:
     more = [Text(f"  and {len(rows) - _LINES_SHOWN:,} more", "dim")] if len(rows) > _LINES_SHOWN else []
     return [
         Text(f"\n{title} ({len(rows):,})", "bold"),
-        *(Text(f"  {row}") for row in rows[:_LINES_SHOWN]),
+        *(Text(f"  {shown(row)}") for row in rows[:_LINES_SHOWN]),
         *more,
     ]
 
@@ -177,6 +186,10 @@ def _shown_group(group: DuplicateGroup, decoded: DecodedSource) -> dict[str, Any
         for name, label, part, place in rows
     ]
     return {"group": group, "members": members, "more": len(group.names) - _DUPLICATES_SHOWN}
+
+
+def _odd(decoded: DecodedSource, place: int) -> dict[str, Any]:
+    return {"name": decoded.source.entries[place].name, "image": _thumbnail(decoded.images[place])}
 
 
 def _thumbnail(image: NDArray[np.uint8]) -> str:

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from headstart.data import arrays
 from headstart.data.folders.decode import decode_image, square
-from headstart.data.folders.find import IMAGE_SUFFIXES
+from headstart.data.folders.find import canonical
+from headstart.data.folders.layout import sub_folders
+from headstart.data.folders.walk import LeftOut, walk_images
 from headstart.errors import DataError
 from headstart.runtime.progress import say, track
+from headstart.runtime.show import shown
 from headstart.types import DEFAULT_READING, ImageSet, Reading
 
 
@@ -77,23 +80,23 @@ def _read_arrays(path: Path, classes: int, pixels: int) -> tuple[NDArray[np.uint
 def _read_folders(
     folder: Path, class_names: Sequence[str], pixels: int, reading: Reading
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    places = {name.casefold(): label for label, name in enumerate(class_names)}
-    homes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    unknown = [path.name for path in homes if path.name.casefold() not in places]
+    left_out = LeftOut()
+    homes = sub_folders(folder, left_out)
+    places = {home: _place(home.name, class_names) for home in homes}
+    unknown = [home.name for home in homes if places[home] is None]
     if unknown:
         raise DataError(
-            f"{folder}: {', '.join(unknown[:5])} is none of the study's classes "
-            f"({', '.join(class_names[:20])}); rename or remove it"
+            f"{folder}: {', '.join(map(shown, unknown[:5]))} is none of the study's classes "
+            f"({', '.join(map(shown, class_names[:20]))}); rename or remove it"
         )
     files = [
-        (path, places[home.name.casefold()])
+        (path, label)
         for home in homes
-        for path in sorted(home.rglob("*"))
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+        if (label := places[home]) is not None
+        for path in walk_images(home, folder, left_out)
     ]
-    others = sum(path.is_file() for home in homes for path in home.rglob("*")) - len(files)
-    if others:
-        say(f"{folder}: {others} files ignored that are no pictures by their names")
+    if words := left_out.words():
+        say(f"{folder}: left out: {words}")
     if not files:
         raise DataError(
             f"{folder} holds neither *_data.npy with its labels nor a sub-folder of images for any class of "
@@ -108,3 +111,12 @@ def _read_folders(
             images.append(square(decode_image(path, reading=reading), pixels, reading.fit))
             bar.advance()
     return np.stack(images), np.array([label for _, label in files], np.int64)
+
+
+def _place(name: str, class_names: Sequence[str]) -> int | None:
+    """The class that a folder is called after, whatever its Unicode form and letter case; None for none."""
+    for same in (str, canonical, lambda text: canonical(text).casefold()):
+        matches = [label for label, known in enumerate(class_names) if same(known) == same(name)]
+        if len(matches) == 1:
+            return matches[0]
+    return None

@@ -145,7 +145,7 @@ def images_to_compare(saved: SavedModel, folder: str | Path | None = None) -> tu
     folder: of images; None: training images of the model's dataset, else the study's gallery.
     Raises: DataError where there is none."""
     if folder is not None:
-        paths, _ = find_images([folder])
+        paths = find_images([folder]).images
         images = read_squares(
             paths[:CHECK_IMAGES], saved.image_pixels, lambda path, error: None, saved.reading
         )[1]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.folders.decode import decode_image, quiet_pillow, square
-from headstart.data.folders.find import IMAGE_SUFFIXES
+from headstart.data.folders.walk import LeftOut, walk_images
 from headstart.errors import DataError
 from headstart.predict.predictor import Predictor
 from headstart.runtime import progress
@@ -23,40 +24,56 @@ _DECODERS = 4  # threads, each holding one decoded image
 OnUnreadable = Callable[[Path, DataError], None]
 
 
-def find_images(paths: Sequence[str | Path]) -> tuple[list[Path], int]:
-    """The image files among files and folders, and the number of other files in the folders.
+@dataclass(frozen=True, kw_only=True)
+class FoundImages:
+    """images: files to be read, each once. left_out: other files of the folders. missing: paths that give no
+    image, each with the reason."""
 
-    Folders are searched to the bottom, in the order of their names, picking files by their suffix; hidden
-    files and folders are passed over and links to folders are not followed. A file named by itself is always
-    taken, whatever it is called.
-    Raises: DataError for a path that is not there, or where there is no image."""
+    images: list[Path]
+    left_out: LeftOut
+    missing: list[tuple[Path, DataError]]
+
+
+def find_images(paths: Sequence[str | Path]) -> FoundImages:
+    """The image files among files and folders, read as those of a data set are (folders/walk.py).
+
+    Folders are searched to the bottom, in the order of their names; links to folders are followed once. A
+    file named by itself is always taken, whatever it is called.
+    Raises: DataError where there is no image at all."""
     images: list[Path] = []
-    others = 0
+    left_out, missing = LeftOut(), list[tuple[Path, DataError]]()
     for path in map(Path, paths):
         if path.is_dir():
-            own, own_others = _images_in(path)
-            images += own
-            others += own_others
-        elif path.exists():
+            images += walk_images(path, path, left_out)
+        elif path.exists() or path.is_symlink():
             images.append(path)
         else:
-            raise DataError(f"{path} is not there; give image files or folders of them")
+            missing.append((path, DataError(_why_missing(path))))
     if not images:
-        raise DataError(f"no images in {', '.join(map(str, paths))}; looked for {' '.join(IMAGE_SUFFIXES)}")
-    return images, others
-
-
-def _images_in(folder: Path) -> tuple[list[Path], int]:
-    images: list[Path] = []
-    others = 0
-    for home, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        names = sorted(
-            name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+        if missing:
+            raise missing[0][1]
+        named = ", ".join(f"{count:,} {reason}" for reason, count in left_out.counts.items())
+        raise DataError(
+            f"no images in {', '.join(map(str, paths))} ({named or 'no file at all'}); give image files "
+            "or folders "
+            "of them"
         )
-        images += [Path(home, name) for name in names]
-        others += len(files) - len(names)
-    return images, others
+    once = {os.path.abspath(path): path for path in reversed(images)}
+    return FoundImages(
+        images=[path for path in images if once[os.path.abspath(path)] is path],
+        left_out=left_out,
+        missing=missing,
+    )
+
+
+def _why_missing(path: Path) -> str:
+    text = str(path)
+    if text == "-":
+        return "standard input is not read; give image files or folders of them"
+    scheme, slash, rest = text.partition(":/")
+    if slash and scheme.lower() in ("http", "https", "ftp", "s3", "gs"):
+        return f"{scheme}://{rest} is an address on the web; fetch the file and give its path"
+    return f"{path} is not there; give image files or folders of them"
 
 
 def read_squares(

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from headstart.runtime.show import without_controls
+
 _console = Console(stderr=True)
 _LOG_EVERY_SECONDS = 10.0
 _QUIET_SECONDS = 1.0
@@ -21,7 +23,7 @@ _QUIET_SECONDS = 1.0
 
 def say(text: str) -> None:
     """Print one line on standard error."""
-    _console.print(text, highlight=False, markup=False, soft_wrap=True)
+    _console.print(without_controls(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def be_quiet() -> None:
@@ -55,12 +57,12 @@ class Track:
         if sys.stderr.isatty():
             if self._bar is None and now - self._start > _QUIET_SECONDS:
                 self._bar = Progress(
-                    TextColumn("{task.description}"),
+                    TextColumn("{task.description}", markup=False),
                     BarColumn(),
                     TextColumn("{task.percentage:3.0f} %"),
                     TimeElapsedColumn(),
                     TimeRemainingColumn(),
-                    TextColumn("{task.fields[remark]}"),
+                    TextColumn("{task.fields[remark]}", markup=False),
                     console=_console,
                     transient=True,
                 )

@@ -97,7 +97,7 @@ def test_other_files_are_counted_not_hidden(folder, capsys):
     (folder / "cat" / "notes.txt").write_text("")
     (folder / "dog" / "film.mp4").write_text("")
     assert len(load_dataset(folder).train) == 16
-    assert capsys.readouterr().err == f"{folder}: 2 files ignored: not pictures by their names\n"
+    assert capsys.readouterr().err == f"{folder}: 2 files ignored: no images by their content\n"
 
 
 def test_few_unreadable_images_are_skipped_and_named(folder, capsys):
@@ -138,7 +138,9 @@ def test_sixteen_bit_image_is_brought_to_eight(folder):
 def test_empty_class_is_named(folder):
     (folder / "emu").mkdir()
     with pytest.raises(
-        DataError, match=r"class 'emu' has 0 readable images in 0 different .*each class needs two at least"
+        DataError,
+        match=r"class 'emu' has 0 readable images; each class needs two at least, .*: collect "
+        r"2 more",
     ):
         load_dataset(folder)
 
@@ -180,15 +182,13 @@ def test_given_train_and_test_folders_are_kept(folder):
     )  # without a test folder, validation is the test set
 
 
-def test_a_train_folder_alone_is_not_enough(folder):
+def test_beside_an_empty_val_folder_a_fifth_of_train_is_held_out_and_that_is_said(folder, capsys):
     for part in ("train", "val"):
         (folder / part).mkdir()
     for name in ("cat", "dog"):
         (folder / name).rename(folder / "train" / name)
-    with pytest.raises(
-        DataError, match="has pictures for training only; add a folder test with the same classes"
-    ):
-        load_dataset(folder)
+    assert np.bincount(load_dataset(folder).test.labels).tolist() == [2, 2]
+    assert "folders without an image: val; a fifth of the other images is held out" in capsys.readouterr().err
 
 
 def test_a_table_is_a_dataset(folder):

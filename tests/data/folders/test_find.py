@@ -76,8 +76,8 @@ def test_hidden_junk_and_other_files_are_counted(tmp_path):
     assert len(source.entries) == 2 and source.class_names == ("cat", "dog")
     assert source.ignored == {
         "hidden or junk": 5,
-        "not pictures by their names": 2,
-        "outside the class folders": 1,
+        "no images by their content": 2,
+        "images outside the class folders": 1,
     }
 
 
@@ -92,7 +92,7 @@ def test_links_in_a_circle_end(tmp_path):
     assert [entry.name for entry in source.entries] == ["cat/a.png", "dog/b.png", "dog/gone.png"]
     assert source.ignored == {
         "links back into a folder that is read already": 3,
-        "not pictures by their names": 1,
+        "links to nothing": 1,
     }
 
 
@@ -180,8 +180,11 @@ def test_a_path_that_comes_twice_keeps_both_rows(tmp_path):
         ("path,label\na.png,\n", "row 1 has no label"),
         ("path,label\na.png, \n", "row 1 has no label"),
         ("path,label,split\na.png,x,train\nb.png,y,\n", "b.png has no split while others have"),
-        ("path,label,split\na.png,x,holdout\n", "unknown split 'holdout'; use train, val or test"),
-        ("path,label\na.png,x\nb.png,x\n", "has 1 labels; a dataset needs one for each class, two at least"),
+        ("path,label,split\na.png,x,train\nb.png,y,kept\n", "unknown split 'kept'; use train, val or test"),
+        (
+            "path,label\na.png,x\nb.png,x\n",
+            "has 1 labels, 'x'; a dataset needs one for each class, two at least",
+        ),
         ('path,label\n"a.png,x\n', "cannot be read as a table"),
         ("", "cannot be read as a table"),
     ],
@@ -234,7 +237,7 @@ def test_a_folder_around_the_folder_is_named(tmp_path):
 
 def test_folders_without_pictures_say_what_they_hold(tmp_path):
     _fill(tmp_path, "cat/a.txt", "dog/b.txt")
-    with pytest.raises(DataError, match=r"holds no pictures \(2 not pictures by their names\)"):
+    with pytest.raises(DataError, match=r"holds no images \(2 no images by their content\)"):
         find_entries(tmp_path)
 
 

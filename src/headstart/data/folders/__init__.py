@@ -10,20 +10,26 @@ from headstart.data.folders.cache import DecodedSource, decode_source, reading_f
 from headstart.data.folders.decode import DEFAULT_LIMITS, Limits, UnreadableError, decode_image, square
 from headstart.data.folders.divide import BAD_FRACTION, BadFiles, Division, divide, require_mostly_good
 from headstart.data.folders.find import Entry, MixedNames, Source, find_entries
+from headstart.data.folders.layout import Layout, Note
+from headstart.data.folders.options import DEFAULT_OPTIONS, SourceOptions
 from headstart.data.folders.rows import Facts
-from headstart.data.folders.show import printable, shown
+from headstart.runtime.show import printable, shown
 
 __all__ = [
     "BAD_FRACTION",
     "DEFAULT_LIMITS",
+    "DEFAULT_OPTIONS",
     "BadFiles",
     "DecodedSource",
     "Division",
     "Entry",
     "Facts",
+    "Layout",
     "Limits",
     "MixedNames",
+    "Note",
     "Source",
+    "SourceOptions",
     "UnreadableError",
     "decode_image",
     "decode_source",

@@ -38,10 +38,10 @@ from headstart.data.folders.decode import (
 )
 from headstart.data.folders.find import Source
 from headstart.data.folders.rows import BATCH, Facts, Job, Row, Write, decode_all
-from headstart.data.folders.show import printable
 from headstart.data.folders.sniff import available_formats
 from headstart.data.folders.values import common_ranges, range_of
 from headstart.errors import ConfigError
+from headstart.runtime.show import printable
 from headstart.types import DEFAULT_READING, Reading
 
 SCHEMA = 2  # raise it when the same file would give other pixels or facts

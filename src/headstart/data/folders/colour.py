@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.data.folders.show import printable
+from headstart.runtime.show import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,26 +31,27 @@ def load_images(
     group_column: str | None = None,
     group_regex: str | None = None,
     bad_files: folders.BadFiles = "few",
-    fit: Literal["crop", "pad", "squash"] = "crop",
-    integer_range: Sequence[float] | None = None,
-    float_range: Sequence[float] | None = None,
+    options: folders.SourceOptions = folders.DEFAULT_OPTIONS,
 ) -> Dataset:
     """Load the images of a folder or table; a fixed fifth of each class is the test set.
 
     Classes are the sub-folders' names (or the table's labels), sorted. Each image comes at (image_pixels,
-    image_pixels), by `fit`: "crop" resizes its shorter side (bicubic, antialiased) and cuts out the middle,
-    "pad" fits all of it on grey, "squash" makes its sides equal. Transparency is put on white; the camera's
-    rotation is applied. integer_range, float_range: the values of more than 8 bits that become black and
-    white; None: the common range of all files. Pixels and groups alone decide which images are for
-    testing, and their order; file names do not. Exact and near duplicates and the images of a group never
-    stand on both sides. The user's own train and test folders are kept; validation images join the training
-    set, from which a trial draws its own, or are the test set where there is none. Images are memory-mapped.
+    image_pixels), as a rule its middle square (options.fit). Transparency is put on white; the camera's
+    rotation is applied. Pixels and groups alone decide which images are for testing, and their order; file
+    names do not. Exact and near duplicates and the images of a group never stand on both sides. The user's
+    own train and test folders are kept; validation images join the training set, from which a trial draws its
+    own, or are the test set where there is none. Images are memory-mapped. group_column, group_regex: as in
+    options, which has more.
     Raises: ConfigError for a path or option that makes no sense; DataError where a class is missing on a side
     or too many files give no image; StoreError where the cache cannot be written.
     """
-    source = folders.find_entries(Path(path).expanduser(), group_column=group_column, group_regex=group_regex)
-    options = {"fit": fit, "integer_range": integer_range, "float_range": float_range}
-    decoded = folders.decode_source(source, image_pixels, reading=folders.reading_from(options))
+    options = replace(
+        options,
+        group_column=group_column or options.group_column,
+        group_regex=group_regex or options.group_regex,
+    )
+    source = folders.find_entries(Path(path).expanduser(), **options.finding())
+    decoded = folders.decode_source(source, image_pixels, reading=options.reading)
     folders.require_mostly_good(decoded, bad_files)
     _say_what_is_left_out(decoded)
     identity = [
@@ -60,15 +59,16 @@ def load_images(
         decoded.key,
         source.class_names,
         [[e.label, e.split, e.group] for e in source.entries],
+        options.alike,
     ]
-    place = [folders.printable(str(source.root.resolve())), image_pixels, group_column, group_regex, options]
+    place = [folders.printable(str(source.root.resolve())), image_pixels, options.given()]
     where = store.digest(place)[:32]
     home = store.cache_folder() / "datasets" / "folders" / where / store.digest(identity)[:16]
     with store.lock(home.parent / "lock", f"the dataset of {source.root}", wait_seconds=24 * 3600):
         try:
             return _read(home)
         except DataError:  # not there, or damaged: written from the decoded images
-            _assemble(home, decoded)
+            _assemble(home, decoded, options.alike)
         for other in home.parent.iterdir():  # earlier states of the same files
             if other.is_dir() and other != home:
                 shutil.rmtree(other, ignore_errors=True)
@@ -93,6 +93,9 @@ def _say_what_is_left_out(decoded: folders.DecodedSource) -> None:
     root, bad = decoded.source.root, decoded.bad
     for reason, count in sorted(decoded.source.ignored.items()):
         say(f"{root}: {count:,} {'file' if count == 1 else 'files'} ignored: {reason}")
+    for note in decoded.source.notes:
+        if note.severity != "note":
+            say(f"{root}: {note.message}{'; ' + note.advice if note.advice else ''}")
     if bad:
         say(
             f"{root}: {len(bad):,} of {len(decoded.facts):,} files give no picture and are skipped, e.g. "
@@ -106,9 +109,9 @@ def _say_what_is_left_out(decoded: folders.DecodedSource) -> None:
         )
 
 
-def _assemble(home: Path, decoded: folders.DecodedSource) -> None:
+def _assemble(home: Path, decoded: folders.DecodedSource, alike: bool) -> None:
     """Write the dataset's arrays and groups into the cache."""
-    division = folders.divide(decoded)
+    division = folders.divide(decoded, near=not alike)
     test_split = "test" if (division.splits == "test").any() else "val"
     is_test = division.splits == test_split
     name = decoded.source.root.resolve().name

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.folders.colour import on_ground, to_rgb
-from headstart.data.folders.show import printable
 from headstart.data.folders.sniff import HEAD_BYTES, available_formats, described
 from headstart.data.folders.values import Kind, Values, ValuesError, range_of, read_values
 from headstart.errors import DataError
+from headstart.runtime.show import printable
 from headstart.types import DEFAULT_READING, Reading
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from headstart.data.folders.cache import DecodedSource
 from headstart.data.grouped import TEST_FRACTION, hold_out, units_of
 from headstart.errors import DataError
+from headstart.runtime.show import shown
 
 BadFiles = Literal["few", "skip", "refuse"]  # leave them out while they are few; always; never
 BAD_FRACTION = 0.05  # "few": below this share of the files
@@ -97,15 +98,29 @@ def _require_every_class(division: Division, decoded: DecodedSource) -> None:
                     "the class"
                 )
             continue
+        count = int(in_class.sum())
         distinct = len(np.unique(division.units[in_class]))
-        if distinct < 2 or not (in_class & held_out).any():
-            raise DataError(
-                f"{decoded.source.root}: class {name!r} has {in_class.sum()} readable images in {distinct} "
-                "different groups "
-                "(near duplicates and --group pictures count once); each class needs two at least, one for "
-                "testing"
-            )
+        if count < 2 or distinct < 2 or not (in_class & held_out).any():
+            raise DataError(f"{decoded.source.root}: {_too_few(name, count, distinct)}")
     if division.is_own and not held_out.any():
         raise DataError(
             f"{decoded.source.root} has pictures for training only; add a folder test with the same classes"
         )
+
+
+def _too_few(name: str, count: int, distinct: int) -> str:
+    """Why a class cannot be divided, and what to do."""
+    if count < 2:
+        return (
+            f"class {shown(name)!r} has {count} readable image{'' if count == 1 else 's'}; each class "
+            "needs two at "
+            f"least, one for testing: collect {2 - count} more (20 for an accuracy that says something), or "
+            "remove the class"
+        )
+    return (
+        f"class {shown(name)!r} has {count:,} readable images in {distinct} different groups (near "
+        "duplicates and "
+        "--group images count once); each class needs two at least, one for testing: collect others, or, "
+        "where "
+        "images are alike by nature (a fixed camera, digits, blank ones), pass --alike"
+    )

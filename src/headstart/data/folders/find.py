@@ -1,64 +1,25 @@
-"""List images and their labels: a folder of classes, train/val/test folders of classes, or a table."""
+"""List images and their labels: a folder of classes, train/val/test folders of classes, a zip of such, or a
+table."""
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from headstart.data.folders.show import printable
+from headstart.data.folders.archive import unpacked
+from headstart.data.folders.layout import SPLIT_NAMES, Arranged, Layout, Note, Split, arrange, sub_folders
 from headstart.data.folders.tables import TABLE_SUFFIXES, read_table
+from headstart.data.folders.walk import IMAGE_SUFFIXES, LeftOut, walk_images
 from headstart.errors import ConfigError, DataError
+from headstart.runtime.show import printable, shown
 
-Split = Literal["train", "val", "test"]
 Form = Literal["folder", "split folders", "table"]
-SPLIT_NAMES: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-IMAGE_SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".gif",
-    ".webp",
-    ".bmp",
-    ".dib",
-    ".tif",
-    ".tiff",
-    ".heic",
-    ".heif",
-    ".hif",
-    ".avif",
-    ".jp2",
-    ".j2k",
-    ".ppm",
-    ".pgm",
-    ".pnm",
-    ".mpo",
-)
-_JUNK = {
-    "thumbs.db",
-    "desktop.ini",
-    "__macosx",
-    "@eadir",
-    "ehthumbs.db",
-    "$recycle.bin",
-    "system volume information",
-}
+_FEWEST_CLASSES = 2
+_DEEPEST = 4  # folders in one another that are looked into for class folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +51,8 @@ class MixedNames:
 class Source:
     """The images of a folder or table, sorted by name, and what was left out.
 
-    ignored: number of files by reason. class_names: sorted; classes without an image included.
+    ignored: number of files by reason; left_out: the first names of each. class_names: sorted; classes
+    without an image included. notes: what is to be said of the layout or the table.
     """
 
     root: Path
@@ -99,6 +61,8 @@ class Source:
     class_names: tuple[str, ...]
     ignored: dict[str, int]
     mixed_names: tuple[MixedNames, ...]
+    left_out: dict[str, tuple[str, ...]]
+    notes: tuple[Note, ...] = ()
 
     @property
     def has_splits(self) -> bool:
@@ -113,62 +77,82 @@ class _Listing:
     form: Form
     entries: list[Entry]
     labels: list[str]
-    ignored: Counter[str]
+    left_out: LeftOut
+    notes: list[Note]
 
 
-def find_entries(path: Path, *, group_column: str | None = None, group_regex: str | None = None) -> Source:
-    """List the images below a folder or in a CSV, TSV or Parquet table (path, label, optional split).
+def find_entries(
+    path: Path,
+    *,
+    group_column: str | None = None,
+    group_regex: str | None = None,
+    layout: Layout = "auto",
+) -> Source:
+    """List the images below a folder, in a zip, or in a CSV, TSV or Parquet table (path, label, split).
 
     group_column: a table's column. group_regex: searched for in each name; its group "group", else its first
-    group, else the whole match names what an image belongs to. Hidden and junk files are left out and
-    counted, links that lead back into themselves are not followed.
+    group, else the whole match names what an image belongs to. layout: what a folder's sub-folders are;
+    "auto" tells by their structure and names. Hidden and junk files are left out and counted, links that lead
+    back into themselves are not followed.
     Raises: ConfigError for a path, column or expression that makes no sense; DataError where there are fewer
-    than two classes or no images.
+    than two classes or no images, or where the layout is a guess.
     """
-    listing = _list_files(path, group_column)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        path = unpacked(path)
+    listing = _list_files(path, group_column, layout)
     entries, mixed_names = _name_classes(listing.entries)
     if group_regex:
         entries = _grouped(entries, group_regex)
     class_names = tuple(sorted({canonical(label) for label in listing.labels}))
-    if len(class_names) < 2:
-        hint = _inner_hint(path) if listing.form == "folder" else ""
-        what = "labels" if listing.form == "table" else "sub-folders"
-        raise DataError(
-            f"{path} has {len(class_names)} {what}; a dataset needs one for each class, two at least{hint}"
-        )
+    if len(class_names) < _FEWEST_CLASSES:
+        raise DataError(_too_few_classes(path, listing, class_names))
     if not entries:
-        left_out = ", ".join(f"{count:,} {reason}" for reason, count in listing.ignored.items())
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in listing.left_out.counts.items())
         raise DataError(
-            f"{path} holds no pictures ({left_out or 'no file at all'}); put PNG, JPEG, WebP, HEIC, ... "
-            "files "
+            f"{path} holds no images ({left_out or 'no file at all'}); put PNG, JPEG, WebP, HEIC, ... files "
             "into the class folders"
         )
+    notes = listing.notes
+    if count := listing.left_out.by_content:
+        message = f"{count:,} files without an image's suffix are read as their content says"
+        notes = [*notes, Note(severity="note", code="by-content", message=message)]
     return Source(
         root=path,
         form=listing.form,
         entries=tuple(sorted(entries, key=lambda entry: entry.name)),
         class_names=class_names,
-        ignored=dict(listing.ignored),
+        ignored=dict(listing.left_out.counts),
         mixed_names=mixed_names,
+        left_out={reason: tuple(names) for reason, names in listing.left_out.names.items()},
+        notes=tuple(notes),
     )
 
 
-def _list_files(path: Path, group_column: str | None) -> _Listing:
+def _list_files(path: Path, group_column: str | None, layout: Layout) -> _Listing:
     if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
         return _list_table(path, group_column)
     if not path.is_dir():
+        what = "is one image" if path.suffix.lower() in IMAGE_SUFFIXES else "is neither a folder nor a table"
         raise ConfigError(
-            f"{path} is neither a folder nor a CSV or Parquet table; give a folder with one sub-folder a "
-            "class, or a table with columns path and label"
+            f"{path} {what if path.exists() else 'is neither a folder nor a CSV or Parquet table'}; give a "
+            "folder with one sub-folder a class, a zip of one, or a table with columns path and "
+            f"label{_seen_from(path)}"
         )
     if group_column:
         raise ConfigError(
             f"--group-column {group_column} needs a table; for the folder {path} use --group-regex"
         )
-    return _list_folder(path)
+    return _list_folder(path, layout)
+
+
+def _seen_from(path: Path) -> str:
+    if path.is_absolute() or path.exists():
+        return ""
+    return f" (the path is seen from {Path.cwd()})"
 
 
 def _list_table(table: Path, group_column: str | None) -> _Listing:
+    read = read_table(table, group_column=group_column)
     entries = [
         Entry(
             path=row.path,
@@ -177,7 +161,7 @@ def _list_table(table: Path, group_column: str | None) -> _Listing:
             split=_split_named(row.split, table),
             group=row.group,
         )
-        for row in read_table(table, group_column=group_column)
+        for row in read.rows
     ]
     without_split = [entry.name for entry in entries if not entry.split]
     if 0 < len(without_split) < len(entries):
@@ -186,7 +170,7 @@ def _list_table(table: Path, group_column: str | None) -> _Listing:
             "drop it"
         )
     labels = [entry.label for entry in entries]
-    return _Listing(form="table", entries=entries, labels=labels, ignored=Counter())
+    return _Listing(form="table", entries=entries, labels=labels, left_out=LeftOut(), notes=list(read.notes))
 
 
 def canonical(name: str) -> str:
@@ -194,104 +178,51 @@ def canonical(name: str) -> str:
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
-def _list_folder(root: Path) -> _Listing:
-    ignored: Counter[str] = Counter()
-    homes = _sub_folders(root, ignored)
-    splits = {SPLIT_NAMES.get(home.name.lower()) for home in homes}
-    in_splits = len(homes) >= 2 and None not in splits and "train" in splits
-    if in_splits and len(splits) < len(homes):
-        raise DataError(
-            f"{root} has two folders for the same split among {', '.join(h.name for h in homes)}; join them"
+def _list_folder(root: Path, layout: Layout) -> _Listing:
+    left_out = LeftOut()
+    arranged: Arranged = arrange(root, left_out, layout)
+    entries = [
+        Entry(
+            path=found.path,
+            name=printable(found.path.relative_to(root).as_posix()),
+            label=printable(found.label),
+            split=found.split,
+            group=found.group,
         )
-    entries: list[Entry] = []
-    labels: list[str] = []
-    for home in homes:
-        split = SPLIT_NAMES[home.name.lower()] if in_splits else None
-        for class_folder in _sub_folders(home, ignored) if in_splits else [home]:
-            labels.append(printable(class_folder.name))
-            entries += [
-                Entry(
-                    path=path,
-                    name=printable(path.relative_to(root).as_posix()),
-                    label=labels[-1],
-                    split=split,
-                )
-                for path in _image_files(class_folder, root, ignored)
-            ]
-    form: Form = "split folders" if in_splits else "folder"
-    return _Listing(form=form, entries=entries, labels=labels, ignored=ignored)
+        for found in arranged.files
+    ]
+    form: Form = "split folders" if arranged.in_splits else "folder"
+    labels = [printable(label) for label in arranged.labels]
+    return _Listing(form=form, entries=entries, labels=labels, left_out=left_out, notes=arranged.notes)
 
 
-def _sub_folders(folder: Path, ignored: Counter[str]) -> list[Path]:
-    """List the folders in a folder, sorted; count its files as ignored."""
-    homes = []
-    try:
-        children = sorted(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"{folder} cannot be read ({error.strerror}); change its permissions") from error
-    for child in children:
-        if _is_junk(child.name):
-            ignored["hidden or junk"] += (
-                _count_files(child) if child.is_dir() and not child.is_symlink() else 1
-            )
-        elif child.is_dir():
-            homes.append(child)
-        else:
-            ignored["outside the class folders"] += 1
-    return homes
+def _too_few_classes(path: Path, listing: _Listing, class_names: tuple[str, ...]) -> str:
+    """What is wrong with a source of fewer than two classes, and what to do."""
+    if listing.form == "table":
+        only = f", {shown(class_names[0])!r}" if class_names else ""
+        return f"{path} has {len(class_names)} labels{only}; a dataset needs one for each class, two at least"
+    loose = [p for p in walk_images(path, path, LeftOut()) if p.parent == path]
+    if loose and not listing.entries:
+        rows = "; ".join(f"{shown(p.name)},{shown(_guessed_class(p.name))}" for p in loose[:2])
+        return (
+            f"{path} holds {len(loose):,} images and no class folders; sort them into one folder a class, or "
+            f"write a table beside them, e.g. labels.csv with the lines path,label; {rows}"
+        )
+    if class_names and listing.entries and not _inner_hint(path):
+        return (
+            f"{path} has one class, {shown(class_names[0])} ({len(listing.entries):,} images); a dataset "
+            "needs a "
+            "second class to tell it from: add a folder of other images"
+        )
+    return (
+        f"{path} has {len(class_names)} sub-folders; a dataset needs one for each class, two at "
+        f"least{_inner_hint(path)}"
+    )
 
 
-def _image_files(class_folder: Path, root: Path, ignored: Counter[str]) -> list[Path]:
-    """List the image files of one class, however deep.
-
-    A real folder is entered once, one that contains the root never."""
-    entered = {_identity(place) for place in (root.resolve(), *root.resolve().parents)}
-    files = []
-    pending = [class_folder]
-    while pending:
-        folder = pending.pop()
-        try:
-            identity = _identity(folder)
-            if identity in entered:
-                ignored["links back into a folder that is read already"] += 1
-                continue
-            entered.add(identity)
-            children = list(os.scandir(folder))
-        except OSError:
-            ignored["in folders that cannot be read"] += 1
-            continue
-        for child in children:
-            path = folder / child.name
-            if _is_junk(child.name):
-                ignored["hidden or junk"] += _count_files(path) if child.is_dir(follow_symlinks=False) else 1
-            elif _is_folder(child):
-                pending.append(path)
-            elif path.suffix.lower() not in IMAGE_SUFFIXES:
-                ignored["not pictures by their names"] += 1
-            else:
-                files.append(path)
-    return files
-
-
-def _is_folder(child: os.DirEntry[str]) -> bool:
-    try:
-        return child.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def _identity(folder: Path) -> tuple[int, int] | str:
-    facts = folder.stat()
-    assert stat.S_ISDIR(facts.st_mode)
-    return (facts.st_dev, facts.st_ino) if facts.st_ino else str(folder.resolve())
-
-
-def _is_junk(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _JUNK
-
-
-def _count_files(folder: Path) -> int:
-    return max(1, sum(len(files) for _, _, files in os.walk(folder)))
+def _guessed_class(name: str) -> str:
+    word = re.match(r"[^\W\d_]+", name)
+    return word[0] if word else "CLASS"
 
 
 def _split_named(name: str | None, table: Path) -> Split | None:
@@ -353,8 +284,13 @@ def _grouped(entries: list[Entry], expression: str) -> list[Entry]:
 
 
 def _inner_hint(path: Path) -> str:
-    """Name the only sub-folder where the class folders are inside it."""
-    ignored: Counter[str] = Counter()
-    homes = _sub_folders(path, ignored)
-    inner = _sub_folders(homes[0], ignored) if len(homes) == 1 else []
-    return f"; did you mean {homes[0]}?" if len(inner) >= 2 else ""
+    """Name the folder further down that holds the class folders, or the images that lie loose."""
+    here = path
+    for _ in range(_DEEPEST):
+        inner = sub_folders(here, LeftOut())
+        if len(inner) != 1:
+            break
+        here = inner[0]
+        if len(sub_folders(here, LeftOut())) >= _FEWEST_CLASSES:
+            return f"; did you mean {here}?"
+    return ""

@@ -182,7 +182,6 @@ def _single(image: Image, raw: str, inverted: bool) -> Values:
 
 def _grey_with_alpha(image: Image) -> Values:
     """Grey and alpha of 16 bits each are the four bytes of a pixel."""
-    image._mode = "RGBA"
     image.tile = [tile._replace(args="RGBA") for tile in image.tile]  # type: ignore[attr-defined]
     image.load()
     pairs = np.asarray(image).view(">u2").astype(np.uint16)

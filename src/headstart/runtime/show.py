@@ -19,6 +19,11 @@ def shown(name: str) -> str:
     return "".join(_escaped(letter) if _controls(letter) else letter for letter in text)
 
 
+def without_controls(text: str) -> str:
+    """Text of several lines for a terminal: control characters but line breaks as escapes."""
+    return "\n".join(map(shown, text.split("\n")))
+
+
 def _controls(letter: str) -> bool:
     return unicodedata.category(letter) in ("Cc", "Zl", "Zp") or letter in _DIRECTIONS
 
