@@ -54,10 +54,10 @@ def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_a_damaged_result_is_named_with_what_to_do(tmp_path: Path) -> None:
-    folder = tmp_path / "abc"
+    folder = tmp_path / ("ab" * 32)
     folder.mkdir()
     (folder / "result.json").write_text('{"key": "a"')
-    with pytest.raises(StoreError, match=r"damaged .*; delete its folder"):
+    with pytest.raises(StoreError, match=r"damaged .*; run its study again, .* keeps the others"):
         store.finished_trials(tmp_path)
 
 

@@ -46,6 +46,10 @@ class StoreError(HeadstartError):
     exit_code = 6
 
 
+class DamagedError(StoreError):
+    """A file that is not what was written: cut, altered or of another trial. The message names it."""
+
+
 class BusyError(HeadstartError):
     """Another process holds what this one needs."""
 

@@ -95,7 +95,12 @@ def test_what_the_report_needs_is_published_and_nothing_else(study: Path, publis
     # at all labels a deterministic arm's second seed repeats its first: not published
     assert {path.name for path in trials.iterdir() if len(path.name) == 64} < keys
     one = next(path for path in trials.iterdir() if len(path.name) == 64)
-    assert sorted(path.name for path in one.iterdir()) == ["history.jsonl", "predictions.npz", "result.json"]
+    assert sorted(path.name for path in one.iterdir()) == [
+        "history.jsonl",
+        "manifest.json",
+        "predictions.npz",
+        "result.json",
+    ]
 
 
 def test_published_arrays_are_as_they_were(study: Path, published: Path) -> None:

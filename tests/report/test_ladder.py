@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.changed_trial import change_trial, rewrite_result
 from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import store
@@ -46,6 +47,9 @@ def test_steps_say_their_input_sizes_where_these_differ(tmp_path: Path) -> None:
     study = store.read_json(folder / "study.json")
     arms = [arm | {"input_pixels": 128} if arm["name"] == "probe" else arm for arm in study["arms"]]
     store.write_json(folder / "study.json", study | {"arms": arms})
+    for trial in store.finished_trials(folder):
+        if trial.arm.name == "probe":
+            change_trial(trial.folder, lambda value: value["trial"]["arm"].update(input_pixels=128))
     assert [row.apart for row in ladder.steps(load_study(folder)).rows] == ["128 px", "96 px"]
 
 
@@ -91,7 +95,7 @@ def test_a_control_says_where_its_recipe_is_another_at_any_budget(tmp_path: Path
             if result.arm.name == "random" and result.label_budget == LabelBudget(budget):
                 stored = store.read_json(result.folder / "result.json")
                 stored["trial"]["arm"]["recipe"]["max_passes"] = 7
-                store.write_json(result.folder / "result.json", stored)
+                rewrite_result(result.folder, stored)
         assert [row.apart for row in ladder.controls(load_study(folder)).rows] == [told]
 
 

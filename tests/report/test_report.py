@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from tests.support.changed_trial import change_trial
 from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import report, store
@@ -343,10 +343,13 @@ def test_an_arms_label_is_the_one_that_the_study_has_now(two: Path, tmp_path: Pa
 def test_a_trial_of_earlier_settings_is_left_out_and_counted(two: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(two, tmp_path / "two")
     old = shutil.copytree(trial_of(copy, "cnn"), copy / "earlier")
-    value = json.loads((old / "result.json").read_text())
-    value["environment"]["started"] = "2020-01-01T00:00:00+00:00"
-    value["key"] = "earlier"
-    store.write_json(old / "result.json", value)
+    change_trial(
+        old,
+        lambda value: (
+            value["environment"].update(started="2020-01-01T00:00:00+00:00"),
+            value["trial"]["arm"]["recipe"].update(batch_size=7),
+        ),
+    )
     assert "1 more finished trial in this folder is left out: of earlier settings" in plain(
         read(copy)[1].text
     )
@@ -354,10 +357,7 @@ def test_a_trial_of_earlier_settings_is_left_out_and_counted(two: Path, tmp_path
 
 def test_trials_on_different_test_sets_are_refused(two: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(two, tmp_path / "two")
-    path = trial_of(copy, "cnn") / "result.json"
-    value = json.loads(path.read_text())
-    value["trial"]["dataset_fingerprint"] = "00" * 32
-    store.write_json(path, value)
+    change_trial(trial_of(copy, "cnn"), lambda value: value["trial"].update(dataset_fingerprint="00" * 32))
     with pytest.raises(
         DataError, match="tested on different data sets; give each data set a folder of its own"
     ):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.changed_trial import rewrite_result
 from tests.support.transfer_trials import random_weights
 
 from headstart import store
@@ -159,7 +160,7 @@ def test_seconds_of_another_machine_say_nothing_of_this_one(
     run = trial.folder
     result = store.read_json(run / "result.json")
     result["cost"]["seconds"] = {"train": 1e6}
-    store.write_json(run / "result.json", result | {"environment": result["environment"] | elsewhere})
+    rewrite_result(run, result | {"environment": result["environment"] | elsewhere})
     (row,) = plan_study(study, folder).rows
     assert (row.finished, row.measured) == (1, False) and 0 < row.seconds < 1e5
     (row,) = plan_study(study, folder, seeds=1).rows  # nothing is left: what they took is told

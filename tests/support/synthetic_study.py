@@ -258,7 +258,7 @@ def _write_trial(
         )
     images = (45_000 if phase == "select" else 50_000) if budget is None else budget * classes
     measured = {
-        name: round(value, 6) if value is not None else None
+        name: value if value is None or name.endswith("_accuracy") else round(value, 6)
         for name, value in metrics.evaluate(parts).items()
     }
     scale = images / 45_000
@@ -290,7 +290,8 @@ def _write_trial(
         if pretrained
         else None,
     }
-    key = store.digest(trial)
+    unnamed = {name: part for name, part in arm.items() if name not in ("name", "label", "recipe_name")}
+    key = store.digest(trial | {"arm": unnamed})
     run = folder / key
     run.mkdir(parents=True, exist_ok=True)
     history = []

@@ -22,7 +22,7 @@ from headstart.predict.predictor import load_predictor
 from headstart.runtime import progress
 from headstart.runtime.seeding import seed_for
 from headstart.store import FinishedTrial
-from headstart.store.files import Arrays
+from headstart.store.reading import Arrays
 from headstart.types import Dataset, ImageSet
 
 _VERSION = 1  # of what is stored; another one is read anew

@@ -27,7 +27,7 @@ from headstart.errors import StoreError
 from headstart.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from headstart.results import stats
 from headstart.results.trials import correct, require_same_images
-from headstart.store.files import Arrays
+from headstart.store.reading import Arrays
 from headstart.types import Predictions
 
 ROBUSTNESS, SHIFT, GRADCAM = "robustness", "shift", "looks"  # folders

@@ -26,7 +26,7 @@ from headstart.predict.predictor import load_predictor
 from headstart.runtime import progress
 from headstart.runtime.seeding import seed_for
 from headstart.store import FinishedTrial
-from headstart.store.files import Arrays
+from headstart.store.reading import Arrays
 from headstart.types import Dataset, Robustness
 
 _SHEET_IMAGES = 2

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from headstart import store
 from headstart.data import load_dataset
 from headstart.errors import DataError, StoreError
+from headstart.results.honest import honest_trials
 from headstart.results.trials import Trials, is_deterministic, main_trials
 from headstart.store import FinishedTrial, StudyRecord
 from headstart.types import Dataset
@@ -22,7 +23,7 @@ _MOST_MOVED = 0.01
 
 def read_study(study_folder: Path) -> tuple[StudyRecord, Trials]:
     """What a study says of itself, and its finished trials. Raises: StoreError where either is missing."""
-    study, trials = store.read_study(study_folder), store.finished_trials(study_folder)
+    study, trials = store.read_study(study_folder), honest_trials(study_folder)
     if not trials:
         raise StoreError(f"no finished trial in {study_folder}; finish the study first")
     return study, trials

@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from headstart import plots, store
-from headstart.errors import DataError, StoreError
+from headstart.errors import DamagedError, DataError, StoreError
 from headstart.registry.methods import stored_method
 from headstart.results import stats
+from headstart.results.honest import honest_trials
 from headstart.results.pairing import one_machine
 from headstart.results.trials import main_trials, metric_values, newest, relabelled, require_same_images
 from headstart.store import FinishedTrial, SearchRecord, StoredArm, StudyRecord
+from headstart.store.manifest import read_manifest
+from headstart.store.trials import REMEDY, RESULT, TRIAL
 from headstart.types import LabelBudget, Predictions
 
 Trials = list[FinishedTrial]
+_SAME_IN_BOTH = ("model", "weights", "method", "input_pixels")  # of an arm in study.json and in result.json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +107,12 @@ def load_study(folder: Path) -> StudyView:
 
     Raises: StoreError where study.json or every finished trial is missing, or a file is damaged; DataError
     where the trials were not tested on the same images."""
+    _require_as_published(folder)
     study = store.read_study(folder)
-    every = store.finished_trials(folder)
+    every = honest_trials(folder)
     labels = study.labels
-    trials = [trial for trial in relabelled(newest(every), labels) if trial.arm.name in labels]
+    of_study = [trial for trial in every if trial.arm.name not in labels or _is_of(study, trial)]
+    trials = [trial for trial in relabelled(newest(of_study), labels) if trial.arm.name in labels]
     if not trials:
         raise StoreError(f"no finished trial in {folder}; finish the study first: {study.command}")
     if len({trial.dataset_fingerprint for trial in trials}) > 1:
@@ -139,6 +145,30 @@ def load_study(folder: Path) -> StudyView:
         searches=_searches(folder, list(styles)),
         images=_gallery_images(folder),
     )
+
+
+def _require_as_published(folder: Path) -> None:
+    """Compares what lies beside published trials with their manifest; a study's own folder has none."""
+    if (stored := read_manifest(folder, REMEDY)) is not None:
+        for name in stored.files:
+            stored.require(folder, name, REMEDY)
+
+
+def _is_of(study: StudyRecord, trial: FinishedTrial) -> bool:
+    """Whether a trial trained what study.json says of its arm: the arm's name is no part of a trial's key.
+
+    False for one that an earlier setting of the study left in its run folder.
+    Raises: DamagedError for a published one, which lies beside the study.json of its own study."""
+    (arm,) = (arm for arm in study.arms if arm.name == trial.arm.name)
+    pairs = ((name, getattr(arm, name), getattr(trial.arm, name)) for name in _SAME_IN_BOTH)
+    different = [pair for pair in pairs if pair[1] != pair[2]]
+    if different and not (trial.folder / TRIAL).is_file():
+        name, wanted, own = different[0]
+        raise DamagedError(
+            f"{trial.folder / RESULT} says that arm {arm.name!r} has {name} {own!r}, study.json says "
+            f"{wanted!r}; {REMEDY}"
+        )
+    return not different
 
 
 def _missing(study: StudyRecord, trials: Trials) -> tuple[int, int, tuple[str, ...]]:

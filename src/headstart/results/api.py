@@ -18,6 +18,7 @@ from headstart import store
 from headstart.errors import ConfigError, StoreError, unknown_name
 from headstart.results import headline
 from headstart.results.claims import Finding, decide
+from headstart.results.honest import honest_trials
 from headstart.results.pairing import metric_spec
 from headstart.results.trials import Trials, relabelled
 from headstart.types import Claim, LabelBudget
@@ -179,7 +180,7 @@ def find_study(*names: str, start: str | Path = ".") -> Path:
 
 
 def _trials(folder: str | Path) -> Trials:
-    trials = store.finished_trials(Path(folder))
+    trials = honest_trials(Path(folder))
     if not trials:
         raise StoreError(f"{folder} holds no finished trial; run `headstart study` with --out {folder} first")
     return (

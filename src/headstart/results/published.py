@@ -7,12 +7,15 @@ renders from it.
         result.json       as in the run folder
         history.jsonl     as in the run folder
         predictions.npz   logits of the test images alone, float16
+        manifest.json     size and SHA-256 of these files; trials that an older version published have none
+    manifest.json         the same of what lies beside the trials
+No trial is published or taken over whose metrics are not those of its logits, and no symbolic link is
+followed.
 """
 
 from __future__ import annotations
 
 import io
-import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,10 +27,15 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.errors import StoreError
+from headstart.results.honest import honest_trials, require_honest
 from headstart.results.trials import newest
+from headstart.store.files import json_bytes
+from headstart.store.hashes import facts_of_bytes
+from headstart.store.manifest import FILE as MANIFEST
+from headstart.store.manifest import read_manifest, write_manifest
+from headstart.store.trials import REMEDY
 
 LIMIT_BYTES = 40_000_000  # of a whole published study: what a repository bears
-_SUMMARY = ("history.jsonl", "result.json")  # result.json last: it makes the trial finished
 _KEPT = (
     ".json",
     ".jsonl",
@@ -35,7 +43,7 @@ _KEPT = (
     ".npz",
     ".csv",
 )  # of what lies beside the trials; never a network's weights
-_MADE = ("results.csv",)  # made anew from the trials
+_MADE = ("results.csv", MANIFEST)  # made anew from the trials
 _OF_OTHER_IMAGES = ("robustness", "shift")  # their float32 arrays are logits
 _READINGS = ("robustness", "shift", "looks", "tuning", "health.json", "health.npz")
 
@@ -56,7 +64,7 @@ def publish(study_folder: Path, target: Path) -> Published:
     folder gives the same bytes. Raises: StoreError where nothing is finished, target cannot be written or
     `target` lies in the study's folder."""
     study_folder, target = Path(study_folder), Path(target)
-    trials = newest(store.finished_trials(study_folder))
+    trials = newest(honest_trials(study_folder))
     if not trials:
         raise StoreError(
             f"{study_folder} holds no finished trial to publish; run `headstart study --out {study_folder}` "
@@ -66,29 +74,39 @@ def publish(study_folder: Path, target: Path) -> Published:
         raise StoreError(f"{target} lies in the study's own folder {study_folder}; publish into another one")
     new = 0
     for trial in trials:
-        there = target / trial.key
+        there = store.inside(target, trial.key)
         if store.is_finished(there):
             continue
         test = store.read_predictions(trial.folder)["test"]
-        store.write_bytes(
-            there / "predictions.npz",
-            packed(
-                {
-                    "test_logits": half_precision(test.logits),
-                    "test_labels": test.labels.astype(np.int32),
-                    "test_ids": test.example_ids.astype(np.int32),
-                }
-            ),
-        )
-        _copy_summary(trial.folder, there)
+        predictions: dict[str, NDArray[Any]] = {
+            "test_logits": half_precision(test.logits),
+            "test_labels": test.labels.astype(np.int32),
+            "test_ids": test.example_ids.astype(np.int32),
+        }
+        _write_trial(trial.folder, there, packed(predictions))
         new += 1
+    beside = {}
     for path in _beside_the_trials(study_folder):
-        store.write_bytes(target / path.relative_to(study_folder), _repacked(path, study_folder))
+        name, content = path.relative_to(study_folder).as_posix(), _repacked(path, study_folder)
+        store.write_bytes(store.inside(target, name), content)
+        beside[name] = facts_of_bytes(content)
+    write_manifest(target, (), beside)
     return Published(
         new=new,
-        trials=len(store.finished_trials(target)),
+        trials=len(honest_trials(target)),
         size_bytes=sum(path.stat().st_size for path in target.rglob("*") if path.is_file()),
     )
+
+
+def _write_trial(source: Path, target: Path, predictions: bytes, result: bytes | None = None) -> None:
+    """Writes a trial's summary with these predictions, result.json last. result: instead of the source's."""
+    content = {"predictions.npz": predictions}
+    if (source / "history.jsonl").exists():
+        content["history.jsonl"] = store.read_bytes(store.inside(source, "history.jsonl"))
+    content["result.json"] = result or store.read_bytes(store.inside(source, "result.json"))
+    write_manifest(target, (), {name: facts_of_bytes(each) for name, each in content.items()})
+    for name, each in content.items():
+        store.write_bytes(target / name, each)
 
 
 def _beside_the_trials(study_folder: Path) -> Iterator[Path]:
@@ -102,16 +120,20 @@ def _beside_the_trials(study_folder: Path) -> Iterator[Path]:
         ):
             continue
         home = study_folder / inside.parts[0]
-        if inside.parts[0] in _MADE or (home / "trial.json").exists() or (home / "result.json").exists():
+        if (
+            inside.parts[0] in (*_MADE, MANIFEST)
+            or (home / "trial.json").exists()
+            or (home / "result.json").exists()
+        ):
             continue
-        yield path
+        yield store.inside(study_folder, inside)
 
 
 def _repacked(path: Path, study_folder: Path) -> bytes:
     """A file's bytes; arrays as `packed`, logits among the readings of other images as float16, all else
     unchanged."""
     if path.suffix != ".npz":
-        return path.read_bytes()
+        return store.read_bytes(path)
     arrays = store.read_npz(path, "delete it and run what wrote it again")
     if path.relative_to(study_folder).parts[0] in _OF_OTHER_IMAGES:
         arrays = {
@@ -154,28 +176,37 @@ def half_precision(logits: NDArray[np.float32]) -> NDArray[np.float16]:
     return halved.reshape(logits.shape)
 
 
-def adopt(published: Path, key: str, run_folder: Path) -> bool:
+def adopt(published: Path, key: str, run_folder: Path, names: Mapping[str, str]) -> bool:
     """Makes a published trial a finished one in its run folder (without a model); False where it is not
-    published."""
-    source = published / key
+    published.
+
+    names: of the arm, for people: name, label and recipe_name in this study.
+    Raises: StoreError where the published trial is not what was published, or its metrics are not those of
+    its logits."""
+    source = store.inside(published, key)
     if not store.is_finished(source):
         return False
-    run_folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source / "predictions.npz", run_folder / "predictions.npz")
-    _copy_summary(source, run_folder)
+    trial = store.read_trial(source)
+    require_honest(trial)
+    result = None
+    if any(trial.result.trial["arm"].get(name) != value for name, value in names.items()):
+        value = store.read_json(source / "result.json")
+        value["trial"]["arm"] |= names
+        result = json_bytes(value)
+    predictions = store.read_bytes(store.inside(source, "predictions.npz"), 10 * LIMIT_BYTES)
+    _write_trial(source, run_folder, predictions, result)
     return True
 
 
 def adopt_readings(published: Path, folder: Path) -> None:
     """Copies what was read beside the published trials (corrupted images, shift sets, where networks look,
-    data health, tries of a search) and is not in the study's folder yet."""
+    data health, tries of a search) and is not in the study's folder yet.
+
+    Raises: StoreError where a file is not what was published."""
+    manifest = read_manifest(published, REMEDY)
     for path in _beside_the_trials(published):
         inside = path.relative_to(published)
         if inside.parts[0] in _READINGS and not (folder / inside).exists():
-            store.write_bytes(folder / inside, path.read_bytes())
-
-
-def _copy_summary(source: Path, target: Path) -> None:
-    for name in _SUMMARY:
-        if (source / name).exists():
-            store.write_bytes(target / name, (source / name).read_bytes())
+            if manifest is not None:
+                manifest.require(published, inside.as_posix(), REMEDY)
+            store.write_bytes(store.inside(folder, inside), store.read_bytes(path))

@@ -3,19 +3,12 @@ itself."""
 
 from __future__ import annotations
 
-from headstart.store.files import (
-    as_stored,
-    cache_folder,
-    digest,
-    lock,
-    purge_unfinished,
-    read_json,
-    read_npz,
-    require_space,
-    write_bytes,
-    write_json,
-    write_npz,
-)
+from headstart.store.durable import disk_errors, purge_unfinished, replacing, write_bytes
+from headstart.store.files import as_stored, cache_folder, digest, write_json, write_npz
+from headstart.store.hashes import FileFacts, facts_of, require_unchanged
+from headstart.store.locks import lock, require_space
+from headstart.store.names import inside, is_key, is_name, printable
+from headstart.store.reading import Arrays, read_as, read_bytes, read_json, read_npz
 from headstart.store.searches import Candidate, SearchRecord, read_search, study_searches
 from headstart.store.study import ModelRecord, StudyRecord, claim_from_stored, has_study, read_study
 from headstart.store.trials import (
@@ -33,7 +26,9 @@ from headstart.store.trials import (
 )
 
 __all__ = [
+    "Arrays",
     "Candidate",
+    "FileFacts",
     "FinishedTrial",
     "ModelRecord",
     "SearchRecord",
@@ -43,11 +38,19 @@ __all__ = [
     "cache_folder",
     "claim_from_stored",
     "digest",
+    "disk_errors",
+    "facts_of",
     "finished_trials",
     "has_study",
+    "inside",
     "is_finished",
+    "is_key",
+    "is_name",
     "lock",
+    "printable",
     "purge_unfinished",
+    "read_as",
+    "read_bytes",
     "read_json",
     "read_npz",
     "read_predictions",
@@ -56,7 +59,9 @@ __all__ = [
     "read_study",
     "read_test_ids",
     "read_trial",
+    "replacing",
     "require_space",
+    "require_unchanged",
     "study_searches",
     "write_bytes",
     "write_history",

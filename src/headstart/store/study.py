@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import StoreError
-from headstart.store.files import read_json
+from headstart.store.manifest import read_manifest
+from headstart.store.names import inside
+from headstart.store.reading import checked, read_table
+from headstart.store.schema import StudyFields
 from headstart.store.trials import StoredArm
 from headstart.types import Claim, LabelBudget, Robustness
 
@@ -178,16 +180,21 @@ def _robustness(value: Mapping[str, Any] | None) -> Robustness | None:
     return Robustness(**{**value, "arms": tuple(value.get("arms") or ())}) if value else None
 
 
+REMEDY = (
+    "run the study again with the same command, which writes it anew and keeps every finished trial; in a "
+    "folder of published trials put the file back as it was published"
+)
+
+
 def read_study(folder: Path) -> StudyRecord:
-    """What a study's folder says of its study. Raises: StoreError where study.json is missing or damaged."""
-    path = folder / FILE
-    value = read_json(path)
-    try:
-        return StudyRecord.from_stored(value)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise StoreError(
-            f"{path} is damaged ({error!r}); delete its folder {folder} and run the study again"
-        ) from error
+    """What a study's folder says of its study. Raises: StoreError where study.json is missing; DamagedError
+    where it makes no sense, or is not what was published."""
+    path = inside(folder, FILE)
+    if (stored := read_manifest(folder, REMEDY)) is not None:
+        stored.require(folder, FILE, REMEDY)
+    value = read_table(path, REMEDY)
+    checked(StudyFields, value, path, REMEDY)
+    return StudyRecord.from_stored(value)
 
 
 def has_study(folder: Path) -> bool:

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.errors import StoreError
-from headstart.store.files import read_json, read_npz, write_json, write_json_lines, write_npz
+from headstart.errors import DamagedError, StoreError
+from headstart.store import manifest
+from headstart.store.durable import write_bytes
+from headstart.store.files import digest, json_bytes, write_json_lines, write_npz
+from headstart.store.hashes import facts_of_bytes
+from headstart.store.names import inside, is_key
+from headstart.store.reading import Arrays, checked, parse_json, read_bytes, read_npz, read_table
+from headstart.store.schema import HistoryRow, ResultFields
 from headstart.types import Cost, LabelBudget, Predictions, Result
 
-_ADVICE = "delete its folder and run the study again"
+RESULT, PREDICTIONS, HISTORY, TRIAL, MODEL = (
+    "result.json",
+    "predictions.npz",
+    "history.jsonl",
+    "trial.json",
+    "model.safetensors",
+)
+SCHEMA = 1  # of result.json: from 1 on a manifest lies beside it
+REMEDY = (
+    "run its study again, which computes this trial anew and keeps the others; of published trials put the "
+    "file back as it was published"
+)
+_NAMES = ("label", "name", "recipe_name")  # of an arm, for people: no part of the key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +173,7 @@ class FinishedTrial:
     @property
     def has_model(self) -> bool:
         """Whether the trained model is still there: published trials come without."""
-        return (self.folder / "model.safetensors").is_file()
+        return (self.folder / MODEL).is_file()
 
     def with_label(self, label: str) -> FinishedTrial:
         """The same trial whose arm has another name for people."""
@@ -188,59 +205,112 @@ def write_predictions(path: Path, parts: Mapping[str, Predictions]) -> None:
 
 
 def read_predictions(folder: Path) -> dict[str, Predictions]:
-    """The stored predictions of a run folder, by part. Raises: StoreError where missing or damaged."""
-    arrays = read_npz(folder / "predictions.npz", _ADVICE)
+    """The stored predictions of a run folder, by part.
+
+    Raises: StoreError where they are missing; DamagedError where they are not what was written."""
+    path = _checked_predictions(folder)
+    arrays = read_npz(path, REMEDY)
     parts = {
         name.removesuffix("_logits")
         for name in arrays
         if name.endswith("_logits") and not name.endswith("_flip_logits")
     }
-    return {
-        part: Predictions(
-            logits=arrays[f"{part}_logits"].astype(np.float32),
-            labels=arrays[f"{part}_labels"],
-            example_ids=arrays[f"{part}_ids"],
-            flip_logits=arrays[f"{part}_flip_logits"].astype(np.float32)
-            if f"{part}_flip_logits" in arrays
-            else None,
+    if "test" not in parts:
+        raise DamagedError(f"{path} is damaged (it has no test_logits); {REMEDY}")
+    return {part: _predictions(arrays, part, path) for part in sorted(parts)}
+
+
+def _predictions(arrays: Arrays, part: str, path: Path) -> Predictions:
+    """One part of predictions.npz, its shapes and types checked."""
+    logits, flip = arrays[f"{part}_logits"], arrays.get(f"{part}_flip_logits")
+    labels, ids = (arrays.get(f"{part}_{name}", np.zeros(0)) for name in ("labels", "ids"))
+    sound = (
+        logits.ndim == 2
+        and logits.dtype.kind == "f"
+        and labels.shape == ids.shape == logits.shape[:1]
+        and labels.dtype.kind == ids.dtype.kind == "i"
+        and (flip is None or (flip.shape == logits.shape and flip.dtype.kind == "f"))
+        and (not len(labels) or (labels.min() >= 0 and labels.max() < logits.shape[1] and ids.min() >= 0))
+    )
+    if not sound:
+        raise DamagedError(
+            f"{path} is damaged (its {part} logits, labels and ids do not belong together); {REMEDY}"
         )
-        for part in parts
-    }
+    return Predictions(
+        logits=logits.astype(np.float32),
+        labels=labels,
+        example_ids=ids,
+        flip_logits=None if flip is None else flip.astype(np.float32),
+    )
 
 
 def read_test_ids(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     """Labels and ids of the stored test predictions, int64 (N,) each; None where this copy has none.
 
-    The logits are not decompressed. Raises: StoreError where the file is damaged."""
-    path = folder / "predictions.npz"
-    if not path.is_file():
+    The logits are not decompressed. Raises: DamagedError where the file is not what was written."""
+    if not (folder / PREDICTIONS).is_file():
         return None
-    arrays = read_npz(path, _ADVICE, ("test_labels", "test_ids"))
+    arrays = read_npz(_checked_predictions(folder), REMEDY, ("test_labels", "test_ids"))
     return arrays["test_labels"], arrays["test_ids"]
 
 
+def _checked_predictions(folder: Path) -> Path:
+    path = inside(folder, PREDICTIONS)
+    if stored := manifest.read_manifest(folder, REMEDY):
+        stored.require(folder, PREDICTIONS, REMEDY)
+    return path
+
+
 def write_result(folder: Path, result: Result) -> None:
-    """Writes result.json: from here on the trial counts as done."""
+    """Writes manifest.json, which names the files that are there, then result.json: from here on the trial
+    counts as done."""
     value = dataclasses.asdict(result)
     del value["history"]  # history.jsonl has it
-    write_json(folder / "result.json", value)
+    content = json_bytes({"schema": SCHEMA} | value)
+    names = [name for name in (TRIAL, HISTORY, PREDICTIONS, MODEL) if (folder / name).is_file()]
+    manifest.write_manifest(folder, names, {RESULT: facts_of_bytes(content)})
+    write_bytes(folder / RESULT, content)
 
 
 def read_result(folder: Path) -> Result:
-    """The result in a run folder. Raises: StoreError where the trial is not finished or a file is damaged."""
-    value = read_json(folder / "result.json")
-    history_path = folder / "history.jsonl"
-    try:
-        history = (
-            tuple(json.loads(line) for line in history_path.read_text().splitlines())
-            if history_path.exists()
-            else ()
-        )
-        return Result(**{**value, "cost": Cost(**value["cost"]), "history": history})
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(
-            f"{folder / 'result.json'} is damaged ({error}); delete the folder and run the study again"
-        ) from error
+    """The result in a run folder. The model and the predictions are not read.
+
+    Raises: StoreError where the trial is not finished; DamagedError where a file is not what was written,
+    or the trial is another one than the folder's name says."""
+    path = inside(folder, RESULT)
+    value = read_table(path, REMEDY)
+    fields = checked(ResultFields, value, path, REMEDY)
+    stored = manifest.read_manifest(folder, REMEDY)
+    if stored is None and fields.version > 0:
+        raise DamagedError(f"{folder / manifest.FILE} is missing; {REMEDY}")
+    if stored is not None:
+        for name in {RESULT, *stored.files} & {RESULT, HISTORY, TRIAL}:
+            stored.require(folder, name, REMEDY)
+    _require_own_key(path, folder.name, value)
+    value.pop("schema", None)
+    return Result(**{**value, "cost": Cost(**value["cost"]), "history": _history(folder)})
+
+
+def _require_own_key(path: Path, folder_name: str, value: Mapping[str, Any]) -> None:
+    """A trial lies in the folder of its key, and its key is the digest of all that its result depends on."""
+    trial = value["trial"]
+    arm = {name: part for name, part in trial["arm"].items() if name not in _NAMES}
+    if not value["key"] == folder_name == digest({**trial, "arm": arm}):
+        raise DamagedError(f"{path} is another trial than its folder's name and its own key say; {REMEDY}")
+
+
+def _history(folder: Path) -> tuple[Mapping[str, float], ...]:
+    path = inside(folder, HISTORY)
+    if not path.exists():
+        return ()
+    rows = []
+    for line in read_bytes(path).splitlines():
+        try:
+            rows.append(parse_json(line))
+        except ValueError as error:
+            raise DamagedError(f"{path} is damaged ({error}); {REMEDY}") from error
+        checked(HistoryRow, rows[-1], path, REMEDY)
+    return tuple(rows)
 
 
 def read_trial(folder: Path) -> FinishedTrial:
@@ -249,12 +319,31 @@ def read_trial(folder: Path) -> FinishedTrial:
 
 
 def is_finished(folder: Path) -> bool:
-    return (folder / "result.json").is_file()
+    return (folder / RESULT).is_file()
 
 
-def finished_trials(study_folder: Path) -> list[FinishedTrial]:
-    """Every finished trial of a study folder, ordered by arm, label budget, phase and seed."""
+def finished_trials(
+    study_folder: Path, on_damaged: Callable[[Path, StoreError], None] | None = None
+) -> list[FinishedTrial]:
+    """Every finished trial of a study folder, ordered by arm, label budget, phase and seed.
+
+    on_damaged: called with the run folder and the error of each trial that cannot be read; it is then left
+    out.
+    Raises: StoreError where the folder is none; where on_damaged is None also the first of these errors."""
     if not study_folder.is_dir():
         raise StoreError(f"{study_folder} is not a folder; give the folder that `headstart study` wrote")
-    trials = [read_trial(path.parent) for path in sorted(study_folder.glob("*/result.json"))]
+    trials = []
+    for path in sorted(study_folder.glob(f"*/{RESULT}")):
+        try:
+            if not is_key(path.parent.name):
+                raise DamagedError(
+                    f"{path} lies in a folder whose name is no trial's key, 64 hexadecimal digits; move that "
+                    f"folder out of {study_folder}"
+                )
+            inside(study_folder, path.parent.name)
+            trials.append(read_trial(path.parent))
+        except StoreError as error:
+            if on_damaged is None:
+                raise
+            on_damaged(path.parent, error)
     return sorted(trials, key=lambda t: (t.arm.name, t.label_budget, t.phase, t.seed, t.key))

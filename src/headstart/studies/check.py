@@ -18,6 +18,7 @@ from headstart.recipes import all_recipes, recipe_named, with_changes
 from headstart.registry.methods import MethodSpec, method_spec
 from headstart.results.pairing import metric_spec
 from headstart.runtime.precision import FEATURE_PRECISIONS, PRECISIONS
+from headstart.store.names import NAME_RULE, TEXT_RULE, is_text
 from headstart.studies.schema import (
     ArmTable,
     AtTable,
@@ -52,7 +53,7 @@ class _Checker:
         file = self.file
         self._require_sound_head()
         arms = tuple(self._arm(arm, self.where) for arm in file.arms)
-        self._require_different("arms", [arm.name for arm in arms])
+        self._require_different("arms", [arm.name.casefold() for arm in arms])
         if file.chosen:
             self._require_arms([file.chosen], "chosen")
         return Study(
@@ -81,6 +82,9 @@ class _Checker:
     def _require_sound_head(self) -> None:
         """Raises: ConfigError for a name, dataset, seeds, label budgets or precisions that cannot be."""
         file, where = self.file, self.where
+        for key, text in self._texts():
+            if not is_text(text):
+                raise ConfigError(f"{where}: {key} {text!r} must be {TEXT_RULE}")
         if not _FOLDER_NAME.fullmatch(file.name):
             raise ConfigError(
                 f"{where}: study name {file.name!r} must be letters, digits, dots and dashes: it names a "
@@ -110,6 +114,14 @@ class _Checker:
         ):
             if value not in choices:
                 raise unknown_name(name, value, choices)
+
+    def _texts(self) -> Iterator[tuple[str, str]]:
+        """All that people read, by key."""
+        file = self.file
+        yield from (("title", file.title), ("question", file.question), ("dataset", file.dataset))
+        yield from (("notes", note) for note in file.notes)
+        yield from (("label", arm.label or "") for arm in file.arms)
+        yield from (("sentence", claim.sentence) for claim in file.claims)
 
     def _require_different(self, kind: str, names: Sequence[str]) -> None:
         if len(set(names)) != len(names):
@@ -164,8 +176,10 @@ class _Checker:
         return name if self.file.tuned and wants and name in all_recipes() else ""
 
     def _arm(self, table: ArmTable, where: str) -> Arm:
-        method = method_spec(table.method)
         begins = f"{where}: arm {table.name!r}"
+        if not store.is_name(table.name):
+            raise ConfigError(f"{begins}: a name must be {NAME_RULE}; give any text as the arm's label")
+        method = method_spec(table.method)
         weights = _weights(table, method, begins)
         if table.input_pixels is not None and not 16 <= table.input_pixels <= 1024:
             raise ConfigError(

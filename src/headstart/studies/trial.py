@@ -80,7 +80,9 @@ def run_trial(
     resolved = resolve(trial, dataset)
     key = trial_key(resolved)
     folder = study_folder / key
-    if store.is_finished(folder) or (published is not None and adopt(published, key, folder)):
+    if store.is_finished(folder) or (
+        published is not None and adopt(published, key, folder, _names(trial.arm))
+    ):
         return store.read_trial(folder)
     with store.lock(folder / "lock", f"the run folder {folder}"):
         return _run(trial, dataset, resolved, folder, study, jobs)
@@ -90,8 +92,7 @@ def _run(
     trial: Trial, dataset: Dataset, resolved: dict[str, Any], folder: Path, study: str, jobs: int
 ) -> FinishedTrial:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    for_people = {"name": trial.arm.name, "label": trial.arm.label, "recipe_name": trial.arm.recipe_name}
-    described = resolved | {"arm": resolved["arm"] | for_people}
+    described = resolved | {"arm": resolved["arm"] | _names(trial.arm)}
     store.purge_unfinished(folder)
     store.write_json(folder / "trial.json", described)
     device = default_device()
@@ -119,6 +120,11 @@ def _run(
     finished = FinishedTrial(folder=folder, result=result)
     _write(finished, outcome, dataset)
     return finished
+
+
+def _names(arm: Arm) -> dict[str, str]:
+    """What an arm is called for people: no part of a trial's key."""
+    return {"name": arm.name, "label": arm.label, "recipe_name": arm.recipe_name}
 
 
 def make_context(trial: Trial, dataset: Dataset, folder: Path, device: torch.device) -> Context:

@@ -85,6 +85,6 @@ def jpeg(images: Images, quality: int, rng: np.random.Generator) -> Images:
     def one(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "JPEG", quality=quality)
-        return np.asarray(Image.open(buffer))
+        return np.asarray(Image.open(buffer, formats=["JPEG"]))
 
     return np.stack([one(image) for image in images])

@@ -84,9 +84,8 @@ def frost_textures(step: int = _REDUCED) -> tuple[Images, ...]:
 def _read_textures(wheel: Path, step: int) -> tuple[Images, ...]:
     try:
         with zipfile.ZipFile(wheel) as archive:
-            images = [
-                Image.open(io.BytesIO(archive.read(f"imagecorruptions/frost/{name}"))) for name in _TEXTURES
-            ]
+            contents = [io.BytesIO(archive.read(f"imagecorruptions/frost/{name}")) for name in _TEXTURES]
+            images = [Image.open(content, formats=["PNG", "JPEG"]) for content in contents]
             # Transparency is dropped, not laid on a ground: so did the authors' reader.
             return tuple(
                 np.asarray(image)[step // 2 :: step, step // 2 :: step, :3].copy() for image in images

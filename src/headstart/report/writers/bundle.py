@@ -95,9 +95,9 @@ def _write(trials: Path, target: Path) -> Bundle:
     claims = view.study.claims
     files["findings.json"] = as_json(decide(claims, view.trials)).encode()
     if (trials / "study.toml").is_file():
-        files["study.toml"] = (trials / "study.toml").read_bytes()
+        files["study.toml"] = store.read_bytes(store.inside(trials, "study.toml"))
     for name, content in files.items():
-        store.write_bytes(target / name, content)
+        store.write_bytes(store.inside(target, name), content)
     for stray in (target / "figures").iterdir():
         if f"figures/{stray.name}" not in files and stray.suffix in (".svg", ".png"):
             stray.unlink()
@@ -146,7 +146,7 @@ def _same_pixels(a: Path, b: Path) -> bool:
     thousand."""
     pixels = []
     for path in (a, b):
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:
             pixels.append(np.asarray(image.convert("RGB"), dtype=np.int16))
     first, second = pixels
     return first.shape == second.shape and float((np.abs(first - second) > 8).mean()) < 1e-3

@@ -67,7 +67,8 @@ def sheet(gallery: Node) -> Figure:
 
 
 def _pixels(uri: str) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB"))
+    content = io.BytesIO(base64.b64decode(uri.partition(",")[2]))
+    return np.asarray(Image.open(content, formats=["PNG"]).convert("RGB"))
 
 
 def _lines(item: Node) -> list[Line]:

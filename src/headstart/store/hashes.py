@@ -1,0 +1,83 @@
+"""What files are known by: their size and SHA-256, checked when they are read back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from headstart.errors import DamagedError, StoreError
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_CHUNK_BYTES = 1 << 20
+_Stamp = tuple[int, int, int, int, int]
+_HASHED: dict[_Stamp, str] = {}  # of files that this process has read, as long as nothing has written them
+
+
+class FileFacts(BaseModel):
+    """Size and SHA-256 of a file."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+
+
+def facts_of_bytes(content: bytes) -> FileFacts:
+    """Size and SHA-256 of a file with this content."""
+    return FileFacts(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def facts_of(path: Path) -> FileFacts:
+    """Size and SHA-256 of a file; read once a process while its size and times stay. Raises: StoreError."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            if stamp not in _HASHED:
+                _HASHED[stamp] = hashlib.file_digest(file, "sha256").hexdigest()
+            return FileFacts(bytes=status.st_size, sha256=_HASHED[stamp])
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def require_unchanged(path: Path, stored: FileFacts, remedy: str) -> None:
+    """Compare a file with what it was when it was written.
+
+    remedy: what the user should do; it ends the error's sentence. Raises: DamagedError where the file is
+    missing, of another size or of another SHA-256."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise DamagedError(f"{path} is missing or cannot be read ({error.strerror}); {remedy}") from error
+    if size != stored.bytes:
+        raise DamagedError(f"{path} is damaged: it has {size:,} bytes, not {stored.bytes:,}; {remedy}")
+    if facts_of(path).sha256 != stored.sha256:
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not that of what was written; {remedy}")
+
+
+class Hasher:
+    """SHA-256 of bytes as they are written."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def update(self, content: bytes | memoryview) -> None:
+        self._hash.update(content)
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def hasher_of_start(path: Path, count_bytes: int, on_read: Callable[[], None] | None = None) -> Hasher:
+    """A Hasher that has taken in the first bytes of a file. Raises: OSError."""
+    hasher, left = Hasher(), count_bytes
+    with path.open("rb") as file:
+        while left and (chunk := file.read(min(_CHUNK_BYTES, left))):
+            hasher.update(chunk)
+            left -= len(chunk)
+    return hasher

@@ -1,0 +1,182 @@
+"""What stored files may hold: pydantic models of result.json and of what is in it.
+
+Files of every version are read, so most fields may be absent and others may stand beside them; what is
+there has its type and its bounds. Sizes that decide how much memory something takes are bounded here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from headstart.store.hashes import Sha256
+from headstart.store.names import Name, Text
+
+LARGEST_PIXELS = 4096  # side of an image or of a network's input; a study takes at most 1024
+Count = Annotated[int, Field(ge=0, le=10**30)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+Pixels = Annotated[int, Field(ge=1, le=LARGEST_PIXELS)]
+Scalar = str | int | float | bool | None
+Plain = Scalar | list[Scalar] | dict[str, Scalar | list[Scalar]]
+LabelsPerClass = Annotated[int, Field(ge=1, le=10**9)] | None
+
+
+class Stored(BaseModel):
+    """What every stored object has in common: strict types, no NaN, fields of later versions let through."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, populate_by_name=True)
+
+
+class StoredPreprocessing(Stored):
+    """See types.Preprocessing."""
+
+    size_pixels: Pixels | None
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1 / 255
+    mean: Annotated[list[float], Field(min_length=3, max_length=3)]
+    std: Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class ArmFields(Stored):
+    """An arm in result.json, trial.json and study.json."""
+
+    name: Name
+    label: Text | None = None
+    dataset: Text = ""
+    model: Text = ""
+    weights: Text = ""
+    method: Text = ""
+    recipe: dict[str, Plain] | None = None
+    recipe_name: Text | None = None
+    input_pixels: Pixels | None = None
+
+
+class TrialFields(Stored):
+    """A resolved trial in result.json and trial.json."""
+
+    arm: ArmFields
+    labels_per_class: LabelsPerClass
+    seed: Annotated[int, Field(ge=0, le=2**63)]
+    phase: Literal["select", "refit"]
+    precision: Text = ""
+    feature_precision: Text = ""
+    dataset_fingerprint: Text = ""
+    weights_hash: Text | None = None
+    preprocessing: StoredPreprocessing | dict[str, Plain] | None = None
+
+
+class CostFields(Stored):
+    """See types.Cost."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seconds: dict[Text, Seconds]
+    spent_seconds: float
+    examples: Count
+    flops: Count
+    peak_memory_bytes: Count
+    joules: Annotated[float, Field(ge=0)] | None = None
+
+
+class ResultFields(Stored):
+    """result.json. version: 0 is what was written before run folders had manifests."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Annotated[int, Field(alias="schema", ge=0, le=1)] = 0
+    key: Sha256
+    study: Text
+    trial: TrialFields
+    metrics: dict[Text, float | None]
+    train_images: Count
+    cost: CostFields
+    selected: dict[Text, Plain] = {}
+    environment: dict[Text, Plain] = {}
+
+
+class HistoryRow(Stored):
+    """A row of history.jsonl: numbers by name."""
+
+    __pydantic_extra__: dict[str, float] = Field(init=False)
+
+
+class DatasetFields(Stored):
+    """The dataset in study.json."""
+
+    name: Text = ""
+    title: Text = ""
+    source: Text = ""
+    fingerprint: Text = ""
+    class_names: Annotated[list[str], Field(max_length=100_000)] = []
+    train_images: Count = 0
+    test_images: Count = 0
+    image_pixels: Pixels | None = None
+
+
+class CellFields(Stored):
+    """Trials of an arm at a label budget in study.json."""
+
+    arm: Name
+    labels_per_class: LabelsPerClass
+    seeds: list[Count]
+    recipe_name: Text | None = None
+
+
+class ClaimFields(Stored):
+    """A claim in study.json; see types.Claim."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sentence: Text
+    a: Name
+    b: Name
+    metric: Text
+    direction: Literal["higher", "lower"] = "higher"
+    margin: float = 0.0
+    labels_per_class: LabelsPerClass | Literal["all"] = None
+    gap_at: LabelsPerClass | Literal["all"] = None
+
+
+class RobustnessFields(Stored):
+    """The robustness step in study.json; see types.Robustness."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    arms: list[Name] = []
+    images: Count = 1000
+    seed: Count = 0
+
+
+class ModelFields(Stored):
+    """An architecture in study.json."""
+
+    title: Text | None = None
+    parameters: Count | None = None
+    weights: dict[Text, dict[str, Plain]] | None = None
+    pretraining: Text | None = None
+    origin: Text | None = None
+    licence: Text | None = None
+
+
+class StudyFields(Stored):
+    """study.json."""
+
+    name: Text = ""
+    title: Text | None = None
+    question: Text = ""
+    dataset: DatasetFields | None = None
+    arms: Annotated[list[ArmFields], Field(max_length=1000)] | None = None
+    phase: Literal["select", "refit"] | None = None
+    feature_precision: Text = ""
+    cells: Annotated[list[CellFields], Field(max_length=100_000)] | None = None
+    labels_per_class: list[LabelsPerClass] = []
+    seeds: list[Count] = []
+    claims: Annotated[list[ClaimFields], Field(max_length=10_000)] | None = None
+    robustness: RobustnessFields | None = None
+    notes: list[Text] | None = None
+    chosen: Text = ""
+    models: dict[Text, ModelFields] | None = None
+    recipes: dict[Text, dict[str, Any]] | None = None  # provenance, shown as it is
+    command: Text = "headstart study"
