@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from headstart.errors import DamagedError, StoreError
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-_CHUNK_BYTES = 1 << 20
 _Stamp = tuple[int, int, int, int, int]
 _HASHED: dict[_Stamp, str] = {}  # of files that this process has read, as long as nothing has written them
 
@@ -58,26 +56,3 @@ def require_unchanged(path: Path, stored: FileFacts, remedy: str) -> None:
         raise DamagedError(f"{path} is damaged: it has {size:,} bytes, not {stored.bytes:,}; {remedy}")
     if facts_of(path).sha256 != stored.sha256:
         raise DamagedError(f"{path} is damaged: its SHA-256 is not that of what was written; {remedy}")
-
-
-class Hasher:
-    """SHA-256 of bytes as they are written."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def update(self, content: bytes | memoryview) -> None:
-        self._hash.update(content)
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
-
-
-def hasher_of_start(path: Path, count_bytes: int, on_read: Callable[[], None] | None = None) -> Hasher:
-    """A Hasher that has taken in the first bytes of a file. Raises: OSError."""
-    hasher, left = Hasher(), count_bytes
-    with path.open("rb") as file:
-        while left and (chunk := file.read(min(_CHUNK_BYTES, left))):
-            hasher.update(chunk)
-            left -= len(chunk)
-    return hasher
