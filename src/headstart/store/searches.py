@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import StoreError
-from headstart.store.files import read_json
+from headstart.store.reading import read_json
 from headstart.types import LabelBudget, Proxy
 
 FILE = "tuning.json"
