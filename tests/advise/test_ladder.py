@@ -70,7 +70,10 @@ ADVICE = Advice(
     balanced_accuracy=0.7,
     macro_f1=0.71,
     imbalance=1.0,
-    classes=(ClassAccuracy(name="cat|dog", accuracy=0.5, interval=(0.2, 0.8), images=10),),
+    classes=(
+        ClassAccuracy(name="cat|dog", accuracy=0.5, interval=(0.2, 0.8), images=10),
+        ClassAccuracy(name="cow", accuracy=1.0, interval=(0.8, 1.0), images=10),
+    ),
     test_images=200,
     val_images=100,
     train_images=900,
@@ -94,14 +97,18 @@ def test_the_answer_is_a_sentence_with_its_interval_and_ends_with_the_next_comma
         "Use the probe (input 64 px): expect 80.0 % of new photos right (75.0 % to 85.0 %, from 200 held-out "
         "photos)."
     )
-    assert lines[1].startswith(
+    assert lines[1] == (
+        "Saying cat|dog to everything would be right for 50.0 % of these photos: the model is better "
+        "than guessing."
+    )
+    assert lines[2].startswith(
         "Sure of the way: 20.0 points ahead of a network trained from scratch on 100 photos"
     )
-    assert lines[2].startswith("Twice the labels (from 90 a class) would bring about 2.1 points (1.0 to 3.0)")
+    assert lines[3].startswith("Twice the labels (from 90 a class) would bring about 2.1 points (1.0 to 3.0)")
     assert (
-        "1 min 30 s on this machine, everything that was tried 3 min 20 s; in use 12 ms a photo" in lines[3]
+        "1 min 30 s on this machine, everything that was tried 3 min 20 s; in use 12 ms a photo" in lines[4]
     )
-    assert lines[4].startswith(
+    assert lines[5].startswith(
         "The saved model learned from 900 photos; the 100 kept for choosing and the 200 held out are not"
     )
     assert "The CNN from scratch worked at 64 px and reached 70.0 %" in "\n".join(lines)
@@ -112,6 +119,37 @@ def test_a_lead_that_chance_explains_is_not_called_sure() -> None:
     words = dataclasses.replace(ADVICE, p_value=0.25).confidence()
     assert words.startswith("Not sure of the way:") and "More photos would tell" in words
     assert "nothing is said about the other way" in dataclasses.replace(ADVICE, p_value=None).confidence()
+
+
+def test_what_is_no_better_than_guessing_is_said_beside_the_answer() -> None:
+    low = dataclasses.replace(ADVICE, accuracy=0.52, interval=(0.45, 0.59))
+    assert not low.beats_guessing and "cannot be told. Do not use it" in low.guessing()
+    common, rare = (
+        ClassAccuracy(name=name, accuracy=accuracy, interval=(0, 1), images=images)
+        for name, accuracy, images in (("common", 1.0, 190), ("rare", 0.0, 10))
+    )
+    uneven = dataclasses.replace(
+        ADVICE,
+        classes=(common, rare),
+        imbalance=19.0,
+        accuracy=0.95,
+        interval=(0.91, 0.97),
+        balanced_accuracy=0.5,
+    )
+    assert not uneven.beats_guessing
+    assert "Saying common to everything would be right for 95.0 %" in uneven.guessing()
+    assert "averaged over classes for 50.0 %" in uneven.guessing()
+
+
+def test_where_each_class_weighs_alike_the_answer_is_about_that() -> None:
+    words = dataclasses.replace(ADVICE, balanced=True, balanced_accuracy=0.75).sentence()
+    assert "expect 75.0 % of new photos right averaged over classes" in words
+
+
+def test_nothing_hard_is_named_and_nothing_more_is_asked_where_all_is_right() -> None:
+    right = tuple(dataclasses.replace(each, accuracy=1.0) for each in ADVICE.classes)
+    done = dataclasses.replace(ADVICE, classes=right, p_value=0.5, chosen=_try("probe", 1.0))
+    assert "Hardest" not in "\n".join(done.lines()) and "More photos" not in done.confidence()
 
 
 def test_uneven_classes_show_balanced_accuracy_and_macro_f1() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.data.batches import ImageBatches, augment
+from headstart.data.batches import ImageBatches, Shuffle, augment
 from headstart.errors import DataError
 
 
@@ -80,3 +80,18 @@ def test_no_images_is_refused_in_a_line() -> None:
             batch_size=1,
             seed=0,
         )
+
+
+def test_a_last_image_that_would_be_alone_joins_the_batch_before_it() -> None:
+    shuffle = Shuffle(65, batch_size=64, seed=0)
+    assert shuffle.leaves_single and shuffle.steps_per_epoch == 2
+    assert [(part.start, part.stop) for part in shuffle.parts()] == [(0, 64), (64, 65)]
+    shuffle.joins_single = True
+    assert shuffle.steps_per_epoch == 1
+    assert [(part.start, part.stop) for part in shuffle.parts()] == [(0, 65)]
+    for count, batch in ((64, 64), (66, 64), (5, 1), (1, 64)):
+        even = Shuffle(count, batch_size=batch, seed=0)
+        even.joins_single = True
+        parts = list(even.parts())
+        assert not even.leaves_single and len(parts) == even.steps_per_epoch == -(-count // even.batch_size)
+        assert sum(part.stop - part.start for part in parts) == count

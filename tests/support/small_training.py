@@ -19,6 +19,8 @@ class Numbers:
 
     steps_per_epoch = 3
     batch_size = 4
+    leaves_single = False
+    joins_single = False
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)

@@ -13,7 +13,8 @@ import torch
 from tests.support.small_training import Linear, Numbers, step_of
 from torch import Tensor, nn
 
-from headstart.data.batches import ImageBatches
+from headstart.data.batches import ImageBatches, Shuffle
+from headstart.errors import ConfigError
 from headstart.models.cnn import CNN
 from headstart.models.network import Network
 from headstart.models.preprocessing import preprocess
@@ -61,6 +62,7 @@ def test_one_sgd_step_moves_as_worked_out_by_hand() -> None:
     # 1/2).
     class One:
         steps_per_epoch = 1
+        leaves_single = joins_single = False
         batch_size = 2
 
         def epoch(self, _: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -120,6 +122,67 @@ def test_a_loss_that_is_not_finite_stops_the_trial_and_keeps_the_checkpoint(tmp_
     with pytest.raises(DivergedError, match=r"the loss became nan at step 5 of 9 \(learning rate 0\.0556\)"):
         train(step_of(SGD.replace(duration="3 epochs")), Poisoned(), checkpoint=path)
     assert path.exists()
+
+
+def test_a_loss_that_is_finite_but_absurd_stops_the_trial_too() -> None:
+    class Absurd(Numbers):
+        def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+            for x, y in super().epoch(epoch):
+                yield (x, y) if epoch == 0 else (x * 1e12, 1 - y)
+
+    with pytest.raises(DivergedError, match=r"the loss became \d{9,}\S* at step [45] of 9"):
+        train(step_of(SGD.replace(duration="3 epochs")), Absurd())
+
+
+def test_a_network_that_ends_with_infinite_statistics_is_no_result() -> None:
+    class Statistics(Linear):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("running", torch.tensor(float("inf")))
+
+    with pytest.raises(DivergedError, match="ended with values of running that are NaN or infinite"):
+        _train(SGD, Statistics())
+
+
+class _Normalised(Linear):
+    """BatchNorm over the batch alone, as in the last stage of a ResNet at 32 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.norm(x)
+
+
+class _OneLeft(Numbers, Shuffle):
+    """Ten points in batches of nine or of one."""
+
+    def __init__(self, batch_size: int) -> None:
+        Numbers.__init__(self)
+        Shuffle.__init__(self, 10, batch_size=batch_size, seed=0)
+
+    steps_per_epoch = Shuffle.steps_per_epoch
+    leaves_single = Shuffle.leaves_single
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for part in self.parts():
+            yield self.x[part], self.y[part]
+
+
+def test_a_last_image_alone_joins_its_batch_only_where_the_network_cannot_learn_from_it() -> None:
+    normalised, plain = _OneLeft(9), _OneLeft(9)
+    done = train(step_of(SGD.replace(duration="2 epochs"), _Normalised()), normalised)
+    assert normalised.joins_single and done.step == 2 and done.examples == 20
+    done = train(step_of(SGD.replace(duration="2 epochs")), plain)
+    assert not plain.joins_single and done.step == 4 and done.examples == 20
+
+
+def test_batches_of_one_image_that_a_network_cannot_learn_from_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"cannot learn from batches of one image .* give batch_size 2 or more"
+    ):
+        train(step_of(SGD, _Normalised()), _OneLeft(1))
 
 
 def test_flops_of_a_linear_layer_are_counted_by_hand() -> None:

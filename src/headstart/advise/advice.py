@@ -3,6 +3,7 @@ data."""
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from headstart.results.stats import mcnemar, wilson_interval
 from headstart.runtime import progress
 from headstart.store import FinishedTrial
 
+_DRAWS = 2000  # of the bootstrap
 SURE = 0.05  # p value of the comparison on validation images below which a winner is called sure
 FAMILIES = {"scratch": "a network trained from scratch", "pretrained": "a pretrained network"}
 
@@ -38,6 +40,10 @@ class Candidate:
     val_balanced_accuracy: float
     seconds: float
     key: str  # of its run folder
+
+    def score(self, balanced: bool) -> float:
+        """What candidates are compared by."""
+        return self.val_balanced_accuracy if balanced else self.val_accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +88,40 @@ class Advice:
     interrupted: bool
     balanced: bool  # each class weighed alike, and balanced accuracy chose
 
+    @property
+    def most_common(self) -> tuple[str, float]:
+        """The largest class of the held-out photos and its share: what saying it to everything gives."""
+        total = sum(each.images for each in self.classes)
+        largest = max(self.classes, key=lambda each: each.images)
+        return largest.name, largest.images / max(total, 1)
+
+    @property
+    def beats_guessing(self) -> bool:
+        """Whether more than chance lies between the model and guessing.
+
+        Guessing is the largest class for accuracy, and one of C classes for accuracy averaged over classes,
+        which counts where classes are uneven or weighed alike."""
+        if self.balanced or self.imbalance >= IMBALANCE:
+            count = len(self.classes)
+            variance = sum(c.accuracy * (1 - c.accuracy) / c.images for c in self.classes) / count**2
+            return self.balanced_accuracy - 1.96 * math.sqrt(variance) > 1 / count
+        return self.interval[0] > self.most_common[1]
+
+    def guessing(self) -> str:
+        """What guessing would give, and whether this is more, in a sentence."""
+        name, share = self.most_common
+        text = f"Saying {name} to everything would be right for {_percent(share)} of these photos"
+        if self.balanced or self.imbalance >= IMBALANCE:
+            text += f", and averaged over classes for {_percent(1 / len(self.classes))}"
+        if self.beats_guessing:
+            return f"{text}: the model is better than guessing."
+        return f"{text}: that the model is better than guessing cannot be told. Do not use it as it is."
+
     def sentence(self) -> str:
         """The recommendation in one sentence."""
         low, high = self.interval
+        if self.balanced:
+            return self._balanced_sentence()
         text = (
             f"Use {self.chosen.label} (input {self.chosen.pixels} px): expect {_percent(self.accuracy)} of "
             "new photos right "
@@ -96,6 +133,18 @@ class Advice:
                 f"(macro F1 {self.macro_f1:.2f})"
             )
         return text + "."
+
+    def _balanced_sentence(self) -> str:
+        low, high = self.interval
+        return (
+            f"Use {self.chosen.label} (input {self.chosen.pixels} px): expect "
+            f"{_percent(self.balanced_accuracy)} of "
+            "new photos right averaged over classes, each weighing alike (macro F1 "
+            f"{self.macro_f1:.2f}); of all "
+            f"photos {_percent(self.accuracy)} ({_percent(low)} to {_percent(high)}, from "
+            f"{self.test_images:,} "
+            "held-out photos)."
+        )
 
     def command(self) -> str:
         """What to type next."""
@@ -113,7 +162,8 @@ class Advice:
         gap = f"{100 * self.rivals_gap:.1f} points ahead of {other} on {kept}"
         if self.p_value < SURE:
             return f"Sure of the way: {gap}, more than chance explains."
-        return f"Not sure of the way: {gap}, which chance alone could do. More photos would tell."
+        more = " More photos would tell." if self.chosen.val_accuracy < 1 else ""
+        return f"Not sure of the way: {gap}, which chance alone could do.{more}"
 
     def labels(self) -> str:
         """What more labels would bring, in a sentence."""
@@ -148,17 +198,18 @@ class Advice:
 
     def lines(self) -> list[str]:
         """The answer for a terminal, the command last."""
-        weak = sorted(self.classes, key=lambda each: each.accuracy)[:3]
+        weak = [c for c in sorted(self.classes, key=lambda each: each.accuracy) if c.accuracy < 1][:3]
         lines = [
             self.sentence(),
+            self.guessing(),
             self.confidence(),
             self.labels(),
             self.cost(),
             self.learned(),
-            "Hardest classes: "
-            + ", ".join(f"{c.name} {_percent(c.accuracy)} of {c.images}" for c in weak)
-            + ".",
         ]
+        if weak:
+            named = ", ".join(f"{c.name} {_percent(c.accuracy)} of {c.images}" for c in weak)
+            lines.append(f"Hardest classes: {named}.")
         scratch = [each for each in self.tries if each.family == "scratch"]
         if scratch and self.chosen.family != "scratch":
             best = max(scratch, key=lambda each: each.val_accuracy)
@@ -229,7 +280,13 @@ class Advice:
 
     def json(self) -> dict[str, Any]:
         """The same for programs."""
-        return {"schema": 1, **asdict(self), "sentence": self.sentence(), "command": self.command()}
+        return {
+            "schema": 1,
+            **asdict(self),
+            "sentence": self.sentence(),
+            "guessing": self.guessing(),
+            "command": self.command(),
+        }
 
 
 def choose(tries: list[Candidate], trials: Mapping[str, FinishedTrial], balanced: bool = False) -> Candidate:
@@ -238,19 +295,28 @@ def choose(tries: list[Candidate], trials: Mapping[str, FinishedTrial], balanced
     able = [each for each in tries if stored_method(trials[each.key].arm.method).is_network] or tries
 
     def rank(each: Candidate) -> tuple[float, float]:
-        score = each.val_balanced_accuracy if balanced else each.val_accuracy
-        return round(score, 9), -(trials[each.key].metrics["val_nll"] or 0.0)
+        return round(each.score(balanced), 9), -(trials[each.key].metrics["val_nll"] or 0.0)
 
     return max(able, key=rank)
 
 
-def compare(first: Candidate, second: Candidate, folder: Path) -> float:
-    """McNemar's p value of two candidates on the same validation images."""
-    right = []
+def compare(first: Candidate, second: Candidate, folder: Path, balanced: bool = False) -> float:
+    """The p value of two candidates on the same validation images: McNemar's; balanced: of the difference of
+    accuracies averaged over classes, by a bootstrap within classes."""
+    right, labels = [], np.zeros(0, np.int64)
     for each in (first, second):
         val = store.read_predictions(folder / each.key)["val"]
-        right.append(val.logits.argmax(axis=1) == val.labels)
-    return mcnemar(*right).p_value
+        labels = val.labels
+        right.append(val.logits.argmax(axis=1) == labels)
+    if not balanced:
+        return mcnemar(*right).p_value
+    gains = right[0].astype(float) - right[1]
+    generator = np.random.default_rng(0)
+    by_class = [gains[labels == label] for label in np.unique(labels)]
+    drawn = np.mean(
+        [own[generator.integers(0, len(own), (_DRAWS, len(own)))].mean(axis=1) for own in by_class], axis=0
+    )
+    return float(min(1.0, 2 * min((drawn <= 0).mean(), (drawn >= 0).mean())))
 
 
 def read_candidate(trial: FinishedTrial, pixels: int) -> Candidate:

@@ -37,7 +37,7 @@ def write_answer(ladder: Ladder) -> Advice:
         candidates, {result.key: result for result in ladder.results.values()}, ladder.balance
     )
     rivals = [each for each in candidates if each.family != chosen.family]
-    rival = max(rivals, key=lambda each: each.val_accuracy, default=None)
+    rival = max(rivals, key=lambda each: each.score(ladder.balance), default=None)
     study = dataclasses.replace(ladder.study(ladder.rungs), chosen=chosen.name)
     run_study(
         study, ladder.folder, command=f"headstart advise {ladder.images.path} --minutes {ladder.minutes:g}"
@@ -69,8 +69,8 @@ def write_answer(ladder: Ladder) -> Advice:
         train_images=len(train_ids),
         labels_per_class=smallest,
         doubling=_doubling(ladder, smallest),
-        p_value=None if rival is None else advice.compare(chosen, rival, ladder.folder),
-        rivals_gap=None if rival is None else chosen.val_accuracy - rival.val_accuracy,
+        p_value=None if rival is None else advice.compare(chosen, rival, ladder.folder, ladder.balance),
+        rivals_gap=None if rival is None else chosen.score(ladder.balance) - rival.score(ladder.balance),
         seconds_per_photo=per_photo,
         spent_seconds=ladder.spent(),
         minutes=ladder.minutes,

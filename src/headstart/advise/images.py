@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import tomli_w
 
 from headstart import store
 from headstart.data import folders, load_dataset
+from headstart.data.folders.size import fitting_side
 from headstart.data_quality.folder import check_images
 from headstart.data_quality.inspection import Inspection
 from headstart.types import Dataset
-
-_SIDES = (224, 160, 128, 96, 64, 32)  # pixels that images may be stored at
-_STORED_BYTES = 10**9  # of all images together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +40,13 @@ def prepare_images(
     Raises: what check_images and load_dataset raise; DataError for too many unreadable files."""
     check = check_images(path, out=folder / "check", label_errors=False, options=how)
     folders.require_mostly_good(check.decoded, bad_files)
-    sides = [min(fact.width, fact.height) for fact in check.decoded.facts if fact.reason is None]
-    room = _STORED_BYTES / (3 * max(len(sides), 1))
-    side = next((s for s in _SIDES if s <= np.median(sides) and s * s <= room), _SIDES[-1])
+    longer = how.fit == "pad"
+    sides = [
+        (max if longer else min)(fact.width, fact.height)
+        for fact in check.decoded.facts
+        if fact.reason is None
+    ]
+    side = fitting_side(sides, len(sides))
     reading = check.decoded.reading
     ranges = {"integer_range": reading.integer_range, "float_range": reading.float_range}
     values = {name: list(value) for name, value in ranges.items() if value is not None}

@@ -203,18 +203,21 @@ class Ladder:
         candidates = self.candidates()
         best = {
             family: max(
-                (t for t in candidates if t.family == family), key=lambda t: t.val_accuracy, default=None
+                (t for t in candidates if t.family == family),
+                key=lambda t: t.score(self.balance),
+                default=None,
             )
             for family in advice.FAMILIES
         }
         scratch, pretrained = best["scratch"], best["pretrained"]
         if scratch is None or pretrained is None:
             return pretrained is None, pretrained is not None
-        if advice.compare(scratch, pretrained, self.folder) >= advice.SURE:
+        if advice.compare(scratch, pretrained, self.folder, self.balance) >= advice.SURE:
             return True, True
-        worse = scratch if scratch.val_accuracy < pretrained.val_accuracy else pretrained
+        worse = min(scratch, pretrained, key=lambda each: each.score(self.balance))
         self.dropped.append(
-            f"{advice.FAMILIES[worse.family]}, any further: at {100 * worse.val_accuracy:.1f} % on the "
+            f"{advice.FAMILIES[worse.family]}, any further: at {100 * worse.score(self.balance):.1f} % "
+            "on the "
             "photos "
             "kept for choosing it is behind by more than chance explains"
         )

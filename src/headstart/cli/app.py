@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli import data, evaluations, machine, model, reports, study
+from headstart.cli import cache, data, evaluations, machine, model, reports, study
 from headstart.errors import ConfigError, HeadstartError, StoreError
 from headstart.runtime.show import shown
 from headstart.version import __version__
@@ -45,6 +45,7 @@ for _command in (
     app.command()(_command)
 app.command("list")(machine.list_)
 app.command()(machine.doctor)
+app.command()(cache.cache)
 data_app.command()(data.fetch)
 data_app.command()(data.check)
 data_app.command()(data.health)

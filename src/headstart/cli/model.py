@@ -129,7 +129,9 @@ def explain(
     from headstart.predict.gradcam import write_explanation
     from headstart.predict.predictor import load_predictor
 
-    path = out or Path(f"{image.stem}-explained.png")
+    path = out or _free(Path(f"{image.stem}-explained.png"))
+    if path.resolve() == image.resolve():
+        raise ConfigError(f"--out {path} is the picture itself; give another file")
     predictor = load_predictor(model, arm=arm)
     explanation = write_explanation(predictor, image, path, class_)
     best = int(explanation.probabilities.argmax())
@@ -137,6 +139,15 @@ def explain(
         f"{predictor.class_names[best]} {100 * explanation.probabilities[best]:.1f} %, evidence for "
         f"{predictor.class_names[explanation.target]}: {path}"
     )
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first one with a number behind it that is not taken: -2, -3, ..."""
+    taken, number = path, 1
+    while taken.exists():
+        number += 1
+        taken = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return taken
 
 
 def export(

@@ -11,9 +11,14 @@ from typing import Any
 from headstart import plugins
 from headstart.data import cifar10
 from headstart.data.folders.dataset import load_images
+from headstart.data.folders.find import find_entries
 from headstart.data.folders.options import SourceOptions
+from headstart.data.folders.size import side_of
 from headstart.errors import ConfigError, unknown_name
+from headstart.runtime.progress import say_once
 from headstart.types import Dataset
+
+_SMALLEST = 32  # pixels that images are stored at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +56,13 @@ def dataset_spec(name: str) -> DatasetSpec:
     return plugins.look_up("dataset", name, DATASETS, DatasetSpec)
 
 
-def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset:
+def load_dataset(name_or_path: str | Path, *, image_pixels: int | None = None) -> Dataset:
     """Load a dataset by its name in DATASETS, or a user's own images from a folder or a table.
 
-    Images: as load_images reads them. image_pixels: the size that they are brought to; a named dataset has
-    its own. A .toml file holds the arguments of load_images, `path` among them: images with their options
-    under one name, as `headstart advise` writes it.
+    Images: as load_images reads them. image_pixels: the size that they are brought to; None: one that fits
+    them (folders/size.py), which is said where it is not 32. A named dataset has its own. A .toml file holds
+    the arguments of load_images, `path` among them: images with their options under one name, as `headstart
+    advise` writes it.
 
     Examples:
         >>> dataset = headstart.load_dataset("cifar10")
@@ -72,8 +78,15 @@ def load_dataset(name_or_path: str | Path, *, image_pixels: int = 32) -> Dataset
     path = Path(name_or_path).expanduser()
     if path.is_file() and path.suffix.lower() == ".toml":
         return load_images(**_options_in(path))
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".parquet")):
-        return load_images(path, image_pixels=image_pixels)
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".parquet", ".zip")):
+        side = image_pixels or side_of(find_entries(path))
+        if image_pixels is None and side != _SMALLEST:
+            say_once(
+                f"{path}: images are stored at {side} x {side} pixels, which fits their size; "
+                "image_pixels in a "
+                "file images.toml sets another"
+            )
+        return load_images(path, image_pixels=side)
     if isinstance(name_or_path, Path) or len(path.parts) > 1 or path.exists():
         raise ConfigError(
             f"{path} is not a folder; give one with a sub-folder of images for each class, a table, or a "

@@ -19,6 +19,8 @@ from headstart.runtime.seeding import seed_for
 class Shuffle:
     """The order of an epoch's `count` images and the view of each; both depend on (seed, epoch) alone.
 
+    joins_single: a last batch of one image is joined to the one before, for networks that cannot learn from
+    one image (BatchNorm at a single position).
     flip, translate_pixels: as in recipes.TrainingRecipe."""
 
     def __init__(
@@ -28,12 +30,18 @@ class Shuffle:
             raise DataError("there is no training image; give at least one a class")
         self.count, self.batch_size = count, min(batch_size, count)
         self.seed, self.flip, self.translate_pixels = seed, flip, translate_pixels
+        self.joins_single = False
         self._first_side = torch.rand(count, generator=self._generator("first side")) < 0.5
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of batches in an epoch; the last one may be partial."""
-        return -(-self.count // self.batch_size)
+        return -(-self.count // self.batch_size) - (self.joins_single and self.leaves_single)
+
+    @property
+    def leaves_single(self) -> bool:
+        """Whether the last batch of an epoch would hold one image alone."""
+        return self.count > self.batch_size > 1 and self.count % self.batch_size == 1
 
     def views(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw an epoch: order int64 (N,), shifts int64 (2, N), mirrored bool (N,).
@@ -53,8 +61,10 @@ class Shuffle:
 
     def parts(self) -> Iterator[slice]:
         """Yield the places of each batch in the epoch; the last one may be partial."""
-        for start in range(0, self.count, self.batch_size):
-            yield slice(start, start + self.batch_size)
+        for number in range(self.steps_per_epoch):
+            start = number * self.batch_size
+            last = number == self.steps_per_epoch - 1
+            yield slice(start, self.count if last else start + self.batch_size)
 
     def _generator(self, *purpose: object) -> torch.Generator:
         return torch.Generator().manual_seed(seed_for(self.seed, "batches", *purpose))

@@ -92,6 +92,14 @@ def find_suspects(
     doubtful = label_errors.find_label_errors(
         _features(decoded, model), labels, _units(places, inspection), num_classes=len(class_names)
     )
+    largest = float(np.bincount(labels).max() / len(labels))
+    chance = largest + 2 * float(np.sqrt(largest * (1 - largest) / len(labels)))
+    if doubtful.agreement <= chance:
+        return None, (
+            f"a probe agrees with {100 * doubtful.agreement:.1f} % of the labels, no more than guessing "
+            "would "
+            f"({100 * largest:.1f} %): it cannot tell which are wrong"
+        )
     suspects = tuple(
         LabelSuspect(
             name=entries[i].name,

@@ -110,7 +110,7 @@ def export_model(
     frozen = method_spec(saved.method).frozen_backbone
     done = modelcard.Exported(
         path=path,
-        card=path.with_suffix(".md"),
+        card=_card_of(path),
         images=len(compared),
         source=source,
         difference=difference,
@@ -121,6 +121,12 @@ def export_model(
     store.write_bytes(path, content)
     store.write_bytes(done.card, modelcard.model_card(saved, format, done).encode())
     return done
+
+
+def _card_of(path: Path) -> Path:
+    """The card beside the file: model.md beside model.onnx; model.pt.md for files of other formats, so that
+    two formats of one model each keep theirs."""
+    return path.with_suffix(".md") if path.suffix == FORMATS["onnx"].suffix else Path(f"{path}.md")
 
 
 def metadata(saved: SavedModel) -> dict[str, str]:

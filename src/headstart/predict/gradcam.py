@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ from headstart.data.folders.decode import decode_image, square
 from headstart.errors import ConfigError, unknown_name
 from headstart.models.network import Network
 from headstart.models.preprocessing import preprocess
+from headstart.plots.fonts import drawable, families_for
 from headstart.plots.style import HEAT, INK, MUTED, styled
 from headstart.predict.predictor import Predictor
 from headstart.results import metrics
@@ -95,7 +97,12 @@ def write_explanation(
     explanation = explain_image(predictor, seen, class_name)
     side = min(_DRAWN_PIXELS, max(min(decoded.shape[:2]), predictor.image_pixels))
     drawn = square(decoded, side, reading.fit)
-    store.write_bytes(out, _png(_figure(explanation, drawn, predictor)))
+    families = families_for(predictor.class_names)
+    names = [drawable(name, families) for name in predictor.class_names]
+    with mpl.rc_context({"font.family": families}):
+        figure = _figure(explanation, drawn, predictor, names)
+        content = _png(figure)
+    store.write_bytes(out, content)
     return explanation
 
 
@@ -115,8 +122,9 @@ def _png(figure: Figure) -> bytes:
 
 
 @styled
-def _figure(explanation: Explanation, drawn: NDArray[np.uint8], predictor: Predictor) -> Figure:
-    names = predictor.class_names
+def _figure(
+    explanation: Explanation, drawn: NDArray[np.uint8], predictor: Predictor, names: Sequence[str]
+) -> Figure:
     figure = Figure(figsize=(12.6, 4.6), layout="constrained")
     plain, overlay, classes = figure.subplots(1, 3, width_ratios=(1, 1, 0.95))
     heat = upsampled(explanation.heatmap, len(drawn))

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -24,6 +25,12 @@ _QUIET_SECONDS = 1.0
 def say(text: str) -> None:
     """Print one line on standard error."""
     _console.print(without_controls(text), highlight=False, markup=False, soft_wrap=True)
+
+
+@cache
+def say_once(text: str) -> None:
+    """Print one line on standard error, the first time that it is to be said in this process."""
+    say(text)
 
 
 def be_quiet() -> None:

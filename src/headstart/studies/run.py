@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from headstart import store
-from headstart.data import load_dataset
+from headstart.data import is_dataset, load_dataset
 from headstart.errors import ConfigError, StoreError, TrialsFailedError
 from headstart.models import load_model
 from headstart.results import table
@@ -21,7 +21,7 @@ from headstart.studies.missing import TrialRun, run_missing
 from headstart.studies.record import describe, write_gallery
 from headstart.studies.study_file import load_study
 from headstart.studies.trials import as_finished, trials_of
-from headstart.types import Study
+from headstart.types import Dataset, Study
 
 
 class RunOptions(TypedDict, total=False):
@@ -88,6 +88,7 @@ def run_study(
     keep_freed_memory()
     with store.lock(folder / "lock", f"the study folder {folder}"):
         dataset = load_dataset(value.dataset)
+        _say_what_is_enlarged(value, dataset)
         store.write_bytes(folder / "study.toml", text.encode())
         store.write_json(folder / "study.json", describe(value, dataset, settings.command))
         corrupts = _fetch(value)
@@ -104,6 +105,19 @@ def run_study(
         if _run_trials(run, value, settings):
             run_after_trials(value, dataset, folder, corrupts=corrupts)
     return folder
+
+
+def _say_what_is_enlarged(study: Study, dataset: Dataset) -> None:
+    """Arms that ask for more pixels than a user's own images are stored at get no more detail."""
+    stored = int(dataset.train.images.shape[1])
+    arms = [arm for arm in study.arms if arm.input_pixels and arm.input_pixels > stored]
+    if arms and not is_dataset(study.dataset):
+        names = ", ".join(f"{arm.name} ({arm.input_pixels} px)" for arm in arms)
+        progress.say(
+            f"{study.dataset}: images are stored at {stored} px and enlarged for {names}; a larger "
+            "image_pixels in "
+            "images.toml keeps more detail, where the files have it"
+        )
 
 
 def _fetch(study: Study) -> bool:

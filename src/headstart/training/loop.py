@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from headstart.errors import HeadstartError
+from headstart.errors import ConfigError, HeadstartError
 from headstart.models.network import Network
 from headstart.runtime import progress
 from headstart.runtime.waiting import warn_of_spinning
@@ -23,6 +23,8 @@ from headstart.training.durations import Spent, resolve_steps, seconds_to_train
 from headstart.training.optimizers import set_learning_rates
 from headstart.training.step import Batches, Step
 
+# A cross-entropy above it, in nats, is no learning any more, though the number is finite.
+_LARGEST_LOSS = 1e6
 # The loss is read at every so many steps; on a GPU reading means waiting for it.
 _READ_EVERY = {"cpu": 1, "cuda": 50}
 # Of the wall time, at most about this share goes into checkpoints: where an epoch is two steps, most ends are
@@ -31,7 +33,7 @@ _CHECKPOINT_SHARE = 0.05
 
 
 class DivergedError(HeadstartError):
-    """The loss became NaN or infinite; the last finite checkpoint is kept."""
+    """The loss became NaN, infinite or absurdly large; the last finite checkpoint is kept."""
 
     exit_code = 8
 
@@ -63,6 +65,7 @@ def train(
     step.network.to(step.device).train()
     if step.recipe.balance:
         step = step.balanced(batches.labels)
+    _join_single_image(step, batches, what)
     state = TrainingState(step.network, step.recipe)
     if checkpoint is not None and checkpoint.exists():
         counts = state.restore(checkpoint)
@@ -87,7 +90,26 @@ def train(
             _evaluate_epoch(evaluate, state, counts, bar)
             if checkpoint is not None and counts.step < counts.total_steps:
                 due = _write_when_due(checkpoint, state, counts, due)
+    _require_finite_state(state.result)
     return Training(**vars(counts), network=state.result)
+
+
+def _join_single_image(step: Step, batches: Batches, what: str) -> None:
+    """Where the network cannot learn from one image, a last batch of one is joined to the one before it.
+
+    Raises: ConfigError where every batch is of one image."""
+    if not (batches.leaves_single or batches.batch_size == 1) or step.takes_one(batches):
+        return
+    if batches.batch_size == 1:
+        raise ConfigError(
+            f"{what}: this network's BatchNorm cannot learn from batches of one image at this input "
+            "size; give "
+            "batch_size 2 or more, or a larger input_pixels"
+        )
+    batches.joins_single = True
+    progress.say(
+        f"{what}: the last image of an epoch would be a batch of its own and joins the batch before it"
+    )
 
 
 def _begin(step: Step, batches: Batches, spent: Spent | None) -> Counts:
@@ -149,13 +171,24 @@ def _run_epoch(
 def _require_finite(losses: list[Tensor], counts: Counts, rate: float) -> None:
     """losses: of the epoch so far, the last one that of step counts.step."""
     recent = torch.stack(losses[-_READ_EVERY["cuda"] :])
-    if not bool(torch.isfinite(recent).all()):
-        back = len(recent) - int((~torch.isfinite(recent)).nonzero()[0])  # 1: the last step
+    sane = recent.abs() < _LARGEST_LOSS  # False for NaN too
+    if not bool(sane.all()):
+        back = len(recent) - int((~sane).nonzero()[0])  # 1: the last step
         place = f"step {counts.step - back + 1} of {counts.total_steps}"
         raise DivergedError(
             f"the loss became {float(losses[-back])} at {place} (learning rate {rate:.3g}); use a smaller "
             "learning rate. The last finite checkpoint is kept"
         )
+
+
+def _require_finite_state(network: Network) -> None:
+    """Weights or BatchNorm statistics may overflow while the loss stays finite: such a model says nothing."""
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise DivergedError(
+                f"the training ended with values of {name} that are NaN or infinite; use a smaller "
+                "learning rate"
+            )
 
 
 def _steps_within(limit: float, counts: Counts) -> int:

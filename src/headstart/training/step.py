@@ -30,9 +30,13 @@ class Batches(Protocol):
 
     batch_size: int
     labels: Tensor  # int64 (N,), of all the images
+    joins_single: bool  # a last batch of one image joins the one before
 
     @property
     def steps_per_epoch(self) -> int: ...
+
+    @property
+    def leaves_single(self) -> bool: ...
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]: ...
 
@@ -67,6 +71,17 @@ class Step:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def takes_one(self, batches: Batches) -> bool:
+        """Whether the network can learn from a batch of one image: BatchNorm at a single position cannot."""
+        inputs, _ = next(iter(batches.epoch(0)))
+        network = copy.deepcopy(self.network).train()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            try:
+                network(self.prepare(inputs[:1]))
+            except ValueError:  # BatchNorm: expected more than 1 value per channel
+                return False
+        return True
 
     def recorded(self, batches: Batches) -> Step:
         """The same step, on a GPU replayed from a recording; see runtime.cuda_graph."""
