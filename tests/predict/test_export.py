@@ -161,6 +161,14 @@ def test_torchscript_carries_the_same_words(exported: Callable[[str, str], Expor
     assert files["licence.txt"].decode().startswith("weights trained from a random start")
 
 
+def test_torchscript_refuses_what_it_was_not_made_for(exported: Callable[[str, str], Exported]) -> None:
+    run = export.open_torchscript(exported("cnn", "torchscript").path)
+    assert run(np.zeros((3, 32, 32, 3), np.uint8)).shape == (3, 3)
+    for wrong in (np.zeros((1, 24, 24, 3), np.uint8), np.zeros((1, 32, 32, 3), np.float32)):
+        with pytest.raises(torch.jit.Error, match=r"takes uint8 images \(N, 32, 32, 3\)"):
+            run(wrong)
+
+
 @pytest.mark.parametrize("format", ["onnx", "torchscript"])
 def test_the_cards_own_lines_of_code_run(
     format: str, exported: Callable[[str, str], Exported], models: Path, photos: Path
@@ -171,7 +179,7 @@ def test_the_cards_own_lines_of_code_run(
 
     done = exported("cnn", format)
     folder = done.path.parent
-    assert done.card == folder / ("cnn.md" if format == "onnx" else "cnn.pt.md")
+    assert done.card == folder / ("cnn.md" if format == "onnx" else "cnn.model.md")
     card = done.card.read_text()
     for words in (
         "Custom CNN",

@@ -72,6 +72,22 @@ class Exportable(nn.Module):
         return torch.softmax(logits, dim=1)
 
 
+class _Checked(nn.Module):
+    """A traced model that refuses what it was not made for: tracing keeps no checks."""
+
+    def __init__(self, traced: nn.Module, size: int) -> None:
+        super().__init__()
+        self.traced = traced
+        self.size = size
+
+    def forward(self, images: Tensor) -> Tensor:
+        good = images.dtype == torch.uint8 and images.dim() == 4 and images.size(1) == self.size
+        if not good or images.size(2) != self.size or images.size(3) != 3:
+            raise ValueError(f"this model takes uint8 images (N, {self.size}, {self.size}, 3)")
+        result: Tensor = self.traced(images)
+        return result
+
+
 def export_model(
     predictor: Predictor,
     format: str = "onnx",
@@ -110,7 +126,7 @@ def export_model(
     frozen = method_spec(saved.method).frozen_backbone
     done = modelcard.Exported(
         path=path,
-        card=_card_of(path),
+        card=_card_of(path, format),
         images=len(compared),
         source=source,
         difference=difference,
@@ -123,10 +139,10 @@ def export_model(
     return done
 
 
-def _card_of(path: Path) -> Path:
-    """The card beside the file: model.md beside model.onnx; model.pt.md for files of other formats, so that
-    two formats of one model each keep theirs."""
-    return path.with_suffix(".md") if path.suffix == FORMATS["onnx"].suffix else Path(f"{path}.md")
+def _card_of(path: Path, format: str) -> Path:
+    """The card beside the file: model.md beside model.onnx, model.pt.md beside model.pt, so that two formats
+    of one model each keep theirs."""
+    return path.with_suffix(".md") if format == "onnx" else Path(f"{path}.md")
 
 
 def metadata(saved: SavedModel) -> dict[str, str]:
@@ -224,8 +240,9 @@ def _build_onnx(model: nn.Module, example: Tensor, description: dict[str, str]) 
 def _build_torchscript(model: nn.Module, example: Tensor, description: dict[str, str]) -> bytes:
     content = io.BytesIO()
     with _exporters_own_warnings(), torch.no_grad():
+        traced = torch.jit.trace(model.eval(), (example,), check_trace=False)  # type: ignore[no-untyped-call]
         torch.jit.save(
-            torch.jit.trace(model.eval(), (example,), check_trace=False),  # type: ignore[no-untyped-call]
+            torch.jit.script(_Checked(traced, example.shape[1])),
             content,
             _extra_files={f"{name}.txt": text for name, text in description.items()},
         )

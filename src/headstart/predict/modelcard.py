@@ -11,6 +11,7 @@ from pathlib import Path
 from headstart.methods import method_spec
 from headstart.models import model_spec
 from headstart.models.saved import SavedModel
+from headstart.predict.card_code import card_code
 from headstart.version import __version__
 
 
@@ -32,29 +33,10 @@ class Exported:
     same_predictions: int
 
 
-_USAGE = {
-    "onnx": """import json
-import numpy as np, onnxruntime
-from PIL import Image, ImageOps
-
-session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
-labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
-photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
-square = ImageOps.fit(photo, ({size}, {size}), Image.Resampling.BICUBIC)
-(probabilities,) = session.run(None, {{"images": np.asarray(square)[None]}})
-print(labels[probabilities[0].argmax()], probabilities[0].max())""",
-    "torchscript": """import json
-import numpy as np, torch
-from PIL import Image, ImageOps
-
-files = {{"labels.txt": ""}}
-model = torch.jit.load("{file}", _extra_files=files)
-labels = json.loads(files["labels.txt"])
-photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
-square = ImageOps.fit(photo, ({size}, {size}), Image.Resampling.BICUBIC)
-with torch.no_grad():
-    probabilities = model(torch.from_numpy(np.array(square)[None])).numpy()
-print(labels[probabilities[0].argmax()], probabilities[0].max())""",
+_FITS = {
+    "crop": "the middle square cut out",
+    "pad": "the whole of it on a grey square",
+    "squash": "its sides made equal",
 }
 _METRICS = {
     "test_accuracy": "Accuracy on test images",
@@ -120,14 +102,29 @@ def _input_and_output(saved: SavedModel, format: str, file: str) -> list[str]:
         "as in training.",
         f"- `probabilities`: float32 (N, {len(saved.class_names)}), in the order of the labels above, which "
         "the file holds too.",
-        f"- A photo is brought to {size} x {size} before: turned upright, its shorter side resized with "
-        "Pillow's bicubic filter, the middle cut out, transparency laid on white. This is how headstart "
-        "prepares photos; another resizing gives other answers.",
+        f"- A photo is brought to {size} x {size} before by the lines below, which read it as headstart "
+        "does: turned "
+        f"upright, colours in sRGB, transparency laid on white, {_FITS[saved.reading.fit]}, resized with "
+        "Pillow's "
+        "bicubic filter. Another resizing gives other answers. Colours of 16 bits a channel that use "
+        "fewer are "
+        "the exception: there only `headstart predict` keeps the lower bits.",
+        *_ranges(saved),
         "",
         "```python",
-        _USAGE[format].format(file=file, size=size),
+        card_code(saved, format, file),
         "```",
         "",
+    ]
+
+
+def _ranges(saved: SavedModel) -> list[str]:
+    """The values that are black and white in files of more than 8 bits."""
+    ranges = {"whole numbers": saved.reading.integer_range, "fractions": saved.reading.float_range}
+    return [
+        f"- Files of more than 8 bits, {kind}: {found[0]:g} is black, {found[1]:g} is white."
+        for kind, found in ranges.items()
+        if found is not None
     ]
 
 
