@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import store
-from headstart.errors import BusyError, StoreError
+from headstart.errors import BusyError, DamagedError, StoreError
 from headstart.types import Predictions
 
 
@@ -126,3 +129,75 @@ def test_arrays_that_cannot_be_read_say_what_to_do(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(StoreError, match=r"cannot read .*a\.npz: .*; mend it"):
         store.read_npz(path, "mend it")
+
+
+def test_temporary_files_of_killed_processes_are_removed_when_a_lock_is_taken(tmp_path: Path) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    for folder in (tmp_path, below):
+        (folder / ".123.part").write_bytes(b"left behind")
+    with store.replacing(tmp_path / "living") as file:  # which a living process writes
+        file.write(b"whole")
+        with store.lock(tmp_path / "lock", "the folder"):
+            pass
+    assert (tmp_path / "living").read_bytes() == b"whole"
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_files_have_the_rights_that_the_umask_leaves(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        store.write_json(tmp_path / "a.json", {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    "content", [b"{}", b"[]", b"null", b"7", b"[" * 100_000, b'{"schema": 9}', b"\xff", b""]
+)
+@pytest.mark.parametrize("name", ["result.json", "study.json", "manifest.json"])
+def test_foreign_content_is_one_line_that_names_the_file(tmp_path: Path, name: str, content: bytes) -> None:
+    folder = tmp_path / ("ab" * 32)
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    if name == "study.json":
+        if content == b"{}" or b"schema" in content:
+            return  # every field has a default
+        with pytest.raises(DamagedError, match=r"study\.json is damaged"):
+            store.read_study(folder)
+        return
+    if name == "manifest.json":
+        (folder / "result.json").write_text("{}")
+    with pytest.raises(DamagedError, match=r"result\.json is damaged|manifest\.json is damaged"):
+        store.read_result(folder)
+
+
+def test_arrays_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f4", "fortran_order": False, "shape": (50_000_000,)}
+        )
+        for _ in range(200):
+            file.write(bytes(1_000_000))
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(DamagedError, match="would expand to"):
+        store.read_npz(path, "mend it")
+
+
+def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.array([{}], dtype=object))
+    with pytest.raises(DamagedError, match="Python objects"):
+        store.read_npz(tmp_path / "a.npz", "mend it")
+
+
+def test_a_damaged_trial_is_set_aside_and_the_others_stay(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path / "two", test_images=100, gallery=False)
+    first, second = store.finished_trials(folder)
+    (first.folder / "history.jsonl").write_text("")
+    told: list[str] = []
+    store.set_aside_damaged(folder, told.append)
+    assert len(told) == 1 and "history.jsonl is damaged" in told[0]
+    assert [trial.key for trial in store.finished_trials(folder)] == [second.key]
+    assert (first.folder / "result.json.damaged").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,52 @@ def test_an_interrupted_extraction_goes_on_where_it_stopped(
     resumed = _extract()
     np.testing.assert_array_equal(resumed.features.values, whole)
     assert not record.exists()
+
+
+def _change(path: Path, damage: str) -> None:
+    whole = path.read_bytes()
+    changed = {"one bit": whole[:9] + bytes([whole[9] ^ 1]) + whole[10:], "cut": whole[:-2], "empty": b""}
+    path.write_bytes(changed[damage])
+
+
+@pytest.mark.parametrize("damage", ["one bit", "cut", "empty"])
+@pytest.mark.parametrize("name", ["values.f16", "meta.json"])
+def test_damaged_features_are_announced_and_computed_again(
+    cache: Path, name: str, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = _extract()
+    whole = np.array(first.features.values)
+    assert _extract().was_cached
+    (path,) = (cache / "features").glob(f"*/{name}")
+    _change(path, damage)
+    again = _extract()
+    if (name, damage) != ("meta.json", "one bit"):  # which may fall between two words
+        assert not again.was_cached and name in capsys.readouterr().err
+    np.testing.assert_array_equal(again.features.values, whole)
+
+
+def test_whole_features_are_read_from_a_folder_that_cannot_be_locked(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _extract()
+
+    def refused(*_: object, **__: object) -> None:
+        raise StoreError("read-only")
+
+    monkeypatch.setattr(features, "lock", refused)
+    assert _extract().was_cached
+
+
+@pytest.mark.parametrize("number", ["ENOSPC", "EDQUOT", "EIO"])
+def test_a_disk_that_fails_while_features_are_written_is_a_store_error(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    def fails(_: int) -> None:
+        raise OSError(getattr(errno, number), number)
+
+    monkeypatch.setattr(features.os, "fsync", fails)
+    with pytest.raises(StoreError, match=f"cannot write .*{number}"):
+        _extract()
 
 
 def test_a_full_disk_is_said_before_anything_is_computed(

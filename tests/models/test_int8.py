@@ -15,7 +15,7 @@ import torch
 from tests.support.networks import KERAS_FORM, random_images, with_random_statistics
 
 from headstart.data import load_dataset
-from headstart.errors import ConfigError, StoreError
+from headstart.errors import ConfigError
 from headstart.methods import METHODS
 from headstart.models import int8, load_model
 from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
@@ -194,12 +194,22 @@ def test_another_architecture_is_refused(fresh_cache: Path) -> None:
         int8.load_int8(load_model("cnn"), TRAIN)
 
 
-def test_a_damaged_network_is_named(fresh_cache: Path) -> None:
+@pytest.mark.parametrize("damage", ["one bit", "cut", "empty", "meta.json cut"])
+def test_a_damaged_network_is_announced_and_made_again(
+    fresh_cache: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     extract()
     (path,) = (fresh_cache / "int8").glob("*/model.onnx")
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(StoreError, match=r"cannot read .*model\.onnx: .*; delete its folder and run again"):
-        extract(few(TEST, 2))
+    whole = path.read_bytes()
+    if damage == "meta.json cut":
+        meta = path.with_name("meta.json")
+        meta.write_bytes(meta.read_bytes()[:40])
+    else:
+        flipped = whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]
+        path.write_bytes({"one bit": flipped, "cut": whole[:1000], "empty": b""}[damage])
+    extract(few(TEST, 2))
+    assert "is damaged" in capsys.readouterr().err
+    assert path.read_bytes() == whole
 
 
 def test_a_linear_probe_on_int8_features_calibrates_on_its_training_images(

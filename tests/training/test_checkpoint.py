@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tests.support.small_training import Numbers, step_of
 
-from headstart.errors import StoreError
 from headstart.recipes import TrainingRecipe
+from headstart.training.checkpoint import TrainingState, no_counts
 from headstart.training.loop import train
 
 # One of three epochs, written by version 0.1.1.
@@ -58,25 +59,46 @@ def test_a_checkpoint_from_before_recordings_were_timed_is_resumed(tmp_path: Pat
     assert train(step_of(RECIPE), Numbers(), checkpoint=path).step == 9
 
 
-@pytest.mark.parametrize("number", ["step", "history", "total_steps", "flops_per_example"])
-def test_a_checkpoint_that_lacks_a_number_is_refused_not_begun_anew(number: str, tmp_path: Path) -> None:
-    path = _changed(tmp_path, number)
-    with pytest.raises(StoreError, match=f"cannot be read .*{number}.*; delete it to start this trial anew"):
-        train(step_of(RECIPE), Numbers(), checkpoint=path)
+def _flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(bytes(content))
 
 
-def test_a_truncated_checkpoint_is_named_in_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.safetensors"
-    path.write_bytes(b"12345")
-    with pytest.raises(StoreError, match="delete it to start this trial anew"):
-        train(step_of(RECIPE), Numbers(), checkpoint=path)
-
-
-def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.safetensors"
+def _of_another_network(path: Path) -> None:
     with safe_open(GOLDEN, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata()
     save_file({name: value for name, value in tensors.items() if "weight" not in name}, path, metadata)
-    with pytest.raises(StoreError, match=r"Missing key.*head\.weight.*; delete it to start this trial anew"):
-        train(step_of(RECIPE), Numbers(), checkpoint=path)
+
+
+DAMAGES = {
+    "one bit of a tensor": (_flipped, "its SHA-256 is not that of what was written"),
+    "no safetensors file": (lambda path: path.write_bytes(b"12345"), "is damaged"),
+    "empty": (lambda path: path.write_bytes(b""), "is damaged"),
+    "of another network": (_of_another_network, "Missing key"),
+    **{
+        f"without {number}": (
+            lambda p, n=number: _changed(p.parent, n).replace(p),
+            f"cannot be read .*{number}",
+        )
+        for number in ("step", "history", "total_steps", "flops_per_example")
+    },
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_announced_discarded_and_the_training_begins_anew(
+    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(step_of(RECIPE), Numbers())
+    path = tmp_path / "checkpoint.safetensors"
+    step = step_of(RECIPE)
+    TrainingState(step.network, RECIPE).write(path, no_counts(9, 1.0))
+    change, reason = DAMAGES[damage]
+    change(path)
+    again = train(step_of(RECIPE), Numbers(), checkpoint=path)
+    assert re.search(f"{reason}.* It is discarded", capsys.readouterr().err.replace("\n", " "))
+    assert again.step == whole.step
+    for name, value in whole.network.state_dict().items():
+        torch.testing.assert_close(again.network.state_dict()[name], value, rtol=0, atol=0)

@@ -11,8 +11,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, Field
 
 from headstart import store
 from headstart.advise import advice
@@ -288,7 +290,20 @@ class Ladder:
 def _read_plan(folder: Path, dataset: Dataset, balance: bool) -> tuple[float, dict[str, Rung]]:
     """Seconds spent and candidates planned by earlier runs of the same command; none for other images."""
     path = folder / "plan.json"
-    plan = store.read_json(path) if path.exists() else {}
-    if plan.get("fingerprint") != dataset.fingerprint or plan["balance"] != balance:
+    try:
+        plan = store.read_as(_PlanFields, path) if path.exists() else None
+        if plan is None or plan.fingerprint != dataset.fingerprint or plan.balance != balance:
+            return 0.0, {}
+        return plan.spent_seconds, {entry["name"]: Rung(**entry) for entry in plan.rungs}
+    except (StoreError, TypeError, KeyError) as error:
+        progress.say(f"{path} is damaged ({error}): it is planned anew, and finished trials are kept")
         return 0.0, {}
-    return plan["spent_seconds"], {entry["name"]: Rung(**entry) for entry in plan["rungs"]}
+
+
+class _PlanFields(BaseModel):
+    """plan.json."""
+
+    fingerprint: str
+    balance: bool
+    spent_seconds: Annotated[float, Field(ge=0, le=1e9)]
+    rungs: Annotated[list[dict[str, Any]], Field(max_length=1000)]

@@ -4,8 +4,11 @@ shared by every trial.
 One folder a set of features, named by a key that holds all that the values depend on:
     values.f16     float16 (N, D), or (N, H, W, C) at a cut inside the network; row i is image i, or the i-th
                    of those asked for
-    progress.json  rows done so far, seconds spent; an interrupted extraction is resumed from there
-    meta.json      written last: what the key was made from, seconds, floating-point operations
+    progress.json  rows done so far, their SHA-256, seconds spent; an interrupted extraction is resumed from
+    there meta.json      written last: what the key was made from, seconds, floating-point operations, size
+    and SHA-256 of
+                   the values, which are compared when a process reads them first
+A damaged set is announced and computed again. A whole one is read without a lock: the cache may be read-only.
 """
 
 from __future__ import annotations
@@ -19,15 +22,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, DamagedError, StoreError
 from headstart.models import int8
 from headstart.models.fused import fuse
 from headstart.models.network import Network
@@ -37,8 +41,23 @@ from headstart.runtime.cost import count_flops
 from headstart.runtime.mapped import file_mapping, release_pages
 from headstart.runtime.precision import gpu_uuid
 from headstart.runtime.waiting import warn_of_spinning
-from headstart.store import cache_folder, digest, lock, read_json, require_space, write_json
+from headstart.store import (
+    FileFacts,
+    cache_folder,
+    digest,
+    disk_errors,
+    is_key,
+    lock,
+    read_as,
+    require_space,
+    require_unchanged,
+    write_json,
+)
+from headstart.store.hashes import hash_of_start
 from headstart.types import Features, ImageSet
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 SCHEMA = 2  # raised when the same key would give other values
 BATCH = 64  # part of the key through SCHEMA: a matrix product's bits may depend on the batch it is in
@@ -210,21 +229,24 @@ class FeatureRequest:
             another device than the CPU, at an inner cut, or of another network than a ResNet."""
         key = self.key
         folder = _folder(key)
-        with lock(folder / "lock", f"the feature cache {folder.name}", wait_seconds=24 * 3600):
-            was_cached = (folder / "meta.json").exists()
-            if not was_cached:
-                self._compute(folder, what)
-            meta = read_json(folder / "meta.json")
-        values = np.memmap(
-            folder / "values.f16", dtype=np.float16, mode="r", shape=(len(self), *meta["shape"])
-        )
+        meta, was_cached = _whole(folder), True
+        if meta is None:
+            with lock(folder / "lock", f"the feature cache {folder.name}", wait_seconds=24 * 3600):
+                meta = _whole(folder)  # another process may have computed it meanwhile
+                if meta is None:
+                    was_cached = False
+                    (folder / "meta.json").unlink(missing_ok=True)
+                    with disk_errors(folder):
+                        self._compute(folder, what)
+                    meta = _read_meta(folder)
+        values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r", shape=(len(self), *meta.shape))
         labels = self.images.labels if self.ids is None else self.images.labels[self.ids]
         return Extraction(
             features=Features(values=values, labels=labels, key=key),
-            seconds=meta["seconds"],
-            flops=meta["flops"],
+            seconds=meta.seconds,
+            flops=meta.flops,
             was_cached=was_cached,
-            joules=meta.get("joules"),
+            joules=meta.joules,
         )
 
     def _batch(self, start: int, stop: int) -> NDArray[np.uint8]:
@@ -251,7 +273,11 @@ class FeatureRequest:
         shape, flops = self.layers.outline(self.images)
         count, row_bytes = len(self), 2 * int(np.prod(shape))
         record, values = folder / "progress.json", folder / "values.f16"
-        done, seconds = _resumable(record, values, row_bytes) or (0, runner.seconds)
+        done, seconds, content = _resumable(record, values, row_bytes) or (
+            0,
+            runner.seconds,
+            hashlib.sha256(),
+        )
         if not done:
             require_space(folder, row_bytes * count, what)
         is_whole = not done  # what an interrupted run took is recorded in seconds, not in joules
@@ -269,13 +295,15 @@ class FeatureRequest:
                 stop = min(done + _CHUNK, count)
                 for begin in range(done, stop, BATCH):
                     end = min(begin + BATCH, stop)
-                    file.write(self.layers._rows(runner.run, self._batch(begin, end)).tobytes())
+                    rows = self.layers._rows(runner.run, self._batch(begin, end)).tobytes()
+                    content.update(rows)
+                    file.write(rows)
                     bar.advance(end - begin)
                 file.flush()
                 os.fsync(file.fileno())
                 release_pages(mapping)
                 done, seconds = stop, seconds + time.perf_counter() - start
-                write_json(record, {"rows": done, "seconds": seconds})
+                write_json(record, {"rows": done, "seconds": seconds, "sha256": content.hexdigest()})
         write_json(
             folder / "meta.json",
             {
@@ -284,6 +312,7 @@ class FeatureRequest:
                 "seconds": seconds,
                 "flops": flops * (count + runner.images),
                 "joules": meter.joules if is_whole else None,
+                "values": {"bytes": row_bytes * count, "sha256": content.hexdigest()},
             },
         )
         record.unlink(missing_ok=True)
@@ -292,25 +321,76 @@ class FeatureRequest:
 def cached_values(key: str) -> Rows | None:
     """The features of that key (types.Features.key), memory-mapped, where the cache has them whole."""
     folder = _folder(key)
+    meta = _whole(folder) if is_key(key) else None
+    if meta is None:
+        return None
+    values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r")
+    return values.reshape(-1, *meta.shape)
+
+
+class _Meta(BaseModel):
+    """meta.json. values: None in what older versions wrote."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=10**7)]], Field(min_length=1, max_length=3)]
+    seconds: Annotated[float, Field(ge=0)]
+    flops: Annotated[int, Field(ge=0)]
+    joules: float | None = None
+    values: FileFacts | None = None
+
+
+class _Progress(BaseModel):
+    """progress.json. sha256: "" in what older versions wrote."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    rows: Annotated[int, Field(ge=0)]
+    seconds: Annotated[float, Field(ge=0)]
+    sha256: str = ""
+
+
+def _read_meta(folder: Path) -> _Meta:
+    return read_as(_Meta, folder / "meta.json", "delete it and run the same command again")
+
+
+def _whole(folder: Path) -> _Meta | None:
+    """What meta.json says of features that are as they were written; None where there are none, or where
+    they are damaged, which is announced."""
     if not (folder / "meta.json").exists():
         return None
-    shape = read_json(folder / "meta.json")["shape"]
-    values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r")
-    return values.reshape(-1, *shape)
+    try:
+        meta = _read_meta(folder)
+        if meta.values is not None:
+            require_unchanged(folder / "values.f16", meta.values, "they are computed again")
+        elif not (folder / "values.f16").stat().st_size:
+            raise DamagedError(f"{folder / 'values.f16'} is empty; they are computed again")
+        return meta
+    except (StoreError, OSError) as error:
+        progress.say(f"features in the cache: {error}")
+        return None
 
 
 def _folder(key: str) -> Path:
     return cache_folder() / "features" / key[:32]
 
 
-def _resumable(record: Path, values: Path, row_bytes: int) -> tuple[int, float] | None:
-    """Rows that an interrupted extraction has written, and the seconds that they took."""
+def _resumable(record: Path, values: Path, row_bytes: int) -> tuple[int, float, Hash] | None:
+    """Rows that an interrupted extraction has written, the seconds that they took, and their hash."""
     if not (record.exists() and values.exists()):
         return None
-    state = read_json(record)
-    if values.stat().st_size < state["rows"] * row_bytes:
+    try:
+        state = read_as(_Progress, record)
+    except StoreError as error:
+        progress.say(f"{error}: the features are computed from the start")
         return None
-    return int(state["rows"]), float(state["seconds"])
+    if values.stat().st_size < state.rows * row_bytes:
+        return None
+    content = hash_of_start(values, state.rows * row_bytes)
+    if state.sha256 not in ("", content.hexdigest()):
+        progress.say(f"{values} is damaged: the features are computed from the start")
+        return None
+    return state.rows, state.seconds, content
 
 
 def _plain(frozen: Network, cut: str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

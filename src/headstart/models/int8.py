@@ -19,11 +19,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from headstart.errors import ConfigError, StoreError
@@ -34,7 +35,17 @@ from headstart.models.resnet_onnx import required, resnet_graph
 from headstart.runtime import progress
 from headstart.runtime.mapped import file_mapping, release_pages
 from headstart.runtime.waiting import onnxruntime_options
-from headstart.store import cache_folder, digest, lock, read_json, write_bytes, write_json
+from headstart.store import (
+    FileFacts,
+    cache_folder,
+    digest,
+    lock,
+    read_as,
+    require_unchanged,
+    write_bytes,
+    write_json,
+)
+from headstart.store.hashes import facts_of_bytes
 from headstart.types import ImageSet
 
 SCHEMA = 1  # raised when the same key would give another network
@@ -101,14 +112,40 @@ def load_int8(model: Network, calibration: ImageSet | None) -> Int8Network:
     }
     folder = cache_folder() / "int8" / digest(parts)[:32]
     path, meta = folder / "model.onnx", folder / "meta.json"
-    with lock(folder / "lock", f"the int8 network {folder.name}", wait_seconds=3600):
-        if not (path.exists() and meta.exists()):
-            start = time.perf_counter()
-            content = _quantise(model, calibration)
-            write_bytes(path, content)
-            write_json(meta, {"key": parts, "seconds": time.perf_counter() - start})
-        seconds = read_json(meta)["seconds"]
+    seconds = _whole(path, meta)
+    if seconds is None:
+        with lock(folder / "lock", f"the int8 network {folder.name}", wait_seconds=3600):
+            seconds = _whole(path, meta)  # another process may have made it meanwhile
+            if seconds is None:
+                start = time.perf_counter()
+                content = _quantise(model, calibration)
+                write_bytes(path, content)
+                seconds = time.perf_counter() - start
+                facts = facts_of_bytes(content).model_dump()
+                write_json(meta, {"key": parts, "seconds": seconds, "model": facts})
     return Int8Network(run=_session(path), seconds=seconds, images=len(calibration_ids(len(calibration))))
+
+
+class _Meta(BaseModel):
+    """meta.json. model: None in what older versions wrote."""
+
+    seconds: Annotated[float, Field(ge=0)]
+    model: FileFacts | None = None
+
+
+def _whole(path: Path, meta: Path) -> float | None:
+    """The seconds that making the network took, where the cache has it as it was written; None where it has
+    none or a damaged one, which is announced."""
+    if not (path.exists() and meta.exists()):
+        return None
+    try:
+        about = read_as(_Meta, meta, "it is made again")
+        if about.model is not None:
+            require_unchanged(path, about.model, "it is made again")
+        return about.seconds
+    except StoreError as error:
+        progress.say(f"int8 network in the cache: {error}")
+        return None
 
 
 def _reduced_range() -> bool:

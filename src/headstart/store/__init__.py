@@ -3,7 +3,14 @@ itself."""
 
 from __future__ import annotations
 
-from headstart.store.durable import disk_errors, purge_unfinished, replacing, write_bytes
+from headstart.store.durable import (
+    disk_error,
+    disk_errors,
+    is_disk_error,
+    purge_unfinished,
+    replacing,
+    write_bytes,
+)
 from headstart.store.files import as_stored, cache_folder, digest, write_json, write_npz
 from headstart.store.hashes import FileFacts, facts_of, require_unchanged
 from headstart.store.locks import lock, require_space
@@ -20,6 +27,7 @@ from headstart.store.trials import (
     read_result,
     read_test_ids,
     read_trial,
+    set_aside_damaged,
     write_history,
     write_predictions,
     write_result,
@@ -38,11 +46,13 @@ __all__ = [
     "cache_folder",
     "claim_from_stored",
     "digest",
+    "disk_error",
     "disk_errors",
     "facts_of",
     "finished_trials",
     "has_study",
     "inside",
+    "is_disk_error",
     "is_finished",
     "is_key",
     "is_name",
@@ -62,6 +72,7 @@ __all__ = [
     "replacing",
     "require_space",
     "require_unchanged",
+    "set_aside_damaged",
     "study_searches",
     "write_bytes",
     "write_history",

@@ -25,6 +25,17 @@ except ImportError:  # Windows removes no file that is open: there the file need
 _PATTERN = ".*.part"
 
 
+_OF_THE_DISK = {
+    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EFBIG") if hasattr(errno, name)
+}
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Whether a disk that is full, broken or not to be written is to blame: the next file would meet it
+    too."""
+    return isinstance(error, OSError) and error.errno in _OF_THE_DISK
+
+
 def disk_error(error: OSError, path: Path | str) -> StoreError:
     """What a user is told of a file that cannot be written."""
     where = (

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from headstart.errors import DamagedError, StoreError
 
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
+_CHUNK_BYTES = 1 << 20
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Stamp = tuple[int, int, int, int, int]
 _HASHED: dict[_Stamp, str] = {}  # of files that this process has read, as long as nothing has written them
@@ -56,3 +60,14 @@ def require_unchanged(path: Path, stored: FileFacts, remedy: str) -> None:
         raise DamagedError(f"{path} is damaged: it has {size:,} bytes, not {stored.bytes:,}; {remedy}")
     if facts_of(path).sha256 != stored.sha256:
         raise DamagedError(f"{path} is damaged: its SHA-256 is not that of what was written; {remedy}")
+
+
+def hash_of_start(path: Path, count_bytes: int) -> Hash:
+    """SHA-256 of the first bytes of a file, to be updated with what is written after them. Raises:
+    OSError."""
+    begun, left = hashlib.sha256(), count_bytes
+    with path.open("rb") as file:
+        while left and (chunk := file.read(min(_CHUNK_BYTES, left))):
+            begun.update(chunk)
+            left -= len(chunk)
+    return begun

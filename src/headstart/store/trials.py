@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from headstart.errors import DamagedError, StoreError
 from headstart.store import manifest
-from headstart.store.durable import write_bytes
+from headstart.store.durable import disk_errors, write_bytes
 from headstart.store.files import digest, json_bytes, write_json_lines, write_npz
 from headstart.store.hashes import facts_of_bytes
 from headstart.store.names import inside, is_key
@@ -318,32 +318,40 @@ def read_trial(folder: Path) -> FinishedTrial:
     return FinishedTrial(folder=folder, result=read_result(folder))
 
 
+def set_aside_damaged(study_folder: Path, announce: Callable[[str], None]) -> None:
+    """Finds the trials of a study's folder that are not what was written; from here on they count as not
+    finished.
+
+    Nothing is deleted: result.json is called result.json.damaged. No model is read. announce: told of
+    each."""
+    for path in sorted(study_folder.glob(f"*/{RESULT}")):
+        if not is_key(path.parent.name):
+            continue
+        try:
+            read_result(inside(study_folder, path.parent.name))
+            read_test_ids(path.parent)
+        except StoreError as error:
+            announce(f"{error}. It is set aside as {path.name}.damaged")
+            with disk_errors(path):
+                path.replace(path.with_name(f"{RESULT}.damaged"))
+
+
 def is_finished(folder: Path) -> bool:
     return (folder / RESULT).is_file()
 
 
-def finished_trials(
-    study_folder: Path, on_damaged: Callable[[Path, StoreError], None] | None = None
-) -> list[FinishedTrial]:
+def finished_trials(study_folder: Path) -> list[FinishedTrial]:
     """Every finished trial of a study folder, ordered by arm, label budget, phase and seed.
 
-    on_damaged: called with the run folder and the error of each trial that cannot be read; it is then left
-    out.
-    Raises: StoreError where the folder is none; where on_damaged is None also the first of these errors."""
+    Raises: StoreError where the folder is none; DamagedError where a trial is not what was written."""
     if not study_folder.is_dir():
         raise StoreError(f"{study_folder} is not a folder; give the folder that `headstart study` wrote")
     trials = []
     for path in sorted(study_folder.glob(f"*/{RESULT}")):
-        try:
-            if not is_key(path.parent.name):
-                raise DamagedError(
-                    f"{path} lies in a folder whose name is no trial's key, 64 hexadecimal digits; move that "
-                    f"folder out of {study_folder}"
-                )
-            inside(study_folder, path.parent.name)
-            trials.append(read_trial(path.parent))
-        except StoreError as error:
-            if on_damaged is None:
-                raise
-            on_damaged(path.parent, error)
+        if not is_key(path.parent.name):
+            raise DamagedError(
+                f"{path} lies in a folder whose name is no trial's key, 64 hexadecimal digits; move that "
+                f"folder out of {study_folder}"
+            )
+        trials.append(read_trial(inside(study_folder, path.parent.name)))
     return sorted(trials, key=lambda t: (t.arm.name, t.label_budget, t.phase, t.seed, t.key))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart import store
-from headstart.errors import BusyError, DownloadError, HeadstartError, StoreError, WeightsError
+from headstart.errors import BusyError, DamagedError, DownloadError, HeadstartError, StoreError, WeightsError
 from headstart.results import table
 from headstart.runtime import progress
 from headstart.runtime.processes import attempts
@@ -51,12 +51,13 @@ class TrialRun:
 
 @dataclass(kw_only=True)
 class TrialsDone:
-    """How far a run came. failed: each in a few words. left: trials that the deadline kept from beginning.
-    seconds: spent on each trial that this run finished, by arm and label budget. pending: trials still to
-    end."""
+    """How far a run came. failed: each in a few words. damaged: of these, on a damaged file. left: trials
+    that the deadline kept from beginning. seconds: spent on each trial that this run finished, by arm and
+    label budget. pending: trials still to end."""
 
     pending: Counter[_Cell]
     failed: list[str] = field(default_factory=list)
+    damaged: int = 0
     left: int = 0
     seconds: dict[_Cell, list[float]] = field(default_factory=dict)
 
@@ -82,12 +83,18 @@ def run_missing(run: TrialRun) -> TrialsDone:
             done.pending -= Counter([_cell(trial)])
             try:
                 result = result_of()
-            except (StoreError, BusyError, DownloadError, WeightsError):
-                raise
+            except (StoreError, BusyError, DownloadError, WeightsError) as error:
+                if not isinstance(error, DamagedError):
+                    raise
+                done.damaged += 1
+                done.failed.append(f"{name}: {error}")
+                progress.say(f"{begins} failed: {error}")
             except HeadstartError as error:
                 done.failed.append(f"{name}: {error}")
                 progress.say(f"{begins} failed: {error}")
             except Exception as error:
+                if isinstance(error, OSError) and store.is_disk_error(error):
+                    raise store.disk_error(error, run.folder) from error
                 details = run.folder / "failures" / f"{trial.arm.name}-{trial.seed}.txt"
                 store.write_bytes(details, traceback.format_exc().encode())
                 done.failed.append(f"{name}: {type(error).__name__}: {error}")

@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 
 from headstart import store
 from headstart.data import is_dataset, load_dataset
-from headstart.errors import ConfigError, StoreError, TrialsFailedError
+from headstart.errors import ConfigError, DamagedError, StoreError, TrialsFailedError
 from headstart.models import load_model
 from headstart.results import table
 from headstart.results.published import adopt_readings
@@ -87,6 +87,7 @@ def run_study(
     _make_folder(folder)
     keep_freed_memory()
     with store.lock(folder / "lock", f"the study folder {folder}"):
+        store.set_aside_damaged(folder, progress.say)
         dataset = load_dataset(value.dataset)
         _say_what_is_enlarged(value, dataset)
         store.write_bytes(folder / "study.toml", text.encode())
@@ -131,12 +132,13 @@ def _fetch(study: Study) -> bool:
 def _run_trials(run: TrialRun, study: Study, settings: _Settings) -> bool:
     """Runs what is missing and writes the tables of all trials; whether none is left.
 
-    Raises: TrialsFailedError where any failed."""
+    Raises: TrialsFailedError where any failed; DamagedError where all of these failed on a damaged file."""
     done, count = run_missing(run), len(run.trials)
     table.write_results_csv(run.folder)
     write_gallery(run.folder, run.dataset, study.phase)
     if done.failed:
-        raise TrialsFailedError(
+        kind = DamagedError if done.damaged == len(done.failed) else TrialsFailedError
+        raise kind(
             f"{len(done.failed)} of {count} trials failed ({'; '.join(done.failed)}); the others are kept in "
             f"{run.folder}. The same command runs the failed ones again"
         )

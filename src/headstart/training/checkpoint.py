@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from headstart.errors import StoreError
+from headstart.errors import DamagedError
 from headstart.models.network import Network
+from headstart.models.weights import tensors_hash
 from headstart.recipes import TrainingRecipe
-from headstart.store import write_bytes
+from headstart.store import digest, write_bytes
 from headstart.training.optimizers import build_optimizers
 
 
@@ -98,27 +99,32 @@ class TrainingState:
                     if value is not None
                 }
         content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        write_bytes(path, save(content, {"numbers": json.dumps(vars(counts))}))
+        numbers = json.dumps(vars(counts))
+        write_bytes(path, save(content, {"numbers": numbers, "sha256": _hash(numbers, content)}))
 
     def restore(self, path: Path) -> Counts:
-        """Puts a checkpoint's tensors back and returns its counts. Raises: StoreError where it is damaged or
-        of another training."""
+        """Puts a checkpoint's tensors back and returns its counts. Raises: DamagedError where it is damaged
+        or of another training; some of the network and its optimisers may have changed by then."""
         try:
             with safe_open(path, framework="pt") as file:
+                metadata = file.metadata()
+                numbers = metadata["numbers"]
                 # the first checkpoints do not hold recording_seconds
-                counts = Counts(**({"recording_seconds": 0.0} | json.loads(file.metadata()["numbers"])))
+                counts = Counts(**({"recording_seconds": 0.0} | json.loads(numbers)))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata.get("sha256", _hash(numbers, tensors)) != _hash(numbers, tensors):
+                raise ValueError("its SHA-256 is not that of what was written")
             self.network.load_state_dict(_under("model.", tensors))
             if self._averaged is not None:
                 self._averaged.load_state_dict(_under("averaged.", tensors))
             for place, optimizer in enumerate(self.optimizers):
                 _restore_optimizer(optimizer, _under(f"optimizer.{place}.", tensors))
         except (KeyError, ValueError, RuntimeError, OSError, TypeError) as error:
-            raise StoreError(
+            raise DamagedError(
                 f"checkpoint {path} cannot be read ({error}); delete it to start this trial anew"
             ) from error
         except SafetensorError as error:
-            raise StoreError(
+            raise DamagedError(
                 f"checkpoint {path} is damaged ({error}); delete it to start this trial anew"
             ) from error
         return counts
@@ -135,3 +141,8 @@ def _restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _hash(numbers: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 (hex) of all that a checkpoint holds."""
+    return digest([numbers, tensors_hash(tensors)])

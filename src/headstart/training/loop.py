@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from headstart.errors import ConfigError, HeadstartError
+from headstart.errors import ConfigError, DamagedError, HeadstartError
 from headstart.models.network import Network
+from headstart.recipes import TrainingRecipe
 from headstart.runtime import progress
 from headstart.runtime.waiting import warn_of_spinning
 from headstart.training.checkpoint import Counts, TrainingState, no_counts
@@ -66,9 +67,11 @@ def train(
     if step.recipe.balance:
         step = step.balanced(batches.labels)
     _join_single_image(step, batches, what)
-    state = TrainingState(step.network, step.recipe)
+    state, resumed = TrainingState(step.network, step.recipe), None
     if checkpoint is not None and checkpoint.exists():
-        counts = state.restore(checkpoint)
+        state, resumed = _resume(checkpoint, state, step.recipe)
+    if resumed is not None:
+        counts = resumed
         steps = f"{counts.step} of {counts.total_steps} steps"
         progress.say(f"{what}: resuming after epoch {len(counts.history)} ({steps})")
     else:
@@ -222,3 +225,18 @@ def _write_when_due(checkpoint: Path, state: TrainingState, counts: Counts, due:
     state.write(checkpoint, counts)
     end = time.perf_counter()
     return end + (end - start) / _CHECKPOINT_SHARE
+
+
+def _resume(
+    checkpoint: Path, state: TrainingState, recipe: TrainingRecipe
+) -> tuple[TrainingState, Counts | None]:
+    """The state and the counts of a checkpoint; of a damaged one the state as it is, and None: the training
+    begins anew."""
+    before = {name: value.clone() for name, value in state.network.state_dict().items()}
+    try:
+        return state, state.restore(checkpoint)
+    except DamagedError as error:
+        progress.say(f"{error}. It is discarded, and this training begins anew")
+        checkpoint.unlink()
+        state.network.load_state_dict(before)
+        return TrainingState(state.network, recipe), None
