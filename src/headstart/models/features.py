@@ -22,17 +22,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from headstart.errors import ConfigError, DamagedError, StoreError
+from headstart.errors import ConfigError
 from headstart.models import int8
+from headstart.models.feature_cache import read_meta, resumable, whole
 from headstart.models.fused import fuse
 from headstart.models.network import Network
 from headstart.models.preprocessing import preprocess
@@ -42,22 +42,18 @@ from headstart.runtime.mapped import file_mapping, release_pages
 from headstart.runtime.precision import gpu_uuid
 from headstart.runtime.waiting import warn_of_spinning
 from headstart.store import (
-    FileFacts,
     cache_folder,
     digest,
     disk_errors,
     is_key,
     lock,
-    read_as,
     require_space,
-    require_unchanged,
     write_json,
 )
-from headstart.store.hashes import hash_of_start
 from headstart.types import Features, ImageSet
 
 if TYPE_CHECKING:
-    from hashlib import _Hash as Hash
+    pass
 
 SCHEMA = 2  # raised when the same key would give other values
 BATCH = 64  # part of the key through SCHEMA: a matrix product's bits may depend on the batch it is in
@@ -229,16 +225,16 @@ class FeatureRequest:
             another device than the CPU, at an inner cut, or of another network than a ResNet."""
         key = self.key
         folder = _folder(key)
-        meta, was_cached = _whole(folder), True
+        meta, was_cached = whole(folder), True
         if meta is None:
             with lock(folder / "lock", f"the feature cache {folder.name}", wait_seconds=24 * 3600):
-                meta = _whole(folder)  # another process may have computed it meanwhile
+                meta = whole(folder)  # another process may have computed it meanwhile
                 if meta is None:
                     was_cached = False
                     (folder / "meta.json").unlink(missing_ok=True)
                     with disk_errors(folder):
                         self._compute(folder, what)
-                    meta = _read_meta(folder)
+                    meta = read_meta(folder)
         values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r", shape=(len(self), *meta.shape))
         labels = self.images.labels if self.ids is None else self.images.labels[self.ids]
         return Extraction(
@@ -273,7 +269,7 @@ class FeatureRequest:
         shape, flops = self.layers.outline(self.images)
         count, row_bytes = len(self), 2 * int(np.prod(shape))
         record, values = folder / "progress.json", folder / "values.f16"
-        done, seconds, content = _resumable(record, values, row_bytes) or (
+        done, seconds, content = resumable(record, values, row_bytes) or (
             0,
             runner.seconds,
             hashlib.sha256(),
@@ -321,76 +317,15 @@ class FeatureRequest:
 def cached_values(key: str) -> Rows | None:
     """The features of that key (types.Features.key), memory-mapped, where the cache has them whole."""
     folder = _folder(key)
-    meta = _whole(folder) if is_key(key) else None
+    meta = whole(folder) if is_key(key) else None
     if meta is None:
         return None
     values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r")
     return values.reshape(-1, *meta.shape)
 
 
-class _Meta(BaseModel):
-    """meta.json. values: None in what older versions wrote."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    shape: Annotated[list[Annotated[int, Field(ge=1, le=10**7)]], Field(min_length=1, max_length=3)]
-    seconds: Annotated[float, Field(ge=0)]
-    flops: Annotated[int, Field(ge=0)]
-    joules: float | None = None
-    values: FileFacts | None = None
-
-
-class _Progress(BaseModel):
-    """progress.json. sha256: "" in what older versions wrote."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    rows: Annotated[int, Field(ge=0)]
-    seconds: Annotated[float, Field(ge=0)]
-    sha256: str = ""
-
-
-def _read_meta(folder: Path) -> _Meta:
-    return read_as(_Meta, folder / "meta.json", "delete it and run the same command again")
-
-
-def _whole(folder: Path) -> _Meta | None:
-    """What meta.json says of features that are as they were written; None where there are none, or where
-    they are damaged, which is announced."""
-    if not (folder / "meta.json").exists():
-        return None
-    try:
-        meta = _read_meta(folder)
-        if meta.values is not None:
-            require_unchanged(folder / "values.f16", meta.values, "they are computed again")
-        elif not (folder / "values.f16").stat().st_size:
-            raise DamagedError(f"{folder / 'values.f16'} is empty; they are computed again")
-        return meta
-    except (StoreError, OSError) as error:
-        progress.say(f"features in the cache: {error}")
-        return None
-
-
 def _folder(key: str) -> Path:
     return cache_folder() / "features" / key[:32]
-
-
-def _resumable(record: Path, values: Path, row_bytes: int) -> tuple[int, float, Hash] | None:
-    """Rows that an interrupted extraction has written, the seconds that they took, and their hash."""
-    if not (record.exists() and values.exists()):
-        return None
-    try:
-        state = read_as(_Progress, record)
-    except StoreError as error:
-        progress.say(f"{error}: the features are computed from the start")
-        return None
-    if values.stat().st_size < state.rows * row_bytes:
-        return None
-    content = hash_of_start(values, state.rows * row_bytes)
-    if state.sha256 not in ("", content.hexdigest()):
-        progress.say(f"{values} is damaged: the features are computed from the start")
-        return None
-    return state.rows, state.seconds, content
 
 
 def _plain(frozen: Network, cut: str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
