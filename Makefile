@@ -60,7 +60,7 @@ docs: $(ALL)
 
 # Pinned versions: the CPU build of torch where pip can find it, else the plain one.
 $(STAMP): pyproject.toml constraints-cpu.txt constraints-gpu.txt tools/install.sh
-	@sh tools/install.sh "$(PYTHON)" "$(VENV)" int8
+	@sh tools/install.sh "$(PYTHON)" "$(VENV)" app,int8
 	@touch $(STAMP)
 
 $(ALL): $(STAMP)

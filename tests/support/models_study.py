@@ -22,9 +22,11 @@ weights = "{weights}"
 """
 
 
-def run_models(folder: Path, photos: Path, precision: str, seed: int = 0) -> Path:
+def run_models(folder: Path, photos: Path, precision: str, names: tuple[str, ...] | None = None) -> Path:
     """A study with a model of every method on the small folder, two training steps each: the probe on the
-    published ResNet-50, the others on a ResNet-18 of random weights in a file."""
+    published ResNet-50, the others on a ResNet-18 of random weights in a file.
+
+    names: of the arms, None: all."""
     weights = random_weights(folder)
     small = {"model": "resnet18", "weights": weights}
     short = 'recipe_changes = { duration = "2 steps", batch_size = 16 }'
@@ -49,6 +51,8 @@ def run_models(folder: Path, photos: Path, precision: str, seed: int = 0) -> Pat
         {"name": method, "method": method, "more": f"input_pixels = 48\n{short}", **small}
         for method in ("partial", "finetune", "lp_ft")
     ]
-    text = MODELS.format(photos=photos, precision=precision) + "".join(ARM.format(**arm) for arm in arms)
+    text = MODELS.format(photos=photos, precision=precision) + "".join(
+        ARM.format(**arm) for arm in arms if names is None or arm["name"] in names
+    )
     (folder / "models.toml").write_text(text)
     return run_study(str(folder / "models.toml"), folder / "runs")

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli import cache, data, evaluations, machine, model, reports, study
+from headstart.cli import cache, data, evaluations, machine, model, reports, serve, study
 from headstart.errors import ConfigError, HeadstartError, StoreError
 from headstart.runtime.show import shown
 from headstart.version import __version__
@@ -34,6 +34,7 @@ for _command in (
     model.predict,
     model.explain,
     model.export,
+    serve.serve,
     study.study,
     study.tune,
     reports.report,

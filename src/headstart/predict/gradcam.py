@@ -91,19 +91,31 @@ def write_explanation(
     """Explain an image file, and write a PNG of the image, the heatmap over it, and the likeliest classes.
 
     Raises: DataError where the image cannot be read; StoreError; as `explain_image`."""
+    decoded = decode_image(image, reading=predictor.saved.reading)
+    explanation, content = draw_explanation(predictor, decoded, class_name)
+    store.write_bytes(out, content)
+    return explanation
+
+
+def draw_explanation(
+    predictor: Predictor,
+    decoded: NDArray[np.uint8],
+    class_name: str | None = None,
+    network: Network | None = None,
+) -> tuple[Explanation, bytes]:
+    """Explain a decoded image uint8 (H, W, 3): the explanation, and a PNG of the image, the heatmap over it,
+    and the likeliest classes.
+
+    Arguments and errors: as `explain_image`."""
     reading = predictor.saved.reading
-    decoded = decode_image(image, reading=reading)
     seen = square(decoded, predictor.image_pixels, reading.fit)
-    explanation = explain_image(predictor, seen, class_name)
+    explanation = explain_image(predictor, seen, class_name, network)
     side = min(_DRAWN_PIXELS, max(min(decoded.shape[:2]), predictor.image_pixels))
     drawn = square(decoded, side, reading.fit)
     families = families_for(predictor.class_names)
     names = [drawable(name, families) for name in predictor.class_names]
     with mpl.rc_context({"font.family": families}):
-        figure = _figure(explanation, drawn, predictor, names)
-        content = _png(figure)
-    store.write_bytes(out, content)
-    return explanation
+        return explanation, _png(_figure(explanation, drawn, predictor, names))
 
 
 def upsampled(heatmap: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:

@@ -1,0 +1,13 @@
+# Serves the model in /model: docs/how-to/serve.md
+FROM python:3.12-slim
+WORKDIR /app
+COPY pyproject.toml constraints-cpu.txt constraints-gpu.txt README.md LICENSE ./
+COPY tools/install.sh tools/install.sh
+COPY src src
+RUN sh tools/install.sh python3 .venv app,explain,int8
+RUN mkdir -p /cache && chown 65534 /cache
+ENV HEADSTART_CACHE=/cache
+USER 65534
+EXPOSE 8000
+ENTRYPOINT [".venv/bin/headstart", "serve", "--host", "0.0.0.0"]
+CMD ["/model"]

@@ -1,0 +1,1 @@
+"""Saved models behind an address: predictions over HTTP, by the code that `headstart predict` runs."""

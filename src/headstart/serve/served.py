@@ -1,0 +1,68 @@
+"""The models of a server: each loaded once, under a name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from headstart.errors import ConfigError
+from headstart.models.network import Network
+from headstart.predict.predictor import Predictor, load_predictor
+
+
+class ServedModel:
+    """A model under its name. Its predictor is used by one thread alone, that of the server's worker."""
+
+    def __init__(self, name: str, predictor: Predictor) -> None:
+        self.name, self.predictor = name, predictor
+
+    @cached_property
+    def network(self) -> Network:
+        """The differentiable network, built when first explained. Raises: ConfigError where there is none."""
+        return self.predictor.network()
+
+    def description(self) -> dict[str, object]:
+        """What GET /models says of it."""
+        saved = self.predictor.saved
+        return {
+            "name": self.name,
+            "classes": list(self.predictor.class_names),
+            "image_pixels": self.predictor.image_pixels,
+            "network": saved.model,
+            "method": saved.method,
+            "precision": self.predictor.precision,
+        }
+
+
+def load_models(given: Sequence[str], arms: Sequence[str] = ()) -> dict[str, ServedModel]:
+    """The models by name, in the order given; each has answered about one black image, so that its weights
+    are there and its first request is no slower than others.
+
+    given: MODEL or NAME=MODEL, MODEL being a folder as `load_predictor` takes it; without a name, the arm's
+    or the folder's. arms: of a study's folder, several models at once.
+    Raises: ConfigError where two models have one name; as `load_predictor`."""
+    models: dict[str, ServedModel] = {}
+    for text in given:
+        asked_name, path = _split(text)
+        if asked_name is not None and len(arms) > 1:
+            raise ConfigError(f"{asked_name!r} would name {len(arms)} arms; leave the name out")
+        for arm in arms or (None,):
+            name = asked_name or arm or path.resolve().name
+            if name in models:
+                raise ConfigError(f"two models are named {name!r}; name them apart, as in other={path}")
+            predictor = load_predictor(path, arm=arm)
+            pixels = predictor.image_pixels
+            predictor.logits(np.zeros((1, pixels, pixels, 3), np.uint8), 1)
+            models[name] = ServedModel(name, predictor)
+    return models
+
+
+def _split(text: str) -> tuple[str | None, Path]:
+    """The name and the path of NAME=PATH; a path that is there is a path, whatever it holds."""
+    name, sign, path = text.partition("=")
+    if sign and name and path and not Path(text).exists():
+        return name, Path(path)
+    return None, Path(text)

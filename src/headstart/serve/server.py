@@ -1,0 +1,133 @@
+"""The process: models are loaded, a socket listens, SIGTERM lets what has come be answered."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from headstart.data.folders.decode import quiet_pillow
+from headstart.errors import BusyError, ConfigError
+from headstart.runtime.progress import say
+from headstart.serve.application import Service, application
+from headstart.serve.served import ServedModel
+from headstart.serve.settings import Settings
+
+_HEADER_SECONDS = 10.0  # for a request's head to arrive
+_BACKLOG = 128
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket bound to the address, not yet listening.
+
+    Raises: BusyError where the port is taken; ConfigError where the address is none of this machine."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise ConfigError(f"host {settings.host} cannot be found ({error.strerror}); see --host") from error
+    bound = socket.socket(family, kind)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise BusyError(
+                f"port {settings.port} of {settings.host} is taken; choose another with --port"
+            ) from error
+        raise ConfigError(
+            f"{settings.host} port {settings.port} cannot be used ({error.strerror}); see --host and --port"
+        ) from error
+    return bound
+
+
+def serve(bound: socket.socket, models: Mapping[str, ServedModel], settings: Settings) -> None:
+    """Answers until SIGTERM or Ctrl-C; what has come by then is answered first.
+
+    Prints the address on standard output when it listens."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn raises it once more at its end
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR)  # a client's mistakes are its own
+    with quiet_pillow():
+        service = Service(models, settings)
+        config = uvicorn.Config(
+            application(service),
+            http=_Protocol,
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_level="error",
+            server_header=False,
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=int(2 * settings.timeout_seconds) + 1,
+        )
+        try:
+            _Server(config, lambda: print(_address(bound, models), flush=True)).run([bound])
+        finally:
+            service.close()
+    say("stopped; every request that had come is answered")
+
+
+def _address(bound: socket.socket, models: Mapping[str, ServedModel]) -> str:
+    host, port = bound.getsockname()[:2]
+    where = f"[{host}]" if ":" in host else host
+    return f"serving {', '.join(models)} at http://{where}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """Calls a function when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_start()
+
+
+class _Protocol(H11Protocol):
+    """Closes connections whose request's head does not arrive in time, which uvicorn would keep."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop()
+        elif self._waiting is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._waiting = self.loop.call_later(_HEADER_SECONDS, self._close_idle)
+
+    def _stop(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _close_idle(self) -> None:
+        self._waiting = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
