@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.data.splits import label_subset, stratified_folds, validation_split
-from headstart.errors import ConfigError
+from headstart.data.splits import label_subset, split_for_choosing, stratified_folds, validation_split
+from headstart.errors import ConfigError, DataError
+from headstart.types import ImageSet
 
 LABELS = np.repeat(np.arange(3), [10, 20, 70])  # int64 (100,)
 GOLDEN_VALIDATION = [6, 19, 20, 37, 57, 61, 73, 81, 86, 93]
@@ -209,3 +210,22 @@ def test_more_folds_than_labels_is_refused():
 def test_one_fold_is_refused():
     with pytest.raises(ConfigError, match="1 folds asked for; at least 2 are needed"):
         stratified_folds(LABELS, np.arange(100), 1, "fingerprint", 0)
+
+
+def test_too_few_images_are_named_by_class_with_how_many_to_collect() -> None:
+    def images(*labels: int) -> ImageSet:
+        values = np.array(labels, np.int64)
+        pixels = np.zeros((len(values), 2, 2, 3), np.uint8)
+        names = ("cat", "newt", *(f"class {n}" for n in range(2, max(labels) + 1)))
+        return ImageSet(images=pixels, labels=values, class_names=names, fingerprint="x")
+
+    with pytest.raises(
+        DataError,
+        match=r"6 images to train on are too few: .* class 'newt' has 1; "
+        r"collect 4 more",
+    ):
+        split_for_choosing(images(0, 0, 0, 0, 0, 1))
+    with pytest.raises(DataError, match=r"class 'cat' has 1 image to train on, .*; collect 1 more of each"):
+        split_for_choosing(images(*range(12)))
+    train_ids, val_ids = split_for_choosing(images(*[0] * 10, *[1] * 10))
+    assert len(train_ids) == 18 and len(val_ids) == 2

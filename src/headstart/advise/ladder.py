@@ -21,7 +21,7 @@ from headstart.advise import advice
 from headstart.advise.advice import Candidate
 from headstart.advise.images import UserImages
 from headstart.advise.rung import BACKBONE, Rung
-from headstart.data.splits import validation_count, validation_split
+from headstart.data.splits import split_for_choosing
 from headstart.errors import DownloadError, StoreError
 from headstart.models import load_model
 from headstart.models.features import FrozenLayers
@@ -239,8 +239,7 @@ class Ladder:
     # --- what the steps need ---
 
     def training_ids(self) -> tuple[np.ndarray, np.ndarray]:
-        train = self.images.dataset.train
-        return validation_split(train.labels, train.fingerprint, validation_count(len(train)), train.groups)
+        return split_for_choosing(self.images.dataset.train)
 
     def seconds_per_image(self, pixels: int) -> float:
         model = load_model(BACKBONE, "imagenet-keras", image_pixels=pixels)

@@ -16,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.grouped import hold_out
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, DataError
+from headstart.types import ImageSet
 
 Ids = NDArray[np.int64]
 
 VALIDATION_IMAGES = 5000
+_FEWEST = 10  # training images of which a tenth is an image
+_ENOUGH = 20  # images of a class
 FOLDS = 5  # of cross-validation, wherever folds are asked for
 
 
@@ -63,6 +66,34 @@ def validation_split(
         )
     )
     return np.setdiff1d(np.arange(len(labels)), val_ids), val_ids
+
+
+def split_for_choosing(train: ImageSet) -> tuple[Ids, Ids]:
+    """A training set's images to learn from and those kept for choosing: (train_ids, val_ids).
+
+    Raises: DataError naming the class that has too few, and how many to collect."""
+    sizes = np.bincount(train.labels, minlength=len(train.class_names))
+    smallest = int(sizes.argmin())
+    name, fewest = train.class_names[smallest], int(sizes[smallest])
+    count = validation_count(len(train))
+    if count < 1:
+        raise DataError(
+            f"{len(train)} images to train on are too few: a tenth is kept for choosing, and class "
+            f"{name!r} has "
+            f"{fewest}; collect {_FEWEST - len(train)} more in all, {_ENOUGH} a class for an accuracy "
+            "that says "
+            "something"
+        )
+    try:
+        return validation_split(train.labels, train.fingerprint, count, train.groups)
+    except ConfigError as error:
+        raise DataError(
+            f"class {name!r} has {fewest} {'image' if fewest == 1 else 'images'} to train on, and one is "
+            "needed to "
+            f"learn from and one for choosing; collect {max(1, 2 - fewest)} more of each such class "
+            f"({_ENOUGH} for "
+            "an accuracy that says something), or remove it"
+        ) from error
 
 
 def validation_count(images: int) -> int:

@@ -14,7 +14,7 @@ import torch
 
 from headstart import store
 from headstart.data import load_dataset
-from headstart.data.splits import VALIDATION_IMAGES, label_subset, validation_count, validation_split
+from headstart.data.splits import VALIDATION_IMAGES, label_subset, split_for_choosing
 from headstart.errors import ConfigError
 from headstart.methods import method_spec
 from headstart.methods.base import Context, Outcome
@@ -130,9 +130,7 @@ def _names(arm: Arm) -> dict[str, str]:
 def make_context(trial: Trial, dataset: Dataset, folder: Path, device: torch.device) -> Context:
     """The trial with its images: which it trains on, which choose, which show its training accuracy."""
     labels, fingerprint = dataset.train.labels, dataset.train.fingerprint
-    train_ids, val_ids = validation_split(
-        labels, fingerprint, validation_count(len(labels)), dataset.train.groups
-    )
+    train_ids, val_ids = split_for_choosing(dataset.train)
     none = np.zeros(0, dtype=np.int64)
     if trial.phase == "refit":
         if not trial.label_budget.is_all:
