@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
 
 THREADS = 2
@@ -52,15 +53,22 @@ class Competitors:
             process.stdout.close()
 
     @contextmanager
-    def running(self, count: int) -> Iterator[None]:
-        """So many of them run in the block."""
+    def running(self, count: int) -> Iterator[Callable[[], float]]:
+        """So many of them run in the block; a call says how many CPU seconds each has had in it, the mean."""
         chosen = self._processes[:count]
         for process in chosen:
             os.kill(process.pid, signal.SIGCONT)
         if chosen:
             time.sleep(_SETTLE_SECONDS)
+        before = sum(map(_cpu_seconds, chosen))
         try:
-            yield
+            yield lambda: (sum(map(_cpu_seconds, chosen)) - before) / max(count, 1)
         finally:
             for process in chosen:
                 os.kill(process.pid, signal.SIGSTOP)
+
+
+def _cpu_seconds(process: subprocess.Popen[str]) -> float:
+    """CPU seconds that the process has had, of all its threads."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, see proc(5)

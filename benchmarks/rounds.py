@@ -154,8 +154,9 @@ def run_rounds(
                     continue
                 try:
                     rate = {"product": product.ask()} if product else {}
-                    with busy.running(entry.contender.beside):
+                    with busy.running(entry.contender.beside) as cpu_seconds:
                         run = workers[entry.contender.alone.key].ask() | rate
+                        run["beside_cpu_seconds"] = cpu_seconds()
                 except WorkerError as error:
                     entry.problem, entry.runs = f"failed: {error}", []
                     say(f"{key}: {entry.problem}")

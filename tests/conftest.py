@@ -16,10 +16,10 @@ from tests.support.warm_process import WarmProcess
 
 import headstart as _before_torch  # noqa: F401  (its waiting threads sleep)
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Before torch or a BLAS is imported; the command lines that tests start inherit it. Two threads in each
-    # of two processes on two cores wait for one another.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch or a BLAS is imported; the command lines that tests start inherit it, and no study measures how
+# many threads are fastest. Two threads in each of two processes on two cores wait for one another.
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else str(_CORES))
 
 
 # What torch, pandas and pytest have made stays: a collection need not visit it. An eighth of all time.
@@ -49,7 +49,7 @@ def pytest_collection_finish() -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Processes of `pytest -n auto`: usable cores, which xdist itself does not ask for; at most 8, for
     memory."""
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(8, _CORES)
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "memory_images": [10_000, 100_000],
         "memory_pixels": 96,
         "int8_images": None,
-        "busy_features": 64,
+        "busy_features": 32,
     },
     "quick": {
         "batch_size": 50,
@@ -100,7 +100,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "memory_images": [300, 600],
         "memory_pixels": 64,
         "int8_images": 400,
-        "busy_features": 64,
+        "busy_features": 32,
     },
 }
 

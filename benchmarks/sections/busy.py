@@ -45,7 +45,7 @@ def contenders(bench: Bench) -> list[Contender]:
     """Every work beside every number of busy processes, with as many threads as those have."""
     sizes = bench.sizes
     files = cifar10_files(bench)
-    step = {"batch_size": sizes["batch_size"], "widths": WIDTHS, "steps": 1}
+    step = {"batch_size": sizes["batch_size"] // 2, "widths": WIDTHS, "steps": 1}
     extraction = files | {"pixels": sizes["pixels"]}
     count = sizes["busy_features"]
     works = (
@@ -71,13 +71,17 @@ def contenders(bench: Bench) -> list[Contender]:
 
 
 def share_row(entry: Measured, alone: Measured) -> dict[str, Any]:
-    """The speed, and its share of the fair one: beside k processes of as many threads, of the speed alone
-    in the same round the (k + 1)th part."""
+    """The speed, and the share of the processor that the work could use.
+
+    A fair share is as much processor time as each of the processes beside it had meanwhile. Of that, what the
+    work needs alone (the least of its runs) is what it could use; the rest went by while its threads waited.
+    Third programs take from both alike."""
     beside = entry.contender.beside
     if not entry.runs or not alone.runs:
         return problem_row(entry) | {"beside": beside}
-    speeds, undisturbed = rates(entry.runs), rates(alone.runs)
-    shares = [(1 + beside) * speed / full for speed, full in zip(speeds, undisturbed, strict=True)]
+    speeds = rates(entry.runs)
+    needed = min(run["cpu_seconds"] for run in alone.runs)
+    shares = [needed / run["beside_cpu_seconds"] for run in entry.runs] if beside else []
     return {
         "name": entry.contender.name,
         "precision": entry.contender.precision,

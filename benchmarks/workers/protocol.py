@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,7 +24,8 @@ class Unavailable(Exception):
 def serve(prepare: Callable[[dict[str, Any]], tuple[Run, Mapping[str, Any]]]) -> None:
     """Prepares (imports, data, warm-up), then runs once for each line on standard input, until it ends.
 
-    prepare: config -> (run, what to tell about the contender: versions, choices). config: argv[1], JSON."""
+    prepare: config -> (run, what to tell about the contender: versions, choices). config: argv[1], JSON.
+    A run's CPU seconds, of all its threads, are added to what it returns."""
     # Frameworks print to standard output: it goes to standard error (a log file), replies keep the real one.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -39,4 +41,5 @@ def serve(prepare: Callable[[dict[str, Any]], tuple[Run, Mapping[str, Any]]]) ->
         return
     reply({"ready": dict(about)})
     for _ in sys.stdin:
-        reply(run())
+        start = time.process_time()
+        reply({**run(), "cpu_seconds": time.process_time() - start})

@@ -195,7 +195,12 @@ def test_contenders_take_turns_and_noise_on_standard_output_is_no_reply(worker_f
         after_run=lambda contender, run: order.append(contender.name),
     )
     assert order == ["a", "b", "a", "b"]
-    assert found["a, fp32"].runs == [{"images": 4, "seconds": 2.0}] * 2
+    assert found["a, fp32"].runs[0] | {"cpu_seconds": 0.0} == {
+        "images": 4,
+        "seconds": 2.0,
+        "cpu_seconds": 0.0,
+        "beside_cpu_seconds": 0.0,
+    }
     assert (found["b, fp32"].about, found["b, fp32"].problem) == ({"version": "1"}, None)
 
 
@@ -253,21 +258,25 @@ def test_busy_processes_run_only_while_they_are_wanted():
     with competitors.Competitors(1) as busy:
         (process,) = busy._processes
         assert becomes(stopped=True)
-        with busy.running(1):
+        with busy.running(1) as cpu_seconds:
             assert becomes(stopped=False)
+            assert any(cpu_seconds() > 0 or time.sleep(0.01) for _ in range(3000))
         assert becomes(stopped=True)
     assert process.returncode is not None
 
 
-def test_a_fair_share_beside_two_is_a_third_of_the_speed_alone():
+def test_a_fair_share_is_the_processor_time_that_each_process_beside_had():
     alone = rounds.Contender(name="a", precision="fp32", worker="good")
-    runs = [{"images": 90, "seconds": seconds} for seconds in (1.0, 1.0, 2.0)]
-    slowed = [{"images": 90, "seconds": seconds} for seconds in (3.0, 6.0, 6.0)]
+    runs = [{"images": 90, "seconds": 1.0, "cpu_seconds": seconds} for seconds in (3.0, 2.0)]
+    beside = [
+        {"images": 90, "seconds": 3.0, "cpu_seconds": 9.0, "beside_cpu_seconds": seconds}
+        for seconds in (2.0, 4.0, 2.5)
+    ]
     row = share_row(
-        rounds.Measured(contender=dataclasses.replace(alone, beside=2), runs=slowed),
+        rounds.Measured(contender=dataclasses.replace(alone, beside=2), runs=beside),
         rounds.Measured(contender=alone, runs=runs),
     )
-    assert (row["images_per_second"], row["of_fair_share"]) == (15.0, 1.0)
+    assert (row["images_per_second"], row["of_fair_share"]) == (30.0, 0.8)
     assert (row["lowest"], row["highest"]) == (0.5, 1.0)
 
 

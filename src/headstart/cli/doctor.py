@@ -16,8 +16,10 @@ from headstart.models import keras_resnet50
 from headstart.models.weights import weights_folder
 from headstart.runtime.cores import processor_name, usable_cores
 from headstart.runtime.precision import default_device, has_native_bf16, resolve_precision
+from headstart.runtime.threads import said_by_environment, sensible_counts
 from headstart.runtime.waiting import is_waiting_fine, waiting_in_words
 from headstart.store import cache_folder
+from headstart.studies.threads import last_measured
 from headstart.version import __version__
 
 _PACKAGES = ("torch", "numpy", "pillow", "safetensors", "scikit-learn", "scipy", "pandas", "matplotlib")
@@ -48,8 +50,9 @@ def examine() -> list[Examined]:
         Examined(what="packages", value=versions),
         Examined(
             what="processor",
-            value=f"{processor_name()}, {usable_cores()} usable cores, {torch.get_num_threads()} threads",
+            value=f"{processor_name()}, {usable_cores()} usable cores",
         ),
+        Examined(what="threads", value=_threads()),
         Examined(
             what="waiting threads",
             value=waiting_in_words(),
@@ -63,6 +66,16 @@ def examine() -> list[Examined]:
         Examined(what="precision", value=f"{precision} ({reason})"),
     ]
     return [*rows, *_cache(), _npm(), *_plugins()]
+
+
+def _threads() -> str:
+    """How many threads a study computes with."""
+    if said_by_environment():
+        return f"{torch.get_num_threads()}, as the environment says"
+    counts = ", ".join(map(str, sensible_counts(usable_cores())))
+    last = last_measured()
+    measured = f"; last: {last.in_words}" if last else ""
+    return f"the fastest of {counts}, timed once a study{measured}"
 
 
 def _cache() -> list[Examined]:

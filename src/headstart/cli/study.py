@@ -37,6 +37,13 @@ def study(
             "that small trials leave idle. Their times compare with no others."
         ),
     ] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads of each trial. Left out: OMP_NUM_THREADS, else the fastest of a few numbers, timed "
+            "once a study."
+        ),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what would run, and about how long it would take.")
     ] = False,
@@ -63,6 +70,7 @@ def study(
         published=published,
         minutes=minutes,
         jobs=jobs,
+        threads=threads,
         command=typed_command(),
     )
     render(folder)

@@ -32,20 +32,24 @@ def attempts(
     run: Callable[[Work], Outcome],
     jobs: int,
     is_kept: Callable[[Work], bool] = lambda _: False,
+    threads: int | None = None,
 ) -> Generator[tuple[int, Work, Callable[[], Outcome]], None, None]:
     """Run numbered pieces of work (trials, searches); yield each with a call for its result.
 
     The call returns the result or raises the error. With one job the work runs in order, each inside its
     call; with several, it comes in the order in which it ends. due: asked for the next one when a process is
     free for it. run: picklable. is_kept: whether run has nothing to compute, so that it needs no other
-    process. Closing the generator early ends the processes; their checkpoints stay.
+    process. threads: of each of several processes, None: its share of the cores. Closing the generator early
+    ends the processes; their checkpoints stay.
     Raises: TrialsFailedError where a process is gone."""
     if jobs == 1:
         yield from ((number, work, partial(run, work)) for number, work in due)
         return
     context = get_context("spawn")  # a forked process cannot use CUDA
     watched_end, held_end = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(jobs, context, _begin, (jobs, watched_end))
+    pool = ProcessPoolExecutor(
+        jobs, context, _begin, (threads or max(1, usable_cores() // jobs), watched_end)
+    )
     running: dict[Future[Outcome], tuple[int, Work]] = {}
     try:
         for number, work in due:
@@ -95,12 +99,12 @@ def _block_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(jobs: int, watched_end: Connection) -> None:
+def _begin(threads: int, watched_end: Connection) -> None:
     """Set up a new process as one of several.
 
     It is silent, has its share of the cores, and ends with the first process."""
     threading.Thread(target=_end_with, args=(watched_end,), name="end", daemon=True).start()
-    torch.set_num_threads(max(1, usable_cores() // jobs))
+    torch.set_num_threads(threads)
     keep_freed_memory()
     progress.be_quiet()
     energy.count_nothing()

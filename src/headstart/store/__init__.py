@@ -17,7 +17,14 @@ from headstart.store.locks import lock, require_space
 from headstart.store.names import inside, is_key, is_name, printable
 from headstart.store.reading import Arrays, read_as, read_bytes, read_json, read_npz
 from headstart.store.searches import Candidate, SearchRecord, read_search, study_searches
-from headstart.store.study import ModelRecord, StudyRecord, claim_from_stored, has_study, read_study
+from headstart.store.study import (
+    ModelRecord,
+    StudyRecord,
+    ThreadsRecord,
+    claim_from_stored,
+    has_study,
+    read_study,
+)
 from headstart.store.trials import (
     FinishedTrial,
     StoredArm,
@@ -42,6 +49,7 @@ __all__ = [
     "SearchRecord",
     "StoredArm",
     "StudyRecord",
+    "ThreadsRecord",
     "as_stored",
     "cache_folder",
     "claim_from_stored",

@@ -95,12 +95,37 @@ class ModelRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ThreadsRecord:
+    """How many threads a study's trials compute with, and the processor that this holds for.
+
+    seconds: of a training step by number of threads, where they were timed; else somebody said the number."""
+
+    count: int
+    seconds: Mapping[int, float]
+    processor: str
+    cores: int
+
+    @classmethod
+    def from_stored(cls, value: Mapping[str, Any] | None) -> ThreadsRecord | None:
+        if not value:
+            return None
+        seconds = {int(count): float(second) for count, second in value["seconds"].items()}
+        return cls(**{**value, "seconds": seconds})
+
+    @property
+    def in_words(self) -> str:
+        """The number, and what it was the fastest of."""
+        timed = ", ".join(f"{count}: {second:.2f} s" for count, second in self.seconds.items())
+        return f"{self.count}" + (f", the fastest a step of {timed}" if timed else "")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyRecord:
     """A study as its folder describes it.
 
     phase: "select" or "refit"; None where the file does not say. cells: which trials it asks for. chosen: the
     arm that is recommended, "" for none. recipes: where a recipe that `headstart tune` chose comes from, by
-    its name. command: what ran the study."""
+    its name. command: what ran the study. threads: None where the file does not say."""
 
     name: str
     title: str
@@ -117,6 +142,7 @@ class StudyRecord:
     models: Mapping[str, ModelRecord]
     recipes: Mapping[str, Mapping[str, Any]]
     command: str
+    threads: ThreadsRecord | None
 
     @classmethod
     def from_stored(cls, value: Mapping[str, Any]) -> StudyRecord:
@@ -141,6 +167,7 @@ class StudyRecord:
             },
             recipes=value.get("recipes") or {},
             command=value.get("command", "headstart study"),
+            threads=ThreadsRecord.from_stored(value.get("threads")),
         )
 
     @property

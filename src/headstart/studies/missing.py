@@ -32,7 +32,8 @@ class TrialRun:
     """The trials of a study, in order, and how they are run.
 
     folder: the study's. published: a folder whose trials count as finished. deadline: of time.monotonic(), no
-    trial is begun later. jobs: trials at once, each in a process of its own.
+    trial is begun later. jobs: trials at once, each in a process of its own. threads: of each, None: its
+    share of the cores.
     """
 
     study: str
@@ -42,6 +43,7 @@ class TrialRun:
     published: Path | None
     deadline: float | None
     jobs: int
+    threads: int | None
 
     def is_finished(self, trial: Trial) -> bool:
         """Whether the trial is in the study's folder or among the published ones."""
@@ -76,7 +78,7 @@ def run_missing(run: TrialRun) -> TrialsDone:
     Raises: StoreError, BusyError, DownloadError, WeightsError, which the next trial would meet too."""
     done = TrialsDone(pending=Counter(map(_cell, run.trials)))
     one = partial(run_trial, study=run.study, study_folder=run.folder, published=run.published, jobs=run.jobs)
-    with closing(attempts(_due(run, done), one, run.jobs, run.is_finished)) as attempted:
+    with closing(attempts(_due(run, done), one, run.jobs, run.is_finished, run.threads)) as attempted:
         for number, trial, result_of in attempted:
             name = f"{trial.arm.name}, {trial.label_budget.plain_words}, seed {trial.seed}"
             begins = f"trial {number} of {len(run.trials)} ({name})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -16,10 +17,14 @@ from headstart.results import table
 from headstart.results.published import adopt_readings
 from headstart.runtime import progress
 from headstart.runtime.memory import keep_freed_memory
+from headstart.runtime.precision import default_device
+from headstart.runtime.threads import use_threads
+from headstart.store import ThreadsRecord
 from headstart.studies.after import has_textures, run_after_trials
 from headstart.studies.missing import TrialRun, run_missing
 from headstart.studies.record import describe, write_gallery
 from headstart.studies.study_file import load_study
+from headstart.studies.threads import kept_threads, threads_of
 from headstart.studies.trials import as_finished, trials_of
 from headstart.types import Dataset, Study
 
@@ -30,6 +35,7 @@ class RunOptions(TypedDict, total=False):
     published: str | Path | None
     minutes: float | None
     jobs: int
+    threads: int | None
     command: str
 
 
@@ -40,6 +46,7 @@ class _Settings:
     published: str | Path | None = None
     minutes: float | None = None
     jobs: int = 1
+    threads: int | None = None
     command: str = ""
 
     def __post_init__(self) -> None:
@@ -47,6 +54,8 @@ class _Settings:
             raise ConfigError(f"minutes must be 0 or more, got {self.minutes:g}")
         if self.jobs < 1:
             raise ConfigError(f"jobs must be 1 or more, got {self.jobs}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be 1 or more, got {self.threads}")
 
 
 def run_study(
@@ -70,6 +79,8 @@ def run_study(
     jobs: trials at once, each in a process of its own with its share of the cores; a script then calls this
     under `if __name__ == "__main__":`. Their seconds are those of trials side by side and compare with no
     others; joules are not counted.
+    threads: of each trial; None: those that the environment says (OMP_NUM_THREADS), else the fastest of a few
+    numbers, timed once a study and kept in its study.json. A trial that is resumed keeps its own.
     command: what the report says to type for the same study.
 
     Examples:
@@ -91,8 +102,6 @@ def run_study(
         dataset = load_dataset(value.dataset)
         _say_what_is_enlarged(value, dataset)
         store.write_bytes(folder / "study.toml", text.encode())
-        store.write_json(folder / "study.json", describe(value, dataset, settings.command))
-        corrupts = _fetch(value)
         folders = [folder, *([published] if published else [])]
         run = TrialRun(
             study=value.name,
@@ -102,9 +111,15 @@ def run_study(
             published=published,
             deadline=deadline,
             jobs=settings.jobs,
+            threads=settings.threads,
         )
-        if _run_trials(run, value, settings):
-            run_after_trials(value, dataset, folder, corrupts=corrupts)
+        threads = _threads(run, value)
+        about = {} if threads is None else {"threads": store.as_stored(threads)}
+        store.write_json(folder / "study.json", describe(value, dataset, settings.command) | about)
+        corrupts = _fetch(value)
+        with use_threads(threads.count) if threads else nullcontext():
+            if _run_trials(run, value, settings):
+                run_after_trials(value, dataset, folder, corrupts=corrupts)
     return folder
 
 
@@ -119,6 +134,20 @@ def _say_what_is_enlarged(study: Study, dataset: Dataset) -> None:
             "image_pixels in "
             "images.toml keeps more detail, where the files have it"
         )
+
+
+def _threads(run: TrialRun, study: Study) -> ThreadsRecord | None:
+    """With how many threads this process computes; None leaves torch's own number.
+
+    Processes side by side have their share of the cores; beside a GPU the number matters little. Neither
+    those nor a study without anything left to run are timed."""
+    if run.jobs > 1:
+        return None
+    if run.threads is None and default_device().type != "cpu":
+        return None
+    if all(map(run.is_finished, run.trials)):
+        return kept_threads(run.folder)
+    return threads_of(run.folder, run.threads, study.precision)
 
 
 def _fetch(study: Study) -> bool:

@@ -25,10 +25,11 @@ from headstart.models.saved import SavedModel, TrainingImages
 from headstart.models.weights import weights_hash
 from headstart.results import metrics
 from headstart.results.published import adopt
-from headstart.runtime import energy
+from headstart.runtime import energy, progress
 from headstart.runtime.cores import processor_name, usable_cores
 from headstart.runtime.cost import Stopwatch, peak_memory_bytes, reset_peak_memory
 from headstart.runtime.precision import default_device, gpu_uuid
+from headstart.runtime.threads import use_threads
 from headstart.store import FinishedTrial
 from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
 from headstart.version import __version__
@@ -84,8 +85,20 @@ def run_trial(
         published is not None and adopt(published, key, folder, _names(trial.arm))
     ):
         return store.read_trial(folder)
-    with store.lock(folder / "lock", f"the run folder {folder}"):
+    with store.lock(folder / "lock", f"the run folder {folder}"), use_threads(_threads(folder)):
         return _run(trial, dataset, resolved, folder, study, jobs)
+
+
+def _threads(folder: Path) -> int:
+    """The threads of this process; of a trial that began with another number and is resumed, that number: its
+    bits depend on it."""
+    now = torch.get_num_threads()
+    if not any(folder.glob("checkpoint*")) or not (folder / "trial.json").exists():
+        return now
+    begun: int = store.read_json(folder / "trial.json").get("threads", now)
+    if begun != now:
+        progress.say(f"a trial that began with {begun} threads goes on with as many, not with {now}")
+    return begun
 
 
 def _run(
@@ -94,7 +107,7 @@ def _run(
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     described = resolved | {"arm": resolved["arm"] | _names(trial.arm)}
     store.purge_unfinished(folder)
-    store.write_json(folder / "trial.json", described)
+    store.write_json(folder / "trial.json", described | {"threads": torch.get_num_threads()})
     device = default_device()
     reset_peak_memory()
     context = make_context(trial, dataset, folder, device)

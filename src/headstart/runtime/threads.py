@@ -1,0 +1,52 @@
+"""Choose the number of threads to compute with, by measurement.
+
+Which is fastest depends on the processor and on what else runs."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+ROUNDS = 3
+_FEWEST_PART = 4  # a fourth of the cores is the least that is tried
+_SAID_BY = "OMP_NUM_THREADS"
+
+
+def said_by_environment() -> bool:
+    """Whether the environment says how many threads OpenMP has."""
+    return _SAID_BY in os.environ
+
+
+def sensible_counts(cores: int) -> list[int]:
+    """Thread counts worth trying: all cores, half and a fourth of them; descending."""
+    return sorted({max(1, cores // part) for part in (1, 2, _FEWEST_PART)}, reverse=True)
+
+
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Compute with so many threads in the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def seconds_by_count(step: Callable[[], object], counts: Sequence[int]) -> dict[int, float]:
+    """Seconds of a step with each number of threads, the median of ROUNDS after one to warm up.
+
+    The counts take turns, so that other programs disturb all of them alike."""
+    taken: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(1 + ROUNDS):
+        for count in counts:
+            with use_threads(count):
+                start = time.perf_counter()
+                step()
+                taken[count].append(time.perf_counter() - start)
+    return {count: statistics.median(seconds[1:]) for count, seconds in taken.items()}
