@@ -1,6 +1,6 @@
 """`python -m headstart.cli` is the command `headstart`."""
 
-from headstart.cli.app import main
+from headstart.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -113,13 +113,7 @@ def run_study(
             jobs=settings.jobs,
             threads=settings.threads,
         )
-        threads = _threads(run, value)
-        about = {} if threads is None else {"threads": store.as_stored(threads)}
-        store.write_json(folder / "study.json", describe(value, dataset, settings.command) | about)
-        corrupts = _fetch(value)
-        with use_threads(threads.count) if threads else nullcontext():
-            if _run_trials(run, value, settings):
-                run_after_trials(value, dataset, folder, corrupts=corrupts)
+        _run_in(run, value, settings)
     return folder
 
 
@@ -134,6 +128,17 @@ def _say_what_is_enlarged(study: Study, dataset: Dataset) -> None:
             "image_pixels in "
             "images.toml keeps more detail, where the files have it"
         )
+
+
+def _run_in(run: TrialRun, study: Study, settings: _Settings) -> None:
+    """Writes study.json, then runs what is missing, with the study's number of threads."""
+    threads = _threads(run, study)
+    about = {} if threads is None else {"threads": store.as_stored(threads)}
+    store.write_json(run.folder / "study.json", describe(study, run.dataset, settings.command) | about)
+    corrupts = _fetch(study)
+    with use_threads(threads.count) if threads else nullcontext():
+        if _run_trials(run, study, settings):
+            run_after_trials(study, run.dataset, run.folder, corrupts=corrupts)
 
 
 def _threads(run: TrialRun, study: Study) -> ThreadsRecord | None:
