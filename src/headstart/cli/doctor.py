@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
 from dataclasses import dataclass
 
-import torch
-
 from headstart.cli.overview import load_plugins
 from headstart.data import DATASETS
 from headstart.errors import DataError
-from headstart.models import keras_resnet50
-from headstart.models.weights import weights_folder
-from headstart.runtime.cores import processor_name, usable_cores
-from headstart.runtime.precision import default_device, has_native_bf16, resolve_precision
-from headstart.runtime.threads import said_by_environment, sensible_counts
+from headstart.models.weight_names import KERAS_RESNET50_FILE, weights_folder
+from headstart.runtime.cores import processor_name, sensible_counts, threads_are_said, usable_cores
+from headstart.runtime.precision import default_device, has_native_bf16, processor_has_native_bf16
 from headstart.runtime.waiting import is_waiting_fine, waiting_in_words
-from headstart.store import cache_folder
-from headstart.studies.threads import last_measured
+from headstart.store import cache_folder, last_measured
 from headstart.version import __version__
 
 _PACKAGES = ("torch", "numpy", "pillow", "safetensors", "scikit-learn", "scipy", "pandas", "matplotlib")
@@ -38,10 +34,8 @@ class Examined:
 
 def examine() -> list[Examined]:
     """Everything that a study needs, looked at; downloads nothing."""
-    device = default_device()
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
-    precision = resolve_precision("auto", device)
-    reason = "native" if has_native_bf16(device) else "no native bf16 here"
+    device, is_native = _device()
     rows = [
         Examined(
             what="headstart",
@@ -59,19 +53,31 @@ def examine() -> list[Examined]:
             fine=is_waiting_fine(),
             remedy="import headstart before torch, or set OMP_WAIT_POLICY=PASSIVE",
         ),
-        Examined(
-            what="device",
-            value=torch.cuda.get_device_name() if device.type == "cuda" else "cpu (no GPU in use)",
-        ),
-        Examined(what="precision", value=f"{precision} ({reason})"),
+        Examined(what="device", value=device),
+        Examined(what="precision", value="bf16 (native)" if is_native else "fp32 (no native bf16 here)"),
     ]
     return [*rows, *_cache(), _npm(), *_plugins()]
 
 
+def _device() -> tuple[str, bool]:
+    """What studies compute on, and whether it computes bf16 in hardware.
+
+    A build of torch for CPUs alone need not be loaded where the system lists the processor's instructions."""
+    on_cpu = "cpu (no GPU in use)"
+    is_native = processor_has_native_bf16()
+    if is_native is not None and importlib.metadata.version("torch").endswith("+cpu"):
+        return on_cpu, is_native
+    import torch
+
+    device = default_device()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else on_cpu
+    return name, has_native_bf16(device)
+
+
 def _threads() -> str:
     """How many threads a study computes with."""
-    if said_by_environment():
-        return f"{torch.get_num_threads()}, as the environment says"
+    if threads_are_said():
+        return f"{os.environ['OMP_NUM_THREADS']}, as the environment says (OMP_NUM_THREADS)"
     counts = ", ".join(map(str, sensible_counts(usable_cores())))
     last = last_measured()
     measured = f"; last: {last.in_words}" if last else ""
@@ -103,7 +109,7 @@ def _cache() -> list[Examined]:
         rows.append(
             Examined(what=f"dataset {name}", value=state, fine=fine, remedy=f"headstart data fetch {name}")
         )
-    ready = (weights_folder() / keras_resnet50.FILE).exists()
+    ready = (weights_folder() / KERAS_RESNET50_FILE).exists()
     rows.append(
         Examined(
             what="weights of resnet50",

@@ -8,15 +8,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from headstart.cli import options
 from headstart.errors import ConfigError, DataError, StoppedError
-
-if TYPE_CHECKING:
-    from headstart.data.folders import BadFiles
 
 
 def predict(

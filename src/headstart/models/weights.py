@@ -31,10 +31,6 @@ PINNED_SHA256 = {  # by weights name
 }
 
 
-def weights_folder() -> Path:
-    return store.cache_folder() / "weights"
-
-
 # --- torchvision's files ---
 
 

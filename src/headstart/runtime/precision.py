@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from headstart.errors import ConfigError
+from headstart.runtime.cores import instructions
 
 if TYPE_CHECKING:
     import torch
@@ -44,12 +45,24 @@ def has_native_bf16(device: torch.device) -> bool:
 
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu" or os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ONEDNN_LIMITS_BELOW_BF16:
+    if device.type != "cpu" or _is_limited_below_bf16():
         return False
     checks = [
         getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     ]
     return any(check() for check in checks if check is not None)
+
+
+def processor_has_native_bf16() -> bool | None:
+    """As has_native_bf16 of the CPU, without loading torch; None where no instructions are listed."""
+    listed = instructions()
+    if listed is None:
+        return None
+    return not _is_limited_below_bf16() and not listed.isdisjoint(("avx512_bf16", "amx_tile"))
+
+
+def _is_limited_below_bf16() -> bool:
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ONEDNN_LIMITS_BELOW_BF16
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

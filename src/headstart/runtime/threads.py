@@ -4,7 +4,6 @@ Which is fastest depends on the processor and on what else runs."""
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,18 +12,6 @@ from contextlib import contextmanager
 import torch
 
 ROUNDS = 3
-_FEWEST_PART = 4  # a fourth of the cores is the least that is tried
-_SAID_BY = "OMP_NUM_THREADS"
-
-
-def said_by_environment() -> bool:
-    """Whether the environment says how many threads OpenMP has."""
-    return _SAID_BY in os.environ
-
-
-def sensible_counts(cores: int) -> list[int]:
-    """Thread counts worth trying: all cores, half and a fourth of them; descending."""
-    return sorted({max(1, cores // part) for part in (1, 2, _FEWEST_PART)}, reverse=True)
 
 
 @contextmanager

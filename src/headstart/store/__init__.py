@@ -20,11 +20,11 @@ from headstart.store.searches import Candidate, SearchRecord, read_search, study
 from headstart.store.study import (
     ModelRecord,
     StudyRecord,
-    ThreadsRecord,
     claim_from_stored,
     has_study,
     read_study,
 )
+from headstart.store.threads import ThreadsRecord, last_measured, write_last_measured
 from headstart.store.trials import (
     FinishedTrial,
     StoredArm,
@@ -64,6 +64,7 @@ __all__ = [
     "is_finished",
     "is_key",
     "is_name",
+    "last_measured",
     "lock",
     "printable",
     "purge_unfinished",
@@ -85,6 +86,7 @@ __all__ = [
     "write_bytes",
     "write_history",
     "write_json",
+    "write_last_measured",
     "write_npz",
     "write_predictions",
     "write_result",

@@ -160,6 +160,15 @@ class ModelFields(Stored):
     licence: Text | None = None
 
 
+class ThreadsFields(Stored):
+    """See threads.ThreadsRecord."""
+
+    count: Annotated[int, Field(ge=1, le=100_000)]
+    seconds: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}$")], Seconds]
+    processor: Text
+    cores: Annotated[int, Field(ge=1, le=100_000)]
+
+
 class StudyFields(Stored):
     """study.json."""
 
@@ -180,3 +189,4 @@ class StudyFields(Stored):
     models: dict[Text, ModelFields] | None = None
     recipes: dict[Text, dict[str, Any]] | None = None  # provenance, shown as it is
     command: Text = "headstart study"
+    threads: ThreadsFields | None = None

@@ -14,6 +14,7 @@ from headstart.store.manifest import read_manifest
 from headstart.store.names import inside
 from headstart.store.reading import checked, read_table
 from headstart.store.schema import StudyFields
+from headstart.store.threads import ThreadsRecord
 from headstart.store.trials import StoredArm
 from headstart.types import Claim, LabelBudget, Robustness
 
@@ -92,31 +93,6 @@ class ModelRecord:
             weights={each: WeightsRecord.from_stored(about) for each, about in weights.items()},
             default_weights=WeightsRecord.from_stored(value),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThreadsRecord:
-    """How many threads a study's trials compute with, and the processor that this holds for.
-
-    seconds: of a training step by number of threads, where they were timed; else somebody said the number."""
-
-    count: int
-    seconds: Mapping[int, float]
-    processor: str
-    cores: int
-
-    @classmethod
-    def from_stored(cls, value: Mapping[str, Any] | None) -> ThreadsRecord | None:
-        if not value:
-            return None
-        seconds = {int(count): float(second) for count, second in value["seconds"].items()}
-        return cls(**{**value, "seconds": seconds})
-
-    @property
-    def in_words(self) -> str:
-        """The number, and what it was the fastest of."""
-        timed = ", ".join(f"{count}: {second:.2f} s" for count, second in self.seconds.items())
-        return f"{self.count}" + (f", the fastest a step of {timed}" if timed else "")
 
 
 @dataclass(frozen=True, kw_only=True)

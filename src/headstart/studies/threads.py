@@ -12,9 +12,9 @@ from headstart import store
 from headstart.errors import StoreError
 from headstart.models.cnn import CNN
 from headstart.runtime import progress
-from headstart.runtime.cores import processor_name, usable_cores
+from headstart.runtime.cores import processor_name, sensible_counts, threads_are_said, usable_cores
 from headstart.runtime.precision import autocast, resolve_precision
-from headstart.runtime.threads import said_by_environment, seconds_by_count, sensible_counts
+from headstart.runtime.threads import seconds_by_count
 from headstart.store import ThreadsRecord
 
 _WIDTHS = (64, 256, 256)
@@ -28,7 +28,7 @@ def threads_of(folder: Path, fixed: int | None, precision: str) -> ThreadsRecord
     study's, as its file has it. Where nobody says a number, a few training steps of the CNN are timed."""
     if fixed is not None:
         return _record(fixed)
-    if said_by_environment():
+    if threads_are_said():
         return _record(torch.get_num_threads())
     kept = kept_threads(folder)
     here = processor_name(), usable_cores()
@@ -45,18 +45,6 @@ def kept_threads(folder: Path) -> ThreadsRecord | None:
         return None
 
 
-def last_measured() -> ThreadsRecord | None:
-    """What was measured last on this machine, by any study; None where nothing was."""
-    try:
-        return ThreadsRecord.from_stored(store.read_json(_last())) if _last().exists() else None
-    except (StoreError, TypeError, KeyError, ValueError):
-        return None
-
-
-def _last() -> Path:
-    return store.cache_folder() / "threads.json"
-
-
 def _measured(precision: str) -> ThreadsRecord:
     """The fastest of the sensible numbers of threads."""
     counts = sensible_counts(usable_cores())
@@ -65,7 +53,7 @@ def _measured(precision: str) -> ThreadsRecord:
     seconds = seconds_by_count(_step(precision), counts)
     record = _record(min(seconds, key=lambda count: seconds[count]), seconds)
     progress.say(f"threads: {record.in_words}; --threads fixes another number")
-    store.write_json(_last(), store.as_stored(record))
+    store.write_last_measured(record)
     return record
 
 
