@@ -6,14 +6,15 @@ import functools
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.typing import LineStyleType
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.typing import LineStyleType
 
 # Drawn in light colours; svg_text swaps each for its CSS variable. They must differ from one another and from
 # the arms'.
@@ -157,7 +158,7 @@ def arm_styles(labels: Mapping[str, str]) -> dict[str, ArmStyle]:
 
 
 Parameters = ParamSpec("Parameters")
-Drawn = TypeVar("Drawn", bound=Figure | None)
+Drawn = TypeVar("Drawn", bound="Figure | None")
 
 
 def styled(draw: Callable[Parameters, Drawn]) -> Callable[Parameters, Drawn]:
@@ -166,6 +167,8 @@ def styled(draw: Callable[Parameters, Drawn]) -> Callable[Parameters, Drawn]:
 
     @functools.wraps(draw)
     def styled(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Drawn:
+        import matplotlib as mpl
+
         with mpl.rc_context(STYLE):  # type: ignore[arg-type]
             return draw(*args, **kwargs)
 
@@ -174,6 +177,8 @@ def styled(draw: Callable[Parameters, Drawn]) -> Callable[Parameters, Drawn]:
 
 def new_figure(height: float, title: str) -> tuple[Figure, Axes]:
     """A figure of this height and the common width, in SVG units, with one pair of axes under a title."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title)

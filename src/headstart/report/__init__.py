@@ -5,9 +5,18 @@ Reads a study's folder and nothing else; never imports torch. The same folder gi
 
 from __future__ import annotations
 
-from headstart.report.writers.bundle import differences, write_bundle
-from headstart.report.writers.page import write_health_page, write_report
-from headstart.report.writers.terminal import health_table, ledger_json, ledger_table, summary_table, verdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headstart.report.writers.bundle import differences, write_bundle
+    from headstart.report.writers.page import write_health_page, write_report
+    from headstart.report.writers.terminal import (
+        health_table,
+        ledger_json,
+        ledger_table,
+        summary_table,
+        verdict,
+    )
 
 __all__ = [
     "differences",
@@ -20,3 +29,24 @@ __all__ = [
     "write_health_page",
     "write_report",
 ]
+
+_HOMES = {
+    "differences": "bundle",
+    "health_table": "terminal",
+    "ledger_json": "terminal",
+    "ledger_table": "terminal",
+    "summary_table": "terminal",
+    "verdict": "terminal",
+    "write_bundle": "bundle",
+    "write_health_page": "page",
+    "write_report": "page",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up on first use: claims for a terminal need no figures.
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"headstart.report.writers.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'headstart.report' has no attribute {name!r}")

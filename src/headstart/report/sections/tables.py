@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from headstart.report import words
 from headstart.report.load import Arm, StudyView, estimate
@@ -14,6 +14,9 @@ from headstart.results import metrics
 from headstart.results.claims import Finding, decide
 from headstart.results.pairing import metric_spec
 from headstart.results.trials import Trials, metric_values
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,8 @@ def classes(view: StudyView) -> list[ClassRow]:
 
 
 def _mean_table(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
     columns = ["precision", "recall", "f1"]
     return pd.DataFrame(np.mean([t[columns].to_numpy(dtype=float) for t in tables], axis=0), columns=columns)
 
