@@ -23,7 +23,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
 
 from rounds import say  # noqa: E402
 from sections import SECTIONS, SIZES, Bench, Report  # noqa: E402
-from summary import SectionResult, write_result  # noqa: E402
+from summary import SectionResult, processor_kind, write_result  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parse(arguments)
     import torch
 
-    from headstart.runtime.cores import processor_name, usable_cores
+    from headstart.runtime.cores import instructions, processor_name, usable_cores
     from headstart.runtime.precision import resolve_precision
 
     native = resolve_precision("auto", torch.device("cpu"))
@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
                 say(f"the machine is busy (load {load:.1f}): numbers will be low, ratios uneven")
             environment = {
                 "processor": processor_name(),
+                "kind": processor_kind(instructions()),
                 "cores": usable_cores(),
                 "platform": f"{platform.system()} {platform.machine()}",
                 "python": platform.python_version(),
@@ -101,7 +102,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)}; none: all")
     parser.add_argument(
-        "--rounds", type=int, help="rounds of a section; default 5 (linear, tutorial: 1; memory is always 1)"
+        "--rounds",
+        type=int,
+        help="rounds of a section; default 5 (train, features: 15; linear, tutorial: 1; memory is always 1)",
     )
     parser.add_argument(
         "--peers",

@@ -9,6 +9,7 @@ from sections.busy import busy
 from sections.frozen import features, int8, linear
 from sections.head import head
 from sections.memory import memory
+from sections.start import start
 from sections.training import threads, train, tutorial
 
 SECTIONS: dict[str, Callable[[Bench], Report]] = {
@@ -21,6 +22,7 @@ SECTIONS: dict[str, Callable[[Bench], Report]] = {
     "memory": memory,
     "threads": threads,
     "busy": busy,
+    "start": start,
 }
 
 __all__ = ["SECTIONS", "SIZES", "Bench", "Report"]

@@ -11,6 +11,7 @@ from summary import Target, paired_ratio, rates, slope_row
 from sections.base import (
     OURS,
     PROBLEM_COLUMNS,
+    SLICES,
     Bench,
     Report,
     cache_folder,
@@ -47,7 +48,7 @@ def features(bench: Bench) -> Report:
         )
         for number, (name, precision) in enumerate(plan)
     ]
-    measured = bench.run("features", contenders, 5, products=bench.precisions)
+    measured = bench.run("features", contenders, SLICES, products=bench.precisions)
     ours, int8 = measured[f"{OURS}, {native}"], measured[f"{OURS}, int8"]
     flops = ours.runs[0]["flops_per_image"] if ours.runs else float("nan")
     rows = [contender_row(entry, flops, ours) for entry in measured.values()]

@@ -13,6 +13,7 @@ from summary import Column, Target, paired_ratio, rates
 
 from sections.base import (
     OURS,
+    SLICES,
     WIDTHS,
     Bench,
     Report,
@@ -50,7 +51,7 @@ def train(bench: Bench) -> Report:
         for precision in bench.precisions
         for name, worker, python in _TRAINERS
     ]
-    measured = bench.run("train", contenders, 5, products=bench.precisions)
+    measured = bench.run("train", contenders, SLICES, products=bench.precisions)
     ours = measured[f"{OURS}, {bench.native}"]
     flops = ours.about.get("plain_step_flops", float("nan"))
     rows = {

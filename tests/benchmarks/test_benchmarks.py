@@ -22,6 +22,7 @@ import sections  # noqa: E402
 import summary  # noqa: E402
 import update_benchmarks  # noqa: E402
 from sections.busy import share_row  # noqa: E402
+from sections.start import cpu_seconds  # noqa: E402
 from workers.objective import Problem, moments, objective  # noqa: E402
 
 
@@ -33,6 +34,28 @@ def test_a_ratio_pairs_runs_of_the_same_round():
     # the machine halves its speed after the first round: 2, 2, 2 in each round, though the medians are 20 and
     # 5
     assert summary.paired_ratio([40.0, 20.0, 10.0], [20.0, 10.0, 5.0]) == 2.0
+
+
+def test_the_interval_of_a_ratio_is_the_4th_and_12th_of_15_and_none_of_few():
+    ratios = [float(number) for number in (9, 3, 15, 1, 7, 11, 5, 13, 2, 4, 6, 8, 10, 12, 14)]
+    assert summary.paired_interval(ratios, [1.0] * 15) == (4.0, 12.0)
+    assert summary.paired_interval(ratios[:6], [1.0] * 6) == (1.0, 15.0)  # 96.9 %
+    assert summary.paired_interval(ratios[:5], [1.0] * 5) is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "kind"),
+    [
+        ({"avx2", "avx512f", "avx512_bf16", "amx_tile"}, "AMX"),
+        ({"avx2", "avx512f", "avx512_bf16"}, "AVX512-BF16"),
+        ({"avx2", "avx512f"}, "AVX512"),
+        ({"avx2"}, "AVX2"),
+        ({"sse2"}, "other"),
+        (None, "other"),
+    ],
+)
+def test_a_processor_is_of_the_best_kind_that_its_instructions_allow(listed, kind):
+    assert summary.processor_kind(listed) == kind
 
 
 def test_a_ratio_of_unequal_numbers_of_runs_is_refused():
@@ -280,6 +303,13 @@ def test_a_fair_share_is_the_processor_time_that_each_process_beside_had():
     assert (row["lowest"], row["highest"]) == (0.5, 1.0)
 
 
+def test_a_command_costs_its_own_seconds_and_one_that_fails_stops_the_benchmark(tmp_path):
+    run = cpu_seconds([sys.executable, "-c", "sum(range(10**6))"], tmp_path)
+    assert run["cpu_seconds"] > 0 and run["seconds"] > 0
+    with pytest.raises(subprocess.CalledProcessError):
+        cpu_seconds([sys.executable, "-c", "raise SystemExit(3)"], tmp_path)
+
+
 def test_every_contender_names_a_worker_that_is_there():
     text = "".join(path.read_text() for path in (BENCHMARKS / "sections").glob("*.py"))
     named = set(
@@ -309,19 +339,50 @@ def test_the_peers_are_pinned_without_any_cuda_package():
 
 
 def test_the_page_of_results_is_what_the_results_give():
-    found = update_benchmarks.newest(update_benchmarks.RESULTS)
-    assert set(found) >= {"train", "features", "linear", "int8", "head", "tutorial", "memory", "threads"}
+    found = {section for section, _ in update_benchmarks.newest(update_benchmarks.RESULTS)}
+    assert found >= {"train", "features", "linear", "int8", "head", "tutorial", "memory", "threads"}
     assert update_benchmarks.PAGE.read_text() == update_benchmarks.page(update_benchmarks.RESULTS)
 
 
-def test_the_newest_result_of_a_section_is_the_last_of_its_day(tmp_path):
-    names = ["2026-01-02-train", "2026-01-02-train-10", "2026-01-02-train-9", "2025-12-31-int8", "gpu"]
-    for name in names:
-        (tmp_path / f"{name}.json").write_text("{}")
-    assert {section: name for section, (name, _) in update_benchmarks.newest(tmp_path).items()} == {
-        "train": "2026-01-02-train-10.json",
-        "int8": "2025-12-31-int8.json",
+def result(folder, name, kind=None, text="## Title\n\n| a |\n\n   met  b: 1 (target >= 1)"):
+    environment = {
+        "processor": "P",
+        "cores": 2,
+        "native_precision": "fp32",
+        "load_before": 0.1,
+        "command": "c",
     }
+    if kind:
+        environment["kind"] = kind
+    content = {"text": text, "date": name[:10], "environment": environment}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def test_the_newest_result_of_a_section_is_the_last_of_its_day(tmp_path):
+    for name in ("2026-01-02-train", "2026-01-02-train-10", "2026-01-02-train-9", "2025-12-31-int8", "gpu"):
+        result(tmp_path, name)
+    assert {key: name for key, (name, _) in update_benchmarks.newest(tmp_path).items()} == {
+        ("train", "AVX2"): "2026-01-02-train-10.json",
+        ("int8", "AVX2"): "2025-12-31-int8.json",
+    }
+
+
+def test_no_kind_of_processor_takes_the_place_of_another_on_the_page(tmp_path):
+    result(tmp_path, "2026-01-02-train")  # from before the kind was written down
+    result(tmp_path, "2026-03-01-train", kind="AVX512-BF16")
+    result(tmp_path, "2026-02-01-train", kind="AMX")
+    page = update_benchmarks.page(tmp_path)
+    assert re.findall(r"^#+ (?!Speed).*", page, re.M) == [
+        "## Title",
+        "### AMX",
+        "### AVX512-BF16",
+        "### AVX2",
+    ]
+    assert re.findall(r"results/(\S+)\.json\.$", page, re.M) == [
+        "2026-02-01-train",
+        "2026-03-01-train",
+        "2026-01-02-train",
+    ]
 
 
 @pytest.mark.slow
