@@ -16,6 +16,7 @@ from headstart import plots, store
 from headstart.errors import DamagedError, DataError, StoreError
 from headstart.registry.methods import stored_method
 from headstart.results import stats
+from headstart.results.differences import TestOutcomes
 from headstart.results.honest import honest_trials
 from headstart.results.pairing import one_machine
 from headstart.results.trials import main_trials, metric_values, newest, relabelled, require_same_images
@@ -68,6 +69,7 @@ class StudyView:
     superseded: int  # finished trials in the folder that no number rests on
     searches: tuple[SearchRecord, ...]  # for its arms, with candidates; by label budget and arm
     images: dict[int, NDArray[np.uint8]] = field(repr=False)  # example id -> pixels (H, W, 3)
+    outcomes: TestOutcomes = field(default_factory=TestOutcomes, repr=False)
 
     @property
     def class_names(self) -> list[str]:

@@ -10,6 +10,14 @@ from typing import Literal
 
 from headstart import store
 from headstart.results import stats
+from headstart.results.differences import (
+    COUNTED_ON_TEST,
+    Difference,
+    Scope,
+    Shortfall,
+    TestOutcomes,
+    difference,
+)
 from headstart.results.pairing import (
     Pairs,
     different_machines,
@@ -24,12 +32,18 @@ from headstart.results.trials import Trials, correct, newest
 from headstart.types import Claim, LabelBudget
 
 _COUNTED = ("examples", "flops")  # the same at every seed: no spread is expected
-_PER_TEST_IMAGE = ("test_accuracy", "test_flip_accuracy", "test_top5_accuracy")
+# Within this of the margin a difference is none of interest: half a point of a fraction, else a share of b's
+# mean.
+_NEGLIGIBLE_POINTS, _NEGLIGIBLE_SHARE = 0.005, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A comparison of two arms: effect (a - b), interval, test, verdict, the trials it rests on."""
+    """A comparison of two arms: effect (a - b), intervals, test, verdict, the trials it rests on.
+
+    interval, p_value, verdict: over what `scope` names. interval_over_seeds: at the same level, for these
+    test images alone. shortfall: why the verdict is inconclusive or n/a: there is no difference of interest,
+    or too few seeds or test images to see one."""
 
     claim: Claim
     effect: float | None
@@ -39,6 +53,9 @@ class Finding:
     n: int
     trials: tuple[str, ...]
     note: str = ""
+    scope: Scope = "seeds"
+    interval_over_seeds: tuple[float, float] | None = None
+    shortfall: Shortfall = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,26 +63,25 @@ class _Question:
     """A claim with what was measured for it; `finding` is final where no test is possible."""
 
     finding: Finding
-    a: tuple[float, ...] = ()
-    b: tuple[float, ...] = ()
+    difference: Difference | None = None
     p_value: float | None = None
-    resolution: float = 0.0
     never: tuple[str, ...] = ()  # of "a", "b": some seed never reached the target; its value is a lower bound
 
 
 def decide(claims: Sequence[Claim], results: Trials, alpha: float = 0.05) -> list[Finding]:
     """One finding a claim, in the order given; the claims are one family.
 
-    The verdict comes from the t interval of the difference a - b, paired by seed, at the level of the claim's
-    Holm
-    step: supported wholly beyond the margin, refuted wholly short of it, else inconclusive; so the chance
-    that a family holds any wrong "supported" or "refuted" is at most alpha. `p_value` is Holm-adjusted, of
-    "the difference is the margin". One pair is "n/a", whatever its size, and does not count in the family. At
-    all labels a deterministic arm has one trial; it is paired with each seed of the other arm and the
-    interval is over the other's seeds.
+    The verdict comes from the interval of the difference a - b, paired by seed, at the level of the claim's
+    Holm step: supported wholly beyond the margin, refuted wholly short of it, else inconclusive; so the
+    chance that a family holds any wrong "supported" or "refuted" is at most alpha. The interval is over seeds
+    and test images where the metric is one of stored test predictions, else a t interval over seeds
+    (`Finding.scope`). `p_value` is Holm-adjusted, of "the difference is the margin". One pair is "n/a",
+    whatever its size, and does not count in the family. At all labels a deterministic arm has one trial; it
+    is paired with each seed of the other arm and the seeds are the other's.
     Raises: ConfigError on an unknown metric; DataError on trials with different test sets.
-    Source: Holm (1979); Student (1908)."""
-    questions = [_ask(claim, newest(results)) for claim in claims]
+    Source: Holm (1979); Student (1908); `crossed`."""
+    trials, outcomes = newest(results), TestOutcomes()
+    questions = [_ask(claim, trials, outcomes) for claim in claims]
     tested = [place for place, question in enumerate(questions) if question.p_value is not None]
     p_values = [float(questions[place].p_value or 0.0) for place in tested]
     findings = [question.finding for question in questions]
@@ -75,7 +91,7 @@ def decide(claims: Sequence[Claim], results: Trials, alpha: float = 0.05) -> lis
     return findings
 
 
-def _ask(claim: Claim, trials: Trials) -> _Question:
+def _ask(claim: Claim, trials: Trials, outcomes: TestOutcomes) -> _Question:
     metric_spec(claim.metric)
     unknown = Finding(claim=claim, effect=None, interval=None, p_value=None, verdict="n/a", n=0, trials=())
     budgets = [claim.label_budget, *([] if claim.gap_at is None else [claim.gap_at])]
@@ -99,7 +115,7 @@ def _ask(claim: Claim, trials: Trials) -> _Question:
     if "seconds" in claim.metric and different_machines(*compared):
         note = "measured on different machines, so their seconds do not compare"
         return _Question(finding=replace(unknown, note=note, trials=keys))
-    return _measure(claim, compared, images, replace(unknown, trials=keys, n=len(common)))
+    return _measure(compared, images, outcomes, replace(unknown, trials=keys, n=len(common)))
 
 
 def _pairs(claim: Claim, trials: Trials, budget: LabelBudget) -> Pairs | str:
@@ -120,34 +136,31 @@ def _pairs(claim: Claim, trials: Trials, budget: LabelBudget) -> Pairs | str:
     return pairs if pairs.a else f"{claim.a} and {claim.b} have no seed in common at {budget.plain_words}"
 
 
-def _measure(claim: Claim, compared: list[Pairs], images: int | None, finding: Finding) -> _Question:
+def _measure(
+    compared: list[Pairs], images: int | None, outcomes: TestOutcomes, finding: Finding
+) -> _Question:
     """compared: the pairs at the claim's label budget, and at that of gap_at where there is one; the same
     seeds. images: of the test set."""
+    claim = finding.claim
     values, never = _values(claim, compared)
     if isinstance(values, str):
         return _Question(finding=replace(finding, note=values))
     resolution = 1.0 if claim.metric.startswith("epochs_to") else 0.0
-    if claim.metric in _PER_TEST_IMAGE and images:
+    if claim.metric in COUNTED_ON_TEST and images:
         resolution = len(compared) / images
     signed_margin = claim.margin if claim.direction == "higher" else -claim.margin
-    difference = stats.paired_difference(*values, margin=signed_margin, resolution=resolution)
-    notes = _notes(claim, compared, never, difference.n)
-    finding = replace(finding, effect=difference.effect, note="; ".join(notes))
+    measured = difference(compared, claim.metric, values, outcomes, resolution)
+    notes = _notes(claim, compared, never, measured.n)
+    finding = replace(finding, effect=measured.effect, scope=measured.scope, note="; ".join(notes))
     if len(never) == 2:
         return _Question(finding=replace(finding, effect=None))
-    if difference.p_value is None:
-        return _Question(finding=finding)
-    if difference.standard_deviation == 0 and claim.metric not in _COUNTED:
+    p_value = measured.p_value(signed_margin)
+    if p_value is None:
+        return _Question(finding=replace(finding, shortfall="too few seeds"))
+    if measured.over_seeds.standard_deviation == 0 and claim.metric not in _COUNTED:
         note = "; ".join([*notes, "the same difference at every seed: no spread to build an interval on"])
         return _Question(finding=replace(finding, verdict="inconclusive", note=note))
-    return _Question(
-        finding=finding,
-        a=values[0],
-        b=values[1],
-        p_value=difference.p_value,
-        resolution=resolution,
-        never=never,
-    )
+    return _Question(finding=finding, difference=measured, p_value=p_value, never=never)
 
 
 def _values(
@@ -209,10 +222,11 @@ def _describe_pair(claim: Claim, pairs: Pairs) -> list[str]:
 
 
 def _judge(question: _Question, p_value: float, level: float, family: int) -> Finding:
-    claim, finding = question.finding.claim, question.finding
-    difference = stats.paired_difference(question.a, question.b, level, resolution=question.resolution)
-    assert difference.interval is not None and difference.standard_deviation is not None
-    outcome = stats.verdict(difference.interval, claim.margin, claim.direction)
+    claim, finding, measured = question.finding.claim, question.finding, question.difference
+    assert measured is not None
+    interval = measured.interval(level)
+    assert interval is not None
+    outcome = stats.verdict(interval, claim.margin, claim.direction)
     # A lower bound in place of b's cost can only hide that a is lower; in place of a's, only that it is
     # higher.
     a_looks = {"a": "lower", "b": "higher"}
@@ -226,23 +240,42 @@ def _judge(question: _Question, p_value: float, level: float, family: int) -> Fi
             outcome = "inconclusive"
     notes = [finding.note] if finding.note else []
     notes.append(f"interval at {100 * level:.4g} % (Holm, {family} {'claim' if family == 1 else 'claims'})")
-    smallest = stats.minimum_detectable_difference(
-        difference.standard_deviation, difference.n, alpha=1 - level
-    )
-    if outcome == "inconclusive" and smallest is not None:
-        fraction = metric_spec(claim.metric).unit == "fraction"
-        shown = (
-            f"{100 * smallest:.2g} points" if fraction else f"{smallest:.2g} {metric_spec(claim.metric).unit}"
-        )
-        notes.append(f"{difference.n} seeds find a difference of {shown} beyond the margin with 80 % power")
+    shortfall: Shortfall = ""
+    if outcome == "inconclusive":
+        shortfall = _shortfall(claim, measured, level)
+        notes += _power_note(claim, measured, level)
     return replace(
         finding,
-        effect=difference.effect,
-        interval=difference.interval,
+        effect=measured.effect,
+        interval=interval,
+        interval_over_seeds=measured.interval_over_seeds(level),
         p_value=p_value,
         verdict=outcome,
+        shortfall=shortfall,
         note="; ".join(notes),
     )
+
+
+def _shortfall(claim: Claim, measured: Difference, level: float) -> Shortfall:
+    if metric_spec(claim.metric).unit == "fraction":
+        negligible = _NEGLIGIBLE_POINTS
+    else:
+        negligible = _NEGLIGIBLE_SHARE * abs(sum(measured.b) / len(measured.b))
+    return measured.shortfall(
+        level, claim.margin if claim.direction == "higher" else -claim.margin, negligible
+    )
+
+
+def _power_note(claim: Claim, measured: Difference, level: float) -> list[str]:
+    smallest = measured.minimum_detectable(1 - level)
+    if smallest is None:
+        return []
+    spec = metric_spec(claim.metric)
+    shown = f"{100 * smallest:.2g} points" if spec.unit == "fraction" else f"{smallest:.2g} {spec.unit}"
+    over = f"{measured.n} seeds"
+    if measured.crossed is not None:
+        over += f" and {measured.crossed.images:,} images"
+    return [f"{over} find a difference of {shown} beyond the margin with 80 % power"]
 
 
 def as_json(findings: Sequence[Finding]) -> str:

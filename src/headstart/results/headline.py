@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.results import stats
+from headstart.results.differences import TestOutcomes, accuracy_difference
 from headstart.results.pairing import (
     metric_value,
     one_machine,
@@ -217,16 +218,18 @@ def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
     """Whether two arms differ on test accuracy, by how many points, and the evidence in words."""
     pairs = pair_by_seed(first, second)
     points = 100 * ((_means(first, "test_accuracy") or 0) - (_means(second, "test_accuracy") or 0))
-    if len(pairs.a) >= 2:
-        a, b = ([trial.metrics["test_accuracy"] or 0.0 for trial in side] for side in (pairs.a, pairs.b))
-        low, high = (100 * end for end in stats.t_interval(np.subtract(a, b), resolution=1e-4) or (0.0, 0.0))
+    measured = accuracy_difference(pairs, TestOutcomes())
+    if measured is not None and (interval := measured.interval()) is not None:
+        low, high = (100 * end for end in interval)
         digits = 1 if f"{low:.1f}" != f"{high:.1f}" else 2
         bounds = f"{low:z.{digits}f} to {high:z.{digits}f}".replace("-", "−")
         of, unit = (
             ("", "") if low > 0 else (" of the difference", " points")
         )  # where it is clear, the sentence says both
-        clause = f"95 % interval{of} over {len(a)} seeds {bounds}{unit}"
-        return low > 0, float(100 * np.mean(np.subtract(a, b))), clause
+        over = f"{measured.n} seeds"
+        if measured.crossed is not None:
+            over += f" and {measured.crossed.images:,} test images"
+        return low > 0, 100 * measured.effect, f"95 % interval{of} over {over} {bounds}{unit}"
     one, other = stored_test(first[0].folder), stored_test(second[0].folder)
     seeds = "one seed, so no interval over seeds"
     if one is None or other is None:

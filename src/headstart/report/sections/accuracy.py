@@ -9,7 +9,7 @@ from headstart.plots import percent
 from headstart.report import words
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.sections.figure import Figure, finish, test_count
-from headstart.results import stats
+from headstart.results.differences import Difference, accuracy_difference
 from headstart.results.pairing import pair_by_seed
 from headstart.results.trials import metric_values
 from headstart.types import LabelBudget
@@ -56,12 +56,13 @@ def _lead(view: StudyView, best: Arm, second: Arm, estimates: Mapping[str, plots
     "no difference"."""
     paired = difference(view, best, second, view.budget)
     # Where arms share only some seeds, these may say the opposite of all.
-    if paired is not None and paired.interval is not None and paired.interval[1] >= 0:
-        bounds = words.interval(paired.interval)
+    interval = None if paired is None else paired.interval()
+    if paired is not None and interval is not None and interval[1] >= 0:
+        bounds = words.interval(interval)
         return (
             f"{best.label} leads {second.label} by {100 * paired.effect:.1f} points ({bounds}, paired by "
             "seed)"
-            if paired.interval[0] > 0
+            if interval[0] > 0
             else f"{best.label} and {second.label} cannot be told apart: {bounds} points, paired by seed"
         )
     if overlap(estimates[best.name], estimates[second.name]):
@@ -72,13 +73,10 @@ def _lead(view: StudyView, best: Arm, second: Arm, estimates: Mapping[str, plots
     )
 
 
-def difference(view: StudyView, a: Arm, b: Arm, budget: LabelBudget) -> stats.PairedDifference | None:
+def difference(view: StudyView, a: Arm, b: Arm, budget: LabelBudget) -> Difference | None:
     """Test accuracy of a less b at a label budget, paired by seed; None where they have no seed in common."""
     pairs = pair_by_seed(view.at(a.name, budget), view.at(b.name, budget))
-    sides = [metric_values(side, "test_accuracy") for side in (pairs.a, pairs.b)]
-    if not sides[0] or len(sides[0]) != len(sides[1]):
-        return None
-    return stats.paired_difference(sides[0], sides[1], resolution=1 / view.test_images)
+    return accuracy_difference(pairs, view.outcomes)
 
 
 def overlap(a: plots.Estimate, b: plots.Estimate) -> bool:

@@ -17,6 +17,7 @@ from headstart.report.sections.accuracy import difference
 from headstart.report.sections.figure import Figure, finish
 from headstart.report.sections.tables import Cell
 from headstart.results import headline, stats
+from headstart.results.differences import Difference
 from headstart.results.trials import metric_values
 from headstart.types import LabelBudget
 
@@ -124,15 +125,14 @@ def _controlled(view: StudyView) -> list[tuple[Arm, Arm]]:
     return pairs
 
 
-def _range(paired: stats.PairedDifference) -> str:
-    if paired.interval is None:
-        return "n/a (1 pair)"
-    return words.interval(paired.interval, signed=True)
+def _range(paired: Difference) -> str:
+    interval = paired.interval()
+    return "n/a (1 pair)" if interval is None else words.interval(interval, signed=True)
 
 
-def _effect(paired: stats.PairedDifference) -> str:
+def _effect(paired: Difference) -> str:
     change = words.minus(f"{100 * paired.effect:+.1f}")
-    return f"{change} ({_range(paired)})" if paired.interval else f"{change} (1 pair)"
+    return f"{change} ({_range(paired)})" if paired.n > 1 else f"{change} (1 pair)"
 
 
 def _points(
@@ -158,7 +158,7 @@ def pretraining_figure(view: StudyView) -> Figure | None:
 
         def gain(budget: LabelBudget, arm: Arm = arm, control: Arm = control) -> plots.Estimate | None:
             paired = difference(view, arm, control, budget)
-            return None if paired is None else plots.Estimate(value=paired.effect, interval=paired.interval)
+            return None if paired is None else plots.Estimate(value=paired.effect, interval=paired.interval())
 
         points = _points(view, arm, gain)
         if len(points) > 1:
@@ -180,13 +180,10 @@ def pretraining_figure(view: StudyView) -> Figure | None:
         "fig-pretraining",
         message,
         "A line a control, the same network from random weights; the table names the pretrained arm set "
-        "against it, "
-        "and where recipes or input sizes differ. "
+        "against it, and where recipes or input sizes differ. "
         f"n = {view.test_images:,} test images; differences paired by seed, up to {seeds} seeds. Bars: 95 % "
-        "t "
-        "interval, none with one pair; one that reaches the edge goes on. Above the line at zero the "
-        "pretrained "
-        "weights help.",
+        "interval over seeds and test images, none with one pair; one that reaches the edge goes on. Above "
+        "the line at zero the pretrained weights help.",
     )
 
 
