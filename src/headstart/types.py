@@ -230,7 +230,7 @@ class Claim:
     """A sentence that a study can support or refute: arm `a` beats arm `b` on `metric` by more than `margin`.
 
     gap_at: another label budget: the claim is then that the difference a - b at label_budget beats the
-    difference a - b there."""
+    difference a - b there. post_hoc: stated after trials had been seen; reports mark it."""
 
     sentence: str
     a: str
@@ -240,6 +240,7 @@ class Claim:
     margin: float = 0.0  # in the metric's own unit
     label_budget: LabelBudget = ALL_LABELS
     gap_at: LabelBudget | None = None
+    post_hoc: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

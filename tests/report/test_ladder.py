@@ -13,6 +13,8 @@ from headstart import store
 from headstart.report.load import StudyView, load_study
 from headstart.report.sections import answer, ladder, spending
 from headstart.report.sections.learning import learning, targets
+from headstart.results.differences import TestOutcomes, accuracy_difference
+from headstart.results.pairing import pair_by_seed
 from headstart.types import LabelBudget
 
 
@@ -67,13 +69,16 @@ def test_the_curves_title_is_of_all_seeds(view: StudyView) -> None:
     assert message.replace("\u202f", " ") == f"After the last epoch: {best} at {100 * means[best]:.1f} %"
 
 
-def test_a_step_is_the_mean_difference_of_the_same_seeds_with_its_t_interval(view: StudyView) -> None:
-    difference = 100 * np.subtract(accuracies(view, "finetune", 1), accuracies(view, "partial", 1))
-    half = (
-        4.302652729911275 * difference.std(ddof=1) / np.sqrt(3)
-    )  # t quantile 0.975 with 2 degrees of freedom
-    ends = (difference.mean() - half, difference.mean(), difference.mean() + half)
-    low, mean, high = (f"{v:+.1f}".replace("-", "−") for v in ends)
+def test_a_step_is_the_mean_difference_of_the_same_seeds_with_its_interval(view: StudyView) -> None:
+    effect = 100 * np.subtract(accuracies(view, "finetune", 1), accuracies(view, "partial", 1)).mean()
+    budget = view.at("finetune", view.budgets[0])[0].label_budget
+    pairs = pair_by_seed(view.at("finetune", budget), view.at("partial", budget))
+    measured = accuracy_difference(pairs, TestOutcomes())
+    assert measured is not None and measured.crossed is not None
+    low, mean, high = (
+        f"{v:+.1f}".replace("-", "−")
+        for v in (100 * measured.interval()[0], effect, 100 * measured.interval()[1])
+    )
     assert ladder.steps(view).rows[2].cells[0].note == f"{mean} ({low} to {high})"
 
 

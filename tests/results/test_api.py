@@ -35,8 +35,17 @@ def test_the_effect_and_interval_are_those_of_a_paired_t_test(study: Path) -> No
     (row,) = comparison.frame().to_dict("records")
     assert (row["a"], row["b"], row["metric"], row["n"]) == ("finetune", "cnn", "test_accuracy", 3)
     assert row["effect"] == pytest.approx(np.mean(table["finetune"].values - table["cnn"].values))
-    assert (row["low"], row["high"], row["p_value"]) == pytest.approx((low, high, reference.pvalue))
+    assert (row["low_over_seeds"], row["high_over_seeds"]) == pytest.approx((low, high))
+    assert row["over"] == "seeds and images" and row["p_value"] < 0.05
+    low, high = row["low"], row["high"]
     assert row["verdict"] == ("supported" if low > 0 else "refuted" if high < 0 else "inconclusive")
+
+
+def test_what_test_images_do_not_give_has_the_interval_over_seeds_alone(study: Path) -> None:
+    table = pd.read_csv(study / "results.csv").set_index(["arm", "seed"])["val_accuracy"]
+    low, high = stats.ttest_rel(table["finetune"], table["cnn"]).confidence_interval(0.95)
+    (row,) = headstart.compare(study, "finetune", "cnn", "val_accuracy").frame().to_dict("records")
+    assert (row["low"], row["high"], row["over"]) == (pytest.approx(low), pytest.approx(high), "seeds")
 
 
 def test_several_metrics_are_one_family(study: Path) -> None:

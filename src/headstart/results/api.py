@@ -43,7 +43,8 @@ class Comparison:
 
     def frame(self) -> pd.DataFrame:
         """A row a finding: claim, a, b, metric, n (pairs of seeds), effect (a - b, in the metric's own unit),
-        low, high, p_value, verdict, note; NaN where undefined, as the interval of one pair is."""
+        low, high, p_value and verdict over what `over` names; low_over_seeds, high_over_seeds: on these test
+        images alone; shortfall, note. NaN where undefined, as the interval of one pair is."""
         return pd.DataFrame([_row(finding) for finding in self.findings], columns=_COLUMNS)
 
     def _repr_html_(self) -> str:
@@ -51,11 +52,28 @@ class Comparison:
         return str(frame.to_html(index=False, na_rep="n/a", float_format="{:.4g}".format))
 
 
-_COLUMNS = ("claim", "a", "b", "metric", "n", "effect", "low", "high", "p_value", "verdict", "note")
+_COLUMNS = (
+    "claim",
+    "a",
+    "b",
+    "metric",
+    "n",
+    "effect",
+    "low",
+    "high",
+    "low_over_seeds",
+    "high_over_seeds",
+    "over",
+    "p_value",
+    "verdict",
+    "shortfall",
+    "note",
+)
 
 
 def _row(finding: Finding) -> dict[str, Any]:
-    low, high = finding.interval or (float("nan"), float("nan"))
+    nothing = float("nan"), float("nan")
+    (low, high), (low_seeds, high_seeds) = finding.interval or nothing, finding.interval_over_seeds or nothing
     effect, p_value = (
         float("nan") if value is None else value for value in (finding.effect, finding.p_value)
     )
@@ -68,8 +86,12 @@ def _row(finding: Finding) -> dict[str, Any]:
         "effect": effect,
         "low": low,
         "high": high,
+        "low_over_seeds": low_seeds,
+        "high_over_seeds": high_seeds,
+        "over": finding.scope,
         "p_value": p_value,
         "verdict": finding.verdict,
+        "shortfall": finding.shortfall,
         "note": finding.note,
     }
 
@@ -89,8 +111,8 @@ def compare(
     names of `metrics.METRICS`, costs ("seconds", "flops", ...) or "seconds_to_accuracy@0.85"; which way is
     better belongs to each.
     labels_per_class: the label budget, None: all. margin: by how much better, in the metrics' own unit.
-    Verdicts come from paired t intervals over seeds, Holm-adjusted over the metrics; one seed is "n/a", never
-    a width of zero.
+    Verdicts come from intervals over seeds and test images (costs: over seeds), Holm-adjusted over the
+    metrics; one seed is "n/a", never a width of zero.
 
     Examples:
         >>> comparison = headstart.compare(folder, "cnn", "probe", ["test_accuracy", "seconds"])

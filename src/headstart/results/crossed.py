@@ -61,19 +61,22 @@ class CrossedDifference:
     def half_width(self, confidence: float = 0.95) -> float:
         """Half the width of the interval over seeds and images.
 
-        Where the seeds' means scatter no more than single images' chance explains (at most half of it), the
-        residual stands in for them: few seeds say little, thousands of images say it well. Where they scatter
-        more, the square is two parts t with Satterthwaite's degrees of freedom (alone too narrow with 3
-        seeds, 92 % covered) and one part both half-widths in quadrature (alone too wide, 98 %); between, a
-        straight passage. Never narrower than images and residual alone."""
-        least = float(scipy.stats.t.ppf((1 + confidence) / 2, self.images - 1)) ** 2
+        Two ways to it. *Full*: of its square two parts are t with Satterthwaite's degrees of freedom (alone
+        too narrow with 3 seeds, 92 % covered), one part is both half-widths in quadrature (alone too wide, 98
+        %). *Least*: images and residual alone, where the seeds' means scatter no more than chance at single
+        images explains; few seeds measure that badly, thousands of images well. Least counts where
+        seed_variance is below half of residual_variance, full where it is above, with a straight passage; at
+        higher confidence the passage lies lower, by the chance that so few seeds scatter so little. Never
+        narrower than least."""
+        tail = (1 + confidence) / 2
+        least = float(scipy.stats.t.ppf(tail, self.images - 1)) ** 2
         least *= self.residual_variance + self.image_variance
-        together = float(scipy.stats.t.ppf((1 + confidence) / 2, self.freedom)) ** 2
+        together = float(scipy.stats.t.ppf(tail, self.freedom)) ** 2
         together *= self.seed_variance + self.image_variance
         full = (2 * together + math.hypot(*self.parts(confidence)) ** 2) / 3
-        share = 1.0
-        if self.residual_variance > 0:
-            share = min(max(2 * self.seed_variance / self.residual_variance - 1, 0.0), 1.0)
+        lower = min(1.0, (1 - confidence) / 0.05) ** (2 / (self.seeds - 1))
+        passage = lower * self.residual_variance
+        share = min(max(2 * self.seed_variance / passage - 1, 0.0), 1.0) if passage > 0 else 1.0
         return math.sqrt(max(least, (1 - share) * least + share * full))
 
     def interval(self, confidence: float = 0.95) -> Interval:

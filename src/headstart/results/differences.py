@@ -19,6 +19,7 @@ from headstart.store import FinishedTrial
 
 Scope = Literal["seeds and images", "seeds"]
 Shortfall = Literal["", "no difference", "too few seeds", "too few images"]
+_UNKNOWN_STEP = 1e-4  # of an accuracy whose test images are not stored
 COUNTED_ON_TEST = (
     "test_accuracy",
     "test_flip_accuracy",
@@ -161,5 +162,5 @@ def accuracy_difference(pairs: Pairs, outcomes: TestOutcomes) -> Difference | No
     if not a or len(a) != len(pairs.a) or len(b) != len(pairs.b):
         return None
     read = outcomes.of(pairs.a[0], "test_accuracy")
-    step = 0.0 if read is None else 1 / len(read)
+    step = _UNKNOWN_STEP if read is None else 1 / len(read)
     return difference([pairs], "test_accuracy", (a, b), outcomes, step)

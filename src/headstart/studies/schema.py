@@ -64,6 +64,7 @@ class ClaimTable(_Strict):
     margin: float = 0.0
     labels_per_class: Budget = "all"
     gap_at: Budget | None = None
+    post_hoc: bool = False
 
 
 class RobustnessTable(_Strict):

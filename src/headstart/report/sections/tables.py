@@ -71,11 +71,17 @@ def _percent_or_none(value: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimRow:
+    """A claim as it is printed. interval: over seeds and test images where interval_over_seeds is not empty,
+    else over seeds."""
+
     sentence: str
     verdict: str
+    shortfall: str
+    post_hoc: bool
     measured: str
     effect: str
     interval: str
+    interval_over_seeds: str
     p_value: str
     n: int
     note: str
@@ -96,22 +102,28 @@ def _claim_row(view: StudyView, finding: Finding) -> ClaimRow:
         return words.minus(f"{value:+,.3g}")
 
     unit = "points" if spec.unit == "fraction" else spec.unit
+    both = finding.scope == "seeds and images" and finding.interval_over_seeds is not None
     a, b = (view.styles[name].label if name in view.styles else name for name in (claim.a, claim.b))
     gap = "" if claim.gap_at is None else (f", compared with the same difference with {claim.gap_at.words}")
     beyond = f" by more than {shown(claim.margin).lstrip('+')} {unit}" if claim.margin else ""
     return ClaimRow(
         sentence=claim.sentence,
         verdict=finding.verdict,
+        shortfall=finding.shortfall,
+        post_hoc=claim.post_hoc,
         measured=f"{spec.title}, {claim.label_budget.words}: {a} less {b}{gap}, expected "
         f"{claim.direction}{beyond}",
         effect=words.NONE if finding.effect is None else f"{shown(finding.effect)}\u202f{unit}",
-        interval=words.NONE
-        if finding.interval is None
-        else f"{shown(finding.interval[0])} to {shown(finding.interval[1])}",
+        interval=_ends(finding.interval, shown),
+        interval_over_seeds=_ends(finding.interval_over_seeds, shown) if both else "",
         p_value=words.NONE if finding.p_value is None else f"{finding.p_value:.2g}",
         n=finding.n,
         note=finding.note,
     )
+
+
+def _ends(interval: tuple[float, float] | None, shown: Callable[[float], str]) -> str:
+    return words.NONE if interval is None else f"{shown(interval[0])} to {shown(interval[1])}"
 
 
 @dataclass(frozen=True, kw_only=True)

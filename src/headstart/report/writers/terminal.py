@@ -78,12 +78,16 @@ def ledger_table(study_folder: Path) -> Table:
         pad_edge=False,
         padding=(0, 1),
         caption_justify="left",
-        caption="intervals and p-values over seeds, Holm-adjusted over the family of claims",
+        caption="intervals and p-values are Holm-adjusted over the family of claims; they are over seeds and "
+        "test images where the metric is one of test images (below: over seeds, on these images)",
     )
     for title in ("claim", "verdict", "effect", "interval", "p", "n"):
         table.add_column(title, justify="left" if title in ("claim", "verdict") else "right")
     for row in tables.ledger(view):
-        table.add_row(row.sentence, row.verdict, row.effect, row.interval, row.p_value, str(row.n))
+        verdict = f"{row.verdict}: {row.shortfall}" if row.shortfall else row.verdict
+        interval = f"{row.interval}\n{row.interval_over_seeds}".strip()
+        sentence = f"{row.sentence} (post hoc)" if row.post_hoc else row.sentence
+        table.add_row(sentence, verdict, row.effect, interval, row.p_value, str(row.n))
     return table
 
 
