@@ -229,8 +229,7 @@ class Trial:
 class Claim:
     """A sentence that a study can support or refute: arm `a` beats arm `b` on `metric` by more than `margin`.
 
-    gap_at: another label budget: the claim is then that the difference a - b at label_budget beats the
-    difference a - b there. post_hoc: stated after trials had been seen; reports mark it."""
+    gap_at: another label budget, whose difference a - b is beaten. post_hoc: stated after trials were seen."""
 
     sentence: str
     a: str
