@@ -229,7 +229,7 @@ class Trial:
 class Claim:
     """A sentence that a study can support or refute: arm `a` beats arm `b` on `metric` by more than `margin`.
 
-    gap_at: another label budget, whose difference a - b is beaten. post_hoc: stated after trials were seen."""
+    gap_at: another label budget, whose difference a - b is beaten. post_hoc: stated after trials."""
 
     sentence: str
     a: str
