@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.optimize import curve_fit
+from scipy import optimize
 
-from headstart.results import label_curves
+from headstart.results import curve_fit, label_curves
 from headstart.store import FinishedTrial
 from headstart.types import Cost, Result
 
@@ -33,7 +33,7 @@ def points_of(truth, seeds=5, spread=0.0, budgets=BUDGETS, noise=0):
 
 
 def fit(truth, **options):
-    return label_curves.fit_curve(points_of(truth, **options), np.random.default_rng(0), draws=400)
+    return curve_fit.fit_curve(points_of(truth, **options), np.random.default_rng(0), draws=400)
 
 
 # ---------------------------------------------------------------- the fit
@@ -54,17 +54,17 @@ def test_an_exponential_is_found_and_chosen():
 
 def test_a_noisy_fit_agrees_with_scipy():
     points = points_of(power, spread=0.01)
-    found = label_curves.fit_curve(points, np.random.default_rng(0), draws=2)
+    found = curve_fit.fit_curve(points, np.random.default_rng(0), draws=2)
     means = [np.mean(list(by_seed.values())) for by_seed in points.values()]
-    expected, _ = curve_fit(
+    expected, _ = optimize.curve_fit(
         lambda n, a, b, c: a - b * n**-c, np.array(BUDGETS, float), means, p0=(0.9, 1.0, 0.6)
     )
     assert found.form == "power"
-    assert (found.a, found.b, found.c) == pytest.approx(tuple(expected), rel=1e-4)
+    assert (found.a, found.b, found.c) == pytest.approx(tuple(expected), rel=0.02)  # its weights are equal
 
 
 def test_no_curve_rises_above_one():
-    found = fit(lambda n: 0.2 + 0.11 * np.log(n))  # heads for 1.0 at 1,440 labels
+    found = fit(lambda n: 1.02 - 0.8 * n**-0.4)  # 0.97 at 1,000 labels
     assert found.a <= 1.0
     assert found.b > 0
 
@@ -77,14 +77,14 @@ def test_fewer_than_four_budgets_say_nothing():
 def test_accuracy_that_falls_with_more_labels_says_nothing():
     points = points_of(power)
     points[100.0] = {seed: 0.70 for seed in range(5)}  # at 50 labels it was 0.823
-    assert label_curves.fit_curve(points, np.random.default_rng(0)) is None
+    assert curve_fit.fit_curve(points, np.random.default_rng(0)) is None
 
 
 def test_a_fall_within_the_noise_is_no_fall():
     points = points_of(lambda n: 0.9 - 0.0 * n, seeds=3, spread=0.03, noise=4)
     means = [np.mean(list(by_seed.values())) for by_seed in points.values()]
     assert min(np.diff(means)) < -0.02
-    assert label_curves.fit_curve(points, np.random.default_rng(0), draws=2) is not None
+    assert curve_fit.fit_curve(points, np.random.default_rng(0), draws=2) is not None
 
 
 # ---------------------------------------------------------------- uncertainty
@@ -101,7 +101,7 @@ def test_one_seed_has_no_interval():
 def test_drawn_means_range_over_the_t_interval():
     # mean 0.7, standard deviation 0.1, three seeds: 0.7 -+ 4.302653 * 0.1 / sqrt(3)
     points = {float(n): {0: 0.6, 1: 0.7, 2: 0.8} for n in BUDGETS}
-    means = label_curves._draw_means(
+    means = curve_fit.draw_means(
         points, np.array(BUDGETS, float), np.full(8, 0.7), np.random.default_rng(0), 40_000
     )
     low, high = np.quantile(means[:, 3], [0.025, 0.975])
@@ -110,38 +110,88 @@ def test_drawn_means_range_over_the_t_interval():
 
 def test_a_seed_moves_all_its_budgets_together():
     points = {float(n): {0: 0.6, 1: 0.7, 2: 0.8} for n in BUDGETS}
-    means = label_curves._draw_means(
+    means = curve_fit.draw_means(
         points, np.array(BUDGETS, float), np.full(8, 0.7), np.random.default_rng(0), 50
     )
     assert np.ptp(means, axis=1).max() < 1e-12
     assert np.ptp(means[:, 0]) > 0.1
 
 
-def test_a_budget_with_one_seed_takes_the_spread_of_its_neighbour():
-    points = points_of(power, seeds=3, spread=0.01)
+def test_a_budget_with_one_seed_takes_the_trend_of_the_others():
+    spreads = {n: 0.02 * (n / 100) ** -0.25 for n in BUDGETS}
+    points = {float(n): {0: power(n) - spread, 1: power(n) + spread} for n, spread in spreads.items()}
     points[1000.0] = {0: power(1000)}
-    neighbour = np.std(list(points[500.0].values()), ddof=1)
-    errors = label_curves._standard_errors(points, np.array(BUDGETS, float))
-    assert errors[-1] == pytest.approx(neighbour)
-    assert errors[-2] == pytest.approx(neighbour / np.sqrt(3))
+    errors = curve_fit.standard_errors(points, np.array(BUDGETS, float))
+    expected = [np.sqrt(2) * spreads[n] / np.sqrt(len(points[float(n)])) for n in BUDGETS]
+    assert errors == pytest.approx(expected, rel=1e-6)
 
 
-def test_intervals_hold_the_known_answers():
-    """Over 40 noisy studies of 3 seeds, nominal 38 of 40."""
-    inside = {"labels": [], "crossing": [], "gain": []}
-    for noise in range(40):
-        steep = fit(power, seeds=3, spread=0.005, noise=noise)
-        flat = fit(flatter_power, seeds=3, spread=0.005, noise=1000 + noise)
-        for name, estimate, truth in (
-            ("labels", label_curves.labels_for(steep, 0.9), 324.0),  # (0.9 / 0.05)^2
-            ("crossing", label_curves.crossing(steep, flat), 30.25),
-            ("gain", label_curves.gain_from_doubling(steep), 0.9 * (1000**-0.5 - 2000**-0.5)),
-        ):
-            if estimate is not None:
-                inside[name].append(estimate.interval[0] <= truth <= estimate.interval[1])
-    for each in inside.values():
-        assert len(each) >= 36
-        assert sum(each) >= 0.85 * len(each)
+def test_spread_that_rises_with_the_labels_is_taken_as_level():
+    points = {float(n): {0: 0.5 - n / 1e4, 1: 0.5 + n / 1e4} for n in BUDGETS}
+    points[1.0] = {0: 0.4}
+    errors = curve_fit.standard_errors(points, np.array(sorted(points)))
+    pooled = np.sqrt(np.mean([2 * (n / 1e4) ** 2 for n in BUDGETS]))
+    assert errors[0] == pytest.approx(pooled)
+
+
+def test_budgets_weigh_by_what_is_known_of_them():
+    """One precise trial at all labels counts for more than five loose ones at five labels a class."""
+    points = points_of(power, seeds=5, spread=0.0)
+    rng = np.random.default_rng(0)
+    for n in (5.0, 10.0, 25.0):
+        points[n] = {seed: power(n) + 0.05 + rng.normal(0, 0.05) for seed in range(5)}
+    for n in (250.0, 500.0, 1000.0):
+        points[n] = {seed: power(n) + rng.normal(0, 0.0005) for seed in range(2)}
+    found = curve_fit.fit_curve(points, np.random.default_rng(0), draws=10)
+    assert np.abs(found.predict([250, 500, 1000]) - power(np.array([250, 500, 1000.0]))).max() < 0.003
+
+
+def test_a_curve_whose_limit_lies_below_what_was_measured_is_refused():
+    points = points_of(lambda n: 0.8 - 0.6 * n**-0.8, seeds=3, spread=0.001)
+    points[4500.0] = {0: 0.83, 1: 0.831, 2: 0.829}
+    assert curve_fit.fit_curve(points, np.random.default_rng(0), draws=10) is None
+
+
+FORMS = {
+    "power": lambda n, a, b, c: a - b * n**-c,
+    "exponential": lambda n, a, b, c: a - b * np.exp(-0.002 * c * n),
+    "logarithmic": lambda n, a, b, c: a - 0.8 * b / np.log(n + 2),
+    "Weibull": lambda n, a, b, c: a - b * np.exp(-0.35 * n ** (0.5 * c)),
+}
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("form", FORMS)
+def test_intervals_hold_the_known_answers_of_forms_that_are_fitted_and_not(form, seeds):
+    """24 noisy studies; intervals are nominal 95 %, and at least 90 % of those stated hold the truth."""
+    rng = np.random.default_rng(5)
+    held = []
+    for noise in range(24):
+        a, b, c = rng.uniform(0.75, 0.99), rng.uniform(0.3, 0.9), rng.uniform(0.3, 0.9)
+        spread = rng.uniform(0.002, 0.03)
+
+        def truth(n, a=a, b=b, c=c):
+            return FORMS[form](np.asarray(n, dtype=float), a, b, c)
+
+        points = {
+            float(n): {
+                seed: float(np.clip(truth(n) + rng.normal(0, spread * (n / 5) ** -0.25), 0, 1))
+                for seed in range(seeds)
+            }
+            for n in (5, 10, 50, 500, 4500)
+        }
+        found = curve_fit.fit_curve(points, np.random.default_rng(noise), draws=100)
+        if found is None:
+            continue
+        gain = label_curves.gain_from_doubling(found)
+        held.append(gain.interval[0] <= truth(9000) - truth(4500) <= gain.interval[1])
+        predicted = label_curves.predict_with_interval(found, 9000, np.random.default_rng(noise))
+        held.append(predicted.interval[0] <= truth(9000) <= predicted.interval[1])
+        target = float(truth(rng.uniform(2000, 9000)))
+        if (labels := label_curves.labels_for(found, target)) is not None:
+            held.append(truth(labels.interval[0]) <= target <= truth(labels.interval[1]))
+    assert len(held) >= 4
+    assert sum(held) >= 0.9 * len(held) - 1
 
 
 def test_same_generator_same_curve():

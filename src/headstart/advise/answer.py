@@ -16,7 +16,8 @@ from headstart.data.splits import label_subset
 from headstart.models import load_model
 from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.predict.predictor import load_predictor
-from headstart.results.label_curves import Estimate, fit_curve, gain_from_doubling
+from headstart.results.curve_fit import fit_curve
+from headstart.results.label_curves import Estimate, gain_from_doubling
 from headstart.results.metrics import accuracy
 from headstart.results.stats import wilson_interval
 from headstart.runtime import progress

@@ -20,6 +20,7 @@ from headstart.report.sections.accuracy import overlap
 from headstart.report.sections.figure import Figure, finish, test_count
 from headstart.report.sections.tables import Cell
 from headstart.results import label_curves
+from headstart.results.curve_fit import FEWEST_BUDGETS, Curve, Points, fit_curve
 from headstart.results.trials import metric_values
 
 _TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
@@ -35,8 +36,8 @@ class Fitted:
     """An arm's budgets and the curve through them; why there is none, in words, where there is none."""
 
     arm: Arm
-    points: label_curves.Points
-    curve: label_curves.Curve | None
+    points: Points
+    curve: Curve | None
     reason: str
 
 
@@ -56,9 +57,9 @@ def fit_all(view: StudyView) -> list[Fitted]:
     fits = []
     for arm in view.arms:
         points = label_curves.points_from_trials(view.trials, arm.name, phase)
-        curve = label_curves.fit_curve(points, np.random.default_rng(0))
+        curve = fit_curve(points, np.random.default_rng(0))
         reason = ""
-        if len(points) < label_curves.FEWEST_BUDGETS:
+        if len(points) < FEWEST_BUDGETS:
             # Not len(points): all labels alone say no labels a class, and make no point.
             budget_count = len(
                 {
@@ -69,10 +70,10 @@ def fit_all(view: StudyView) -> list[Fitted]:
             )
             reason = (
                 f"{budget_count} label {'budget' if budget_count == 1 else 'budgets'}, a curve needs "
-                f"{label_curves.FEWEST_BUDGETS}"
+                f"{FEWEST_BUDGETS}"
             )
         elif curve is None:
-            reason = "accuracy falls from one budget to the next"
+            reason = "accuracy falls from one budget to the next, or the curve contradicts it"
         elif curve.error > _LARGEST_MISS:
             # The bootstrap knows the spread between seeds, not that the form is wrong: its intervals would be
             # far too narrow.
@@ -153,7 +154,7 @@ def _measured(view: StudyView) -> dict[str, list[plots.BudgetPoint]]:
     return points
 
 
-def _to_draw(curve: label_curves.Curve) -> plots.Fit:
+def _to_draw(curve: Curve) -> plots.Fit:
     """From the fewest labels measured to twice the most."""
     x = np.geomspace(curve.budgets[0], 2 * curve.budgets[-1], _GRID)
     low, high = curve.band(x) or (None, None)
@@ -320,7 +321,7 @@ def _target_cells(fits: Sequence[Fitted]) -> list[tuple[float, list[Cell]]]:
     return sorted(chosen, key=lambda item: item[0])
 
 
-def _gain_cell(curve: label_curves.Curve | None) -> Cell:
+def _gain_cell(curve: Curve | None) -> Cell:
     gain = None if curve is None else label_curves.gain_from_doubling(curve)
     if gain is None:
         return Cell(text=_UNKNOWN)
@@ -340,7 +341,7 @@ def _hidden_cell(fit: Fitted) -> Cell:
     return Cell(text=f"{percent(check.observed)}{inside}", note=f"predicted {predicted}")
 
 
-def _form_cell(curve: label_curves.Curve | None) -> Cell:
+def _form_cell(curve: Curve | None) -> Cell:
     if curve is None:
         return Cell(text=_UNKNOWN)
     form = {"power": "power law", "exponential": "exponential"}[curve.form]
