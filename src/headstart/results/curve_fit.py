@@ -32,10 +32,9 @@ _RATES: dict[Form, tuple[float, float]] = {"power": (0.01, 4.0), "exponential": 
 class Curve:
     """A fitted learning curve: accuracy a - b g(n), g(n) = n^-c or exp(-c n), n labels per class.
 
-    draws: float64 (D, 3), a row (a, b, c) a drawn curve; powers: bool (D,), whether it is a power law;
-    misses: float64 (D,), by how much the form may be off where nothing was measured; all None with one seed.
-    form_error: what the form misses beyond the seeds' noise, standard deviation (0..1). error: root mean
-    squared error of predicting each budget from the others (0..1). budgets: those measured, ascending.
+    draws: float64 (D, 3), a row (a, b, c) a drawn curve; powers: bool (D,), whether it is a power law; misses:
+    float64 (D,), by how much the form may be off where nothing was measured; all None with one seed. error: root
+    mean squared error of predicting each budget from the others (0..1). budgets: those measured, ascending.
     """
 
     form: Form
@@ -43,7 +42,6 @@ class Curve:
     b: float
     c: float
     error: float
-    form_error: float
     budgets: tuple[float, ...]
     draws: Floats | None = None
     powers: NDArray[np.bool_] | None = None
@@ -104,9 +102,7 @@ def fit_curve(points: Points, generator: np.random.Generator, draws: int = 1000)
     ).any():
         return None
     a, b, c = best.parameters.tolist()
-    curve = Curve(
-        form=form, a=a, b=b, c=c, error=missed[form], form_error=best.error, budgets=tuple(budgets.tolist())
-    )
+    curve = Curve(form=form, a=a, b=b, c=c, error=missed[form], budgets=tuple(budgets.tolist()))
     if errors is None:
         return curve
     return _with_draws(curve, points, fits, missed, generator, draws)
