@@ -32,9 +32,10 @@ _RATES: dict[Form, tuple[float, float]] = {"power": (0.01, 4.0), "exponential": 
 class Curve:
     """A fitted learning curve: accuracy a - b g(n), g(n) = n^-c or exp(-c n), n labels per class.
 
-    draws: float64 (D, 3), a row (a, b, c) a drawn curve; powers: bool (D,), whether it is a power law; misses:
-    float64 (D,), by how much the form may be off where nothing was measured; all None with one seed. error: root
-    mean squared error of predicting each budget from the others (0..1). budgets: those measured, ascending.
+    draws: float64 (D, 3), a row (a, b, c) a drawn curve; powers: bool (D,), whether it is a power law;
+    misses: float64 (D,), by how much the form may be off where nothing was measured; all None with one seed.
+    error: root mean squared error of predicting each budget from the others (0..1). budgets: those measured,
+    ascending.
     """
 
     form: Form
