@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import random
 import re
 import shutil
 import signal
@@ -247,6 +248,26 @@ def test_a_huge_declared_size_is_refused_before_anything_is_sent(server: Running
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999999\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_no_damaged_body_makes_the_server_fail(server: RunningServer, files: list[Path]) -> None:
+    rng = random.Random(0)
+    image = files[0].read_bytes()
+    bodies = (
+        (image, {}),
+        form(("images", "a.png", image), ("top", None, b"2")),
+        (json.dumps({"images": [base64.b64encode(image).decode()], "top": 2}).encode(), JSON),
+    )
+    statuses = set()
+    for _ in range(150):
+        body, headers = rng.choice(bodies)
+        damaged = bytearray(body)
+        for _ in range(rng.randrange(5)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        if rng.random() < 0.3:
+            del damaged[rng.randrange(len(damaged)) :]
+        statuses.add(server.ask("/predict", bytes(damaged), headers)[0])
+    assert statuses == {200, 400, 422}
 
 
 # ---------------------------------------------------------------- what the page shows

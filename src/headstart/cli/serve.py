@@ -73,5 +73,5 @@ def serve(
         max_pixels=max_megapixels * 1_000_000,
         timeout_seconds=timeout,
     )
-    bound = listen(settings)
-    answer(bound, load_models(models, arm or ()), settings)
+    with listen(settings) as bound:
+        answer(bound, load_models(models, arm or ()), settings)
