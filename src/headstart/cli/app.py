@@ -5,11 +5,11 @@ A file holds a group of commands; each command parses its options, calls one fun
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -51,6 +51,9 @@ data_app.command()(data.fetch)
 data_app.command()(data.check)
 data_app.command()(data.health)
 _INTERRUPTED = 130
+_CLOSED_PIPE = 141
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_signal = int(signal.SIGINT)  # the one that interrupted
 _GOES_ON = "interrupted; finished trials are kept and the same command goes on where this one stopped"
 
 
@@ -66,38 +69,58 @@ def _top(
 def main() -> None:
     """Runs the command line; every deliberate error is one line and its documented exit code."""
     # A shell starts background jobs with interrupts ignored; a study can always be interrupted and resumed.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in _ENDING:
+        signal.signal(number, _interrupt)
     try:
         code = app(standalone_mode=False)
         if code == _INTERRUPTED:  # typer turns an interrupt into this
-            _fail(_GOES_ON, _INTERRUPTED)
+            _fail_interrupted()
+        sys.stdout.flush()
         # The last collection would visit all that torch and pandas have made: 0.9 s of 3.6 in all.
         gc.freeze()
         sys.exit(code if isinstance(code, int) else 0)
     except HeadstartError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail(_GOES_ON, _INTERRUPTED)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            _fail(
-                f"{error.filename or 'the disk'}: {error.strerror}; free space or choose another folder "
-                "(--out, HEADSTART_CACHE)",
-                StoreError.exit_code,
-            )
+        _fail_interrupted()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # which typer has met and made another exit of
+            os._exit(_CLOSED_PIPE)
         raise
+    except BrokenPipeError:  # who read the output has gone, as `head` does
+        os._exit(_CLOSED_PIPE)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        _fail(
+            f"{error.filename or 'the disk'}: {error.strerror}; free space or choose another folder (--out, "
+            "HEADSTART_CACHE)",
+            StoreError.exit_code,
+        )
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's and click's own usage errors
             _fail(f"{error.format_message()} (see headstart --help)", ConfigError.exit_code)
         if type(error).__name__ == "Abort":
-            _fail(_GOES_ON, _INTERRUPTED)
+            _fail_interrupted()
         raise
+
+
+def _interrupt(number: int, _: object) -> None:
+    """Every signal that asks for an end ends like Ctrl-C: files and child processes are put in order."""
+    global _signal
+    _signal = number
+    raise KeyboardInterrupt
+
+
+def _fail_interrupted() -> None:
+    _fail(_GOES_ON, 128 + _signal)
 
 
 def _fail(message: str, code: int) -> None:
     print(f"headstart: {shown(message)}", file=sys.stderr, flush=True)
     # A download thread or a compute pool must not hold the exit up.
-    sys.stdout.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     os._exit(code)
 
 

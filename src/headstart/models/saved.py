@@ -16,10 +16,13 @@ from typing import Any
 from torch import Tensor
 
 from headstart import store
+from headstart.errors import WeightsError
 from headstart.models import weights
 from headstart.types import DEFAULT_READING, Preprocessing, Reading
 
 FILE = "model.safetensors"
+_HASH = "headstart.sha256"  # of the description and the tensors; files of older versions have none
+_REMEDY = "take another copy of it, or delete its folder and run the study again: that trains this one anew"
 _NETWORK_OPTIONS = ("widths", "activation")  # what the constructor of the CNN takes
 
 
@@ -83,9 +86,17 @@ class SavedModel:
         return self.preprocessing.size_pixels or self.image_pixels
 
     def read_state(self) -> dict[str, Tensor]:
-        """The stored tensors. Raises: WeightsError where the file is missing or damaged."""
+        """The stored tensors. Raises: WeightsError where the file is missing, is not what was written, or
+        holds values that are not finite."""
         assert self.folder is not None
-        return weights.load_state_file(self.folder / FILE)
+        path = self.folder / FILE
+        state, metadata = weights.load_state_file(path), weights.read_metadata(path)
+        if metadata.get(_HASH, "") not in ("", _hash(metadata.get("headstart", ""), state)):
+            raise WeightsError(f"{path} is damaged: its SHA-256 is not that of what was written; {_REMEDY}")
+        for name, tensor in state.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise WeightsError(f"{path} is damaged: {name} has values that are not finite; {_REMEDY}")
+        return state
 
     def write(self, folder: Path, state: Mapping[str, Tensor]) -> Path:
         """Write the model and its tensors into a folder, and return the folder. Raises: StoreError."""
@@ -106,5 +117,11 @@ class SavedModel:
         if self.label:
             description["label"] = self.label
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-        store.write_bytes(folder / FILE, save(tensors, {"headstart": json.dumps(description)}))
+        text = json.dumps(description)
+        store.write_bytes(folder / FILE, save(tensors, {"headstart": text, _HASH: _hash(text, tensors)}))
         return folder
+
+
+def _hash(description: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) of all that model.safetensors says and holds."""
+    return store.digest([description, weights.tensors_hash(tensors)])

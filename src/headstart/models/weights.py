@@ -63,6 +63,12 @@ def local_file(weights: str) -> str:
     return str(fetch_archive(weights, f"sha256:{digits}"))
 
 
+def is_fetched(url: str) -> bool:
+    """Whether the file of a URL is in the cache, verified. Raises: as url_digits."""
+    kept = downloads_folder() / Path(urllib.parse.urlsplit(url).path).name
+    return kept.is_file() and file_hash(kept).startswith(url_digits(url))
+
+
 def load_state_file(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name from a .safetensors file, or from a .pth/.pt file that holds nothing but tensors.
 

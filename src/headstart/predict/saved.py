@@ -6,17 +6,23 @@ them. The tensors are read by `predictor`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
 
 from headstart import store
+from headstart.data.download import downloads_folder
 from headstart.data.folders import reading_from
 from headstart.errors import ConfigError, StoreError, WeightsError, unknown_name
 from headstart.models import weights
 from headstart.models.preprocessing import stored_preprocessing
 from headstart.models.saved import FILE, SavedModel, TrainingImages
+from headstart.models.weight_names import is_url
 from headstart.results.trials import representative_trials
+from headstart.store.names import Text
+from headstart.store.reading import first_fault, parse_json
+from headstart.store.schema import Pixels, Stored, StoredPreprocessing
 
 
 def find_model(path: str | Path, arm: str | None = None) -> Path:
@@ -65,7 +71,7 @@ def read_model(folder: Path) -> SavedModel:
     text = weights.read_metadata(path).get("headstart")
     if text is None:
         raise WeightsError(f"{path} was not written by headstart: its metadata do not say what it is")
-    stored: dict[str, Any] = json.loads(text)
+    stored = _description(text, path)
     trial, result = _read_json(folder / "trial.json"), _read_json(folder / "result.json")
     _add_what_older_versions_left_out(stored, trial, folder)
     for name in ("image_pixels", "precision", "feature_precision"):
@@ -90,6 +96,41 @@ def read_model(folder: Path) -> SavedModel:
         train_images=result.get("train_images"),
         folder=folder,
     )
+
+
+class _Description(Stored):
+    """What model.safetensors says of its model, as far as it decides how much memory and time the model
+    takes."""
+
+    model: Text
+    weights: Text = "none"
+    class_names: Annotated[list[str], Field(min_length=1, max_length=100_000)]
+    preprocessing: StoredPreprocessing
+    image_pixels: Pixels | None = None
+    method: Text
+    weights_hash: Text | None
+    precision: Text | None = None
+    feature_precision: Text | None = None
+    dataset: dict[str, str | None] | None = None
+    label: Text = ""
+    widths: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(max_length=16)] | None = None
+
+
+def _description(text: str, path: Path) -> dict[str, Any]:
+    """The description, checked. Raises: WeightsError where it makes no sense, or names an address that is
+    not in the cache: none from a file is ever fetched."""
+    try:
+        stored = parse_json(text)
+        fields = _Description.model_validate(stored)
+    except (ValueError, RecursionError) as error:
+        reason = first_fault(error) if isinstance(error, ValidationError | RecursionError) else str(error)
+        raise WeightsError(f"{path} is damaged ({reason}); take another copy of the model") from error
+    if is_url(fields.weights) and not weights.is_fetched(fields.weights):
+        raise WeightsError(
+            f"{path} needs the weights {fields.weights}, which are not in the cache, and no address from "
+            f"a file is fetched; if you trust it, fetch it yourself into {downloads_folder()}"
+        )
+    return dict(stored)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

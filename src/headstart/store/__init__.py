@@ -14,7 +14,7 @@ from headstart.store.durable import (
 from headstart.store.files import as_stored, cache_folder, digest, write_json, write_npz
 from headstart.store.hashes import FileFacts, facts_of, require_unchanged
 from headstart.store.locks import lock, require_space
-from headstart.store.names import inside, is_key, is_name, printable
+from headstart.store.names import inside, is_key, is_name
 from headstart.store.reading import Arrays, read_as, read_bytes, read_json, read_npz
 from headstart.store.searches import Candidate, SearchRecord, read_search, study_searches
 from headstart.store.study import (
@@ -66,7 +66,6 @@ __all__ = [
     "is_name",
     "last_measured",
     "lock",
-    "printable",
     "purge_unfinished",
     "read_as",
     "read_bytes",

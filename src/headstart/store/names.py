@@ -44,13 +44,6 @@ def is_text(text: str) -> bool:
     return all(character.isprintable() or character in _HARMLESS for character in text)
 
 
-def printable(text: str) -> str:
-    """A text for a terminal: control characters as escapes that show them, so that none takes effect."""
-    return "".join(
-        c if c.isprintable() or c == "\u00a0" else c.encode("unicode_escape").decode() for c in text
-    )
-
-
 def _name(text: str) -> str:
     if not is_name(text):
         raise ValueError(f"a name must be {NAME_RULE}")

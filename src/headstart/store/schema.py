@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from headstart.store.hashes import Sha256
 from headstart.store.names import Name, Text
 
-LARGEST_PIXELS = 4096  # side of an image or of a network's input; a study takes at most 1024
+LARGEST_PIXELS = 2048  # side of an image or of a network's input; a study takes at most 1024
 Count = Annotated[int, Field(ge=0, le=10**30)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Pixels = Annotated[int, Field(ge=1, le=LARGEST_PIXELS)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from headstart.errors import ConfigError, unknown_name
+from headstart.store.toml import parse_toml, read_toml
 from headstart.studies.check import checked_study
 from headstart.studies.schema import StudyFile
 from headstart.studies.toml_errors import first_problem
@@ -40,7 +40,7 @@ def load_study(
         where, text, tables = f"study {study.name!r}", "", study_tables(study)
     else:
         path = _find(study)
-        where, (text, tables) = str(path), _read(path)
+        where, (text, tables) = str(path), read_toml(path, "study file")
     for key, typed in (changes or {}).items():
         _set(tables, key, typed)
     if seeds is not None:
@@ -72,23 +72,12 @@ def _find(name_or_path: str | Path) -> Path:
     raise unknown_name("study", str(name_or_path), built_in)
 
 
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    """A file's text and tables."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}; mend that line") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read study file {path}: {error}") from error
-
-
 def _set(tables: dict[str, Any], key: str, typed: str) -> None:
     """Puts one --set into the parsed file; arms are named, not numbered; arms.NAME.recipe.FIELD changes a
     recipe."""
     try:
-        value = tomllib.loads(f"x = {typed}")["x"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"x = {typed}")["x"]
+    except ValueError:
         value = typed  # a bare word or phrase is a text
     steps = key.split(".")
     table: Any = tables
