@@ -90,7 +90,8 @@ def test_what_the_report_needs_is_published_and_nothing_else(study: Path, publis
         for path in trials.rglob("*")
         if path.is_file() and len(path.parent.name) != 64
     )
-    assert beside == ["gallery.npz", "notes.json", "robustness/sheet.npz", "study.json", "study.toml"]
+    also = ["notes.json", "robustness/sheet.npz", "study.json", "study.toml"]
+    assert beside == ["gallery.npz", "manifest.json", *also]
     keys = {result.key for result in store.finished_trials(study)}
     # at all labels a deterministic arm's second seed repeats its first: not published
     assert {path.name for path in trials.iterdir() if len(path.name) == 64} < keys
