@@ -1,5 +1,5 @@
-"""Pages of the documentation that are made from code: the command line's reference, the index of decisions
-and the exit codes.
+"""Pages of the documentation that are made from code: the command line's reference and the index of
+decisions.
 
 mkdocs calls `on_config` and `on_files` (see mkdocs.yml, hooks).
 """
@@ -31,7 +31,6 @@ def on_files(files: Any, config: Any) -> Any:
     for uri, text in (
         ("reference/cli.md", cli_reference()),
         ("decisions/index.md", decisions_index()),
-        ("reference/exit-codes.md", exit_codes()),
     ):
         files.append(File.generated(config, uri, content=text))
     return files
@@ -48,17 +47,6 @@ def decisions_index() -> str:
     rows = [f"{int(path.name[:4])}. [{title}]({path.name})" for path, title in decision_titles()]
     return "\n".join(
         ["# Decisions", "", "What was decided, why, and what was rejected with its number.", "", *rows, ""]
-    )
-
-
-def exit_codes() -> str:
-    """The table of exit codes, as the README states it (a test holds that to the code)."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = re.search(r"^\| code \|.*?(?=\n\n)", readme, flags=re.M | re.S)
-    assert table is not None, "README.md has no table of exit codes"
-    return (
-        "# Exit codes\n\nA mistake is one line: what was given, what was expected, what to "
-        f"do.\n\n{table[0]}\n"
     )
 
 

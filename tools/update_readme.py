@@ -1,34 +1,38 @@
-"""Put a study's answer, table and figures into README.md, and its evidence into docs/results/<study>.
+"""Put the answers of published studies into the README and the pages of docs/, from their trials.
 
-Usage: python tools/update_readme.py runs/cifar10-quick    the README's `results`
-       python tools/update_readme.py docs/results/cifar10-quick    the same, from what is kept there
-       python tools/update_readme.py report/trials         its `full study`, from the report beside these
-       trials python tools/update_readme.py report/cnn/trials     its `all images`, from that report and
-       benchmarks/results/gpu.json python tools/update_readme.py report/cpu/trials     its `two cores`, from
-       that report python tools/update_readme.py report/equal/trials   its `same work`, from that report
-       python tools/update_readme.py report/gpu/trials     its `224 pixels`, from that report
+Usage: python tools/update_readme.py                          every page, from report/*/trials and
+docs/results
+       python tools/update_readme.py runs/cifar10-quick       keeps that run's evidence in docs/results, then
+       every page
 Everything between such marks is replaced; nothing there is written by hand.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from headstart import store
 from headstart.report import words
+from headstart.report.chapters import opening
+from headstart.report.document import Figure, Paragraph, Section, Table
 from headstart.report.load import StudyView, load_study
-from headstart.report.sections import labels, tables
-from headstart.report.sections.figure import Figure
+from headstart.report.sections.choice import compared
 from headstart.report.sections.learning import learning
+from headstart.report.writers.markdown import without_links
 from headstart.results import headline, published, stats
 from headstart.results.table import write_results_csv
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+QUICK = ROOT / "docs" / "results" / "cifar10-quick"
+FULL = ROOT / "report" / "trials"
+FIGURE = ROOT / "report" / "figures" / "fig-answer-labels.png"
+PICTURE = ROOT / "docs" / "pictures" / "answer.png"  # the same: what docs/ shows lies in docs/
 ALL_IMAGES = ROOT / "report" / "cnn" / "trials"
 GPU = ROOT / "benchmarks" / "results" / "gpu.json"
 _PEER_VIEWS = "translate_accuracy"  # airbench's own reading: six views of an image
@@ -47,10 +51,22 @@ _N_SAYS = (
 )
 
 
-def main(folder: Path) -> None:
-    if folder.resolve() not in SECTIONS:
-        folder = _keep(folder)
-    store.write_bytes(README, with_section(README.read_text(), folder).encode())
+def main(arguments: Sequence[str]) -> None:
+    for folder in arguments:
+        _keep(Path(folder))
+    store.write_bytes(PICTURE, FIGURE.read_bytes())
+    for part in PARTS:
+        store.write_bytes(part.page, with_part(part.page.read_text(), part).encode())
+
+
+@dataclass(frozen=True)
+class Part:
+    """Text between two marks of a page, made from the trials in a folder."""
+
+    page: Path
+    mark: str
+    folder: Path
+    write: Callable[[StudyView], str]
 
 
 def _keep(folder: Path) -> Path:
@@ -79,11 +95,12 @@ def _learning(view: StudyView) -> Figure:
     return {drawn.name: drawn for drawn in learning(view)}["fig-curves-seconds"]
 
 
-def with_section(text: str, folder: Path) -> str:
-    """The README's text with the section of the trials in this folder: of a published report, or of a study
-    that `_keep` wrote."""
-    mark, write = SECTIONS.get(folder.resolve(), ("results", _section))
-    return _between(text, mark, write(load_study(folder)))
+def with_part(text: str, part: Part) -> str:
+    """The page's text with this part of it written from its trials."""
+    return _between(text, part.mark, part.write(_load(part.folder)))
+
+
+_load = functools.cache(load_study)
 
 
 def _between(before: str, mark: str, text: str) -> str:
@@ -93,34 +110,52 @@ def _between(before: str, mark: str, text: str) -> str:
     return before[: begin.end()] + text + before[end:]
 
 
-def _full_study(view: StudyView) -> str:
-    """The published report in short: how much has run, its answer, its figure over label budgets, accuracies
-    by budget."""
-    drawn = labels.figure(view, labels.fit_all(view))
-    assert drawn is not None
-    lines = [
-        f"**{headline.headline(view.study, [item for arm in view.arms for item in arm.trials])}**",
-        "",
-        f"![{drawn.message}](report/figures/fig-labels.png)",
-        "",
-        f"*{drawn.message}. {drawn.caption}*",
-        "",
-        f"| labels a class | {' | '.join(arm.label for arm in view.arms)} |",
-        "|---|" + "---|" * len(view.arms),
-    ]
-    for row in tables.budgets(view):
-        cells = [f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in row.cells]
-        lines.append(f"| {row.title} | {' | '.join(cells)} |")
-    lines += [
-        "",
-        "Test accuracy, with 95 % intervals: over seeds, or over test images where every seed gives the same "
-        "model. "
-        f"{view.finished} of the study's {view.planned} trials have finished, on {_machines(view)}. All of "
-        "it, with costs, "
-        "calibration, mistakes and the claims: [report](report/README.md), [as PDF](report/report.pdf).",
-        "",
-    ]
-    return "\n".join(lines)
+def _answer(view: StudyView) -> str:
+    """The published answer for a reader with one minute: a sentence, a figure, the ladder, the claims."""
+    return _in_brief(view, FIGURE.relative_to(ROOT).as_posix())
+
+
+def _home(view: StudyView) -> str:
+    """The same for the documentation's first page, whose pictures lie in docs/."""
+    return _in_brief(view, PICTURE.relative_to(ROOT / "docs").as_posix())
+
+
+def _in_brief(view: StudyView, picture: str) -> str:
+    return "\n".join([*_headline(view, picture), *_ladder(view), "", *_claims(view), ""])
+
+
+def _headline(view: StudyView, picture: str) -> list[str]:
+    answer = headline.headline(view.study, [item for arm in view.arms for item in arm.trials])
+    arms = words.listing([arm.label for arm in compared(view)])
+    return [f"**{answer}**", "", f"![Test accuracy by labels per class: {arms}]({picture})", ""]
+
+
+def _ladder(view: StudyView) -> list[str]:
+    """Test accuracy at a few label budgets, with intervals and n."""
+    section = opening.ladder(view)
+    assert section is not None
+    return [*_as_markdown(section)]
+
+
+def _claims(view: StudyView) -> list[str]:
+    """What was claimed before the study ran, with the verdicts."""
+    section = opening.verdicts(view)
+    assert section is not None
+    return [*_as_markdown(section)]
+
+
+def _choices(view: StudyView) -> str:
+    """Which arm to choose, by labels per class and by work."""
+    return "\n".join([*_as_markdown(opening.choose(view)), ""])
+
+
+def _as_markdown(section: Section) -> list[str]:
+    """A section's tables and notes as Markdown, without its heading and without links into the report."""
+    lines: list[str] = []
+    for block in section.blocks:
+        if isinstance(block, Table | Paragraph):
+            lines += [*([""] if lines else []), without_links(block)]
+    return lines
 
 
 def _all_images(view: StudyView) -> str:
@@ -138,12 +173,12 @@ def _all_images(view: StudyView) -> str:
     )
     lines += [
         "",
-        f"{_N_SAYS} Measured on {_machines(view)}; [report](report/cnn/README.md). "
+        f"{_N_SAYS} Measured on {_machines(view)}; `report/cnn`. "
         f"On one {device}, seed by seed in turn with cifar10-airbench's own script (airbench94: median of "
         f"{peer['seconds']['n']} {peer['seconds']['median']:.1f} s, {100 * peer['accuracy']['mean']:.2f} % "
         "on one view, "
-        f"{100 * peer[_PEER_VIEWS]['mean']:.2f} % over its six), {durations}: [benchmarks/results/gpu.json]"
-        "(benchmarks/results/gpu.json).",
+        f"{100 * peer[_PEER_VIEWS]['mean']:.2f} % over its six), {durations}: `benchmarks/results/gpu.json`."
+        "",
         "",
         f"What was aimed at, over both flips, and with cifar10-airbench's work: {_against_aims(view)}.",
         "",
@@ -234,7 +269,7 @@ def _measured(view: StudyView, part: str, features: str = "") -> str:
     return (
         f"{_N_SAYS} Wall time is cold and whole: features{features}, training, choosing, reading. Measured "
         "on "
-        f"{_machines(view)}; [report](report/{part}/README.md)."
+        f"{_machines(view)}; `report/{part}`."
     )
 
 
@@ -247,13 +282,17 @@ _TITLES = {
     "val_accuracy": "validation",
     "train_accuracy": "train",
     "test_nll": "NLL",
+    "test_nll_calibrated": "NLL, scaled",
     "test_ece": "ECE",
+    "test_ece_calibrated": "ECE, scaled",
     "seconds": "wall time",
     "flops": "compute",
 }
 _WRITTEN = {
     "test_nll": words.number,
+    "test_nll_calibrated": words.number,
     "test_ece": words.number,
+    "test_ece_calibrated": words.number,
     "seconds": words.duration,
     "flops": words.flops,
 }
@@ -287,14 +326,14 @@ def _section(view: StudyView) -> str:
     lines = [
         f"**{headline.headline(view.study, trials)}**",
         "",
-        f"![{figure.message}]({place}/learning.svg)",
+        f"![{figure.message}](../results/{view.study.name}/learning.svg)",
         "",
         f"*{figure.message}. {figure.caption}*",
         "",
         *_table(
             view,
             ("test_flip_accuracy", "val_accuracy", "train_accuracy"),
-            ("test_nll", "test_ece", "seconds", "flops"),
+            ("test_nll", "test_nll_calibrated", "test_ece", "test_ece_calibrated", "seconds", "flops"),
         ),
     ]
     environment = trials[0].environment
@@ -303,24 +342,25 @@ def _section(view: StudyView) -> str:
         f"Measured by `{view.study.command}` on {environment['processor']}, {environment['cores']} cores, "
         f"{environment['precision']}, torch {environment['torch']}; the study file, a row for each trial and "
         "the "
-        f"environment stand in [{place}]({place}). {_N_SAYS} Wall time is cold: features included.",
+        f"environment stand in `{place}`. {_N_SAYS} Wall time is cold: features included.",
         "",
     ]
     return "\n".join(lines)
 
 
-# What each report's trials write, and between which marks.
-SECTIONS = {
-    ROOT / "report" / part / "trials": (mark, write)
-    for part, mark, write in (
-        ("", "full study", _full_study),
-        ("cnn", "all images", _all_images),
-        ("cpu", "two cores", _two_cores),
-        ("equal", "same work", _same_work),
-        ("gpu", "224 pixels", _large),
-    )
-}
+_QUESTIONS = ROOT / "docs" / "questions"
+_CPU, _EQUAL, _GPU = (ROOT / "report" / part / "trials" for part in ("cpu", "equal", "gpu"))
+PARTS = (
+    Part(ROOT / "README.md", "answer", FULL, _answer),
+    Part(ROOT / "docs" / "index.md", "answer", FULL, _home),
+    Part(_QUESTIONS / "which-should-i-choose.md", "choices", FULL, _choices),
+    Part(_QUESTIONS / "how-accurate-with-all-images.md", "all images", ALL_IMAGES, _all_images),
+    Part(_QUESTIONS / "what-do-two-cores-buy.md", "two cores", _CPU, _two_cores),
+    Part(_QUESTIONS / "who-wins-at-equal-work.md", "same work", _EQUAL, _same_work),
+    Part(_QUESTIONS / "what-does-224-px-bring.md", "224 pixels", _GPU, _large),
+    Part(_QUESTIONS / "what-does-the-quick-study-show.md", "results", QUICK, _section),
+)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1:])

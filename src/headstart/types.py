@@ -240,6 +240,7 @@ class Claim:
     label_budget: LabelBudget = ALL_LABELS
     gap_at: LabelBudget | None = None
     post_hoc: bool = False
+    original: str = ""  # the sentence as first written, where it was reworded
 
 
 @dataclass(frozen=True, kw_only=True)

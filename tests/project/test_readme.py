@@ -88,9 +88,18 @@ def test_every_shown_command_runs(
 
 
 def _shown_study() -> str:
-    """The study file that the README shows."""
-    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    """The study file that the how-to shows."""
+    page = ROOT / "docs" / "how-to" / "own-study.md"
+    (text,) = re.findall(r"```toml\n(.*?)```", page.read_text(), flags=re.S)
     return text
+
+
+def test_the_readme_is_at_most_150_lines_with_the_answer_on_its_first_screen() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 150
+    first = "\n".join(lines[:40])
+    for needed in ("**On CIFAR-10 with all", "| Test accuracy |", "| Claim |", "Can I trust it?"):
+        assert needed in first
 
 
 def test_every_shown_make_target_exists() -> None:
@@ -103,8 +112,8 @@ def test_every_shown_make_target_exists() -> None:
 def test_the_exit_codes_are_those_of_the_errors() -> None:
     from headstart import errors
 
-    section = (ROOT / "README.md").read_text().split("## Exit codes")[1].split("\n## ")[0]
-    table = dict(re.findall(r"^\| (\d+) \| (.*?) \|", section, flags=re.M))
+    page = (ROOT / "docs" / "reference" / "exit-codes.md").read_text()
+    table = dict(re.findall(r"^\| (\d+) \| (.*?) \|", page, flags=re.M))
     kinds = [
         kind
         for kind in vars(errors).values()

@@ -102,6 +102,8 @@ def test_every_figure_and_picture_is_there_with_its_size(opened: tuple[Any, list
         const box = svg.getBoundingClientRect();
         return [svg.closest('figure').id, box.width, box.height]; })""")
     assert [name for name, _, _ in sizes] == [
+        "fig-answer-labels",
+        "fig-answer-cost",
         "fig-accuracy",
         "fig-cost",
         "fig-curves-epochs",

@@ -14,9 +14,10 @@ from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import report, store
 from headstart.report import words
+from headstart.report.chapters.whole import compose
+from headstart.report.document import figures
 from headstart.report.load import load_study
 from headstart.report.sections import comparison, labels, pareto, spending, tables
-from headstart.report.writers.page import compose
 from headstart.results import label_curves
 from headstart.types import ALL_LABELS, LabelBudget
 
@@ -259,7 +260,7 @@ def test_a_lead_at_the_only_common_budget_is_not_called_a_range(budgets: Path, t
         if result.arm.name == "cnn" and not result.label_budget.is_all:
             shutil.rmtree(result.folder)
     view = load_study(folder)
-    (figure,) = [each for each in compose(view).figures if each.name == "fig-labels"]
+    (figure,) = [each for each in figures(compose(view)) if each.name == "fig-labels"]
     assert re.fullmatch(
         r"In front by labels a class: .* at [\d,]+, the only budget that arms share", figure.message
     )

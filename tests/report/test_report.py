@@ -192,6 +192,10 @@ def test_every_section_of_a_whole_study_is_there(three_page: tuple[str, Page]) -
     page = three_page[1]
     for section in (
         "answer",
+        "verdicts",
+        "choose",
+        "limits",
+        "contents",
         "comparison",
         "learning",
         "time",
@@ -207,6 +211,8 @@ def test_every_section_of_a_whole_study_is_there(three_page: tuple[str, Page]) -
     ):
         assert section in page.ids
     for figure in (
+        "answer-labels",
+        "answer-cost",
         "accuracy",
         "cost",
         "curves-epochs",
@@ -228,7 +234,8 @@ def test_one_label_budget_has_no_budget_figure(two_page: tuple[str, Page]) -> No
 def test_claims_carry_the_verdicts_that_findings_decide(three: Path, three_page: tuple[str, Page]) -> None:
     text = plain(three_page[1].text)
     assert "CNN from scratch is more accurate than ResNet-50, linear probe" in text
-    assert re.findall(r'class="verdict (\w+)"', three_page[0]) == ["supported", "refuted", "supported"]
+    # in the first part, and again with their evidence
+    assert re.findall(r'class="verdict (\w+)"', three_page[0]) == 2 * ["supported", "refuted", "supported"]
 
 
 def test_methods_are_told_in_words(two_page: tuple[str, Page]) -> None:
@@ -272,11 +279,11 @@ def test_a_study_without_gallery_says_that_pixels_are_missing(two: Path, tmp_pat
 @pytest.mark.parametrize(
     ("options", "figures"),
     [
-        ({"arms": 1}, 10),
-        ({"arms": 8}, 18),
-        ({"classes": 100, "test_images": 500}, 11),
-        ({"phase": "refit", "history": False, "gallery": False}, 8),
-        ({"phase": "refit"}, 10),
+        ({"arms": 1}, 11),
+        ({"arms": 8}, 21),
+        ({"classes": 100, "test_images": 500}, 12),
+        ({"phase": "refit", "history": False, "gallery": False}, 9),
+        ({"phase": "refit"}, 11),
     ],
     ids=["one arm", "eight arms", "100 classes", "refit without history", "refit with history"],
 )

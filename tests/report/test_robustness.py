@@ -127,7 +127,7 @@ def test_the_sheet_shows_every_corruption(html: str) -> None:
     assert (
         re.findall(r'width="(\d+)" height="(\d+)"', sheet) == [("197", "65")] * 15
     )  # 6 x 32 + 5, 2 x 32 + 1
-    assert [title for title in re.findall(r'class="truth">([^<]+)<', sheet)] == [
+    assert [title.strip() for title in re.findall(r'class="truth">([^<]+)<', sheet)] == [
         each.title for each in CORRUPTIONS.values()
     ]
 

@@ -13,7 +13,12 @@ from headstart import store
 from headstart.errors import ConfigError, DataError, StoreError
 from headstart.results import headline
 from headstart.results.claims import as_json, decide
-from headstart.results.efficiency import accuracy_at, pareto_front, time_to_accuracy
+from headstart.results.efficiency import (
+    accuracy_at,
+    bracket_to_accuracy,
+    pareto_front,
+    time_to_accuracy,
+)
 from headstart.results.trials import (
     agreement,
     disagreements,
@@ -425,6 +430,15 @@ def test_time_to_accuracy_is_the_first_row_that_reaches_it():
     assert time_to_accuracy(rows, 0.85) == {"seconds": 20.0, "epochs": 2, "flops": 200}
     assert time_to_accuracy(rows, 0.91) is None
     assert time_to_accuracy([], 0.5) is None
+
+
+def test_between_two_evaluations_the_time_to_an_accuracy_is_a_bracket():
+    rows = history(0.5, 0.86, 0.84, 0.9)  # evaluated after 10, 20, 30 and 40 seconds
+    assert bracket_to_accuracy(rows, 0.85, "seconds") == (10.0, 20.0)
+    assert bracket_to_accuracy(rows, 0.85, "epoch") == (1.0, 2.0)
+    assert bracket_to_accuracy(rows, 0.4, "seconds") == (0.0, 10.0)
+    assert bracket_to_accuracy(rows, 0.91, "seconds") is None
+    assert bracket_to_accuracy([{"epoch": 1, "val_accuracy": 0.9}], 0.5, "seconds") is None
 
 
 def test_rows_without_validation_reach_nothing():

@@ -76,6 +76,10 @@ def test_after_its_minutes_a_study_begins_no_trial_and_goes_on_another_time(tmp_
     assert "0 minutes are over: 1 of 2 trials are left; the same command goes on" in capsys.readouterr().err
     run_study(study, folder, seeds=2, minutes=10)
     assert [result.seed for result in store.finished_trials(folder)] == [0, 1]
+    capsys.readouterr()
+    run_study(study, folder, seeds=2)
+    told = [line for line in capsys.readouterr().err.splitlines() if "trial" in line]
+    assert told == ["2 of 2 trials have finished before"]
 
 
 def test_half_precision_never_changes_an_answer() -> None:

@@ -23,7 +23,6 @@ app = typer.Typer(
     help="Train a CNN from scratch, or start from a pretrained ResNet? Headstart runs both on your images' "
     "terms and shows what each reached and what it cost.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

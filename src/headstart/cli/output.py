@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
+NARROW = 76  # columns: below, a summary shows less
 console = Console(highlight=False, markup=False, emoji=False)
 
 
@@ -17,12 +19,13 @@ def typed_command() -> str:
 
 
 def render(folder: Path) -> None:
-    """Writes a study's report; prints its verdict, its summary and where it lies."""
+    """Writes a study's report; prints its summary, then the answer and where the report lies."""
+    from headstart.plots import visible
     from headstart.report import summary_table, verdict, write_report
 
     page = write_report(folder)
     console.print()
-    console.print(verdict(folder), soft_wrap=True)
+    console.print(summary_table(folder, narrow=console.width < NARROW))
     console.print()
-    console.print(summary_table(folder))
-    console.print(f"report: {page.resolve()}", soft_wrap=True)
+    console.print(Text(visible(verdict(folder))), soft_wrap=True)
+    console.print(Text(f"report: {page.resolve()}"), soft_wrap=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from headstart.cli.output import console, render
 
@@ -44,10 +45,11 @@ def report(
     if to is None:
         render(folder)
         return
+    from headstart.plots import visible
     from headstart.report import verdict, write_bundle
 
     bundle = write_bundle(folder, to)
-    console.print(verdict(to / "trials"), soft_wrap=True)
+    console.print(Text(visible(verdict(to / "trials"))), soft_wrap=True)
     print(f"{len(bundle.files)} files in {to}, made from {to / 'trials'}")
     for reason in bundle.missing:
         print(f"headstart: {reason}", file=sys.stderr)

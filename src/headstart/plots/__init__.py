@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         percent,
         short_duration,
         spread,
+        visible,
     )
     from headstart.plots.svg import svg_text
     from headstart.plots.tuning import best_so_far
@@ -67,6 +68,7 @@ __all__ = [
     "spread",
     "svg_text",
     "time_to_accuracy",
+    "visible",
 ]
 
 _HOMES = {
@@ -102,6 +104,7 @@ _HOMES = {
     "reliability_panels": "panels",
     "short_duration": "style",
     "spread": "style",
+    "visible": "style",
     "svg_text": "svg",
     "time_to_accuracy": "curves",
 }

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.runtime.show import shown
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -148,7 +150,7 @@ def arm_styles(labels: Mapping[str, str]) -> dict[str, ArmStyle]:
     return {
         name: ArmStyle(
             name=name,
-            label=label,
+            label=visible(label),
             color=ARM_COLORS_LIGHT[i % count],
             marker=_MARKERS[i % count],
             line=_LINES[i % count],
@@ -193,6 +195,15 @@ def wrapped(label: str, width: int, lines: int = 3) -> str:
 def shortened(label: str, length: int) -> str:
     """The label on one line of at most `length` characters; what is left over is cut with "…"."""
     return label if len(label) <= length else label[: length - 1].rstrip(" ,") + "…"
+
+
+def visible(content: str, *, keep_lines: bool = False) -> str:
+    """The text without anything that a screen, a browser or a font would act on in place of showing it.
+
+    Control characters, marks that turn the direction of writing and halves of surrogate pairs are spelled
+    out, "\\x1b"; new lines and tabs become spaces, or new lines stay (keep_lines)."""
+    lines = content.encode("utf-8", "backslashreplace").decode().replace("\t", " ").split("\n")
+    return ("\n" if keep_lines else " ").join(map(shown, lines))
 
 
 def percent(share: float, digits: int = 1) -> str:

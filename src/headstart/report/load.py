@@ -73,7 +73,7 @@ class StudyView:
 
     @property
     def class_names(self) -> list[str]:
-        return list(self.study.dataset.class_names)
+        return [plots.visible(name) for name in self.study.dataset.class_names]
 
     @property
     def test_images(self) -> int:
@@ -198,7 +198,7 @@ def _arm(stored: StoredArm, place: int, style: plots.ArmStyle, trials: Trials) -
     tests = tuple(store.read_predictions(trial.folder)["test"] for trial in trials)
     return Arm(
         name=stored.name,
-        label=stored.label,
+        label=plots.visible(stored.label),
         place=place,
         stored=stored,
         style=style,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headstart.plots import percent, short_duration
@@ -51,6 +51,17 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def duration(value: float | None) -> str:
     return NONE if value is None else short_duration(value)
+
+
+def between(bracket: tuple[float, float] | None, show: Callable[[float], str]) -> str:
+    """A cost that lies between two values: "8.1 to 9.3 s", "up to 9.3 s" where nothing was read before."""
+    if bracket is None:
+        return NONE
+    low, high = show(bracket[0]), show(bracket[1])
+    if bracket[0] == 0:
+        return f"up to {high}"
+    number, _, unit = low.partition(_THIN)
+    return f"{number if high.partition(_THIN)[2] == unit else low} to {high}"
 
 
 def count(value: float | None) -> str:

@@ -27,6 +27,27 @@ def time_to_accuracy(
     return None
 
 
+def bracket_to_accuracy(
+    history: History, target: float, cost: str, metric: str = "val_accuracy"
+) -> tuple[float, float] | None:
+    """(low, high) between which lies the cumulative `cost` ("seconds", "epoch" or "flops") at which `metric`
+    first
+    reached `target` (0..1): the evaluation before, 0 where there is none, and the first that reads so much.
+
+    None where no evaluation reads so much or does not state its cost. Where a model was not evaluated its
+    accuracy
+    is not known: two models whose brackets overlap have no order."""
+    low = 0.0
+    for row in history:
+        reached, at = row.get(metric), row.get(cost)
+        if reached is None:
+            continue
+        if reached >= target:
+            return None if at is None else (low, float(at))
+        low = low if at is None else float(at)
+    return None
+
+
 def accuracy_at(
     history: History,
     *,

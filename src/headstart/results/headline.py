@@ -30,7 +30,9 @@ _TABLE_METRICS = (
     "test_top5_accuracy",
     "test_macro_f1",
     "test_nll",
+    "test_nll_calibrated",
     "test_ece",
+    "test_ece_calibrated",
     "test_brier",
     "generalization_gap",
 )
@@ -43,7 +45,8 @@ def comparison_table(trials: Trials) -> pd.DataFrame:
     Columns: arm, label, labels_per_class (int or "all"), phase, n (seeds), train_images; train_, val_, test_
     and test_flip_accuracy, each with _low and _high, the 95 % t interval over seeds (NaN at n = 1);
     wilson_low and wilson_high, at n = 1 alone: the interval of test_accuracy over test images, for that one
-    model; test_top5_accuracy, test_macro_f1, test_nll, test_ece, test_brier, generalization_gap; seconds
+    model; test_top5_accuracy, test_macro_f1, test_nll, test_ece (both also _calibrated), test_brier,
+    generalization_gap; seconds
     (cold), spent_seconds (cached parts excluded), examples, flops, joules, and peak_memory_bytes (the
     highest).
     Raises: DataError where trials have different test sets."""
@@ -140,7 +143,7 @@ def headline(study: StudyRecord, trials: Trials) -> str:
         theirs = theirs.split()[0]
     took = f"the first took {ours}, the second {theirs}"
     if not one_machine((*first, *second)):
-        took = "their times were measured on different machines and do not compare"
+        took = f"the first took {_work(first)} of work, the second {_work(second)}"
     rest = [
         f"{arms[name][0].arm.label} {_percent(_means(arms[name], 'test_accuracy'))}"
         for name in names
@@ -255,6 +258,11 @@ def _means(items: Trials, metric: str) -> float | None:
 
 def _seconds(items: Trials) -> float:
     return _means(items, "seconds") or 0.0
+
+
+def _work(items: Trials) -> str:
+    """Mean counted operations of a trial, which compare across machines."""
+    return f"{(_means(items, 'flops') or 0.0) / 1e15:.2g} PFLOP"
 
 
 def _dataset(study: StudyRecord, trial: FinishedTrial) -> str:

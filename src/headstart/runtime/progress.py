@@ -1,6 +1,6 @@
 """Show progress: the step, how far it is, the time left. Steps of under a second are silent.
 
-A live bar on a terminal; elsewhere (logs, pipes) a plain line at most every ten seconds. Everything goes to
+A live bar on a terminal; elsewhere (logs, pipes) a plain line every 30 seconds. Everything goes to
 standard error, so standard output stays for results.
 """
 
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from headstart.runtime.show import without_controls
 
 _console = Console(stderr=True)
-_LOG_EVERY_SECONDS = 10.0
+_LOG_EVERY_SECONDS = 30.0
 _QUIET_SECONDS = 1.0
 
 

@@ -137,6 +137,7 @@ class ClaimFields(Stored):
     margin: float = 0.0
     labels_per_class: LabelsPerClass | Literal["all"] = None
     gap_at: LabelsPerClass | Literal["all"] = None
+    original: str = ""
 
 
 class RobustnessFields(Stored):

@@ -78,6 +78,9 @@ def run_missing(run: TrialRun) -> TrialsDone:
     Raises: StoreError, BusyError, DownloadError, WeightsError, which the next trial would meet too."""
     done = TrialsDone(pending=Counter(map(_cell, run.trials)))
     one = partial(run_trial, study=run.study, study_folder=run.folder, published=run.published, jobs=run.jobs)
+    before = {number for number, trial in enumerate(run.trials, 1) if run.is_finished(trial)}
+    if before:
+        progress.say(f"{len(before)} of {len(run.trials)} trials have finished before")
     with closing(attempts(_due(run, done), one, run.jobs, run.is_finished, run.threads)) as attempted:
         for number, trial, result_of in attempted:
             name = f"{trial.arm.name}, {trial.label_budget.plain_words}, seed {trial.seed}"
@@ -102,7 +105,9 @@ def run_missing(run: TrialRun) -> TrialsDone:
                 done.failed.append(f"{name}: {type(error).__name__}: {error}")
                 progress.say(f"{begins} failed: {error}; details in {details.parent}")
             else:
-                progress.say(f"{begins}: {_ended(run, done, trial, result)}")
+                ended = _ended(run, done, trial, result)
+                if number not in before:
+                    progress.say(f"{begins}: {ended}")
     return done
 
 

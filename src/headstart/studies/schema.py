@@ -65,6 +65,7 @@ class ClaimTable(_Strict):
     labels_per_class: Budget = "all"
     gap_at: Budget | None = None
     post_hoc: bool = False
+    original: str = ""
 
 
 class RobustnessTable(_Strict):

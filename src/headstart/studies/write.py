@@ -143,7 +143,7 @@ def _name_of_kind(arm: Arm, begins: str) -> str:
 def _claim(claim: Claim) -> dict[str, Any]:
     table: dict[str, Any] = store.as_stored(claim)
     table["labels_per_class"] = claim.label_budget.toml
-    return {key: value for key, value in table.items() if value is not None}
+    return {key: value for key, value in table.items() if value not in (None, "")}
 
 
 def _search(search: Search) -> dict[str, Any]:

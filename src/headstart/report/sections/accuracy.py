@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from headstart import plots
 from headstart.plots import percent
 from headstart.report import words
+from headstart.report.document import Figure
 from headstart.report.load import Arm, StudyView, estimate
-from headstart.report.sections.figure import Figure, finish, test_count
+from headstart.report.sections.figure import finish, test_count
 from headstart.results.differences import Difference, accuracy_difference
 from headstart.results.pairing import pair_by_seed
 from headstart.results.trials import metric_values

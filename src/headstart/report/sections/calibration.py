@@ -8,8 +8,9 @@ import numpy as np
 from headstart import plots
 from headstart.plots import percent
 from headstart.report import words
+from headstart.report.document import Figure
 from headstart.report.load import Arm, StudyView
-from headstart.report.sections.figure import Figure, finish
+from headstart.report.sections.figure import finish
 from headstart.results import metrics, stats
 
 _BINS = 15

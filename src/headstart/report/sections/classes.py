@@ -7,8 +7,9 @@ import numpy as np
 from headstart import plots
 from headstart.plots import percent
 from headstart.report import words
+from headstart.report.document import Figure
 from headstart.report.load import StudyView, estimate
-from headstart.report.sections.figure import Figure, finish, test_count
+from headstart.report.sections.figure import finish, test_count
 from headstart.results import metrics
 
 _MOST_CLASSES = 20  # more than these do not fit into bars on a phone: the most telling ones are drawn

@@ -105,10 +105,12 @@ def _accuracies(view: StudyView, means: _Means) -> list[Row]:
 
 
 def _calibration(means: _Means) -> list[Row]:
-    ece = "15 bins of equally many images"
+    ece, scaled = "15 bins of equally many images", "one temperature, fitted on validation images"
     return [
         means.line("Negative log-likelihood", "test_nll", words.number, "nats an image", -1),
+        means.line("… temperature-scaled", "test_nll_calibrated", words.number, scaled, -1),
         means.line("Expected calibration error", "test_ece", _share, ece, -1),
+        means.line("… temperature-scaled", "test_ece_calibrated", _share, scaled, -1),
         means.line("Brier score", "test_brier", words.number, "", -1),
     ]
 

@@ -9,8 +9,9 @@ import numpy as np
 from headstart import plots
 from headstart.plots import short_duration
 from headstart.report import machines, words
+from headstart.report.document import Figure
 from headstart.report.load import Arm, StudyView
-from headstart.report.sections.figure import Figure, finish
+from headstart.report.sections.figure import finish
 from headstart.report.sections.learning import clocks
 
 

@@ -1,25 +1,12 @@
-"""A figure of the report: a drawing with its message and its caption."""
+"""Figures of the report, from drawings: a message and a caption with each."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure as MplFigure
 
 from headstart import plots
+from headstart.report.document import Figure
 from headstart.report.load import StudyView
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A drawing with its message (a sentence from its own numbers) and caption."""
-
-    name: str
-    message: str
-    caption: str
-    svg: str
-    wide: bool = False
-    drawing: MplFigure | None = field(default=None, repr=False, compare=False)  # what the SVG was made from
 
 
 def finish(drawing: MplFigure, name: str, message: str, caption: str) -> Figure:

@@ -10,8 +10,9 @@ from headstart import plots
 from headstart.evaluation.records import NetworkGradCam, StudyGradCam, read_gradcam
 from headstart.registry.methods import stored_method
 from headstart.report import words
+from headstart.report.document import Figure
 from headstart.report.load import Arm, StudyView
-from headstart.report.sections.figure import Figure, finish
+from headstart.report.sections.figure import finish
 
 _MOST_ARMS = 5  # more columns than these leave no room for a class's name on a phone
 

@@ -15,9 +15,10 @@ import numpy as np
 from headstart import plots
 from headstart.plots import percent
 from headstart.report import words
+from headstart.report.document import Figure
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.sections.accuracy import overlap
-from headstart.report.sections.figure import Figure, finish, test_count
+from headstart.report.sections.figure import finish, test_count
 from headstart.report.sections.tables import Cell
 from headstart.results import label_curves
 from headstart.results.curve_fit import FEWEST_BUDGETS, Curve, Points, fit_curve
@@ -100,9 +101,13 @@ def crossings(fits: Sequence[Fitted]) -> list[Crossing]:
     return meetings[:_MOST_CROSSINGS]
 
 
-def figure(view: StudyView, fits: Sequence[Fitted]) -> Figure | None:
-    """Test accuracy against labels a class; None where the study has one budget."""
-    points = _measured(view)
+def figure(
+    view: StudyView, fits: Sequence[Fitted], arms: Sequence[Arm], name: str = "fig-labels"
+) -> Figure | None:
+    """Test accuracy of these arms against labels per class; None where they have one budget."""
+    points = _measured(view, arms)
+    names = {arm.name for arm in arms}
+    fits = [fit for fit in fits if fit.arm.name in names]
     if len({point.labels for row in points.values() for point in row}) < 2:
         return None
     drawn = {fit.arm.name: _to_draw(fit.curve) for fit in fits if fit.curve is not None}
@@ -129,7 +134,7 @@ def figure(view: StudyView, fits: Sequence[Fitted]) -> Figure | None:
     message = _meeting(met[0]) if len(met) == 1 else _leaders(view, points)
     return finish(
         drawing,
-        "fig-labels",
+        name,
         message,
         f"{test_count(view)}. Bars: 95 % interval, t over seeds where there are several, else Wilson over "
         f"test images. {legend}"
@@ -137,10 +142,10 @@ def figure(view: StudyView, fits: Sequence[Fitted]) -> Figure | None:
     )
 
 
-def _measured(view: StudyView) -> dict[str, list[plots.BudgetPoint]]:
+def _measured(view: StudyView, arms: Sequence[Arm]) -> dict[str, list[plots.BudgetPoint]]:
     """By arm: labels a class, the text of that tick and the accuracy, ascending."""
     points: dict[str, list[plots.BudgetPoint]] = {}
-    for arm in view.arms:
+    for arm in arms:
         for size in view.budgets:
             items = view.at(arm.name, size)
             values = metric_values(items, "test_accuracy")
@@ -267,7 +272,7 @@ def table(view: StudyView, fits: Sequence[Fitted]) -> LabelTable | None:
 def _turns(view: StudyView, fits: Sequence[Fitted]) -> Iterator[str]:
     """Where an arm from random weights overtakes one from pretrained ones, as far as the budgets measured
     tell: pairs of which one has no curve to say it better, and of which each is clearly ahead somewhere."""
-    measured = _measured(view)
+    measured = _measured(view, view.arms)
     for a, b in itertools.product(
         [f for f in fits if not f.arm.stored.is_pretrained], [f for f in fits if f.arm.stored.is_pretrained]
     ):

@@ -4,7 +4,7 @@ of test."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,11 @@ import numpy as np
 from headstart import plots
 from headstart.registry.methods import stored_method
 from headstart.report import words
+from headstart.report.document import Figure
 from headstart.report.load import Arm, StudyView, estimate
 from headstart.report.sections.accuracy import difference
-from headstart.report.sections.figure import Figure, finish
+from headstart.report.sections.choice import in_figures
+from headstart.report.sections.figure import finish
 from headstart.report.sections.tables import Cell
 from headstart.results import headline, stats
 from headstart.results.differences import Difference
@@ -197,17 +199,23 @@ def _at(tick: str) -> str:
     )
 
 
-def gap_figure(view: StudyView) -> Figure | None:
-    """Training less test accuracy by label budget; None with one budget."""
+def gap_figures(view: StudyView) -> list[Figure]:
+    """Training less test accuracy by label budget, at most six arms in a figure; none with one budget."""
     every = {arm.name: _points(view, arm, functools.partial(_gap, view, arm)) for arm in view.arms}
     drawn = {name: points for name, points in every.items() if len(points) > 1}
-    if not drawn:
-        return None
+    return [
+        _gap_figure(view, {name: drawn[name] for name in names}, f"fig-gap{suffix}")
+        for suffix, names in in_figures(view, list(drawn))
+        if names
+    ]
+
+
+def _gap_figure(view: StudyView, drawn: Mapping[str, list[plots.BudgetPoint]], name: str) -> Figure:
     pair = headline.headline_pair(view.study, view.trials)
     gaps = [
-        f"{words.points(drawn[name][-1].estimate.value)} for {view.styles[name].label}"
-        for name in pair
-        if name in drawn
+        f"{words.points(drawn[each][-1].estimate.value)} for {view.styles[each].label}"
+        for each in pair
+        if each in drawn
     ]
     message = (
         f"Training ahead of test at the largest budget: {words.listing(gaps)}"
@@ -217,7 +225,7 @@ def gap_figure(view: StudyView) -> Figure | None:
     drawing = plots.points_by_labels(drawn, view.styles, "Accuracy on training images less on test images")
     return finish(
         drawing,
-        "fig-gap",
+        name,
         message,
         f"A fixed sample of each trial's own training images against n = {view.test_images:,} test images. "
         "Bars: "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +12,17 @@ from headstart import plots
 from headstart.plots import percent, short_duration
 from headstart.registry.methods import stored_method
 from headstart.report import machines, words
+from headstart.report.document import Figure
 from headstart.report.load import Arm, StudyView, Trials
 from headstart.report.sections.accuracy import FEW_ARMS
-from headstart.report.sections.figure import Figure, finish
-from headstart.results.efficiency import time_to_accuracy
+from headstart.report.sections.choice import in_figures
+from headstart.report.sections.figure import finish
+from headstart.results.efficiency import bracket_to_accuracy
 from headstart.results.pairing import one_machine
 from headstart.store import FinishedTrial
 
 _SHARE_TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
+Bracket = tuple[float, float]  # a cost at the evaluation before, and at the first that reads so much
 Sides = Sequence[tuple[Arm, Trials]]  # the trials whose times a figure shows, by arm
 
 
@@ -52,8 +55,21 @@ def _curve(name: str, trial: FinishedTrial, axis: str) -> plots.Curve:
 
 
 def learning(view: StudyView) -> list[Figure]:
-    """Accuracy against epochs and against seconds; nothing where no trial kept a history."""
+    """Accuracy against epochs and against seconds, at most six arms in a figure; nothing where no trial kept
+    a
+    history."""
     sides, curves = _curves(view)
+    figures = []
+    for suffix, names in in_figures(view, [arm.name for arm, _ in sides]):
+        own = {axis: [curve for curve in every if curve.arm in names] for axis, every in curves.items()}
+        figures += _pair(view, [side for side in sides if side[0].name in names], own, suffix)
+    return figures
+
+
+def _pair(
+    view: StudyView, sides: Sides, curves: Mapping[str, list[plots.Curve]], suffix: str
+) -> list[Figure]:
+    """The figure over epochs, and the one over seconds where seconds were kept."""
     if not sides:
         return []
     drawn = curves["epoch"]
@@ -76,7 +92,7 @@ def learning(view: StudyView) -> list[Figure]:
     figures = [
         finish(
             plots.learning_curves(curves["epoch"], view.styles, "epoch", measure),
-            "fig-curves-epochs",
+            f"fig-curves-epochs{suffix}",
             f"After the last epoch: {ends}" if ends else "Accuracy by epoch",
             common + _epoch_notes(sides),
         )
@@ -88,7 +104,7 @@ def learning(view: StudyView) -> list[Figure]:
                 plots.learning_curves(
                     curves["seconds"], view.styles, "seconds since the start", measure, marks
                 ),
-                "fig-curves-seconds",
+                f"fig-curves-seconds{suffix}",
                 _first_there(view, sides),
                 common + "Seconds are cold: a frozen backbone's curve begins when its features are "
                 f"computed.{clocks(view, sides)}",
@@ -162,40 +178,45 @@ def _last(trial: FinishedTrial, key: str) -> float | None:
     return values[-1] if values else None
 
 
-def _reach(items: Trials, target: float, cost: str) -> float | None:
-    """Mean cost over the seeds until validation reaches the target; None unless every seed reaches it."""
-    reached = [time_to_accuracy(trial.history, target) for trial in items]
-    values = [value for r in reached if r is not None and (value := r[cost]) is not None]
-    return float(np.mean(values)) if values and len(values) == len(items) else None
+def _reach(items: Trials, target: float, cost: str) -> Bracket | None:
+    """Mean over the seeds of the bracket of the cost until validation reaches the target; None unless every
+    seed
+    reaches it."""
+    brackets = [bracket_to_accuracy(trial.history, target, cost) for trial in items]
+    known = [bracket for bracket in brackets if bracket is not None]
+    if not known or len(known) < len(items):
+        return None
+    return float(np.mean([low for low, _ in known])), float(np.mean([high for _, high in known]))
 
 
-def _range(items: Trials, target: float) -> tuple[float, float] | None:
-    """The fastest and slowest seed's seconds to the target; None with one seed, or where some seed never
-    reached it."""
-    reached = [time_to_accuracy(trial.history, target) for trial in items]
-    seconds = [r["seconds"] for r in reached if r is not None and r["seconds"] is not None]
-    return (min(seconds), max(seconds)) if len(seconds) == len(items) > 1 else None
+def _range(items: Trials, target: float) -> Bracket | None:
+    """From the earliest seed's low end of the seconds to the target to the latest seed's high end; None
+    where some
+    seed never reached it."""
+    brackets = [bracket_to_accuracy(trial.history, target, "seconds") for trial in items]
+    known = [bracket for bracket in brackets if bracket is not None]
+    if not known or len(known) < len(items):
+        return None
+    return min(low for low, _ in known), max(high for _, high in known)
+
+
+def _earliest(times: Mapping[str, Bracket]) -> str | None:
+    """Whose bracket ends before every other one begins; None where the brackets give no such order."""
+    first = min(times, key=lambda label: times[label][1])
+    later = (low for label, (low, _) in times.items() if label != first)
+    return first if all(times[first][1] < low for low in later) else None
 
 
 def _first_there(view: StudyView, sides: Sequence[tuple[Arm, Trials]]) -> str:
-    for target in reversed(targets(view)) if _one_machine(sides) else ():
-        times = {arm.label: s for arm, items in sides if (s := _reach(items, target, "seconds")) is not None}
+    if not _one_machine(sides):
+        return "Times of different machines: each line speaks for itself"
+    for target in reversed(targets(view)):
+        times = {arm.label: span for arm, items in sides if (span := _range(items, target)) is not None}
         if len(times) > 1:
-            order = sorted(times, key=lambda label: times[label])
-            first, second = (times[label] for label in order[:2])
-            durations = [short_duration(first), short_duration(second)]
-            if durations[0] == durations[1]:
-                durations = [f"{first:,.1f}\u202fs", f"{second:,.1f}\u202fs"]
-            return (
-                f"{order[0]} is first at {100 * target:g} %: {durations[0]} against {durations[1]}"
-                if durations[0] != durations[1]
-                else f"{order[0]} and {order[1]} reach {100 * target:g} % after the same {durations[0]}"
-            )
-    return (
-        "Accuracy by wall-clock time"
-        if _one_machine(sides)
-        else "Times of different machines: each line speaks for itself"
-    )
+            if (first := _earliest(times)) is None:
+                return f"No order at {100 * target:g} %: the evaluations around it overlap in time"
+            return f"{first} is first at {100 * target:g} %: {words.between(times[first], short_duration)}"
+    return "Accuracy by wall-clock time"
 
 
 def targets(view: StudyView) -> list[float]:
@@ -229,19 +250,21 @@ def targets(view: StudyView) -> list[float]:
 
 @dataclass(frozen=True, kw_only=True)
 class TimeRow:
-    """An arm's mean cold cost until validation first reaches a target (0..1); None where a seed never does.
+    """Between which cold costs an arm's validation accuracy first reached a target (0..1), means over its
+    seeds; None
+    where a seed never did.
 
-    reached: how many of the seeds did. range: seconds of the fastest and the slowest seed."""
+    reached: how many of the seeds did. range: seconds, over all seeds."""
 
     target: float
     arm: Arm
     reached: int
     seeds: int
-    range: tuple[float, float] | None
+    range: Bracket | None
     machine: str
-    seconds: float | None
-    epochs: float | None
-    flops: float | None
+    seconds: Bracket | None
+    epochs: Bracket | None
+    flops: Bracket | None
 
 
 def time_rows(view: StudyView) -> list[TimeRow]:
@@ -252,12 +275,12 @@ def time_rows(view: StudyView) -> list[TimeRow]:
         TimeRow(
             target=target,
             arm=arm,
-            reached=sum(time_to_accuracy(trial.history, target) is not None for trial in trials),
+            reached=sum(bracket_to_accuracy(trial.history, target, "epoch") is not None for trial in trials),
             seeds=len(trials),
             range=_range(trials, target),
             machine=marks[arm.name],
             seconds=_reach(trials, target, "seconds"),
-            epochs=_reach(trials, target, "epochs"),
+            epochs=_reach(trials, target, "epoch"),
             flops=_reach(trials, target, "flops"),
         )
         for target in targets(view)
@@ -271,12 +294,11 @@ def times(view: StudyView) -> Figure | None:
     arms = list(dict.fromkeys(row.arm.name for row in rows))
     if not chosen or not any(row.seconds for row in rows):
         return None
-    seconds = {name: [row.seconds for row in rows if row.arm.name == name] for name in arms}
     top = chosen[-1]
-    there = {view.styles[name].label: row[-1] for name, row in seconds.items() if row[-1] is not None}
-    never = [view.styles[name].label for name, row in seconds.items() if row[-1] is None]
-    first = min(there, key=lambda label: there[label] or 0) if there else None
-    if never and there and len(there) == 1:
+    there = {row.arm.label: row.range for row in rows if row.target == top and row.range is not None}
+    never = [row.arm.label for row in rows if row.target == top and row.range is None]
+    first = _earliest(there) if there else None
+    if never and first and len(there) == 1:
         message = f"Only {first} reaches {100 * top:g} % on validation"
     elif first and len(there) > 1 and _one_machine(curve_trials(view)):
         message = f"{first} reaches {100 * top:g} % first"
@@ -295,16 +317,16 @@ def times(view: StudyView) -> Figure | None:
         "fig-time",
         message,
         "Cold wall-clock time, feature extraction included, until validation accuracy was first read at or "
-        "above the "
-        "target; nothing interpolated. "
-        + (f"Means over up to {seeds} seeds; bars: fastest to slowest seed." if seeds > 1 else "One seed.")
+        "above the target. Bars: from the evaluation before to that one"
+        + (f", over up to {seeds} seeds" if seeds > 1 else "; one seed")
+        + "; where bars overlap there is no order."
         + clocks(view, curve_trials(view)),
     )
 
 
 def _time(row: TimeRow) -> plots.TimeToTarget | None:
     seconds = row.seconds
-    return None if seconds is None else plots.TimeToTarget(seconds=seconds, seed_range=row.range)
+    return None if seconds is None else plots.TimeToTarget(seconds=seconds[1], seed_range=row.range)
 
 
 def _one_machine(sides: Sides) -> bool:

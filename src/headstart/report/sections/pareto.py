@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from headstart import plots
 from headstart.plots import short_duration
 from headstart.report import words
+from headstart.report.document import Figure
 from headstart.report.load import Arm, StudyView, estimate
-from headstart.report.sections.figure import Figure, finish, test_count
+from headstart.report.sections.figure import finish, test_count
 from headstart.report.sections.learning import curve_trials, one_clock
 from headstart.report.sections.tables import Cell
 from headstart.results import efficiency
@@ -39,10 +41,9 @@ def section(view: StudyView) -> Section:
     """Figures and tables of accuracy against cost at the main label budget."""
     cold = {arm.name: _mean([trial.cost.total_seconds for trial in arm.trials]) for arm in view.arms}
     amortised = _amortised(view)
-    flops = {arm.name: _mean([float(trial.cost.flops) for trial in arm.trials]) for arm in view.arms}
     if not view.one_machine:  # times of different machines do not compare; counted work does
         return Section(
-            figures=(_by_work(view, flops),), shared="", by_seconds=(), by_flops=_rows(view, "flops")
+            figures=(by_work(view, view.arms),), shared="", by_seconds=(), by_flops=_rows(view, "flops")
         )
     drawn = [
         _figure(
@@ -68,7 +69,7 @@ def section(view: StudyView) -> Section:
                 "them evenly.",
             )
         )
-    drawn.append(_by_work(view, flops))
+    drawn.append(by_work(view, view.arms))
     shared = ", ".join(
         f"{arm.label} {short_duration(amortised[arm.name])} instead of {short_duration(cold[arm.name])}"
         for arm in saved
@@ -77,12 +78,13 @@ def section(view: StudyView) -> Section:
     return Section(figures=tuple(drawn), shared=shared, by_seconds=by_seconds, by_flops=_rows(view, "flops"))
 
 
-def _by_work(view: StudyView, flops: dict[str, float]) -> Figure:
+def by_work(view: StudyView, arms: Sequence[Arm], name: str = "fig-pareto-flops") -> Figure:
+    """Test accuracy of these arms against the counted work of a trial."""
     return _figure(
         view,
-        flops,
+        {arm.name: _mean([float(trial.cost.flops) for trial in arm.trials]) for arm in arms},
         "flops",
-        "fig-pareto-flops",
+        name,
         "Test accuracy against floating-point operations (log scale)",
         "Counted: convolutions and matrix products, forward and backward, frozen features included.",
     )
@@ -102,7 +104,9 @@ def _figure(
     view: StudyView, cost: dict[str, float], unit: str, name: str, measure: str, meaning: str
 ) -> Figure:
     estimates = {
-        arm.name: estimate(metric_values(arm.trials, "test_accuracy"), view.test_images) for arm in view.arms
+        arm.name: estimate(metric_values(arm.trials, "test_accuracy"), view.test_images)
+        for arm in view.arms
+        if arm.name in cost
     }
     names = list(estimates)
     front = [names[i] for i in efficiency.pareto_front([(cost[n], estimates[n].value) for n in names])]
@@ -129,9 +133,9 @@ def _message(view: StudyView, front: list[str], cost: dict[str, float], unit: st
     shown = {
         name: short_duration(cost[name]) if unit == "seconds" else words.flops(cost[name]) for name in front
     }
-    beaten = [arm.label for arm in view.arms if arm.name not in front]
+    beaten = [view.styles[name].label for name in cost if name not in front]
     labels = [view.styles[name].label for name in front]
-    if len(view.arms) == 1:
+    if len(cost) == 1:
         return f"{labels[0]}: {shown[front[0]]}"
     if len(front) == 1:
         return f"{labels[0]} is cheapest and most accurate: {shown[front[0]]}"
@@ -140,7 +144,7 @@ def _message(view: StudyView, front: list[str], cost: dict[str, float], unit: st
         return (
             f"{words.listing(beaten)} {verb} beaten on both accuracy and cost"
             if len(beaten) < 3
-            else f"{len(beaten)} of {len(view.arms)} arms are beaten on both accuracy and cost"
+            else f"{len(beaten)} of {len(cost)} arms are beaten on both accuracy and cost"
         )
     return (
         f"More accuracy costs more: from {shown[front[0]]} ({labels[0]}) to {shown[front[-1]]} ({labels[-1]})"

@@ -22,8 +22,9 @@ from headstart.evaluation.records import (
 )
 from headstart.plots import percent
 from headstart.report import words
+from headstart.report.document import Figure
 from headstart.report.load import Arm, StudyView, data_uri
-from headstart.report.sections.figure import Figure, finish
+from headstart.report.sections.figure import finish
 from headstart.report.sections.tables import Cell
 
 _GAP_PIXELS = 1

@@ -133,6 +133,8 @@ class Confidence:
     arm: Arm
     accuracy: float | None
     confidence: float
+    nll: float | None
+    nll_calibrated: float | None
     ece: float | None
     ece_calibrated: float | None
     temperature: float | None
@@ -145,6 +147,8 @@ def confidences(view: StudyView) -> list[Confidence]:
         Confidence(
             arm=arm,
             accuracy=arm.mean("test_accuracy"),
+            nll=arm.mean("test_nll"),
+            nll_calibrated=arm.mean("test_nll_calibrated"),
             ece=arm.mean("test_ece"),
             ece_calibrated=arm.mean("test_ece_calibrated"),
             confidence=float(

@@ -11,8 +11,9 @@ from typing import Any
 from headstart import plots
 from headstart.recipes import DEVELOPED_BY_HAND, USUAL_VALUES
 from headstart.report import words
+from headstart.report.document import Figure
 from headstart.report.load import Arm, StudyView
-from headstart.report.sections.figure import Figure, finish
+from headstart.report.sections.figure import finish
 from headstart.store import SearchRecord
 from headstart.store.searches import SearchedHyperparameter
 from headstart.types import LabelBudget

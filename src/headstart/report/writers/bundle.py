@@ -28,10 +28,11 @@ from headstart import store
 from headstart.errors import ConfigError, StoreError
 from headstart.plots.style import STYLE
 from headstart.plots.svg import svg_file
+from headstart.report.chapters.whole import compose
+from headstart.report.document import Gallery, figures
 from headstart.report.load import load_study
+from headstart.report.writers.html import html, style_sheet
 from headstart.report.writers.markdown import markdown
-from headstart.report.writers.outline import Node
-from headstart.report.writers.page import compose
 from headstart.report.writers.pdf import write_pdf
 from headstart.report.writers.sheets import sheet
 from headstart.results import table
@@ -75,22 +76,19 @@ def write_bundle(study_folder: Path, target: Path) -> Bundle:
 
 def _write(trials: Path, target: Path) -> Bundle:
     view = load_study(trials)
-    page = compose(view, files=f"{TRIALS}/")
-    files: dict[str, bytes] = {"report.html": page.html.encode()}
-    for figure in page.figures:
+    document = compose(view, files=f"{TRIALS}/")
+    files: dict[str, bytes] = {"report.html": html(document, style_sheet()).encode()}
+    for figure in figures(document):
         files[f"figures/{figure.name}.svg"] = svg_file(figure.svg).encode()
         if figure.drawing is not None:
             files[f"figures/{figure.name}.png"] = _png(figure.drawing)
 
-    def write_gallery(gallery: Node, name: str) -> str | None:
-        if not gallery.all("img"):
-            return None
-        while f"figures/{name}.png" in files:
-            name += "-more"
-        files[f"figures/{name}.png"] = _png(sheet(gallery))
-        return f"figures/{name}.png"
+    def picture(gallery: Gallery) -> str:
+        name = f"figures/gallery-{gallery.name}.png"
+        files[name] = _png(sheet(gallery))
+        return name
 
-    files["README.md"] = markdown(page.html, write_gallery).encode()
+    files["README.md"] = markdown(document, picture).encode()
     files["results.csv"] = table.results_table(trials).to_csv(index=False, lineterminator="\n").encode()
     claims = view.study.claims
     files["findings.json"] = as_json(decide(claims, view.trials)).encode()
@@ -103,7 +101,7 @@ def _write(trials: Path, target: Path) -> Bundle:
             stray.unlink()
     missing = []
     try:
-        write_pdf(page.html, target / "report.pdf", view.study.title)
+        write_pdf(document, target / "report.pdf")
     except ConfigError as error:
         missing.append(str(error))
     written = [*files, *([] if missing else ["report.pdf"])]
@@ -156,13 +154,13 @@ def _same_text(a: Path, b: Path) -> bool:
     return _pdf_text(a) == _pdf_text(b)
 
 
-def _pdf_text(path: Path) -> str:
+def _pdf_text(path: Path, order: str = "-layout") -> str:
+    """The words of a PDF as pdftotext gives them; order: "-layout" by their place, "-raw" as they were
+    set."""
     tool = shutil.which("pdftotext")
     if tool is None:
         raise ConfigError("comparing PDFs needs pdftotext; on Debian: apt-get install poppler-utils")
-    text = subprocess.run(
-        [tool, "-layout", str(path), "-"], capture_output=True, text=True, check=True
-    ).stdout
+    text = subprocess.run([tool, order, str(path), "-"], capture_output=True, text=True, check=True).stdout
     return re.sub(r"\s+", " ", text)
 
 

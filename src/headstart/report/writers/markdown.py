@@ -1,170 +1,203 @@
-"""The page as Markdown that any forge renders: the same sections, words, tables and figures, images as
-files."""
+"""A document as Markdown that any forge renders: the same words, tables and figures, pictures as files."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import quote
 
-from headstart.report.writers.outline import Node, parse
+from headstart.plots import visible
+from headstart.report.document import (
+    Article,
+    Block,
+    Break,
+    Bullets,
+    Cards,
+    Cell,
+    Code,
+    Contents,
+    Details,
+    Document,
+    Figure,
+    Gallery,
+    Group,
+    Heading,
+    Inline,
+    Mark,
+    Paragraph,
+    Row,
+    Run,
+    Section,
+    Table,
+    Text,
+    links,
+)
 
-WriteGallery = Callable[[Node, str], str | None]  # writes a gallery under a name; returns the file's path
-
-_BLOCKS = {"section", "div", "main", "header", "footer", "article", "figure", "body", "html", ""}
-_SKIPPED = {"nav", "style", "head", "script", "svg", "title"}
+WriteGallery = Callable[[Gallery], str]  # writes a gallery's images; returns the file's path
+_MARKS = {"bold": "**", "verdict": "**", "italic": "*"}
 
 
-def markdown(html: str, write_gallery: WriteGallery, figures: str = "figures") -> str:
-    """Markdown of a report's page. figures: the folder of its figures, `<name>.svg` each. write_gallery:
-    writes the images of a gallery into a file and returns its path, or None where it has none."""
-    root = parse(html)
-    body = root.first("body") or root
-    blocks = [block for block in _Writer(write_gallery, figures).blocks(body) if block.strip()]
-    return re.sub(r"\n{3,}", "\n\n", "\n\n".join(blocks)).replace("\u2060", "").strip() + "\n"
+def markdown(document: Document, write_gallery: WriteGallery, figures: str = "figures") -> str:
+    """The document as Markdown. figures: the folder of its figures, `<name>.svg` each. write_gallery:
+    writes the images of a gallery into a file and returns its path."""
+    writer = _Writer(write_gallery, figures, links(document))
+    head = [f"<sub>{escaped(document.eyebrow)}</sub>", f"# {escaped(document.title)}"]
+    head += [escaped(document.question)] if document.question else []
+    foot = [f"<sub>{escaped(document.footer)}</sub>"] if document.footer else []
+    blocks = [*head, *writer.blocks(document.blocks), *foot]
+    return "\n\n".join(block for block in blocks if block.strip()) + "\n"
+
+
+def without_links(block: Table | Paragraph) -> str:
+    """A table or a paragraph as Markdown for another page: no links into the document, no anchors."""
+    written = "\n\n".join(_Writer(lambda _: "", "", set()).blocks((block,)))
+    return re.sub(r"\[((?:[^\[\]\\]|\\.)*)\]\(#[^)]*\)", r"\1", written)
+
+
+def escaped(content: str) -> str:
+    """The only way for text into the Markdown: control characters made visible, markup as text."""
+    content = re.sub(r"([\\*_`\[\]~$])", r"\\\1", visible(content).replace("\u2060", ""))
+    content = content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r" +", " ", content)
 
 
 class _Writer:
-    def __init__(self, write_gallery: WriteGallery, figures: str) -> None:
-        self._write_gallery, self._figures, self._deeper = write_gallery, figures, 0
+    def __init__(self, write_gallery: WriteGallery, figures: str, targets: set[str]) -> None:
+        self._write_gallery, self._figures, self._targets, self._deeper = write_gallery, figures, targets, 0
 
-    def blocks(self, node: Node) -> list[str]:
-        """The Markdown blocks of what an element holds."""
-        texts: list[str] = []
-        loose: list[Node | str] = []
+    def blocks(self, blocks: tuple[Block, ...]) -> list[str]:
+        return [written for block in blocks for written in self._block(block)]
 
-        def flush() -> None:
-            if text := _inline(loose):
-                texts.append(text)
-            loose.clear()
+    def _block(self, block: Block) -> list[str]:
+        match block:
+            case Heading():
+                return [self._heading(block)]
+            case Paragraph():
+                return [_paragraph(block)]
+            case Bullets():
+                return ["\n".join(f"- {_text(item)}" for item in block.items)]
+            case Code():
+                return [_fenced(block.text)]
+            case Table():
+                return [self._table(block)]
+            case Figure():
+                return self._figure(block)
+            case Gallery():
+                return [f"![{escaped(block.title)}]({self._write_gallery(block)})"] if block.items else []
+            case Cards():
+                return [_cards(block)]
+            case Contents():
+                return [] if block.short else [_contents(block)]
+            case _:
+                return self._holder(block)
 
-        for child in node.children:
-            if isinstance(child, str) or (child.tag not in _BLOCKS and not self._is_block(child)):
-                loose.append(child)
-                continue
-            flush()
-            texts += self._block(child)
-        flush()
-        return texts
+    def _holder(self, block: Details | Group | Article | Section) -> list[str]:
+        inner = self.blocks(block.blocks)
+        match block:
+            case Details():
+                return [f"<details>\n<summary>{escaped(block.summary)}</summary>", *inner, "</details>"]
+            case Section() | Group() if block.id in self._targets:
+                return [f'<a id="{block.id}"></a>', *inner]
+            case _:
+                return inner
 
-    @staticmethod
-    def _is_block(node: Node) -> bool:
-        return node.tag in (
-            "h1",
-            "h2",
-            "h3",
-            "h4",
-            "p",
-            "ul",
-            "ol",
-            "table",
-            "pre",
-            "details",
-            "summary",
-            "figcaption",
-            *_SKIPPED,
-        )
-
-    def _block(self, node: Node) -> list[str]:
-        tag = node.tag
-        if tag in _SKIPPED or "mark" in node.classes:
-            return []
-        if tag in ("h1", "h2", "h3", "h4"):
-            return [self._heading(node)]
-        if tag == "p":
-            quiet = "quiet" in node.classes or "eyebrow" in node.classes
-            text = _inline(node.children)
-            return [f"<sub>{text}</sub>" if quiet and text else text]
-        if tag == "figure":
-            return self._figure(node)
-        if "cards" in node.classes:
-            return [_cards(node)]
-        if tag == "ul" and ("gallery" in node.classes or "sheet" in node.classes):
-            file = self._write_gallery(node, self._gallery_name(node))
-            return [f"![{_plain(self._gallery_title)}]({file})"] if file else []
-        if tag in ("ul", "ol"):
-            return ["\n".join(f"- {_inline(item.children)}" for item in node.elements if item.tag == "li")]
-        if tag == "table":
-            return [_table(node)]
-        if tag == "pre":
-            return [f"```\n{''.join(_verbatim(node)).strip()}\n```"]
-        if tag == "details":
-            summary = node.first("summary")
-            inner = [
-                block for child in node.elements if child.tag != "summary" for block in self._block(child)
-            ]
-            title = summary.text if summary else "More"
-            return [f"<details>\n<summary>{_escape(title)}</summary>", *inner, "</details>"]
-        if "panel" in node.classes:
-            self._gallery_title, self._gallery_id = (
-                (node.first("h3") or node).text,
-                node.attributes.get("id", ""),
-            )
-        return self.blocks(node)
-
-    _gallery_title, _gallery_id = "test images", ""
-
-    def _gallery_name(self, node: Node) -> str:
-        name = self._gallery_id or node.attributes.get("id") or "sheet"
-        self._gallery_id = ""
-        return f"gallery-{name}"
-
-    def _heading(self, node: Node) -> str:
+    def _heading(self, heading: Heading) -> str:
         """A part's heading is one level above the sections that follow it."""
-        level = int(node.tag[1])
-        if "part" in node.classes:
+        if heading.kind == "part":
             self._deeper = 1
-            return f"## {_inline(node.children)}"
-        if level == 2 and _inline(node.children).startswith(_AFTER_PARTS):
-            self._deeper = 0
-        return f"{'#' * (level + (self._deeper if level > 1 else 0))} {_inline(node.children)}"
-
-    def _figure(self, node: Node) -> list[str]:
-        name = node.attributes.get("id", "")
-        title, caption = node.first("h3"), node.first("figcaption")
-        message = title.text if title else ""
-        return [
-            f"**{_escape(message)}**",
-            f"![{_plain(message)}]({self._figures}/{name}.svg)",
-            f"<sub>{_inline(caption.children) if caption else ''}</sub>",
-        ]
-
-
-_AFTER_PARTS = ("Claims", "Threats")
-_INTERVAL = "95 % interval"
-
-
-def _cards(node: Node) -> str:
-    """The answer's cards as one table, a row an arm."""
-    rows, head = [], ["Arm", "Test accuracy", ""]
-    for card in node.all("div", "card"):
-        facts = [(term.text, value.text) for term, value in zip(card.all("dt"), card.all("dd"), strict=True)]
-        head = ["Arm", "Test accuracy", _INTERVAL, *(term[:1].upper() + term[1:] for term, _ in facts)]
-        cells = [
-            (card.first("div", of_class) or card).text.removeprefix(f"{_INTERVAL} ")
-            for of_class in ("who", "big", "note")
-        ]
-        rows.append([*cells, *(value for _, value in facts)])
-    return _grid([head], rows, [False, True, False, *[True] * (len(head) - 3)])
-
-
-def _table(node: Node) -> str:
-    head = [_cells(row) for part in node.all("thead") for row in part.all("tr")]
-    rows: list[list[str]] = []
-    numeric: list[bool] = []
-    for row in node.all("tr"):
-        if any(row in part.all("tr") for part in node.all("thead")):
-            continue
-        cells = _cells(row)
-        if "group" in row.classes:
-            cells = [f"**{cells[0]}**", *[""] * (len(cells) - 1)]
+            level = 2
         else:
-            numeric = numeric or [
-                cell.tag == "td" and "num" in cell.classes
-                for cell in row.elements
-                for _ in range(_span(cell))
-            ]
-        rows.append(cells)
-    return _grid(head, rows, numeric)
+            level = heading.level + (self._deeper if heading.level > 1 else 0)
+        anchor = f'<a id="{heading.id}"></a>\n\n' if heading.id in self._targets else ""
+        return f"{anchor}{'#' * level} {_text(heading.text)}"
+
+    def _figure(self, figure: Figure) -> list[str]:
+        message = escaped(figure.message)
+        anchor = f'<a id="{figure.name}"></a>' if figure.name in self._targets else ""
+        return [
+            f"{anchor}**{message}**",
+            f"![{message}]({self._figures}/{figure.name}.svg)",
+            f"<sub>{escaped(figure.caption).strip()}</sub>",
+        ]
+
+    def _table(self, table: Table) -> str:
+        head = [self._cells(row) for row in table.head]
+        rows = []
+        numeric: list[bool] = []
+        for row in table.rows:
+            cells = self._cells(row)
+            if row.kind == "group":
+                cells = [f"**{cells[0]}**", *[""] * (len(cells) - 1)]
+            else:
+                numeric = numeric or [
+                    cell.kind in ("number", "left", "quiet") for cell in row.cells for _ in range(cell.span)
+                ]
+            rows.append(cells)
+        return _grid(head, rows, numeric)
+
+    def _cells(self, row: Row) -> list[str]:
+        cells: list[str] = []
+        for cell in row.cells:
+            cells += [_cell(cell)] * cell.span
+        if row.id in self._targets and cells:
+            cells[0] = f'<a id="{row.id}"></a>{cells[0]}'
+        return cells
+
+
+def _paragraph(paragraph: Paragraph) -> str:
+    written = _text(paragraph.text)
+    if paragraph.kind == "quiet":
+        return f"<sub>{written}</sub>"
+    # What would begin a heading, a list or a quotation.
+    return re.sub(r"^(#|\+|-|\d+(?=[.)]))", r"\\\1", written) if written[:1] in "#+-" else written
+
+
+def _text(content: Text) -> str:
+    written = "".join(_inline(each) for each in content)
+    return re.sub(r"[ \t\n]+", " ", written).strip()
+
+
+def _inline(inline: Inline) -> str:
+    match inline:
+        case Mark():
+            return ""
+        case Break():
+            return "<br>"
+        case Run():
+            return _run(inline)
+
+
+def _run(run: Run) -> str:
+    if run.style == "code":
+        written = _code(run.text)
+    else:
+        mark = _MARKS.get(run.style, "")
+        inner = escaped(run.text)
+        bare = inner.strip()
+        written = inner.replace(bare, f"{mark}{bare}{mark}", 1) if bare and mark else inner
+    if run.href:
+        target = run.href if run.href.startswith("#") else quote(run.href, safe="/.#-_~%")
+        return f"[{written}]({target})"
+    return written
+
+
+def _code(content: str) -> str:
+    shown = visible(content)
+    longest = max((len(ticks) for ticks in re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {shown} {fence}" if longest else f"`{shown}`"
+
+
+def _fenced(content: str) -> str:
+    shown = visible(content, keep_lines=True).strip()
+    longest = max((len(ticks) for ticks in re.findall("`+", shown)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{shown}\n{fence}"
+
+
+def _cell(cell: Cell) -> str:
+    notes = "".join(f"<br><sub>{escaped(note)}</sub>" for note in cell.notes)
+    return (_text(cell.text) + notes).replace("|", "\\|")
 
 
 def _grid(head: list[list[str]], rows: list[list[str]], numeric: list[bool]) -> str:
@@ -177,52 +210,19 @@ def _grid(head: list[list[str]], rows: list[list[str]], numeric: list[bool]) -> 
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _span(cell: Node) -> int:
-    return int(cell.attributes.get("colspan", "1"))
+def _cards(cards: Cards) -> str:
+    """Cards as one table, a row a card."""
+    facts = [name for name, _ in cards.cards[0].facts] if cards.cards else []
+    head = ["Arm", escaped(cards.measure), "", *(escaped(name[:1].upper() + name[1:]) for name in facts)]
+    rows = []
+    for card in cards.cards:
+        value = f"[{escaped(card.value)}]({card.href})" if card.href else escaped(card.value)
+        rows.append(
+            [escaped(card.title), value, escaped(card.note), *(escaped(value) for _, value in card.facts)]
+        )
+    written = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return _grid([head], written, [False, True, False, *[True] * len(facts)])
 
 
-def _cells(row: Node) -> list[str]:
-    cells: list[str] = []
-    for cell in row.elements:
-        cells += [_inline(cell.children).replace("|", "\\|").replace("\n", " ")] * _span(cell)
-    return cells
-
-
-def _inline(children: list[Node | str]) -> str:
-    text = "".join(_escape(child) if isinstance(child, str) else _inline_of(child) for child in children)
-    return re.sub(r"[ \t\n]+", " ", text).strip()
-
-
-def _inline_of(node: Node) -> str:
-    if node.tag in _SKIPPED:
-        return ""
-    if node.tag == "br":
-        return "<br>"
-    if node.tag == "code":
-        return f"`{node.text}`"
-    inner = _inline(node.children)
-    if not inner:
-        return ""
-    if node.tag == "small":
-        return f"<br><sub>{inner}</sub>"
-    if node.tag == "a":
-        return f"[{inner}]({node.attributes.get('href', '')})"
-    marks = {"b": "**", "strong": "**", "i": "*", "em": "*"}
-    mark = marks.get(node.tag, "")
-    return f" {mark}{inner}{mark} " if mark else f" {inner} " if node.tag in ("span", "div") else inner
-
-
-def _verbatim(node: Node) -> list[str]:
-    return [
-        piece
-        for child in node.children
-        for piece in ([child] if isinstance(child, str) else _verbatim(child))
-    ]
-
-
-def _escape(text: str) -> str:
-    return re.sub(r"([*_`\[\]\\])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[\[\]]", "", text)
+def _contents(contents: Contents) -> str:
+    return "\n".join(f"- [{escaped(title)}]({href})" for title, href in contents.entries)

@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 
 from headstart import plots
 from headstart.plots.style import STYLE
+from headstart.report.chapters.whole import compose
+from headstart.report.document import Figure as ReportFigure
+from headstart.report.document import figures
 from headstart.report.load import StudyView, load_study
 from headstart.report.sections import gallery
-from headstart.report.sections.figure import Figure as ReportFigure
-from headstart.report.writers.page import compose
 
 _DOTS_A_PIXEL = 2  # of a PNG: sharp on a screen of high density
 
@@ -75,7 +76,7 @@ def load_figures(folder: str | Path) -> dict[str, Picture]:
     Raises: StoreError where study.json or every finished trial is missing; DataError where trials have
     different test sets."""
     view = load_study(Path(folder))
-    return {figure.name.removeprefix("fig-"): _on_white(figure) for figure in compose(view).figures}
+    return {figure.name.removeprefix("fig-"): _on_white(figure) for figure in figures(compose(view))}
 
 
 def load_gallery(folder: str | Path) -> dict[str, Picture]:

@@ -1,24 +1,14 @@
-"""Renders the page: everything inline (style, figures, images), so that one file is the whole report."""
+"""The report as one self-contained HTML page, from a study's folder."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
-from headstart import plots, store
+from headstart import store
 from headstart.data_quality.record import Health
-from headstart.report import words
-from headstart.report.load import StudyView, load_study
-from headstart.report.sections import health
-from headstart.report.sections.figure import Figure
-from headstart.report.writers.context import context
-from headstart.report.writers.marks import tied
-
-_TEMPLATES = Path(__file__).parent / "templates"
+from headstart.report.chapters.whole import compose, health_document
+from headstart.report.load import load_study
+from headstart.report.writers.html import html, style_sheet
 
 
 def write_report(study_folder: Path) -> Path:
@@ -28,21 +18,9 @@ def write_report(study_folder: Path) -> Path:
     Raises: StoreError where no trial has finished or the folder cannot be written; DataError where the trials
     were tested on different images."""
     path = Path(study_folder) / "report.html"
-    store.write_bytes(path, render(load_study(Path(study_folder))).encode())
+    document = compose(load_study(Path(study_folder)))
+    store.write_bytes(path, html(document, style_sheet()).encode())
     return path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """The page as HTML text, and every figure in it, in order."""
-
-    html: str
-    figures: tuple[Figure, ...]
-
-
-def render(view: StudyView) -> str:
-    """The page as HTML text."""
-    return compose(view).html
 
 
 def write_health_page(folder: Path, examination: Health) -> Path:
@@ -50,62 +28,5 @@ def write_health_page(folder: Path, examination: Health) -> Path:
 
     Raises: StoreError where the folder cannot be written."""
     path = Path(folder) / "health.html"
-    text = (
-        make_environment()
-        .get_template("health_page.html")
-        .render(
-            health=health.describe(examination),
-            title=str(examination.dataset["title"]),
-            style=Markup(style_sheet()),
-        )
-    )
-    store.write_bytes(path, text.encode())
+    store.write_bytes(path, html(health_document(examination), style_sheet()).encode())
     return path
-
-
-def compose(view: StudyView, files: str = "") -> Page:
-    """The page with its figures. files: where the trials' folders are, seen from the page, e.g. "trials/"; ""
-    beside it."""
-    values, figures = context(view)
-    text = (
-        make_environment()
-        .get_template("report.html")
-        .render(**values, style=Markup(style_sheet()), files=files)
-    )
-    return Page(html=re.sub(r"\n\s*\n+", "\n", text), figures=figures)
-
-
-def make_environment() -> jinja2.Environment:
-    """Templates with the filters that they use."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        share=words.share,
-        number=words.number,
-        duration=words.duration,
-        flops=words.flops,
-        memory=words.memory,
-        count=words.count,
-        tied=tied,
-    )
-    return environment
-
-
-def style_sheet() -> str:
-    """The page's CSS, the arms' colours with it."""
-    return (_TEMPLATES / "style.css").read_text(encoding="utf-8") + _arm_colors()
-
-
-def _arm_colors() -> str:
-    def variables(colors: tuple[str, ...]) -> str:
-        return "".join(f"--arm{i}:{value};" for i, value in enumerate(colors))
-
-    return (
-        f":root{{{variables(plots.ARM_COLORS_LIGHT)}}}\n"
-        f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(plots.ARM_COLORS_DARK)}}}}}\n"
-    )

@@ -1,4 +1,4 @@
-"""The page as a PDF: the same words, tables and vector figures, set for paper.
+"""A document as a PDF: the same words, tables and vector figures, set for paper.
 
 Fonts are those that matplotlib brings (STIX for text, DejaVu Sans in figures), so that every machine sets the
 same lines.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +17,9 @@ import matplotlib
 
 from headstart import plots, store
 from headstart.errors import ConfigError
-from headstart.plots.svg import on_paper
+from headstart.report.document import Document
+from headstart.report.writers.html import STYLES, html
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _FACES = (
     ("Text", "STIXGeneral.ttf", 400, "normal"),
     ("Text", "STIXGeneralBol.ttf", 700, "normal"),
@@ -32,8 +31,8 @@ _FACES = (
 )
 
 
-def write_pdf(html: str, path: Path, title: str) -> None:
-    """Writes a report's page as a PDF; the same page gives the same bytes with the same weasyprint.
+def write_pdf(document: Document, path: Path) -> None:
+    """Writes a document as a PDF; the same document gives the same bytes with the same weasyprint.
 
     Raises: ConfigError where weasyprint, or a library that it needs, is not there; StoreError where path
     cannot be written."""
@@ -57,24 +56,10 @@ def write_pdf(html: str, path: Path, title: str) -> None:
     )  # it tells of every CSS property that is not for paper
     fonts = FontConfiguration()
     with _no_clock():
-        style = weasyprint.CSS(string=_style(title), font_config=fonts)
-        content = weasyprint.HTML(string=for_paper(html)).write_pdf(stylesheets=[style], font_config=fonts)
+        style = weasyprint.CSS(string=_style(document.title), font_config=fonts)
+        page = weasyprint.HTML(string=html(document, "", paper=True))
+        content = page.write_pdf(stylesheets=[style], font_config=fonts)
     store.write_bytes(path, content)
-
-
-def for_paper(html: str) -> str:
-    """The page without its screen style, with fixed colours, and closed parts open."""
-    html = re.sub(r"<style>.*?</style>", "", html, count=1, flags=re.DOTALL)
-    html = re.sub(r"<nav\b.*?</nav>", "", html, flags=re.DOTALL).replace("<details>", "<details open>")
-    html = re.sub(
-        r"var\(--arm(\d+)\)",
-        lambda color: plots.ARM_COLORS_LIGHT[int(color[1])],
-        html.replace(' loading="lazy"', ""),
-    )
-    html = re.sub(
-        r'font-family="[^"]*"', 'font-family="Plain"', html
-    )  # figures too: what a machine has must not show
-    return on_paper(html)
 
 
 def _style(title: str) -> str:
@@ -86,8 +71,8 @@ def _style(title: str) -> str:
         for family, file, weight, slant in _FACES
     )
     arms = "".join(f"--arm{place}:{color};" for place, color in enumerate(plots.ARM_COLORS_LIGHT))
-    running = title.replace("\\", "").replace('"', "”").replace("\n", " ")
-    sheet = (_TEMPLATES / "print.css").read_text(encoding="utf-8")
+    running = plots.visible(title).replace("\\", "\\\\").replace('"', "”").replace("<", "\\3c ")
+    sheet = (STYLES / "print.css").read_text(encoding="utf-8")
     return f'{faces}:root{{{arms}}}\n@page{{@top-left{{content:"{running}"}}}}\n{sheet}'
 
 

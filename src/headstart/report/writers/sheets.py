@@ -1,11 +1,10 @@
-"""A gallery of the page as one image file, for readers that cannot show images inside a page."""
+"""A gallery as one picture file, for readers that cannot show pictures inside a page."""
 
 from __future__ import annotations
 
 import base64
 import io
 import math
-import re
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,34 +13,30 @@ from PIL import Image
 
 from headstart import plots
 from headstart.plots.style import INK, MUTED, shortened, styled
-from headstart.report.writers.outline import Node
+from headstart.report.document import Gallery, GalleryItem, Mark, Run, Text, plain
 
 _ACROSS = 6
-_CELL, _LINE = 110.0, 15.0  # SVG units: an image's side and a line of text
+_CELL, _LINE = 110.0, 15.0  # SVG units: a picture's side and a line of text
 
 Line = tuple[str, str]  # text and colour
 
 
 @styled
-def sheet(gallery: Node) -> Figure:
-    """The images of a gallery, which has at least one, in rows with their words under them."""
-    items = [
-        (images, _lines(item))
-        for item in gallery.all("li")
-        if (images := [_pixels(image.attributes["src"]) for image in item.all("img")])
-    ]
-    widest = max(math.fsum(p.shape[1] / p.shape[0] for p in images) for images, _ in items)
+def sheet(gallery: Gallery) -> Figure:
+    """The pictures of a gallery, which has at least one, in rows with their words under them."""
+    items = [([_pixels(each.picture.source) for each in item.shown], _lines(item)) for item in gallery.items]
+    widest = max(math.fsum(p.shape[1] / p.shape[0] for p in pictures) for pictures, _ in items)
     across = max(1, min(len(items), int(_ACROSS / max(widest, 1.0))))
     rows = -(-len(items) // across)
     words = max(len(lines) for _, lines in items)
     width, deep = _CELL * max(widest, 1.0), _CELL + _LINE * words + 16
     figure = Figure(figsize=((width + 14) * across / 72, deep * rows / 72))
     total_width, total_height = (width + 14) * across, deep * rows
-    for place, (images, lines) in enumerate(items):
+    for place, (pictures, lines) in enumerate(items):
         left, top = (width + 14) * (place % across) + 7, deep * (place // across) + 4
         offset = left
-        for image in images:
-            wide = _CELL * image.shape[1] / image.shape[0]
+        for picture in pictures:
+            wide = _CELL * picture.shape[1] / picture.shape[0]
             axes = figure.add_axes(
                 (
                     offset / total_width,
@@ -50,7 +45,7 @@ def sheet(gallery: Node) -> Figure:
                     _CELL / total_height,
                 )
             )
-            axes.imshow(image, interpolation="nearest", aspect="auto")
+            axes.imshow(picture, interpolation="nearest", aspect="auto")
             axes.set_axis_off()
             offset += wide + 2
         for k, (text, color) in enumerate(lines):
@@ -71,19 +66,18 @@ def _pixels(uri: str) -> NDArray[np.uint8]:
     return np.asarray(Image.open(content, formats=["PNG"]).convert("RGB"))
 
 
-def _lines(item: Node) -> list[Line]:
+def _lines(item: GalleryItem) -> list[Line]:
     """The words of one example, each in the colour of the arm that says it."""
-    lines: list[Line] = []
-    for block in item.all(""):
-        if not {"truth", "says"} & set(block.classes):
-            continue
-        mark = block.first("svg", "mark")
-        color_number = re.search(r"var\(--arm(\d+)\)", mark.attributes.get("style", "")) if mark else None
-        color = (
-            plots.ARM_COLORS_LIGHT[int(color_number[1])]
-            if color_number
-            else (INK if "truth" in block.classes else MUTED)
-        )
-        wrong = " ✗" if block.first("", "wrong") else ""
-        lines.append((block.text + wrong, color))
-    return lines
+    lines = [
+        _line(content, first=place == 0) for shown in item.shown for place, content in enumerate(shown.lines)
+    ]
+    return [*lines, (plots.visible(item.note), MUTED)] if item.note else lines
+
+
+def _line(content: Text, *, first: bool) -> Line:
+    mark = next((each for each in content if isinstance(each, Mark)), None)
+    color = (
+        plots.ARM_COLORS_LIGHT[mark.place % len(plots.ARM_COLORS_LIGHT)] if mark else INK if first else MUTED
+    )
+    wrong = any(isinstance(each, Run) and each.style == "wrong" for each in content)
+    return " ".join(plots.visible(plain(content)).split()) + (" ✗" if wrong else ""), color

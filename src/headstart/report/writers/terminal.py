@@ -7,18 +7,22 @@ from pathlib import Path
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from headstart.data_quality.record import Health
+from headstart.plots import visible
 from headstart.report import words
-from headstart.report.load import estimate, load_study
+from headstart.report.load import Arm, estimate, load_study
 from headstart.report.sections import health, tables
 from headstart.results import headline
 from headstart.results.claims import as_json, decide
 from headstart.results.trials import metric_values
 
 
-def summary_table(study_folder: Path) -> Table:
-    """A row an arm at the main label budget: accuracies, calibration and cost, means over seeds.
+def summary_table(study_folder: Path, *, narrow: bool = False) -> Table:
+    """A row an arm at the main label budget: accuracies, calibration and cost, means over seeds. narrow: for
+    few
+    columns, test accuracy and work alone.
 
     Raises: StoreError where no trial has finished."""
     view = load_study(study_folder)
@@ -28,39 +32,52 @@ def summary_table(study_folder: Path) -> Table:
         if seeds == 1
         else f"means over up to {seeds} seeds, with t intervals"
     )
+    is_scaled = any(arm.mean("test_nll_calibrated") is not None for arm in view.arms)
+    scaled = "; NLL and ECE: as trained, below temperature-scaled" if is_scaled and not narrow else ""
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1),
         collapse_padding=True,
         caption_justify="left",
-        caption=f"{view.budget.words}; {how}",
+        caption=f"{view.budget.words}; {how}{scaled}",
     )
     table.add_column("arm", min_width=12)
-    for title in ("test %", "95 %", "val %", "NLL", "ECE", "seconds", "PFLOP", "GB"):
+    for title in _NARROW_TITLES if narrow else _TITLES:
         table.add_column(title, justify="right", no_wrap=True)
     for arm in view.arms:
-        values = metric_values(arm.trials, "test_accuracy")
-        estimated = estimate(values, view.test_images) if values else None
-        test = f"{100 * estimated.value:.2f}" if estimated else words.NONE
-        interval = (
-            f"{100 * estimated.interval[0]:.1f}–{100 * estimated.interval[1]:.1f}"
-            if estimated and estimated.interval
-            else words.NONE
-        )
-        val = arm.mean("val_accuracy")
-        table.add_row(
-            arm.label,
-            test,
-            interval,
-            words.NONE if val is None else f"{100 * val:.2f}",
-            words.number(arm.mean("test_nll")),
-            words.number(arm.mean("test_ece")),
-            f"{math.fsum(trial.cost.total_seconds for trial in arm.trials) / len(arm.trials):.0f}",
-            f"{sum(trial.cost.flops for trial in arm.trials) / len(arm.trials) / 1e15:.3g}",
-            f"{max(trial.cost.peak_memory_bytes for trial in arm.trials) / 1e9:.2f}",
-        )
+        cells = _summary(arm, view.test_images)
+        table.add_row(Text(arm.label), *(cells[title] for title in (_NARROW_TITLES if narrow else _TITLES)))
     return table
+
+
+_TITLES = ("test %", "95 %", "val %", "NLL", "ECE", "seconds", "PFLOP", "GB")
+_NARROW_TITLES = ("test %", "95 %", "PFLOP")
+
+
+def _summary(arm: Arm, images: int) -> dict[str, str]:
+    """An arm's numbers by column title."""
+    values = metric_values(arm.trials, "test_accuracy")
+    estimated = estimate(values, images) if values else None
+    interval = estimated.interval if estimated else None
+    val, count = arm.mean("val_accuracy"), len(arm.trials)
+    return {
+        "test %": f"{100 * estimated.value:.2f}" if estimated else words.NONE,
+        "95 %": f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}" if interval else words.NONE,
+        "val %": words.NONE if val is None else f"{100 * val:.2f}",
+        "NLL": _raw_and_scaled(arm, "test_nll"),
+        "ECE": _raw_and_scaled(arm, "test_ece"),
+        "seconds": f"{math.fsum(trial.cost.total_seconds for trial in arm.trials) / count:.0f}",
+        "PFLOP": f"{sum(trial.cost.flops for trial in arm.trials) / count / 1e15:.3g}",
+        "GB": f"{max(trial.cost.peak_memory_bytes for trial in arm.trials) / 1e9:.2f}",
+    }
+
+
+def _raw_and_scaled(arm: Arm, metric: str) -> str:
+    """A measure as trained, and in a second line temperature-scaled where that is known."""
+    scaled = arm.mean(f"{metric}_calibrated")
+    raw = words.number(arm.mean(metric))
+    return raw if scaled is None else f"{raw}\n{words.number(scaled)}"
 
 
 def verdict(study_folder: Path) -> str:
@@ -87,7 +104,7 @@ def ledger_table(study_folder: Path) -> Table:
         verdict = f"{row.verdict}: {row.shortfall}" if row.shortfall else row.verdict
         interval = f"{row.interval}\n{row.interval_over_seeds}".strip()
         sentence = f"{row.sentence} (post hoc)" if row.post_hoc else row.sentence
-        table.add_row(sentence, verdict, row.effect, interval, row.p_value, str(row.n))
+        table.add_row(Text(visible(sentence)), verdict, row.effect, interval, row.p_value, str(row.n))
     return table
 
 

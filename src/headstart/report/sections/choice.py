@@ -1,0 +1,201 @@
+"""Which arm to choose, by labels per class and by the work that one can spend; computed from the trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart import plots
+from headstart.report import words
+from headstart.report.load import Arm, StudyView, Trials, estimate
+from headstart.report.sections.accuracy import difference, overlap
+from headstart.results.trials import metric_values
+from headstart.types import LabelBudget
+
+_MOST_LINES = 6  # of a figure
+_ROUND = tuple(step * 10.0**power for power in range(6, 25) for step in (1, 2, 5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The most accurate arm within a limit of work at one label budget.
+
+    flops: mean of its trials. minutes: estimated, on the study's processor; None without a rate. tied:
+    cheaper
+    arms first, those that the trials do not tell apart from it."""
+
+    arm: Arm
+    accuracy: plots.Estimate
+    seeds: int
+    flops: float
+    minutes: float | None
+    tied: tuple[Arm, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceRow:
+    budget: LabelBudget
+    choices: tuple[Choice | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """limits: floating-point operations of a trial, None for any. rate: how minutes were estimated, in
+    words."""
+
+    limits: tuple[float | None, ...]
+    rows: tuple[ChoiceRow, ...]
+    rate: str
+
+
+def is_control(view: StudyView, arm: Arm) -> bool:
+    """Whether an arm is a pretrained one's network from random weights: a control, not a way to choose."""
+    return not arm.stored.is_pretrained and any(
+        other.stored.is_pretrained and other.stored.model == arm.stored.model for other in view.arms
+    )
+
+
+def compared(view: StudyView) -> tuple[Arm, ...]:
+    """The arms that the first part of a report compares: no controls, at most six, those with the most label
+    budgets and the best accuracy first; in the study's order."""
+    arms = [arm for arm in view.arms if not is_control(view, arm)]
+
+    def worth(arm: Arm) -> tuple[int, float]:
+        budgets = sum(bool(view.at(arm.name, budget)) for budget in view.budgets)
+        return (-budgets, -(arm.mean("test_accuracy") or 0.0))
+
+    kept = sorted(arms, key=worth)[:_MOST_LINES]
+    return tuple(arm for arm in arms if arm in kept)
+
+
+def in_figures(view: StudyView, names: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """The arms of each figure that draws lines, at most six in one: all in one where they fit, else those
+    from
+    random and those from pretrained weights apart. Each: a suffix for the figure's name, the arms' names."""
+    if len(names) <= _MOST_LINES:
+        return [("", tuple(names))]
+    start = {arm.name: arm.stored.is_pretrained for arm in view.arms}
+    parts = []
+    for pretrained, word in ((False, "random"), (True, "pretrained")):
+        own = [name for name in names if start[name] == pretrained]
+        chunks = [own[k : k + _MOST_LINES] for k in range(0, len(own), _MOST_LINES)]
+        for place, chunk in enumerate(chunks):
+            number = f"-{place + 1}" if len(chunks) > 1 else ""
+            parts.append((f"-{word}{number}", tuple(chunk)))
+    return parts
+
+
+def choices(view: StudyView) -> Choices:
+    """By label budget and limit of work the most accurate arm."""
+    arms = [arm for arm in view.arms if not is_control(view, arm)]
+    work = sorted(
+        _mean_flops(trials)
+        for arm in arms
+        for budget in view.budgets
+        if (trials := view.at(arm.name, budget))
+    )
+    limits = _limits(work)
+    rates = _rates(view, arms)
+    rows = tuple(
+        ChoiceRow(budget=budget, choices=tuple(_choice(view, arms, budget, limit, rates) for limit in limits))
+        for budget in view.budgets
+    )
+    return Choices(limits=limits, rows=rows, rate=_rate_in_words(view) if rates else "")
+
+
+def _limits(work: Sequence[float]) -> tuple[float | None, ...]:
+    """Up to two round limits, that a fifth and half of what was tried stays below, and none."""
+    if len(work) < 3:
+        return (None,)
+    parts = (float(np.quantile(work, share, method="lower")) for share in (0.2, 0.5))
+    round_up = dict.fromkeys(next(size for size in _ROUND if size >= part) for part in parts)
+    return (*(limit for limit in round_up if limit < work[-1]), None)
+
+
+def _choice(
+    view: StudyView,
+    arms: Sequence[Arm],
+    budget: LabelBudget,
+    limit: float | None,
+    rates: dict[str, float],
+) -> Choice | None:
+    within = []
+    for arm in arms:
+        trials = view.at(arm.name, budget)
+        values = metric_values(trials, "test_accuracy")
+        if values and (limit is None or _mean_flops(trials) <= limit):
+            within.append((arm, estimate(values, view.test_images), _mean_flops(trials)))
+    if not within:
+        return None
+    best, accuracy, flops = max(within, key=lambda each: each[1].value)
+    tied = sorted(
+        (each for each in within if each[0] is not best and _same(view, best, accuracy, each, budget)),
+        key=lambda each: each[2],
+    )
+    rate = rates.get(best.name)
+    return Choice(
+        arm=best,
+        accuracy=accuracy,
+        seeds=len(view.at(best.name, budget)),
+        flops=flops,
+        minutes=flops / rate / 60 if rate else None,
+        tied=tuple(arm for arm, _, _ in tied),
+    )
+
+
+def _same(
+    view: StudyView,
+    best: Arm,
+    accuracy: plots.Estimate,
+    other: tuple[Arm, plots.Estimate, float],
+    budget: LabelBudget,
+) -> bool:
+    """Whether the trials do not tell the other arm apart from the best one."""
+    paired = difference(view, best, other[0], budget)
+    if paired is not None and paired.interval is not None:
+        return paired.interval[0] <= 0
+    return overlap(accuracy, other[1])
+
+
+def _mean_flops(trials: Trials) -> float:
+    return sum(trial.cost.flops for trial in trials) / len(trials)
+
+
+def _on_processor(view: StudyView) -> Trials:
+    """The study's trials that ran alone on a processor, no GPU."""
+    return [
+        trial
+        for trial in view.trials
+        if trial.environment.get("device") == "cpu" and "jobs" not in trial.environment
+    ]
+
+
+def _rates(view: StudyView, arms: Sequence[Arm]) -> dict[str, float]:
+    """By arm the operations a second on the study's processor: the arm's own trials there, else those of its
+    network, else all; nothing where no trial ran on a processor."""
+    measured = _on_processor(view)
+    if not measured:
+        return {}
+    rates = {}
+    for arm in arms:
+        own = [trial for trial in measured if trial.arm.name == arm.name]
+        network = [trial for trial in measured if trial.arm.model == arm.stored.model]
+        rates[arm.name] = _rate(own or network or measured)
+    return rates
+
+
+def _rate(trials: Trials) -> float:
+    seconds = float(np.sum([trial.cost.total_seconds for trial in trials]))
+    return sum(trial.cost.flops for trial in trials) / max(seconds, 1e-9)
+
+
+def _rate_in_words(view: StudyView) -> str:
+    """How the minutes were estimated."""
+    measured = _on_processor(view)
+    return (
+        f"Minutes are estimated: a trial’s counted work over the rate of this study’s {len(measured):,} "
+        "trials "
+        f"on a processor ({'; '.join(words.machines(measured))})."
+    )

@@ -1,0 +1,167 @@
+"""One document, three writers: the same words in HTML, Markdown and PDF, and text that stays text."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tests.support.html_tree import parse
+from tests.support.synthetic_study import write_synthetic_study
+
+from headstart import report, store
+from headstart.plots import visible
+from headstart.report import document as doc
+from headstart.report.chapters.whole import compose
+from headstart.report.load import load_study
+from headstart.report.writers import bundle as bundles
+from headstart.report.writers.html import html
+from headstart.report.writers.markdown import markdown
+
+HOSTILE = "</title><script>alert(1)</script> [/b] **x** \x1b[31m `y` & <b>"
+SHOWN = "</title><script>alert(1)</script> [/b] **x** \\x1b[31m `y` & <b>"
+
+
+def without_spaces(text: str) -> str:
+    return re.sub(r"[\s\u2060\u202f\u00a0]+", "", text)
+
+
+def read_markdown(text: str) -> str:
+    """What a reader of the rendered Markdown sees: marks, links and escapes undone."""
+    text = re.sub(r"</?(?:sub|br|details|summary)>|<a id=[^>]*></a>", "", text)
+    text = re.sub(r"\[((?:[^\[\]\\]|\\.)*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"(?<![\\*])\*{1,2}(?!\*)", "", text)
+    text = re.sub(r"\\([\\*_`\[\]~$|#+\-])", r"\1", text)
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def words(document: doc.Document) -> list[str]:
+    """Every piece of text of a document that all three forms show, without white space."""
+    pieces = [document.title, document.question, document.footer]
+    for block in doc.walk(document.blocks):
+        if isinstance(block, doc.Gallery | doc.Contents):
+            continue  # pictures' words are in the picture's file; the list of links is for a screen
+        if isinstance(block, doc.Table) and block.kind in ("trials", "settings"):
+            continue  # paper leaves out a row a trial, and a method's settings
+        if isinstance(block, doc.Details) and block.kind == "long":
+            continue
+        pieces += [
+            doc.plain(each) for each in doc.texts(block) if "every setting" not in doc.plain(each).lower()
+        ]
+    return [bare for piece in pieces if (bare := without_spaces(visible(piece)))]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "study"
+    return write_synthetic_study(folder, seeds=2, labels_per_class=(10, None), test_images=200)
+
+
+def test_html_markdown_and_pdf_hold_the_same_text(study: Path, tmp_path: Path) -> None:
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed; on Debian: apt-get install poppler-utils")
+    report.write_bundle(study, tmp_path / "report")
+    document = compose(load_study(tmp_path / "report" / "trials"), files="trials/")
+    pieces = words(document)
+    assert len(pieces) > 400
+    forms = {
+        "report.html": parse((tmp_path / "report" / "report.html").read_text(encoding="utf-8")).text,
+        "README.md": read_markdown((tmp_path / "report" / "README.md").read_text(encoding="utf-8")),
+    }
+    if (tmp_path / "report" / "report.pdf").exists():
+        forms["report.pdf"] = bundles._pdf_text(tmp_path / "report" / "report.pdf", "-raw")
+    for name, text in forms.items():
+        bare = without_spaces(text.replace("`", "") if name == "README.md" else text)
+        bare = bare.casefold()
+        missing = [piece for piece in pieces if piece.replace("`", "").casefold() not in bare]
+        allowed = 0.02 if name == "report.pdf" else 0.0  # a cell that a page's end divides
+        assert len(missing) <= allowed * len(pieces), (name, missing[:5])
+
+
+def test_a_hostile_label_is_text_in_every_form(study: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(study, tmp_path / "study")
+    about = store.read_json(copy / "study.json")
+    about["arms"][0]["label"] = HOSTILE
+    about["title"] = HOSTILE
+    about["dataset"]["class_names"][3] = "<b>[/b]\x1b"
+    store.write_json(copy / "study.json", about)
+    document = compose(load_study(copy))
+    page, told = html(document, ""), markdown(document, lambda _: "figures/x.png")
+    assert "<script" not in page and "\x1b" not in page
+    assert without_spaces(SHOWN) in without_spaces(parse(page).text)
+    assert "<script" not in told and "\x1b" not in told
+    assert without_spaces(SHOWN) in without_spaces(read_markdown(told))
+    console = Console(width=200, record=True, force_terminal=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(report.summary_table(copy))
+        console.print(report.ledger_table(copy))
+    assert SHOWN[:40] in console.export_text() and "\x1b[31m" not in console.export_text()
+    for figure in doc.figures(document):
+        assert "<script" not in figure.svg and "\x1b" not in figure.svg
+
+
+def test_every_page_says_that_nothing_is_loaded_or_run(study: Path) -> None:
+    page = html(compose(load_study(study)), "")
+    head = page[: page.index("<title>")]
+    assert "Content-Security-Policy" in head and "default-src 'none'; img-src data:" in head
+    assert "script-src" not in head
+
+
+def test_a_small_document_as_markdown() -> None:
+    table = doc.Table(
+        label="Numbers",
+        head=(doc.Row(cells=(doc.Cell(text=doc.text("Arm")), doc.Cell(text=doc.text("n"), kind="number"))),),
+        rows=(
+            doc.Row(
+                cells=(
+                    doc.Cell(text=doc.text("a|b"), kind="row"),
+                    doc.Cell(text=doc.text("3"), kind="number", notes=("1 to 5",)),
+                ),
+                id="row-a",
+            ),
+        ),
+    )
+    figure = doc.Figure(name="fig-x", message="Message", caption="Caption.", svg="<svg></svg>")
+    document = doc.Document(
+        title="A *title*",
+        eyebrow="study",
+        question="",
+        blocks=(
+            doc.Heading(level=2, text=doc.text("Part one")),
+            doc.Paragraph(text=doc.text("Some ", doc.bold("bold"), " <text>, ", doc.link("a row", "#row-a"))),
+            table,
+            figure,
+        ),
+    )
+    assert markdown(document, lambda _: "") == (
+        "<sub>study</sub>\n\n# A \\*title\\*\n\n## Part one\n\n"
+        "Some **bold** &lt;text&gt;, [a row](#row-a)\n\n"
+        '| Arm | n |\n| --- | --: |\n| <a id="row-a"></a>a\\|b | 3<br><sub>1 to 5</sub> |\n\n'
+        "**Message**\n\n![Message](figures/fig-x.svg)\n\n<sub>Caption.</sub>\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("a\x1bb", "a\\x1bb"),
+        ("a\nb\tc", "a b c"),
+        ("left\u202eright", "left\\u202eright"),
+        ("half \ud800", "half \\ud800"),
+        ("93.1\u202f% é", "93.1\u202f% é"),
+    ],
+)
+def test_control_characters_are_spelled_out(given: str, expected: str) -> None:
+    assert visible(given) == expected
+
+
+def test_a_link_with_a_scheme_stays_a_path() -> None:
+    document = doc.Document(
+        title="t",
+        eyebrow="",
+        question="",
+        blocks=(doc.Paragraph(text=doc.text(doc.link("x", "javascript:alert(1)"))),),
+    )
+    assert 'href="javascript:' not in html(document, "")
