@@ -227,9 +227,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A sentence that a study can support or refute: arm `a` beats arm `b` on `metric` by more than `margin`.
-
-    gap_at: another label budget, whose difference a - b is beaten. post_hoc: stated after trials."""
+    """A sentence that a study can support or refute: arm `a` beats arm `b` on `metric` by more than `margin`."""
 
     sentence: str
     a: str
@@ -238,8 +236,8 @@ class Claim:
     direction: Literal["higher", "lower"] = "higher"
     margin: float = 0.0  # in the metric's own unit
     label_budget: LabelBudget = ALL_LABELS
-    gap_at: LabelBudget | None = None
-    post_hoc: bool = False
+    gap_at: LabelBudget | None = None  # another budget, whose difference a - b is beaten
+    post_hoc: bool = False  # stated after trials
     original: str = ""  # the sentence as first written, where it was reworded
 
 

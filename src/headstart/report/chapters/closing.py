@@ -5,6 +5,7 @@ from __future__ import annotations
 from headstart.report import words
 from headstart.report.chapters.common import (
     arm_titles,
+    claim_name,
     list_items,
     named,
     number,
@@ -12,6 +13,7 @@ from headstart.report.chapters.common import (
     quiet,
     row_name,
     titles,
+    verdict_cell,
     words_cell,
 )
 from headstart.report.document import (
@@ -47,9 +49,9 @@ def claims(view: StudyView) -> Section | None:
     if not rows:
         return None
     lead = (
-        "Written into the study before it ran, but where marked post hoc. The claims are one family: intervals "
-        "and p-values are adjusted for their number (Holm). The interval, p and the verdict are over seeds and "
-        "test images: they answer for new trainings read on new images of the same kind. Below it stands the "
+        "Written into the study before it ran, but where marked post hoc. The claims are one family: "
+        "intervals and p-values are adjusted for their number (Holm). The interval, p and the verdict are over "
+        "seeds and test images: they answer for new trainings read on new images of the same kind. Below it stands the "
         "interval over seeds, on these images; costs have that one alone. One seed on a side decides nothing."
     )
     table = Table(
@@ -58,17 +60,11 @@ def claims(view: StudyView) -> Section | None:
         rows=tuple(
             Row(
                 cells=(
-                    row_name(
-                        f"{row.sentence} (post hoc)" if row.post_hoc else row.sentence, row.measured, row.note
-                    ),
-                    Cell(
-                        text=text(Run(row.verdict, "verdict")),
-                        notes=(row.shortfall,) if row.shortfall else (),
-                    ),
+                    claim_name(row, row.measured, row.note),
+                    verdict_cell(row),
                     number(row.effect),
                     number(
-                        row.interval,
-                        f"over seeds: {row.interval_over_seeds}" if row.interval_over_seeds else "",
+                        row.interval, row.interval_over_seeds and f"over seeds: {row.interval_over_seeds}"
                     ),
                     number(row.p_value),
                     number(str(row.n)),

@@ -41,6 +41,16 @@ def number_of(cell: tables.Cell) -> Cell:
     return number(cell.text, cell.note, best=cell.best)
 
 
+def claim_name(row: tables.ClaimRow, *notes: str) -> Cell:
+    """The cell that names a claim; one that was stated after trials had been seen says so."""
+    return row_name(f"{row.sentence} (post hoc)" if row.post_hoc else row.sentence, *notes)
+
+
+def verdict_cell(row: tables.ClaimRow) -> Cell:
+    notes = (row.shortfall,) if row.shortfall else ()
+    return Cell(text=text(Run(row.verdict, "verdict")), notes=notes)
+
+
 def words_cell(content: str | Text) -> Cell:
     return Cell(text=text(content))
 

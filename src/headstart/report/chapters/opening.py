@@ -11,7 +11,17 @@ import math
 from collections.abc import Sequence
 
 from headstart.report import words
-from headstart.report.chapters.common import mark, named, number, quiet, row_name, titles, words_cell
+from headstart.report.chapters.common import (
+    claim_name,
+    mark,
+    named,
+    number,
+    quiet,
+    row_name,
+    titles,
+    verdict_cell,
+    words_cell,
+)
 from headstart.report.document import (
     Block,
     Bullets,
@@ -130,11 +140,8 @@ def verdicts(view: StudyView) -> Section | None:
         rows=tuple(
             Row(
                 cells=(
-                    row_name(f"{row.sentence} (post hoc)" if row.post_hoc else row.sentence),
-                    Cell(
-                        text=text(Run(row.verdict, "verdict")),
-                        notes=(row.shortfall,) if row.shortfall else (),
-                    ),
+                    claim_name(row),
+                    verdict_cell(row),
                     number(row.effect, href=f"#claim-{place}"),
                 )
             )
