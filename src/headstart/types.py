@@ -227,7 +227,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A sentence that a study supports or refutes: arm `a` beats arm `b` on `metric` by more than `margin`."""
+    """A sentence that a study supports or refutes: arm `a` beats arm `b` on `metric` by over `margin`."""
 
     sentence: str
     a: str
