@@ -17,7 +17,7 @@ import scipy  # its submodules load when they are first used
 from numpy.typing import NDArray
 
 from headstart.errors import DataError
-from headstart.results.stats import Interval
+from headstart.results.stats import Interval, t_quantile
 
 _SMALLEST_P = 1e-12  # below this p is 0: the interval at such a level has no use
 
@@ -54,8 +54,8 @@ class CrossedDifference:
         """Half-widths that seeds alone, and images alone, would give."""
         tail = (1 + confidence) / 2
         return (
-            float(scipy.stats.t.ppf(tail, self.seeds - 1)) * math.sqrt(self.seed_variance),
-            float(scipy.stats.t.ppf(tail, self.images - 1)) * math.sqrt(self.image_variance),
+            t_quantile(tail, self.seeds - 1) * math.sqrt(self.seed_variance),
+            t_quantile(tail, self.images - 1) * math.sqrt(self.image_variance),
         )
 
     def half_width(self, confidence: float = 0.95) -> float:
@@ -69,9 +69,9 @@ class CrossedDifference:
         higher confidence the passage lies lower, by the chance that so few seeds scatter so little. Never
         narrower than least."""
         tail = (1 + confidence) / 2
-        least = float(scipy.stats.t.ppf(tail, self.images - 1)) ** 2
+        least = t_quantile(tail, self.images - 1) ** 2
         least *= self.residual_variance + self.image_variance
-        together = float(scipy.stats.t.ppf(tail, self.freedom)) ** 2
+        together = t_quantile(tail, self.freedom) ** 2
         together *= self.seed_variance + self.image_variance
         full = (2 * together + math.hypot(*self.parts(confidence)) ** 2) / 3
         lower = min(1.0, (1 - confidence) / 0.05) ** (2 / (self.seeds - 1))
@@ -105,7 +105,7 @@ class CrossedDifference:
         critical = (self.half_width(1 - alpha) / self.standard_error) ** 2
 
         def shortfall(noncentrality: float) -> float:
-            return float(scipy.stats.ncf.sf(critical, 1, self.freedom, noncentrality**2)) - power
+            return 1.0 - float(scipy.special.ncfdtr(1, self.freedom, noncentrality**2, critical)) - power
 
         high = 2.0
         while shortfall(high) < 0:

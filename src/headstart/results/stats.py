@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy  # its submodules load when they are first used: scipy.stats alone takes half a second
+import scipy  # its submodules load when they are first used; scipy.stats, half a second, is not
 from numpy.typing import ArrayLike, NDArray
 
 from headstart.errors import DataError
 
 Interval = tuple[float, float]
 Verdict = Literal["supported", "refuted", "inconclusive"]
+
+
+def t_quantile(probability: float, freedom: float) -> float:
+    """The quantile of Student's t; freedom may be fractional."""
+    return float(scipy.special.stdtrit(freedom, probability))
 
 
 def t_interval(values: ArrayLike, confidence: float = 0.95, resolution: float = 0.0) -> Interval | None:
@@ -32,7 +37,7 @@ def t_interval(values: ArrayLike, confidence: float = 0.95, resolution: float = 
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2:
         return None
-    mean, half = float(sample.mean()), float(scipy.stats.t.ppf((1 + confidence) / 2, len(sample) - 1))
+    mean, half = float(sample.mean()), t_quantile((1 + confidence) / 2, len(sample) - 1)
     half *= _spread(sample, resolution) / math.sqrt(len(sample))
     return mean - half, mean + half
 
@@ -52,8 +57,13 @@ def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> Int
             f"{successes} right of {count} images is no proportion; expected at least one image, "
             "and no more right than there are"
         )
-    bounds = scipy.stats.binomtest(int(successes), int(count)).proportion_ci(confidence, method="wilson")
-    return float(bounds.low), float(bounds.high)
+    share, square = successes / count, float(scipy.special.ndtri((1 + confidence) / 2)) ** 2
+    centre = (share + square / (2 * count)) / (1 + square / count)
+    half = math.sqrt(square * (share * (1 - share) / count + square / (4 * count**2))) / (1 + square / count)
+    return (
+        0.0 if successes == 0 else max(centre - half, 0.0),
+        1.0 if successes == count else min(centre + half, 1.0),
+    )
 
 
 def difference_interval(
@@ -101,7 +111,7 @@ def paired_difference(
         return PairedDifference(effect=effect, interval=None, p_value=None, standard_deviation=None, n=1)
     spread = _spread(differences, resolution)
     if spread > 0:
-        p_value = float(2 * scipy.stats.t.sf(abs(effect - margin) / (spread / math.sqrt(n)), n - 1))
+        p_value = float(2 * scipy.special.stdtr(n - 1, -abs(effect - margin) / (spread / math.sqrt(n))))
     else:
         p_value = 1.0 if math.isclose(effect, margin, rel_tol=1e-12, abs_tol=1e-15) else 0.0
     return PairedDifference(
@@ -133,7 +143,7 @@ def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> McNem
     if first.shape != second.shape or first.ndim != 1:
         raise DataError(f"predictions {first.shape} and {second.shape} are not of the same images")
     only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
-    p_value = float(scipy.stats.binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
+    p_value = min(1.0, 2 * float(scipy.special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
     return McNemar(only_a=only_a, only_b=only_b, p_value=p_value)
 
 
@@ -183,12 +193,12 @@ def minimum_detectable_difference(
     Source: Cohen (1988), chapter 2; power from the noncentral distribution of t squared."""
     if n < 2:
         return None
-    critical = scipy.stats.f.ppf(1 - alpha, 1, n - 1)
+    critical = t_quantile(1 - alpha / 2, n - 1) ** 2
 
     def shortfall(noncentrality: float) -> float:
         # |t| > t0 is t^2 > t0^2, a noncentral F; scipy's noncentral t gives NaN far out, where n = 2 needs
         # it.
-        return float(scipy.stats.ncf.sf(critical, 1, n - 1, noncentrality**2)) - power
+        return 1.0 - float(scipy.special.ncfdtr(1, n - 1, noncentrality**2, critical)) - power
 
     high = 2.0
     while shortfall(high) < 0:
