@@ -69,7 +69,7 @@ class _Question:
 
 
 def decide(claims: Sequence[Claim], results: Trials, alpha: float = 0.05) -> list[Finding]:
-    """One finding a claim, in the order given; the claims are one family.
+    """One finding a claim, in the order given; the claims are one family, those marked post hoc another.
 
     The verdict comes from the interval of the difference a - b, paired by seed, at the level of the claim's
     Holm step: supported wholly beyond the margin, refuted wholly short of it, else inconclusive; so the
@@ -82,12 +82,17 @@ def decide(claims: Sequence[Claim], results: Trials, alpha: float = 0.05) -> lis
     Source: Holm (1979); Student (1908); `crossed`."""
     trials, outcomes = newest(results), TestOutcomes()
     questions = [_ask(claim, trials, outcomes) for claim in claims]
-    tested = [place for place, question in enumerate(questions) if question.p_value is not None]
-    p_values = [float(questions[place].p_value or 0.0) for place in tested]
     findings = [question.finding for question in questions]
-    adjusted, levels = stats.holm(p_values), stats.holm_confidences(p_values, alpha)
-    for place, p_value, level in zip(tested, adjusted, levels, strict=True):
-        findings[place] = _judge(questions[place], p_value, level, len(tested))
+    for post_hoc in (False, True):
+        tested = [
+            place
+            for place, question in enumerate(questions)
+            if question.p_value is not None and claims[place].post_hoc is post_hoc
+        ]
+        p_values = [float(questions[place].p_value or 0.0) for place in tested]
+        adjusted, levels = stats.holm(p_values), stats.holm_confidences(p_values, alpha)
+        for place, p_value, level in zip(tested, adjusted, levels, strict=True):
+            findings[place] = _judge(questions[place], p_value, level, len(tested))
     return findings
 
 

@@ -138,6 +138,7 @@ class ClaimFields(Stored):
     labels_per_class: LabelsPerClass | Literal["all"] = None
     gap_at: LabelsPerClass | Literal["all"] = None
     original: str = ""
+    post_hoc: bool = False
 
 
 class RobustnessFields(Stored):

@@ -154,8 +154,9 @@ def _same(
 ) -> bool:
     """Whether the trials do not tell the other arm apart from the best one."""
     paired = difference(view, best, other[0], budget)
-    if paired is not None and paired.interval is not None:
-        return paired.interval[0] <= 0
+    interval = None if paired is None else paired.interval()
+    if interval is not None:
+        return interval[0] <= 0
     return overlap(accuracy, other[1])
 
 
