@@ -49,8 +49,9 @@ def claims(view: StudyView) -> Section | None:
     if not rows:
         return None
     lead = (
-        "Written into the study before it ran, but where marked post hoc. The claims are one family: "
-        "intervals and p-values are adjusted for their number (Holm). The interval, p and the verdict are "
+        "Written into the study before it ran, but where marked post hoc. The claims are one family, those "
+        "post hoc another: intervals and p-values are adjusted for their number (Holm). The interval, p and "
+        "the verdict are "
         "over seeds and test images: they answer for new trainings read on new images of the same kind. "
         "Below it stands the interval over seeds, on these images; costs have that one alone. One seed on a "
         "side decides nothing."
@@ -85,10 +86,6 @@ def claims(view: StudyView) -> Section | None:
             *_rewordings(view),
         ),
     )
-
-
-def _over_seeds(row: tables.ClaimRow) -> str:
-    return f"over seeds: {row.interval_over_seeds}" if row.interval_over_seeds else ""
 
 
 def _rewordings(view: StudyView) -> tuple[Block, ...]:

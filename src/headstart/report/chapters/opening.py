@@ -200,7 +200,9 @@ def ladder(view: StudyView) -> Section | None:
         blocks=(
             Heading(level=2, text=text("The ladder")),
             Table(label="Test accuracy by labels per class", head=head, rows=rows, kind="brief"),
-            quiet("Small print: 95 % intervals; n seeds."),
+            quiet(
+                "Small print: 95 % intervals, over n seeds on these images; where n = 1, over test images."
+            ),
         ),
     )
 

