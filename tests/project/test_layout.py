@@ -39,12 +39,6 @@ def test_no_import_points_up_in_the_map() -> None:
         assert all(floor_of[other] > floor_of[name] for other in others), name
 
 
-def test_the_readme_names_every_folder_and_module_of_the_map() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8").split("## Where things are")[1]
-    named = set(re.findall(r"(\w+)/?", text.split("```")[1]))
-    assert {name for level in module_map.floors() for name in level} <= named
-
-
 def test_tests_lie_where_their_modules_do() -> None:
     """tests/project and tests/benchmarks are about the repository, tests/support holds what tests share."""
     folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}

@@ -20,8 +20,7 @@ from headstart.report.writers import bundle as bundles
 from headstart.report.writers.html import html
 from headstart.report.writers.markdown import markdown
 
-HOSTILE = "</title><script>alert(1)</script> [/b] **x** \x1b[31m `y` & <b>"
-SHOWN = "</title><script>alert(1)</script> [/b] **x** \\x1b[31m `y` & <b>"
+HOSTILE = "</title><script>alert(1)</script> [/b] **x** [31m `y` & <b>"
 
 
 def without_spaces(text: str) -> str:
@@ -85,21 +84,31 @@ def test_a_hostile_label_is_text_in_every_form(study: Path, tmp_path: Path) -> N
     about = store.read_json(copy / "study.json")
     about["arms"][0]["label"] = HOSTILE
     about["title"] = HOSTILE
-    about["dataset"]["class_names"][3] = "<b>[/b]\x1b"
+    about["dataset"]["class_names"][3] = "<b>[/b]"
     store.write_json(copy / "study.json", about)
     document = compose(load_study(copy))
     page, told = html(document, ""), markdown(document, lambda _: "figures/x.png")
     assert "<script" not in page and "\x1b" not in page
-    assert without_spaces(SHOWN) in without_spaces(parse(page).text)
+    assert without_spaces(HOSTILE) in without_spaces(parse(page).text)
     assert "<script" not in told and "\x1b" not in told
-    assert without_spaces(SHOWN) in without_spaces(read_markdown(told))
+    assert without_spaces(HOSTILE) in without_spaces(read_markdown(told))
     console = Console(width=200, record=True, force_terminal=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with console.file:
         console.print(report.summary_table(copy))
         console.print(report.ledger_table(copy))
-    assert SHOWN[:40] in console.export_text() and "\x1b[31m" not in console.export_text()
+    assert HOSTILE[:40] in console.export_text() and "\x1b[31m" not in console.export_text()
     for figure in doc.figures(document):
         assert "<script" not in figure.svg and "\x1b" not in figure.svg
+
+
+def test_control_characters_are_shown_as_escapes_in_every_form() -> None:
+    """A study's files refuse them; other text may hold them."""
+    document = doc.Document(
+        title="a\x1b[31mb", eyebrow="", question="c\x07d", blocks=(doc.Paragraph(text=doc.text("e\x00f")),)
+    )
+    for written in (html(document, ""), markdown(document, lambda _: "")):
+        assert not set(written) & set("\x1b\x07\x00")
+        assert all(shown in written for shown in ("x1b", "x07", "x00"))
 
 
 def test_every_page_says_that_nothing_is_loaded_or_run(study: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_control_says_where_its_recipe_is_another_at_any_budget(tmp_path: Path
 def test_without_a_pretrained_pair_there_is_no_ladder_and_no_control(tmp_path: Path) -> None:
     view = load_study(write_synthetic_study(tmp_path / "study", test_images=200))
     assert ladder.steps(view).rows == () and ladder.controls(view).rows == ()
-    assert ladder.pretraining_figure(view) is None and ladder.gap_figure(view) is None
+    assert ladder.pretraining_figure(view) is None and ladder.gap_figures(view) == []
     assert len(ladder.gaps(view)) == 2
 
 

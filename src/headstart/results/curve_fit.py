@@ -97,9 +97,10 @@ def fit_curve(points: Points, generator: np.random.Generator, draws: int = 1000)
     missed = {form: _left_out_error(form, budgets, means, fits[form].weights) for form in _RATES}
     form: Form = "power" if missed["power"] <= missed["exponential"] else "exponential"
     best = fits[form]
+    doubtful = np.full(len(budgets), _TOLERATED_MISS) if errors is None else noise
     residuals = np.abs(evaluate(best.parameters, form == "power", budgets) - means)
-    if (residuals > np.maximum(_TOLERATED_MISS, 3 * noise)).any() or (
-        means - 2 * noise > best.parameters[0]
+    if (residuals > np.maximum(_TOLERATED_MISS, 3 * doubtful)).any() or (
+        means - 2 * doubtful > best.parameters[0]
     ).any():
         return None
     a, b, c = best.parameters.tolist()

@@ -74,7 +74,7 @@ def fit_all(view: StudyView) -> list[Fitted]:
                 f"{FEWEST_BUDGETS}"
             )
         elif curve is None:
-            reason = "accuracy falls from one budget to the next, or the curve contradicts it"
+            reason = "accuracy falls from one budget to the next, or no form fits"
         elif curve.error > _LARGEST_MISS:
             # The bootstrap knows the spread between seeds, not that the form is wrong: its intervals would be
             # far too narrow.

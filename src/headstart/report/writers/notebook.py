@@ -71,7 +71,7 @@ def load_figures(folder: str | Path) -> dict[str, Picture]:
 
     Examples:
         >>> sorted(headstart.load_figures(folder))[:3]
-        ['accuracy', 'classes', 'confusion-cnn']
+        ['accuracy', 'answer-cost', 'classes']
 
     Raises: StoreError where study.json or every finished trial is missing; DataError where trials have
     different test sets."""
