@@ -64,8 +64,8 @@ def _best(view: StudyView, arms: list[Arm], budget: LabelBudget) -> tuple[Arm, f
 
 
 def _claims(view: StudyView) -> str:
-    """How the claims ended, in numbers."""
-    rows = tables.ledger(view)
+    """How the claims that were written down beforehand ended, in numbers."""
+    rows = [row for row in tables.ledger(view) if not row.post_hoc]
     if not rows:
         return ""
     ended = Counter(row.verdict for row in rows)
