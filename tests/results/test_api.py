@@ -129,6 +129,7 @@ def test_every_figure_of_the_report_is_there_on_white(study: Path) -> None:
     figures = headstart.load_figures(study)
     assert {
         "accuracy",
+        "answer-cost",
         "curves-epochs",
         "curves-seconds",
         "time",

@@ -79,7 +79,7 @@ def load_dataset(name_or_path: str | Path, *, image_pixels: int | None = None) -
     if path.is_file() and path.suffix.lower() == ".toml":
         return load_images(**_options_in(path))
     if path.is_dir() or (path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".parquet", ".zip")):
-        side = image_pixels or side_of(find_entries(path))
+        side = side_of(find_entries(path)) if image_pixels is None else image_pixels
         if image_pixels is None and side != _SMALLEST:
             say_once(
                 f"{path}: images are stored at {side} x {side} pixels, which fits their size; "

@@ -21,7 +21,9 @@ from headstart.models import weights
 from headstart.types import DEFAULT_READING, Preprocessing, Reading
 
 FILE = "model.safetensors"
-_HASH = "headstart.sha256"  # of the description and the tensors; files of older versions have none
+# In the description, of the rest of it and the tensors; files of older versions have none. Not a second entry
+# of the metadata: safetensors writes several in any order, and equal models are equal files.
+_HASH = "sha256"
 _REMEDY = "take another copy of it, or delete its folder and run the study again: that trains this one anew"
 _NETWORK_OPTIONS = ("widths", "activation")  # what the constructor of the CNN takes
 
@@ -91,7 +93,8 @@ class SavedModel:
         assert self.folder is not None
         path = self.folder / FILE
         state, metadata = weights.load_state_file(path), weights.read_metadata(path)
-        if metadata.get(_HASH, "") not in ("", _hash(metadata.get("headstart", ""), state)):
+        description = json.loads(metadata.get("headstart", "{}"))
+        if description.pop(_HASH, "") not in ("", _hash(json.dumps(description), state)):
             raise WeightsError(f"{path} is damaged: its SHA-256 is not that of what was written; {_REMEDY}")
         for name, tensor in state.items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
@@ -117,8 +120,8 @@ class SavedModel:
         if self.label:
             description["label"] = self.label
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-        text = json.dumps(description)
-        store.write_bytes(folder / FILE, save(tensors, {"headstart": text, _HASH: _hash(text, tensors)}))
+        description[_HASH] = _hash(json.dumps(description), tensors)
+        store.write_bytes(folder / FILE, save(tensors, {"headstart": json.dumps(description)}))
         return folder
 
 

@@ -72,6 +72,7 @@ def read_model(folder: Path) -> SavedModel:
     if text is None:
         raise WeightsError(f"{path} was not written by headstart: its metadata do not say what it is")
     stored = _description(text, path)
+    stored.pop("sha256", None)  # `SavedModel.read_state` checks it
     trial, result = _read_json(folder / "trial.json"), _read_json(folder / "result.json")
     _add_what_older_versions_left_out(stored, trial, folder)
     for name in ("image_pixels", "precision", "feature_precision"):
