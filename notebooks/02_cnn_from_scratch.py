@@ -120,7 +120,7 @@ summary[summary["arm"] == "cnn"][["label", "labels_per_class", "n", "train_image
 
 # %%
 figures = headstart.load_figures(real)
-figures["curves-epochs"]
+figures["curves-epochs-random"]
 
 # %% [markdown]
 # Where it errs: cats and dogs above all, and cars and trucks.

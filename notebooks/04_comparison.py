@@ -53,7 +53,7 @@ headstart.judge_claims(study)
 # seconds are compared within one machine only; counted operations compare everywhere.
 
 # %%
-figures["curves-seconds"]
+figures["curves-seconds-pretrained"]
 
 # %%
 figures["time"]
@@ -73,7 +73,7 @@ summary[["label", "labels_per_class", "seconds", "spent_seconds", "examples", "f
 # 500 on it pays to train the pretrained network on.
 
 # %%
-figures["labels"]
+figures["answer-labels"]
 
 # %%
 figures["pretraining"]

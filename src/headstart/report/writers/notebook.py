@@ -67,7 +67,7 @@ def show(figure: Figure, message: str = "", caption: str = "") -> Picture:
 def load_figures(folder: str | Path) -> dict[str, Picture]:
     """Every figure of a study's report that its finished trials allow, by name: "accuracy", "curves-epochs",
     "curves-seconds", "time", "cost", "labels" (where there are several label budgets), "confusion-ARM",
-    "classes", "reliability".
+    "classes", "reliability". Of more than six arms some are two figures: "labels-random" and "-pretrained".
 
     Examples:
         >>> sorted(headstart.load_figures(folder))[:3]
