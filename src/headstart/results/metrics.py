@@ -115,22 +115,31 @@ def probabilities(logits: Logits, temperature: float = 1.0) -> NDArray[np.float6
 
 def negative_log_likelihood(logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0) -> float:
     """Mean of -log p(label), in nats."""
+    return float(image_losses(logits, labels, temperature).mean())
+
+
+def image_losses(logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0) -> NDArray[np.float64]:
+    """-log p(label) of each image, float64 (N,), in nats."""
     values, labels = _checked(logits, labels)
-    return float(
-        -np.take_along_axis(
-            scipy.special.log_softmax(values / temperature, axis=1), labels[:, None], axis=1
-        ).mean()
-    )
+    scaled = scipy.special.log_softmax(values / temperature, axis=1)
+    return np.asarray(-np.take_along_axis(scaled, labels[:, None], axis=1)[:, 0])
 
 
 def brier_score(logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0) -> float:
     """Mean squared distance between the probabilities and the one-hot label, summed over classes: 0 to 2.
 
     Source: Brier (1950), Verification of forecasts expressed in terms of probability, equation 2."""
+    return float(image_brier_scores(logits, labels, temperature).mean())
+
+
+def image_brier_scores(
+    logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0
+) -> NDArray[np.float64]:
+    """The Brier score of each image, float64 (N,)."""
     values, labels = _checked(logits, labels)
     errors = probabilities(values, temperature)
     errors[np.arange(len(labels)), labels] -= 1.0
-    return float((errors**2).sum(axis=1).mean())
+    return np.asarray((errors**2).sum(axis=1))
 
 
 def reliability(

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import scipy  # its submodules load when they are first used
 from numpy.typing import NDArray
 
 from headstart.errors import DataError
-from headstart.results.metrics import Logits, probabilities
+from headstart.results.metrics import Logits, image_brier_scores, image_losses, probabilities
 from headstart.types import Predictions
 
 Values = NDArray[np.float64]
@@ -87,17 +86,6 @@ def _macro_f1(logits: Logits, labels: NDArray[np.int64]) -> Values:
     return np.asarray(f1[seen].mean() + spread)
 
 
-def _nll(logits: Logits, labels: NDArray[np.int64], temperature: float) -> Values:
-    scaled = scipy.special.log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
-    return np.asarray(-np.take_along_axis(scaled, labels[:, None].astype(np.int64), axis=1)[:, 0])
-
-
-def _brier(logits: Logits, labels: NDArray[np.int64], temperature: float) -> Values:
-    errors = probabilities(logits, temperature)
-    errors[np.arange(len(labels)), labels] -= 1.0
-    return np.asarray((errors**2).sum(axis=1))
-
-
 def _ece(logits: Logits, labels: NDArray[np.int64], temperature: float) -> Values:
     """Each image's accuracy less confidence, with the sign that its bin has; bins as `metrics.reliability`
     has."""
@@ -120,7 +108,7 @@ _PLAIN: dict[str, Callable[[Logits, NDArray[np.int64]], Values]] = {
     "generalization_gap": _fallen,
 }
 _TEMPERED: dict[str, Callable[[Logits, NDArray[np.int64], float], Values]] = {
-    "test_nll": _nll,
-    "test_brier": _brier,
+    "test_nll": image_losses,
+    "test_brier": image_brier_scores,
     "test_ece": _ece,
 }
