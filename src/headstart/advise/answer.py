@@ -41,7 +41,9 @@ def write_answer(ladder: Ladder) -> Advice:
     rival = max(rivals, key=lambda each: each.score(ladder.balance), default=None)
     study = dataclasses.replace(ladder.study(ladder.rungs), chosen=chosen.name)
     run_study(
-        study, ladder.folder, command=f"headstart advise {ladder.images.path} --minutes {ladder.minutes:g}"
+        study,
+        ladder.folder,
+        command=f"headstart advise {ladder.images.path} --minutes {ladder.time.minutes:g}",
     )
     write_report(ladder.folder)
     predictor = load_predictor(ladder.folder / chosen.key)
@@ -73,8 +75,8 @@ def write_answer(ladder: Ladder) -> Advice:
         p_value=None if rival is None else advice.compare(chosen, rival, ladder.folder, ladder.balance),
         rivals_gap=None if rival is None else chosen.score(ladder.balance) - rival.score(ladder.balance),
         seconds_per_photo=per_photo,
-        spent_seconds=ladder.spent(),
-        minutes=ladder.minutes,
+        spent_seconds=ladder.time.spent(),
+        minutes=ladder.time.minutes,
         fixes=ladder.fixes,
         model=str(model),
         interrupted=ladder.interrupted,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from headstart import store
 from headstart.advise.advice import Advice
 from headstart.advise.answer import write_answer
+from headstart.advise.events import Answered, Started, event_log
 from headstart.advise.images import prepare_images
 from headstart.advise.ladder import Ladder
+from headstart.advise.timekeeper import Timekeeper
 from headstart.data.folders import DEFAULT_OPTIONS, BadFiles, SourceOptions
 from headstart.data.folders.owner import claim
 from headstart.errors import ConfigError
@@ -27,8 +28,8 @@ def advise(
     """The recommendation, written with everything it rests on into `out` (default: advice/<the folder's
     name>).
 
-    There: advice.md, advice.json, the study's report.html, check/check.html, model/ (for predict, explain,
-    export).
+    There: events.jsonl (progress, as it is made), advice.md, advice.json, the study's report.html,
+    check/check.html, model/ (for predict, explain, export).
     minutes: for the candidates; the check and the report come on top where they take longer than the ladder
     leaves.
     balance: each class weighs alike in training, and balanced accuracy chooses.
@@ -39,10 +40,31 @@ def advise(
         raise ConfigError(f"--minutes must be above 0, got {minutes:g}")
     source = Path(path).expanduser()
     folder = Path("advice") / source.resolve().name if out is None else out
-    started = time.monotonic()
+    time = Timekeeper(minutes=minutes)
     with store.lock(folder / "advise.lock", f"the folder {folder}"):
         claim(folder, source, "headstart advise")
-        images = prepare_images(source, folder, options, bad_files)
-        ladder = Ladder(images, folder, minutes=minutes, balance=balance, started=started)
-        ladder.run()
-        return write_answer(ladder)
+        with event_log(folder) as time.observe:
+            images = prepare_images(source, folder, options, bad_files)
+            train, test = images.dataset.train, images.dataset.test
+            time.observe(
+                Started(
+                    minutes_left=time.minutes_left,
+                    images=len(train) + len(test),
+                    classes=train.class_names,
+                    minutes=minutes,
+                )
+            )
+            ladder = Ladder(images, folder, time=time, balance=balance)
+            ladder.run()
+            found = write_answer(ladder)
+            time.observe(
+                Answered(
+                    minutes_left=time.minutes_left,
+                    sentence=found.sentence(),
+                    accuracy=found.accuracy,
+                    interval=found.interval,
+                    model=found.model,
+                    interrupted=found.interrupted,
+                )
+            )
+            return found

@@ -9,7 +9,6 @@ was planned lies in plan.json: the same command goes on from there.
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,12 +18,15 @@ from pydantic import BaseModel, Field
 from headstart import store
 from headstart.advise import advice
 from headstart.advise.advice import Candidate
+from headstart.advise.events import AccuracySoFar, CandidateStarted, PassedOver
 from headstart.advise.images import UserImages
 from headstart.advise.rung import BACKBONE, Rung
+from headstart.advise.timekeeper import Timekeeper
 from headstart.data.splits import split_for_choosing
 from headstart.errors import DownloadError, StoreError
 from headstart.models import load_model
 from headstart.models.features import FrozenLayers
+from headstart.results.stats import wilson_interval
 from headstart.runtime import progress
 from headstart.runtime.precision import default_device
 from headstart.store import FinishedTrial
@@ -48,28 +50,19 @@ class Ladder:
 
     plan: by name, the candidates as they were planned, by an earlier run of the same command too: planned
     anew they would have another duration and be other trials. results: by name, of those that ended. dropped:
-    in words, what was left out and why. started: time.monotonic() when the command began.
+    in words, what was left out and why. time: the minutes that there are.
     """
 
-    def __init__(
-        self, images: UserImages, folder: Path, *, minutes: float, balance: bool, started: float
-    ) -> None:
-        self.images, self.folder = images, folder
-        self.minutes, self.balance, self.started = minutes, balance, started
+    def __init__(self, images: UserImages, folder: Path, *, time: Timekeeper, balance: bool) -> None:
+        self.images, self.folder, self.time, self.balance = images, folder, time, balance
         self.rungs: list[Rung] = []
         self.results: dict[str, FinishedTrial] = {}
         self.dropped: list[str] = []
         self.fixes = advice.fixes_of(images.inspection)
         self.interrupted = False
-        self.spent_before, self.plan = _read_plan(folder, images.dataset, balance)
+        time.spent_before, self.plan = _read_plan(folder, images.dataset, balance)
 
     # --- time ---
-
-    def spent(self) -> float:
-        return self.spent_before + time.monotonic() - self.started
-
-    def left(self) -> float:
-        return 60 * self.minutes - self.spent()
 
     def planned(self, rung: Rung) -> float:
         """Seconds that a rung would take here, from a few measured steps and batches."""
@@ -96,7 +89,7 @@ class Ladder:
         try:
             load_model(BACKBONE, "imagenet-keras")
         except (DownloadError, StoreError) as error:
-            self.dropped.append(f"anything pretrained: {error}")
+            self.pass_over(f"anything pretrained: {error}")
         else:
             self.attempt(
                 Rung(name="knn", label="nearest neighbours on a frozen ResNet-50", method="knn", pixels=head)
@@ -108,9 +101,9 @@ class Ladder:
             )
             best = self.results["probe"].metrics["val_accuracy"] or 0.0
             progress.say(
-                f"first answer after {progress.clock(self.spent())}: a new head on a pretrained ResNet-50, "
-                "about "
-                f"{100 * best:.0f} % right; {progress.clock(max(self.left(), 0))} left to do better"
+                f"first answer after {progress.clock(self.time.spent())}: a new head on a pretrained "
+                "ResNet-50, about "
+                f"{100 * best:.0f} % right; {progress.clock(max(self.time.left(), 0))} left to do better"
             )
         cnn = Rung(
             name="cnn-short",
@@ -120,21 +113,23 @@ class Ladder:
             pixels=32 if self.images.side <= 48 else 64,
             batch_size=min(500, max(16, len(train) // 10)),
         )
-        self.attempt(self.timed(cnn, _SHORT_SHARE * self.left(), "60 epochs"))
+        self.attempt(self.timed(cnn, _SHORT_SHARE * self.time.left(), "60 epochs"))
         scratch, pretrained = self.promising()
         if pretrained:
             larger = Rung(
                 name="probe-large",
-                label="a new head on a frozen ResNet-50, larger pictures",
+                label="a new head on a frozen ResNet-50, larger images",
                 method="linear_probe",
                 pixels=max(128, min(self.images.side, 224)),
             )
-            self.attempt(larger, _REFINE_SHARE * self.left())
+            self.attempt(larger, _REFINE_SHARE * self.time.left())
             self.look_for_label_errors()
         if scratch:
             longer = dataclasses.replace(cnn, name="cnn", label="a CNN trained from scratch")
             self.attempt(
-                self.timed(longer, (self.left() - _REST_SECONDS) * (0.5 if pretrained else 1.0), "200 epochs")
+                self.timed(
+                    longer, (self.time.left() - _REST_SECONDS) * (0.5 if pretrained else 1.0), "200 epochs"
+                )
             )
         if pretrained:
             probes = [rung for rung in self.rungs if rung.method == "linear_probe"]
@@ -146,7 +141,7 @@ class Ladder:
                     pixels=probe.pixels,
                     duration="1 steps",
                 )
-                if self.attempt(self.timed(tuned, self.left() - _REST_SECONDS, "10 epochs")):
+                if self.attempt(self.timed(tuned, self.time.left() - _REST_SECONDS, "10 epochs")):
                     break
 
     def attempt(self, rung: Rung | None, most: float | None = None) -> bool:
@@ -158,7 +153,14 @@ class Ladder:
         if most is not None and rung.name not in self.plan and (needed := self.planned(rung)) > most:
             self.drop(rung, needed)
             return False
-        progress.say(f"now: {rung.label} at {rung.pixels} px, {progress.clock(max(self.left(), 0))} left")
+        progress.say(
+            f"now: {rung.label} at {rung.pixels} px, {progress.clock(max(self.time.left(), 0))} left"
+        )
+        self.time.observe(
+            CandidateStarted(
+                minutes_left=self.time.minutes_left, candidate=rung.name, label=rung.label, pixels=rung.pixels
+            )
+        )
         self.plan[rung.name] = (
             rung  # an interruption must not plan it anew: another duration would be another trial
         )
@@ -169,9 +171,33 @@ class Ladder:
         finally:
             if rung.name not in self.results:
                 self.rungs.remove(rung)
-        right = self.results[rung.name].metrics["val_accuracy"] or 0.0
-        progress.say(f"{rung.label}: {100 * right:.1f} % right on the photos kept for choosing")
+        self.tell(rung)
         return True
+
+    def tell(self, rung: Rung) -> None:
+        """Says what a candidate that has ended reached."""
+        candidates = self.candidates()
+        this = candidates[-1]
+        _, val_ids = self.training_ids()
+        right = round(this.val_accuracy * len(val_ids))
+        progress.say(f"{rung.label}: {100 * this.val_accuracy:.1f} % right on the images kept for choosing")
+        self.time.observe(
+            AccuracySoFar(
+                minutes_left=self.time.minutes_left,
+                candidate=rung.name,
+                label=rung.label,
+                accuracy=this.val_accuracy,
+                interval=wilson_interval(right, len(val_ids)),
+                images=len(val_ids),
+                seconds=round(this.seconds, 3),
+                best=this.score(self.balance) >= max(each.score(self.balance) for each in candidates),
+            )
+        )
+
+    def pass_over(self, why: str) -> None:
+        """Notes what is not tried."""
+        self.dropped.append(why)
+        self.time.observe(PassedOver(minutes_left=self.time.minutes_left, reason=why))
 
     def timed(self, rung: Rung, seconds: float, whole: str) -> Rung | None:
         """The rung trained for `whole`, or for as long as fits into so many seconds; None, and said, where
@@ -196,7 +222,7 @@ class Ladder:
             if needed is None
             else f"it needs about {progress.clock(needed)}, more than there was"
         )
-        self.dropped.append(f"{rung.label} at {rung.pixels} px: {why}")
+        self.pass_over(f"{rung.label} at {rung.pixels} px: {why}")
         progress.say(f"passed over: {self.dropped[-1]}")
 
     def promising(self) -> tuple[bool, bool]:
@@ -217,11 +243,9 @@ class Ladder:
         if advice.compare(scratch, pretrained, self.folder, self.balance) >= advice.SURE:
             return True, True
         worse = min(scratch, pretrained, key=lambda each: each.score(self.balance))
-        self.dropped.append(
+        self.pass_over(
             f"{advice.FAMILIES[worse.family]}, any further: at {100 * worse.score(self.balance):.1f} % "
-            "on the "
-            "photos "
-            "kept for choosing it is behind by more than chance explains"
+            "on the images kept for choosing it is behind by more than chance explains"
         )
         progress.say(f"dropped: {self.dropped[-1]}")
         return worse is pretrained, worse is scratch
@@ -229,10 +253,10 @@ class Ladder:
     def look_for_label_errors(self) -> None:
         """The check again, with label errors, where a little of the time left is enough."""
         count = len(self.images.dataset.train) + len(self.images.dataset.test)
-        if count * self.seconds_per_image(_HEAD_PIXELS) <= _LABELS_SHARE * self.left():
+        if count * self.seconds_per_image(_HEAD_PIXELS) <= _LABELS_SHARE * self.time.left():
             self.fixes = advice.fixes_of(self.images.inspect_labels(self.folder))
         else:
-            self.dropped.append(
+            self.pass_over(
                 f"a search for wrong labels, for lack of time: headstart data check {self.images.path}"
             )
 
@@ -254,7 +278,7 @@ class Ladder:
         if "probe" in self.plan:
             return self.plan["probe"].pixels
         images = len(self.images.dataset.train) + 2 * len(self.images.dataset.test)
-        most = min(_FIRST_ANSWER_SECONDS, 0.4 * 60 * self.minutes)
+        most = min(_FIRST_ANSWER_SECONDS, 0.4 * 60 * self.time.minutes)
         return _HEAD_PIXELS if images * self.seconds_per_image(_HEAD_PIXELS) <= most else 64
 
     def title(self) -> str:
@@ -277,7 +301,7 @@ class Ladder:
             {
                 "fingerprint": self.images.dataset.fingerprint,
                 "balance": self.balance,
-                "spent_seconds": round(self.spent(), 1),
+                "spent_seconds": round(self.time.spent(), 1),
                 "rungs": [dataclasses.asdict(rung) for rung in self.plan.values()],
             },
         )
