@@ -91,20 +91,7 @@ class Ladder:
         except (DownloadError, StoreError) as error:
             self.pass_over(f"anything pretrained: {error}")
         else:
-            self.attempt(
-                Rung(name="knn", label="nearest neighbours on a frozen ResNet-50", method="knn", pixels=head)
-            )
-            self.attempt(
-                Rung(
-                    name="probe", label="a new head on a frozen ResNet-50", method="linear_probe", pixels=head
-                )
-            )
-            best = self.results["probe"].metrics["val_accuracy"] or 0.0
-            progress.say(
-                f"first answer after {progress.clock(self.time.spent())}: a new head on a pretrained "
-                "ResNet-50, about "
-                f"{100 * best:.0f} % right; {progress.clock(max(self.time.left(), 0))} left to do better"
-            )
+            self.climb_first(head)
         cnn = Rung(
             name="cnn-short",
             label="a CNN trained from scratch, shortly",
@@ -143,6 +130,21 @@ class Ladder:
                 )
                 if self.attempt(self.timed(tuned, self.time.left() - _REST_SECONDS, "10 epochs")):
                     break
+
+    def climb_first(self, pixels: int) -> None:
+        """The frozen network's candidates, and the first answer."""
+        self.attempt(
+            Rung(name="knn", label="nearest neighbours on a frozen ResNet-50", method="knn", pixels=head)
+        )
+        self.attempt(
+            Rung(name="probe", label="a new head on a frozen ResNet-50", method="linear_probe", pixels=head)
+        )
+        best = self.results["probe"].metrics["val_accuracy"] or 0.0
+        progress.say(
+            f"first answer after {progress.clock(self.time.spent())}: a new head on a pretrained "
+            "ResNet-50, about "
+            f"{100 * best:.0f} % right; {progress.clock(max(self.time.left(), 0))} left to do better"
+        )
 
     def attempt(self, rung: Rung | None, most: float | None = None) -> bool:
         """Runs a rung, the way an earlier run had planned it; not where it would take more than `most`
