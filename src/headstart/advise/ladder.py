@@ -134,10 +134,10 @@ class Ladder:
     def climb_first(self, pixels: int) -> None:
         """The frozen network's candidates, and the first answer."""
         self.attempt(
-            Rung(name="knn", label="nearest neighbours on a frozen ResNet-50", method="knn", pixels=head)
+            Rung(name="knn", label="nearest neighbours on a frozen ResNet-50", method="knn", pixels=pixels)
         )
         self.attempt(
-            Rung(name="probe", label="a new head on a frozen ResNet-50", method="linear_probe", pixels=head)
+            Rung(name="probe", label="a new head on a frozen ResNet-50", method="linear_probe", pixels=pixels)
         )
         best = self.results["probe"].metrics["val_accuracy"] or 0.0
         progress.say(
