@@ -56,6 +56,10 @@ class BusyError(HeadstartError):
     exit_code = 7
 
 
+class TakenError(BusyError):
+    """Another process computes this trial or search."""
+
+
 class TrialsFailedError(HeadstartError):
     """Some trials of a study failed; the others are kept."""
 

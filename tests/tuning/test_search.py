@@ -28,7 +28,9 @@ from headstart.recipes.spaces import Choice, Range, described, grid, holds, roun
 from headstart.runtime.cores import usable_cores
 from headstart.store import Candidate
 from headstart.studies.run import run_study
+from headstart.studies.shard import Shard
 from headstart.studies.study_file import load_study
+from headstart.tuning import search as search_module
 from headstart.tuning.candidates import best_candidate
 from headstart.tuning.question import without_test
 from headstart.tuning.sampler import propose
@@ -225,6 +227,24 @@ def test_ctrl_c_loses_only_the_try_that_runs(
             _tune(tiny, study, tmp_path, tries=4)
     assert len(store.read_json(tmp_path / "tuning" / "knn-all" / "tuning.json")["tries"]) == 2
     assert len(_tune(tiny, study, tmp_path, tries=4)[0]) == 4
+
+
+def test_a_shard_begins_with_its_searches_and_leaves_those_of_another(
+    tiny: Dataset, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, names = _study("knn", "linear_probe", weights=weights), []
+    monkeypatch.setattr("headstart.tuning.search.load_dataset", lambda name: tiny)
+    monkeypatch.setitem(DATASETS, "tiny", DATASETS["cifar10"])
+    real = search_module._tune_one
+    monkeypatch.setattr(
+        search_module, "_tune_one", lambda due, **rest: (names.append(due[0].name), real(due, **rest))[1]
+    )
+    with store.lock(tmp_path / "tuning" / "knn-all" / "lock", "it"):
+        second = tune(study, _request(tries=1), out=tmp_path, shard=Shard.of("2/2"))
+    assert names == ["linear_probe", "knn"] and [tuned.arm for tuned in second] == ["linear_probe"]
+    both = tune(study, _request(tries=1), out=tmp_path, shard=Shard.of("1/2"))
+    assert [tuned.arm for tuned in both] == ["knn", "linear_probe"]
+    assert both[1].candidates == second[0].candidates
 
 
 def test_tries_of_another_question_are_not_taken_over(tiny: Dataset, weights: str, tmp_path: Path) -> None:

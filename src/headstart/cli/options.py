@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from headstart.errors import ConfigError, unknown_name
 if TYPE_CHECKING:
     from headstart.data.folders.divide import BadFiles
     from headstart.data.folders.options import SourceOptions
+    from headstart.studies.shard import Shard as ShardOfStudy
 
 # --- of images in a folder or a table ---
 
@@ -103,3 +105,20 @@ Tries = Annotated[
         "searches of the study's file."
     ),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Run beside other processes in the same folder, as the I-th of N, e.g. 2/4. Left out: by the "
+        'ids of a Slurm job array; "none": alone, whatever those say.',
+    ),
+]
+
+
+def shard_of(text: str | None) -> ShardOfStudy | None:
+    """The shard that --shard or a Slurm job array names, None for none. Raises: ConfigError."""
+    if text == "none" or (text is None and "SLURM_ARRAY_TASK_ID" not in os.environ):
+        return None
+    from headstart.studies.shard import Shard
+
+    return Shard.of(text) if text is not None else Shard.of_array(os.environ)

@@ -13,9 +13,13 @@ NARROW = 76  # columns: below, a summary shows less
 console = Console(highlight=False, markup=False, emoji=False)
 
 
-def typed_command() -> str:
-    """The command line as it was typed."""
-    return shlex.join(["headstart", *sys.argv[1:]])
+def typed_command(without: str = "") -> str:
+    """The command line as it was typed. without: an option with a value that is left out."""
+    words = [word for word in sys.argv[1:] if not without or not word.startswith(f"{without}=")]
+    if without in words:
+        place = words.index(without)
+        words = words[:place] + words[place + 2 :]
+    return shlex.join(["headstart", *words])
 
 
 def render(folder: Path) -> None:

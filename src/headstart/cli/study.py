@@ -12,6 +12,7 @@ from headstart.cli.output import console, render, typed_command
 from headstart.errors import ConfigError
 
 if TYPE_CHECKING:
+    from headstart.studies.begin import RunOptions
     from headstart.tuning.search import Tuned
     from headstart.types import LabelBudget
 
@@ -48,6 +49,7 @@ def study(
         bool, typer.Option("--plan", help="Only say what would run, and about how long it would take.")
     ] = False,
     feature_precision: options.FeaturePrecision = None,
+    shard: options.Shard = None,
 ) -> None:
     """Run a study and write its report.
 
@@ -60,20 +62,23 @@ def study(
         for part in plan_tables(plan_study(name, out, changes=changes, seeds=seeds, published=published)):
             console.print(part)
         return
+    how: RunOptions = {
+        "published": published,
+        "minutes": minutes,
+        "jobs": jobs,
+        "threads": threads,
+        "command": typed_command(without="--shard"),
+    }
+    if share := options.shard_of(shard):
+        from headstart.studies.sharded import run_shard
+
+        done = run_shard(name, out, shard=share, changes=changes, seeds=seeds, **how)
+        if done.is_last:
+            render(done.folder)
+        return
     from headstart.studies.run import run_study
 
-    folder = run_study(
-        name,
-        out,
-        changes=changes,
-        seeds=seeds,
-        published=published,
-        minutes=minutes,
-        jobs=jobs,
-        threads=threads,
-        command=typed_command(),
-    )
-    render(folder)
+    render(run_study(name, out, changes=changes, seeds=seeds, **how))
 
 
 def tune(
@@ -114,6 +119,7 @@ def tune(
     jobs: Annotated[
         int, typer.Option(help="Searches at once, each in a process of its own with its share of the cores.")
     ] = 1,
+    shard: options.Shard = None,
 ) -> None:
     """Search a recipe for each arm of a study, on validation images alone.
 
@@ -132,7 +138,8 @@ def tune(
         pixels=tuple(pixels or ()),
         seed=seed,
     )
-    for tuned in tune(name, request, out=out, jobs=jobs, changes=_changes(set_)):
+    share = options.shard_of(shard)
+    for tuned in tune(name, request, out=out, jobs=jobs, changes=_changes(set_), shard=share):
         print(_in_words(tuned))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,13 @@ def results_row(trial: FinishedTrial) -> dict[str, Any]:
 
 def results_table(study_folder: Path) -> pd.DataFrame:
     """A row a finished trial with the columns of results.csv; extra metrics stay in the run folders."""
+    return _table(store.finished_trials(study_folder))
+
+
+def _table(trials: Sequence[FinishedTrial]) -> pd.DataFrame:
     import pandas as pd  # a third of a second, of which few commands have any use
 
-    rows = [results_row(trial) for trial in store.finished_trials(study_folder)]
-    return pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
+    return pd.DataFrame(list(map(results_row, trials)), columns=list(RESULT_COLUMNS))
 
 
 def load_results(folder: str | Path) -> pd.DataFrame:
@@ -92,8 +96,21 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     return table
 
 
-def write_results_csv(study_folder: Path) -> Path:
-    """Writes results.csv anew from the run folders and returns its path."""
-    path = study_folder / "results.csv"
-    store.write_bytes(path, results_table(study_folder).to_csv(index=False, lineterminator="\n").encode())
-    return path
+class ResultsFile:
+    """results.csv of a study's folder; each finished trial is read once, however often it is written."""
+
+    def __init__(self, study_folder: Path) -> None:
+        self._folder = study_folder
+        self._trials: dict[Path, FinishedTrial] = {}
+
+    def write(self) -> None:
+        """Writes results.csv anew. Raises: StoreError as `finished_trials`."""
+        folders = store.finished_folders(self._folder)
+        self._trials = {folder: self._trials.get(folder) or store.read_trial(folder) for folder in folders}
+        text = _table(store.in_order(self._trials.values())).to_csv(index=False, lineterminator="\n")
+        store.write_bytes(self._folder / "results.csv", text.encode())
+
+
+def write_results_csv(study_folder: Path) -> None:
+    """Writes results.csv anew from the run folders."""
+    ResultsFile(study_folder).write()

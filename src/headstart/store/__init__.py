@@ -13,10 +13,11 @@ from headstart.store.durable import (
 )
 from headstart.store.files import as_stored, cache_folder, digest, write_json, write_npz
 from headstart.store.hashes import FileFacts, facts_of, require_unchanged
-from headstart.store.locks import lock, require_space
+from headstart.store.locks import lock, require_space, shared_lock
 from headstart.store.names import inside, is_key, is_name
 from headstart.store.reading import Arrays, read_as, read_bytes, read_json, read_npz
 from headstart.store.searches import Candidate, SearchRecord, read_search, study_searches
+from headstart.store.shared import require_shared_locks
 from headstart.store.study import (
     ModelRecord,
     StudyRecord,
@@ -28,8 +29,11 @@ from headstart.store.threads import ThreadsRecord, last_measured, write_last_mea
 from headstart.store.trials import (
     FinishedTrial,
     StoredArm,
+    finished_folders,
     finished_trials,
+    in_order,
     is_finished,
+    is_finished_now,
     read_predictions,
     read_result,
     read_test_ids,
@@ -57,11 +61,14 @@ __all__ = [
     "disk_error",
     "disk_errors",
     "facts_of",
+    "finished_folders",
     "finished_trials",
     "has_study",
+    "in_order",
     "inside",
     "is_disk_error",
     "is_finished",
+    "is_finished_now",
     "is_key",
     "is_name",
     "last_measured",
@@ -78,9 +85,11 @@ __all__ = [
     "read_test_ids",
     "read_trial",
     "replacing",
+    "require_shared_locks",
     "require_space",
     "require_unchanged",
     "set_aside_damaged",
+    "shared_lock",
     "study_searches",
     "write_bytes",
     "write_history",

@@ -7,7 +7,9 @@ import os
 import shutil
 import socket
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,7 +17,13 @@ from filelock import FileLock, Timeout
 from headstart.errors import BusyError, StoreError
 from headstart.store.durable import disk_error, make_folder, purge_unfinished
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _SAY_AFTER_SECONDS = 1.0
+_ASK_AGAIN_SECONDS = 0.2
 _HOLDER_BYTES = 500
 
 
@@ -48,21 +56,68 @@ def lock(path: Path, what: str, wait_seconds: float = 0.0) -> FileLock:
         except Timeout:
             if wait_seconds <= _SAY_AFTER_SECONDS:
                 raise
-            print(
-                f"headstart: {what} is in use by {_holder(path)}; waiting for it to end",
-                file=sys.stderr,
-                flush=True,
-            )
+            _say_who_holds(path, what)
             held.acquire(timeout=wait_seconds - _SAY_AFTER_SECONDS)
     except Timeout as error:
-        raise BusyError(
-            f"{what} is in use by {_holder(path)}; wait for it to end, or choose another folder"
-        ) from error
+        raise _busy(path, what) from error
     except OSError as error:
         raise disk_error(error, path.parent) from error
     _tell_who_holds(path)
     purge_unfinished(path.parent)
     return held
+
+
+@contextmanager
+def shared_lock(path: Path, what: str, wait_seconds: float = 0.0) -> Iterator[None]:
+    """A lock on `path` that several processes hold at once; `lock` on the same path excludes all of them.
+
+    No temporary file is removed: another holder may be about to write it. Who waits is told as by `lock`.
+    Raises: BusyError where `lock` holds the path longer than wait_seconds; StoreError where the folder cannot
+    be written or its file system has no locks."""
+    if fcntl is None:
+        raise StoreError(f"{what} cannot be shared on this system: it has no POSIX file locks")
+    try:
+        make_folder(path.parent)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise disk_error(error, path.parent) from error
+    try:
+        _take_shared(handle, path, what, wait_seconds)
+        _tell_who_holds(path)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _take_shared(handle: int, path: Path, what: str, wait_seconds: float) -> None:
+    """Takes the lock of an open file. Raises: BusyError, StoreError."""
+    start, is_told = time.monotonic(), False
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            waited = time.monotonic() - start
+            if waited >= wait_seconds:
+                raise _busy(path, what) from error
+            if waited > _SAY_AFTER_SECONDS and not is_told:
+                _say_who_holds(path, what)
+                is_told = True
+            time.sleep(_ASK_AGAIN_SECONDS)
+        except OSError as error:
+            raise StoreError(
+                f"{path.parent} has no locks ({error.strerror}); choose another folder"
+            ) from error
+
+
+def _say_who_holds(path: Path, what: str) -> None:
+    print(
+        f"headstart: {what} is in use by {_holder(path)}; waiting for it to end", file=sys.stderr, flush=True
+    )
+
+
+def _busy(path: Path, what: str) -> BusyError:
+    return BusyError(f"{what} is in use by {_holder(path)}; wait for it to end, or choose another folder")
 
 
 def _holder_file(path: Path) -> Path:

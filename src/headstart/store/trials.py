@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.errors import DamagedError, StoreError
+from headstart.errors import BusyError, DamagedError, StoreError
 from headstart.store import manifest
 from headstart.store.durable import disk_errors, write_bytes
 from headstart.store.files import digest, json_bytes, write_json_lines, write_npz
 from headstart.store.hashes import facts_of_bytes
+from headstart.store.locks import lock
 from headstart.store.names import inside, is_key
 from headstart.store.reading import Arrays, checked, parse_json, read_bytes, read_npz, read_table
 from headstart.store.schema import HistoryRow, ResultFields
@@ -322,36 +325,68 @@ def set_aside_damaged(study_folder: Path, announce: Callable[[str], None]) -> No
     """Finds the trials of a study's folder that are not what was written; from here on they count as not
     finished.
 
-    Nothing is deleted: result.json is called result.json.damaged. No model is read. announce: told of
-    each."""
+    Nothing is deleted: result.json is called result.json.damaged. No model is read. A trial that another
+    process holds is left to it. announce: told of each."""
     for path in sorted(study_folder.glob(f"*/{RESULT}")):
         if not is_key(path.parent.name):
             continue
-        try:
-            read_result(inside(study_folder, path.parent.name))
-            read_test_ids(path.parent)
-        except StoreError as error:
-            announce(f"{error}. It is set aside as {path.name}.damaged")
-            with disk_errors(path):
+        folder = inside(study_folder, path.parent.name)
+        if _damage(folder) is None:
+            continue
+        with suppress(BusyError), lock(folder / "lock", f"the run folder {folder}"), disk_errors(path):
+            error = _damage(folder) if is_finished_now(folder) else None
+            if error is not None:
+                announce(f"{error}. It is set aside as {path.name}.damaged")
                 path.replace(path.with_name(f"{RESULT}.damaged"))
+
+
+def _damage(folder: Path) -> StoreError | None:
+    """What is wrong with a finished trial's small files and test ids."""
+    try:
+        read_result(folder)
+        read_test_ids(folder)
+    except StoreError as error:
+        return error
+    return None
 
 
 def is_finished(folder: Path) -> bool:
     return (folder / RESULT).is_file()
 
 
+def is_finished_now(folder: Path) -> bool:
+    """As is_finished, of a folder that other machines write: NFS remembers for seconds that a file was not
+    there, but asks anew for the names of a folder that is opened."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.name == RESULT for entry in entries)
+    except FileNotFoundError:
+        return False
+
+
 def finished_trials(study_folder: Path) -> list[FinishedTrial]:
     """Every finished trial of a study folder, ordered by arm, label budget, phase and seed.
 
     Raises: StoreError where the folder is none; DamagedError where a trial is not what was written."""
+    return in_order(map(read_trial, finished_folders(study_folder)))
+
+
+def in_order(trials: Iterable[FinishedTrial]) -> list[FinishedTrial]:
+    """The trials by arm, label budget, phase and seed."""
+    return sorted(trials, key=lambda t: (t.arm.name, t.label_budget, t.phase, t.seed, t.key))
+
+
+def finished_folders(study_folder: Path) -> list[Path]:
+    """The run folders of every finished trial of a study folder, none of them read. Raises: as
+    finished_trials."""
     if not study_folder.is_dir():
         raise StoreError(f"{study_folder} is not a folder; give the folder that `headstart study` wrote")
-    trials = []
+    folders = []
     for path in sorted(study_folder.glob(f"*/{RESULT}")):
         if not is_key(path.parent.name):
             raise DamagedError(
                 f"{path} lies in a folder whose name is no trial's key, 64 hexadecimal digits; move that "
                 f"folder out of {study_folder}"
             )
-        trials.append(read_trial(inside(study_folder, path.parent.name)))
-    return sorted(trials, key=lambda t: (t.arm.name, t.label_budget, t.phase, t.seed, t.key))
+        folders.append(inside(study_folder, path.parent.name))
+    return folders

@@ -27,6 +27,11 @@ def run_after_trials(study: Study, dataset: Dataset, folder: Path, *, corrupts: 
         examine_into(folder, dataset, backbone_of(study.arms, study.feature_precision))
 
 
+def can_corrupt(study: Study) -> bool:
+    """Whether corrupted images are wanted and can be made."""
+    return study.robustness is not None and has_textures()
+
+
 def has_textures() -> bool:
     """Whether frost's textures are there or can be fetched; a study does without corrupted images else."""
     try:

@@ -6,7 +6,7 @@ import math
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,12 +15,21 @@ from pathlib import Path
 import numpy as np
 
 from headstart import store
-from headstart.errors import BusyError, DamagedError, DownloadError, HeadstartError, StoreError, WeightsError
+from headstart.errors import (
+    BusyError,
+    DamagedError,
+    DownloadError,
+    HeadstartError,
+    StoreError,
+    TakenError,
+    WeightsError,
+)
 from headstart.results import table
 from headstart.runtime import progress
 from headstart.runtime.processes import attempts
 from headstart.store import FinishedTrial
-from headstart.studies.trial import run_trial
+from headstart.studies.shard import Shard
+from headstart.studies.trial import resolve, run_trial, trial_key
 from headstart.studies.trials import is_finished
 from headstart.types import Dataset, LabelBudget, Trial
 
@@ -33,7 +42,7 @@ class TrialRun:
 
     folder: the study's. published: a folder whose trials count as finished. deadline: of time.monotonic(), no
     trial is begun later. jobs: trials at once, each in a process of its own. threads: of each, None: its
-    share of the cores.
+    share of the cores. shard: of several processes on this folder; None: it is the only one.
     """
 
     study: str
@@ -44,23 +53,31 @@ class TrialRun:
     deadline: float | None
     jobs: int
     threads: int | None
+    shard: Shard | None = None
 
     def is_finished(self, trial: Trial) -> bool:
         """Whether the trial is in the study's folder or among the published ones."""
         folders = [self.folder, *([self.published] if self.published else [])]
         return is_finished(trial, self.dataset, folders)
 
+    def is_finished_now(self, trial: Trial) -> bool:
+        """Whether the trial is in the study's folder, whichever machine put it there."""
+        return store.is_finished_now(self.folder / trial_key(resolve(trial, self.dataset)))
+
 
 @dataclass(kw_only=True)
 class TrialsDone:
     """How far a run came. failed: each in a few words. damaged: of these, on a damaged file. left: trials
-    that the deadline kept from beginning. seconds: spent on each trial that this run finished, by arm and
+    that the deadline kept from beginning. elsewhere: that another process runs. ended: that this one ran.
+    seconds: spent on each trial that this run finished, by arm and
     label budget. pending: trials still to end."""
 
     pending: Counter[_Cell]
     failed: list[str] = field(default_factory=list)
     damaged: int = 0
     left: int = 0
+    elsewhere: int = 0
+    ended: int = 0
     seconds: dict[_Cell, list[float]] = field(default_factory=dict)
 
     def time_left(self, jobs: int) -> str:
@@ -78,16 +95,21 @@ def run_missing(run: TrialRun) -> TrialsDone:
     Raises: StoreError, BusyError, DownloadError, WeightsError, which the next trial would meet too."""
     done = TrialsDone(pending=Counter(map(_cell, run.trials)))
     one = partial(run_trial, study=run.study, study_folder=run.folder, published=run.published, jobs=run.jobs)
+    results = table.ResultsFile(run.folder)
     before = {number for number, trial in enumerate(run.trials, 1) if run.is_finished(trial)}
     if before:
         progress.say(f"{len(before)} of {len(run.trials)} trials have finished before")
-    with closing(attempts(_due(run, done), one, run.jobs, run.is_finished, run.threads)) as attempted:
+    with closing(attempts(_due(run, done, before), one, run.jobs, run.is_finished, run.threads)) as attempted:
         for number, trial, result_of in attempted:
             name = f"{trial.arm.name}, {trial.label_budget.plain_words}, seed {trial.seed}"
             begins = f"trial {number} of {len(run.trials)} ({name})"
             done.pending -= Counter([_cell(trial)])
             try:
                 result = result_of()
+            except TakenError:
+                if run.shard is None:
+                    raise
+                done.elsewhere += 1
             except (StoreError, BusyError, DownloadError, WeightsError) as error:
                 if not isinstance(error, DamagedError):
                     raise
@@ -105,26 +127,34 @@ def run_missing(run: TrialRun) -> TrialsDone:
                 done.failed.append(f"{name}: {type(error).__name__}: {error}")
                 progress.say(f"{begins} failed: {error}; details in {details.parent}")
             else:
-                ended = _ended(run, done, trial, result)
+                _note_seconds(run, done, trial, result)
                 if number not in before:
-                    progress.say(f"{begins}: {ended}")
+                    done.ended += 1
+                    results.write()
+                    progress.say(f"{begins}: {_ended(run, done, result)}")
     return done
 
 
-def _due(run: TrialRun, done: TrialsDone) -> Iterator[tuple[int, Trial]]:
-    """The trials with their numbers, from 1; those that the deadline leaves out are counted."""
-    for number, trial in enumerate(run.trials, 1):
-        if run.deadline is not None and time.monotonic() > run.deadline and not run.is_finished(trial):
+def _due(run: TrialRun, done: TrialsDone, before: Container[int]) -> Iterator[tuple[int, Trial]]:
+    """The trials with their numbers, from 1, in a shard's own order; those that the deadline leaves out are
+    counted. before: numbers of those that were finished at the start."""
+    numbered = list(enumerate(run.trials, 1))
+    for number, trial in run.shard.order(numbered) if run.shard else numbered:
+        if run.shard and number not in before and run.is_finished(trial):
+            done.pending -= Counter([_cell(trial)])  # another shard ran it
+        elif run.deadline is not None and time.monotonic() > run.deadline and not run.is_finished(trial):
             done.left += 1
         else:
             yield number, trial
 
 
-def _ended(run: TrialRun, done: TrialsDone, trial: Trial, result: FinishedTrial) -> str:
-    """Notes a trial that ended; what to say of it."""
-    table.write_results_csv(run.folder)
+def _note_seconds(run: TrialRun, done: TrialsDone, trial: Trial, result: FinishedTrial) -> None:
     if result.environment.get("jobs", 1) == run.jobs:  # else it was finished before, by other means
         done.seconds.setdefault(_cell(trial), []).append(result.cost.spent_seconds)
+
+
+def _ended(run: TrialRun, done: TrialsDone, result: FinishedTrial) -> str:
+    """What to say of a trial that ended."""
     time_left = done.time_left(run.jobs) if run.jobs > 1 else ""
     return f"test accuracy {result.metrics['test_accuracy']:.4f}{time_left}"
 

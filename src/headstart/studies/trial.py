@@ -6,6 +6,7 @@ import datetime
 import json
 import math
 import platform
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from headstart import store
 from headstart.data import load_dataset
 from headstart.data.splits import VALIDATION_IMAGES, label_subset, split_for_choosing
-from headstart.errors import ConfigError
+from headstart.errors import BusyError, ConfigError, TakenError
 from headstart.methods import method_spec
 from headstart.methods.base import Context, Outcome
 from headstart.methods.frozen import backbone_hash
@@ -76,7 +77,7 @@ def run_trial(
     """Runs a trial into its folder, or returns the finished one that is there or among the published ones.
 
     jobs: how many run at once here. Resumes from the folder's checkpoint. Reads the test set once, at the
-    end."""
+    end. Raises: TakenError where another process runs it."""
     dataset = load_dataset(trial.arm.dataset)
     resolved = resolve(trial, dataset)
     key = trial_key(resolved)
@@ -85,8 +86,18 @@ def run_trial(
         published is not None and adopt(published, key, folder, _names(trial.arm))
     ):
         return store.read_trial(folder)
-    with store.lock(folder / "lock", f"the run folder {folder}"), use_threads(_threads(folder)):
+    with _held(folder), use_threads(_threads(folder)):
+        if store.is_finished_now(folder):  # another process ran it meanwhile
+            return store.read_trial(folder)
         return _run(trial, dataset, resolved, folder, study, jobs)
+
+
+def _held(folder: Path) -> AbstractContextManager[object]:
+    """The lock of a run folder. Raises: TakenError where another process runs the trial."""
+    try:
+        return store.lock(folder / "lock", f"the run folder {folder}")
+    except BusyError as error:
+        raise TakenError(str(error)) from error
 
 
 def _threads(folder: Path) -> int:

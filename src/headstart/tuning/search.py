@@ -13,7 +13,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 from headstart import store
 from headstart.data import load_dataset
-from headstart.errors import ConfigError, unknown_name
+from headstart.errors import BusyError, ConfigError, TakenError, unknown_name
 from headstart.methods import method_spec
 from headstart.models import load_model
 from headstart.recipes.spaces import grid
@@ -29,6 +29,8 @@ from headstart.runtime import progress
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.processes import attempts
 from headstart.store import Candidate
+from headstart.studies.begin import make_folder
+from headstart.studies.shard import Shard
 from headstart.studies.study_file import load_study
 from headstart.studies.trials import cells_of
 from headstart.training.durations import parse_duration
@@ -78,11 +80,14 @@ def tune(
     out: str | Path | None = None,
     changes: Mapping[str, str] | None = None,
     jobs: int = 1,
+    shard: Shard | None = None,
 ) -> list[Tuned]:
     """Searches a recipe for each arm that is asked for.
 
     out: the study's folder (default: runs/<study name>). jobs: searches at once, each in a process of its own
-    with its share of the cores. The first candidate is the arm's own recipe (not one that was tuned before),
+    with its share of the cores. shard: of several processes that search in this folder at once; it begins
+    with its share of the searches, goes on with what no other has begun, and returns those that it ended or
+    found ended. The first candidate is the arm's own recipe (not one that was tuned before),
     so that the best one is never worse on validation.
 
     Raises: ConfigError for what makes no sense, before anything is computed; BusyError; StoreError; the
@@ -99,16 +104,23 @@ def tune(
     for model, weights in sorted({(arm.model, arm.weights) for arm, _ in due if arm.weights != "none"}):
         load_model(model, weights)  # fetched and checked before anything is computed
     load_dataset(value.dataset)
-    run = partial(
-        _tune_one,
-        study=dataclasses.replace(value, searches=()),
-        request=request,
-        folder=Path(out) if out is not None else Path("runs") / value.name,
-    )
+    folder = Path(out) if out is not None else Path("runs") / value.name
+    numbered = list(enumerate(due))
+    if shard is not None:
+        make_folder(folder)
+        store.require_shared_locks(folder)
+        numbered = shard.order(numbered)
+    run = partial(_tune_one, study=dataclasses.replace(value, searches=()), request=request, folder=folder)
     tuned: dict[int, Tuned] = {}
-    with closing(attempts(enumerate(due), run, jobs)) as attempted:
+    with closing(attempts(numbered, run, jobs)) as attempted:
         for number, (arm, search), result_of in attempted:
-            tuned[number] = result_of()
+            try:
+                tuned[number] = result_of()
+            except TakenError as error:
+                if shard is None:
+                    raise
+                progress.say(f"{arm.name}, {search.label_budget} labels a class: {error}")
+                continue
             if jobs > 1:
                 progress.say(f"{arm.name}, {search.label_budget} labels a class: {_summary(tuned[number])}")
     return [tuned[number] for number in sorted(tuned)]
@@ -191,7 +203,7 @@ def _tune_one(due: tuple[Arm, Search], *, study: Study, request: SearchRequest, 
 def _answer(question: Question, asked: int) -> Tuned:
     """Trains the candidates that are missing of those asked for; every one that ended is kept."""
     folder, arm = question.folder, question.arm
-    with store.lock(folder / "lock", f"the tuning folder {folder}"):
+    with _held(folder):
         candidates, choices = read_candidates(question), grid(question.space)
         wanted = asked
         if choices is not None:
@@ -217,6 +229,14 @@ def _answer(question: Question, asked: int) -> Tuned:
     return Tuned(
         arm=arm.name, candidates=tuple(candidates), best=best_candidate(candidates), recipe_file=recipe_file
     )
+
+
+def _held(folder: Path) -> AbstractContextManager[object]:
+    """The lock of a search's folder. Raises: TakenError where another process searches."""
+    try:
+        return store.lock(folder / "lock", f"the tuning folder {folder}")
+    except BusyError as error:
+        raise TakenError(str(error)) from error
 
 
 def _next_values(
