@@ -14,13 +14,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from headstart.serve.guard import Guard
+from headstart.serve.guard import COOKIE, Guard, Rules, cookie_of
 from headstart.serve.metrics import Metrics
 from headstart.serve.refusal import Refused
 from headstart.serve.settings import Settings
 
 TOKEN = "0123456789abcdef"
 LOCAL = {"host": "localhost:8000"}
+
+
+PROBES = ("/healthz", "/readyz")
+RULES = Rules(free=(*PROBES, "/login"), always=PROBES, login="/login")
 
 
 async def length_of_body(scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +65,7 @@ async def ask(
 
 
 def answered(settings: Settings, headers: dict[str, str], **request: Any) -> tuple[int, dict[str, str], str]:
-    return asyncio.run(ask(Guard(length_of_body, settings, Metrics()), headers, **request))
+    return asyncio.run(ask(Guard(length_of_body, settings, Metrics(), RULES), headers, **request))
 
 
 def test_a_request_within_the_limits_is_answered() -> None:
@@ -116,7 +120,7 @@ def test_a_body_that_grows_too_large_is_refused() -> None:
 
 def test_all_bodies_together_have_a_limit() -> None:
     async def several() -> list[tuple[int, dict[str, str], str]]:
-        guard = Guard(length_of_body, Settings(max_body_bytes=10), Metrics())
+        guard = Guard(length_of_body, Settings(max_body_bytes=10), Metrics(), RULES)
         asked = (ask(guard, LOCAL, parts=[b"1234", b"1234", b"1"], pause=0.01) for _ in range(6))
         together = await asyncio.gather(*asked)
         return [*together, await ask(guard, LOCAL, parts=[b"12345"])]
@@ -136,10 +140,27 @@ def test_a_body_that_comes_too_slowly_is_refused() -> None:
 
 def test_too_many_requests_are_told_when_to_come_again() -> None:
     async def two() -> list[Any]:
-        guard = Guard(length_of_body, Settings(max_requests=1), Metrics())
+        guard = Guard(length_of_body, Settings(max_requests=1), Metrics(), RULES)
         probe = ask(guard, LOCAL, path="/healthz")
         return await asyncio.gather(ask(guard, LOCAL, pause=0.05), ask(guard, LOCAL), probe)
 
     first, second, probe = asyncio.run(two())
     assert (first[0], second[0], probe[0]) == (200, 503, 200)
     assert second[1]["retry-after"] == "1" and "1 requests are being answered" in second[2]
+
+
+def test_a_browser_gives_the_token_once_and_carries_a_cookie() -> None:
+    settings = Settings(host="0.0.0.0", token=TOKEN)
+    cookie = {"cookie": f"other=1; {COOKIE}={cookie_of(TOKEN)}"}
+    assert answered(settings, LOCAL | cookie)[0] == 200
+    assert TOKEN not in cookie_of(TOKEN)
+    for wrong in (TOKEN, "", cookie_of(TOKEN)[:-1]):
+        assert answered(settings, LOCAL | {"cookie": f"{COOKIE}={wrong}"})[0] == 401
+    status, headers, _ = answered(settings, LOCAL | {"accept": "text/html"})
+    assert (status, headers["location"]) == (303, "/login")
+    assert answered(settings, LOCAL, path="/login")[0] == 200
+
+
+def test_a_form_of_another_site_is_refused_where_the_browser_says_so_without_an_origin() -> None:
+    assert answered(Settings(), LOCAL | {"sec-fetch-site": "cross-site"})[0] == 403
+    assert answered(Settings(), LOCAL | {"sec-fetch-site": "same-origin"})[0] == 200

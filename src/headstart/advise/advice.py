@@ -87,6 +87,7 @@ class Advice:
     model: str
     interrupted: bool
     balanced: bool  # each class weighed alike, and balanced accuracy chose
+    decided: str = ""  # in words: decisions about single images (data/folders/decisions.py)
 
     @property
     def most_common(self) -> tuple[str, float]:
@@ -207,6 +208,8 @@ class Advice:
             self.cost(),
             self.learned(),
         ]
+        if self.decided:
+            lines.append(f"Decided on, image by image, before: {self.decided} (decisions.csv).")
         if weak:
             named = ", ".join(f"{c.name} {_percent(c.accuracy)} of {c.images}" for c in weak)
             lines.append(f"Hardest classes: {named}.")
@@ -286,6 +289,7 @@ class Advice:
             "sentence": self.sentence(),
             "guessing": self.guessing(),
             "command": self.command(),
+            "lines": self.lines(),
         }
 
 

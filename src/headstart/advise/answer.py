@@ -81,6 +81,7 @@ def write_answer(ladder: Ladder) -> Advice:
         model=str(model),
         interrupted=ladder.interrupted,
         balanced=ladder.balance,
+        decided=ladder.images.decided,
     )
     store.write_json(ladder.folder / "advice.json", value.json())
     store.write_bytes(ladder.folder / "advice.md", value.markdown().encode())

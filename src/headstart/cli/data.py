@@ -38,6 +38,7 @@ def check(
     layout: options.Layout = "auto",
     fit: options.Fit = "crop",
     alike: options.Alike = False,
+    decisions: options.Decisions = None,
     label_errors: Annotated[
         bool, typer.Option(help="Look for label errors with a pretrained network.")
     ] = True,
@@ -56,7 +57,12 @@ def check(
 
     bad_files = options.bad_files(strict, skip_bad)
     source = options.source_options(
-        group_column=group_column, group_regex=group_regex, layout=layout, fit=fit, alike=alike
+        group_column=group_column,
+        group_regex=group_regex,
+        layout=layout,
+        fit=fit,
+        alike=alike,
+        decisions=decisions,
     )
     done = check_images(path, out=out, options=source, label_errors=label_errors)
     if json:

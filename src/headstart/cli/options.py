@@ -41,25 +41,40 @@ Fit = Annotated[
 Alike = Annotated[
     bool, typer.Option("--alike", help="Images are alike by nature: only equal pixels count as copies.")
 ]
+Decisions = Annotated[
+    Path | None,
+    typer.Option(
+        help="decisions.csv: which images are left out, kept or given another label (headstart app)."
+    ),
+]
 _LAYOUTS = ("auto", "classes", "splits", "folds")
 _FITS = ("crop", "pad", "squash")
 
 
 def source_options(
-    *, group_column: str | None, group_regex: str | None, layout: str, fit: str, alike: bool
+    *,
+    group_column: str | None,
+    group_regex: str | None,
+    layout: str,
+    fit: str,
+    alike: bool,
+    decisions: Path | None = None,
 ) -> SourceOptions:
-    """The options as one value. Raises: ConfigError for a layout or a fit that there is not."""
+    """The options as one value. Raises: ConfigError for a layout, a fit or a file that there is not."""
     from headstart.data.folders.options import SourceOptions
 
     for name, given, choices in (("--layout", layout, _LAYOUTS), ("--fit", fit, _FITS)):
         if given not in choices:
             raise unknown_name(f"value of {name}", given, choices)
+    if decisions is not None and not decisions.exists():
+        raise ConfigError(f"--decisions {decisions} is not there; headstart app writes one")
     return SourceOptions(
         group_column=group_column,
         group_regex=group_regex,
         layout=layout,  # type: ignore[arg-type]
         fit=fit,  # type: ignore[arg-type]
         alike=alike,
+        decisions=None if decisions is None else str(decisions.resolve()),
     )
 
 

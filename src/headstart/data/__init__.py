@@ -116,4 +116,6 @@ def _options_in(path: Path) -> dict[str, Any]:
         for name, value in options.items()
         if name not in own
     }
+    if isinstance(decisions := others.get("decisions"), str):  # beside the description, wherever it is moved
+        others["decisions"] = str(path.parent / decisions)
     return given | {"options": SourceOptions(**others)}

@@ -51,14 +51,15 @@ def check_images(
     Raises: ConfigError, DataError for a path that holds no classes; StoreError where a folder cannot be
     written."""
     path = Path(path).expanduser()
-    source = folders.find_entries(path, **options.finding())
     out = Path("checks") / path.resolve().name if out is None else out
     claim(out, path, "headstart data check")
-    decoded = folders.decode_source(source, CHECK_PIXELS, reading=options.reading)
+    decoded = folders.decode_decided(path, CHECK_PIXELS, options)
     inspection = inspect(decoded, alike=options.alike)
     suspects, note = (
         find_suspects(decoded, inspection) if label_errors else (None, "--no-label-errors was given")
     )
+    if suspects is not None:
+        suspects = tuple(suspect for suspect in suspects if suspect.place not in decoded.kept)
     inspection = with_suspects(inspection, suspects, note)
     page, written = out / "check.html", out / "check.json"
     store.write_json(written, inspection.json())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from headstart.data import duplicates
 from headstart.data.folders.cache import DecodedSource
+from headstart.data.folders.decisions import decisions_in_words
 from headstart.data.folders.divide import Division, divide
 from headstart.data.folders.rows import Facts
 from headstart.data_quality.inspection import SMALL_SIDE, ClassCount, DuplicateGroup, Inspection, in_order
@@ -35,6 +36,8 @@ def inspect(decoded: DecodedSource, *, alike: bool = False) -> Inspection:
     )
     good, bad, by_split = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
     for place, (entry, fact) in enumerate(zip(source.entries, decoded.facts, strict=True)):
+        if place in decoded.excluded:
+            continue
         (good if fact.reason is None else bad)[entry.label] += 1
         if fact.reason is None:
             by_split[entry.label, entry.split or split_of.get(place, "")] += 1
@@ -73,6 +76,8 @@ def inspect(decoded: DecodedSource, *, alike: bool = False) -> Inspection:
     series = None if any(entry.group for entry in source.entries) else find_series(decoded)
     remarks = [*remarks_on(inspection, problem, series), *look_remarks(decoded, looks)]
     remarks += [Remark(**asdict(note)) for note in source.notes]
+    if words := decisions_in_words(decoded):
+        remarks.append(Remark(severity="note", code="decisions", message=f"images decided on: {words}"))
     return replace(inspection, remarks=in_order(remarks))
 
 
@@ -103,12 +108,17 @@ def _duplicate_groups(
 
     groups = [group("exact", members) for members in duplicates.exact_groups(digests)]
     if alike:
-        return tuple(groups)
+        return _undecided(groups, decoded)
     near = duplicates.components(duplicates.near_duplicates(decoded.small[places]), len(places))
     for members in duplicates.exact_groups([str(unit) for unit in near.tolist()]):
         if len({digests[member] for member in members}) > 1:
             groups.append(group("near", members))
-    return tuple(groups)
+    return _undecided(groups, decoded)
+
+
+def _undecided(groups: list[DuplicateGroup], decoded: DecodedSource) -> tuple[DuplicateGroup, ...]:
+    """The groups without those whose every image somebody decided to keep."""
+    return tuple(group for group in groups if not decoded.kept.issuperset(group.places))
 
 
 def _sizes(facts: list[Facts]) -> dict[str, tuple[int, int]]:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from headstart.errors import HeadstartError
 from headstart.runtime.show import printable
 from headstart.serve.bodies import Wishes, json_example, one_line, read_body
-from headstart.serve.guard import Guard
+from headstart.serve.guard import Guard, Rules
 from headstart.serve.metrics import Metrics
 from headstart.serve.pictures import Decoder
 from headstart.serve.refusal import Refused, busy, short
@@ -48,6 +48,12 @@ _BODY = {
         },
     }
 }
+_PROBES = ("/healthz", "/readyz")  # asked by machines without a token, and answered however busy
+_RULES = Rules(
+    free=_PROBES,
+    always=_PROBES,
+    paths=(*_PROBES, "/predict", "/explain", "/models", "/metrics", "/openapi.json"),
+)
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
@@ -62,7 +68,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 class Service:
-    """The models of a server with what answers for them. Used inside quiet_pillow; close() drains it."""
+    """The models of a server with what answers for them; close() drains it."""
 
     def __init__(self, models: Mapping[str, ServedModel], settings: Settings) -> None:
         self.models, self.settings, self.metrics = models, settings, Metrics()
@@ -118,7 +124,6 @@ class Service:
     def close(self) -> None:
         """Ends the worker when all that has come is computed."""
         self.worker.close()
-        self.decoder.close()
 
     async def _computed(self, future: Future[Value]) -> Value:
         answer: Value = await self._in_time(asyncio.wrap_future(future))
@@ -185,7 +190,7 @@ def application(service: Service) -> ASGIApp:
         """Counters for Prometheus."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    return Guard(app, service.settings, service.metrics)
+    return Guard(app, service.settings, service.metrics, _RULES)
 
 
 def _add_errors(app: FastAPI) -> None:

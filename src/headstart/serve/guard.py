@@ -5,50 +5,72 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headstart.serve.metrics import Metrics
 from headstart.serve.refusal import Refused, busy
 from headstart.serve.settings import Settings
 
-PROBES = ("/healthz", "/readyz")  # asked by machines without a token, and answered however busy
-_PATHS = (*PROBES, "/predict", "/explain", "/models", "/metrics", "/openapi.json")
 _HELD_BODIES = 4  # bodies of the largest size that all requests together may hold
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+COOKIE = "headstart"  # of a browser that has given the token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a guard knows of the routes behind it.
+
+    free: paths without a token. always: of those, the ones answered however busy. paths: named by the
+    metrics. content_security_policy: what a browser may load. login: where a browser without the token is
+    sent; None: it is refused as a program is."""
+
+    free: tuple[str, ...] = ()
+    always: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    content_security_policy: str = "default-src 'none'; frame-ancestors 'none'"
+    login: str | None = None
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Of every answer, where it has none of that name."""
+        return [
+            ("x-content-type-options", "nosniff"),
+            ("cache-control", "no-store"),
+            ("content-security-policy", self.content_security_policy),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ]
 
 
 class Guard:
     """An ASGI application before another: requests that break a limit are refused in one line."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
-        self._app, self._settings, self._metrics = app, settings, metrics
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, rules: Rules) -> None:
+        self._app, self._settings, self._metrics, self._rules = app, settings, metrics, rules
         self._requests = 0
         self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        path = scope["path"] if scope["path"] in _PATHS else "other"
+        path = scope["path"] if scope["path"] in self._rules.paths else "other"
         begin = time.monotonic()
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_encoded(_HEADERS)]
+                message["headers"] = _completed(message["headers"], self._rules.headers())
                 self._metrics.answered(path, message["status"], time.monotonic() - begin)
             await send(message)
 
         try:
             self._check(scope)
         except Refused as refused:
-            await refused.response()(scope, receive, answer)
+            await self._refusal(scope, refused)(scope, receive, answer)
             return
         body = _Body(self, receive, self._settings)
         self._requests += 1
@@ -66,6 +88,13 @@ class Guard:
         if self._held_bytes > _HELD_BODIES * self._settings.max_body_bytes:
             raise busy("too many images are on their way; try again in a second")
 
+    def _refusal(self, scope: Scope, refused: Refused) -> Response:
+        """A refusal as its client understands it: a browser without the token is asked for it."""
+        login = self._rules.login
+        if refused.status == 401 and login and "text/html" in Headers(scope=scope).get("accept", ""):
+            return RedirectResponse(login, 303)
+        return refused.response()
+
     def _check(self, scope: Scope) -> None:
         headers, settings = Headers(scope=scope), self._settings
         hosts = headers.getlist("host")
@@ -74,9 +103,12 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin.lower()).netloc != hosts[0].lower():
             raise Refused(403, "pages of other sites may not send requests here")
-        if scope["path"] in PROBES:
+        if scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site") == "cross-site":
+            raise Refused(403, "pages of other sites may not send requests here")
+        if scope["path"] in self._rules.always:
             return
-        if settings.token is not None and not _carries(headers, settings.token):
+        is_free = scope["path"] in self._rules.free
+        if settings.token is not None and not is_free and not carries(headers, settings.token):
             raise Refused(
                 401,
                 "this server needs its token: send the header Authorization: Bearer TOKEN",
@@ -132,11 +164,28 @@ def _host_name(header: str) -> str:
     return text.partition(":")[0]
 
 
-def _carries(headers: Headers, token: str) -> bool:
+def carries(headers: Headers, token: str) -> bool:
+    """Whether a request carries the token: as a bearer's, or as the cookie that a browser got for it."""
     scheme, _, given = headers.get("authorization", "").partition(" ")
-    same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.encode())
-    return same and scheme.lower() == "bearer"
+    if scheme.lower() == "bearer" and is_same(given.strip(), token):
+        return True
+    cookies = cookie_parser(headers.get("cookie", ""))
+    return is_same(cookies.get(COOKIE, ""), cookie_of(token))
 
 
-def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+def is_same(given: str, token: str) -> bool:
+    """Whether a token is the right one, in a time that does not tell how much of it is."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
+
+
+def cookie_of(token: str) -> str:
+    """The cookie of a browser that has given the token; the token cannot be read from it."""
+    return hmac.new(token.encode(), b"headstart's cookie", "sha256").hexdigest()
+
+
+def _completed(
+    headers: Iterable[tuple[bytes, bytes]], more: Sequence[tuple[str, str]]
+) -> list[tuple[bytes, bytes]]:
+    given = list(headers)
+    names = {name.lower() for name, _ in given}
+    return given + [(name.encode(), value.encode()) for name, value in more if name.encode() not in names]

@@ -1,74 +1,74 @@
-"""Images from requests as a model takes them: decoded in a few threads, under limits, by predict's own
-reader."""
+"""Images from requests as a model takes them: decoded in processes that can be killed, under limits, by
+predict's own reader."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.folders.decode import Limits, UnreadableError, decode, square
-from headstart.data.folders.rows import Gate
+from headstart.data.folders.decode import Limits
 from headstart.runtime.cores import usable_cores
 from headstart.serve.bodies import SentImage
-from headstart.serve.refusal import Refused, short
+from headstart.serve.children import CallError, ChildLostError, Children
+from headstart.serve.refusal import Refused, busy, short
 from headstart.types import Reading
 
-_THREADS = 4
+_PROCESSES = 4
 
 
 class Decoder:
-    """Decodes in a few threads; all images that are being decoded have at most limits.max_pixels together.
-    Used inside quiet_pillow."""
+    """Decodes in a few processes, an image at a time in each. One that takes longer than limits.max_seconds
+    is killed; its request alone fails."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits, self._gate = limits, Gate(limits.max_pixels)
-        self._pool = ThreadPoolExecutor(min(_THREADS, usable_cores()), "decoder")
+        self._limits = asdict(limits)
+        self.children = Children(
+            "headstart.serve.decoding", min(_PROCESSES, usable_cores()), limits.max_seconds
+        )
 
     async def pixels(self, images: Sequence[SentImage], reading: Reading) -> list[NDArray[np.uint8]]:
-        """Each image upright: uint8 (H, W, 3). Raises: Refused (422) for the first that is none."""
-        return await self._each(images, lambda image: self._decoded(image, reading))
+        """Each image upright: uint8 (H, W, 3). Raises: Refused (422) for the first that is none, (503) where
+        the process of one was killed."""
+        return await self._each(images, "pixels", {"reading": asdict(reading)})
 
     async def squares(
         self, images: Sequence[SentImage], image_pixels: int, reading: Reading
     ) -> NDArray[np.uint8]:
         """The images uint8 (N, S, S, 3), S = image_pixels. Raises: as `pixels`."""
-        found = await self._each(
-            images, lambda image: square(self._decoded(image, reading), image_pixels, reading.fit)
-        )
-        return np.stack(found)
+        values = {"reading": asdict(reading), "image_pixels": image_pixels}
+        return np.stack(await self._each(images, "squares", values))
 
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+    async def start(self) -> None:
+        """Start a process, so that the first image need not wait for it."""
+        await self.children.call("ready", {})
+
+    async def close(self) -> None:
+        await self.children.close()
 
     async def _each(
-        self, images: Sequence[SentImage], function: Callable[[SentImage], NDArray[np.uint8]]
+        self, images: Sequence[SentImage], operation: str, values: dict[str, Any]
     ) -> list[NDArray[np.uint8]]:
-        loop = asyncio.get_running_loop()
-        work = [loop.run_in_executor(self._pool, function, image) for image in images]
-        results = await asyncio.gather(*work, return_exceptions=True)
+        calls = (
+            self.children.call(operation, values | {"limits": self._limits}, image.content)
+            for image in images
+        )
+        results = await asyncio.gather(*calls, return_exceptions=True)
         found: list[NDArray[np.uint8]] = []
         for number, (image, result) in enumerate(zip(images, results, strict=True), 1):
-            if isinstance(result, UnreadableError):
-                raise Refused(422, f"{_called(image, number, len(images))} cannot be read ({result.reason})")
+            called = _called(image, number, len(images))
+            if isinstance(result, CallError):
+                raise Refused(422, f"{called} cannot be read ({result.reason})")
+            if isinstance(result, ChildLostError):
+                raise busy(f"{called} could not be decoded: {result}; try again")
             if isinstance(result, BaseException):
                 raise result
-            found.append(result)
+            found.append(np.frombuffer(bytearray(result[1]), np.uint8).reshape(result[0]["shape"]))
         return found
-
-    def _decoded(self, image: SentImage, reading: Reading) -> NDArray[np.uint8]:
-        with ExitStack() as held:
-            decoded = decode(
-                image.content,
-                self._limits,
-                lambda pixels: held.enter_context(self._gate.hold(pixels)),
-                reading,
-            )
-            return np.array(decoded.image)
 
 
 def _called(image: SentImage, number: int, count: int) -> str:

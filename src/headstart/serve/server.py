@@ -8,19 +8,20 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from headstart.data.folders.decode import quiet_pillow
 from headstart.errors import BusyError, ConfigError
 from headstart.runtime.progress import say
 from headstart.serve.application import Service, application
 from headstart.serve.served import ServedModel
 from headstart.serve.settings import Settings
 
+Awaited = Callable[[], Awaitable[None]]
 _HEADER_SECONDS = 10.0  # for a request's head to arrive
 _BACKLOG = 128
 
@@ -55,48 +56,62 @@ def serve(bound: socket.socket, models: Mapping[str, ServedModel], settings: Set
     """Answers until SIGTERM or Ctrl-C; what has come by then is answered first.
 
     Prints the address on standard output when it listens."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # uvicorn raises it once more at its end
-    logging.basicConfig(stream=sys.stderr, level=logging.ERROR)  # a client's mistakes are its own
-    with quiet_pillow():
-        service = Service(models, settings)
-        config = uvicorn.Config(
-            application(service),
-            http=_Protocol,
-            loop="asyncio",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_level="error",
-            server_header=False,
-            proxy_headers=False,
-            backlog=_BACKLOG,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=int(2 * settings.timeout_seconds) + 1,
-        )
-        try:
-            _Server(config, lambda: print(_address(bound, models), flush=True)).run([bound])
-        finally:
-            service.close()
+    service = Service(models, settings)
+
+    async def started() -> None:
+        await service.decoder.start()
+        print(f"serving {', '.join(models)} at {address_of(bound)}", flush=True)
+
+    try:
+        run(application(service), bound, settings, (started, service.decoder.close))
+    finally:
+        service.close()
     say("stopped; every request that had come is answered")
 
 
-def _address(bound: socket.socket, models: Mapping[str, ServedModel]) -> str:
+def run(app: ASGIApp, bound: socket.socket, settings: Settings, around: tuple[Awaited, Awaited]) -> None:
+    """Answers until SIGTERM or Ctrl-C; slow clients are cut off. around: called when it listens, and when all
+    that had come is answered."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn raises it once more at its end
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR)  # a client's mistakes are its own
+    config = uvicorn.Config(
+        app,
+        http=_Protocol,
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=int(2 * settings.timeout_seconds) + 1,
+    )
+    _Server(config, *around).run([bound])
+
+
+def address_of(bound: socket.socket) -> str:
+    """The address of a bound socket, as a browser takes it."""
     host, port = bound.getsockname()[:2]
-    where = f"[{host}]" if ":" in host else host
-    return f"serving {', '.join(models)} at http://{where}:{port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class _Server(uvicorn.Server):
-    """Calls a function when it listens."""
+    """Calls a function when it listens, and another at its end."""
 
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_start: Awaited, on_end: Awaited) -> None:
         super().__init__(config)
-        self._on_start = on_start
+        self._on_start, self._on_end = on_start, on_end
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._on_start()
+        await self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await self._on_end()
 
 
 class _Protocol(H11Protocol):

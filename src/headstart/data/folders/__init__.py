@@ -2,11 +2,13 @@
 
 source = find_entries(path)             # the files, their labels, what was left out
 decoded = decode_source(source, 96)     # memory-mapped pixels, and a record of each file
+decode_decided(path, 96, options)       # both, with the decisions about single images carried out
 require_mostly_good(decoded)            # DataError where too many files give no image
 division = divide(decoded)              # train / val / test; duplicates and groups stay on one side
 """
 
 from headstart.data.folders.cache import DecodedSource, decode_source, reading_from
+from headstart.data.folders.decided import decode_decided
 from headstart.data.folders.decode import DEFAULT_LIMITS, Limits, UnreadableError, decode_image, square
 from headstart.data.folders.divide import BAD_FRACTION, BadFiles, Division, divide, require_mostly_good
 from headstart.data.folders.find import Entry, MixedNames, Source, find_entries
@@ -31,6 +33,7 @@ __all__ = [
     "Source",
     "SourceOptions",
     "UnreadableError",
+    "decode_decided",
     "decode_image",
     "decode_source",
     "divide",

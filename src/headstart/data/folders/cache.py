@@ -54,6 +54,8 @@ class DecodedSource:
     images: uint8 (N, S, S, 3). small: uint8 (N, 32, 32, 3), the whole image squeezed. Both are memory-mapped
     and read-only. key: SHA-256 of the files' names and contents, and of how they were decoded. decoded_now:
     number of files that this call decoded. reading: how they were read, with the ranges that were found.
+    excluded, kept, relabelled: positions that decisions are about (decisions.py); an excluded one is neither
+    readable nor bad.
     """
 
     source: Source
@@ -63,16 +65,30 @@ class DecodedSource:
     key: str
     decoded_now: int
     reading: Reading = DEFAULT_READING
+    excluded: frozenset[int] = frozenset()
+    kept: frozenset[int] = frozenset()
+    relabelled: frozenset[int] = frozenset()
 
     @property
     def readable(self) -> NDArray[np.int64]:
         """Positions of the entries that gave an image, int64."""
-        return np.array([place for place, fact in enumerate(self.facts) if fact.reason is None], np.int64)
+        return np.array(
+            [
+                place
+                for place, fact in enumerate(self.facts)
+                if fact.reason is None and place not in self.excluded
+            ],
+            np.int64,
+        )
 
     @property
     def bad(self) -> list[Facts]:
         """The files that gave no image."""
-        return [fact for fact in self.facts if fact.reason is not None]
+        return [
+            fact
+            for place, fact in enumerate(self.facts)
+            if fact.reason is not None and place not in self.excluded
+        ]
 
 
 def decode_source(

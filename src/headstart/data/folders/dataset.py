@@ -50,8 +50,8 @@ def load_images(
         group_column=group_column or options.group_column,
         group_regex=group_regex or options.group_regex,
     )
-    source = folders.find_entries(Path(path).expanduser(), **options.finding())
-    decoded = folders.decode_source(source, image_pixels, reading=options.reading)
+    decoded = folders.decode_decided(Path(path).expanduser(), image_pixels, options)
+    source = decoded.source
     folders.require_mostly_good(decoded, bad_files)
     _say_what_is_left_out(decoded)
     identity = [
@@ -60,6 +60,7 @@ def load_images(
         source.class_names,
         [[e.label, e.split, e.group] for e in source.entries],
         options.alike,
+        *([sorted(decoded.excluded)] if decoded.excluded else []),
     ]
     place = [folders.printable(str(source.root.resolve())), image_pixels, options.given()]
     where = store.digest(place)[:32]
