@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli import cache, data, evaluations, machine, model, reports, serve, study
+from headstart.cli import browser, cache, data, evaluations, machine, model, reports, serve, study
 from headstart.errors import ConfigError, HeadstartError, StoreError
 from headstart.runtime.show import shown
 from headstart.version import __version__
@@ -34,6 +34,7 @@ for _command in (
     model.explain,
     model.export,
     serve.serve,
+    browser.app,
     study.study,
     study.tune,
     reports.report,

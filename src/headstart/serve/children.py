@@ -35,11 +35,6 @@ class Children:
         self._idle: deque[Process] = deque()
         self._all: set[Process] = set()
 
-    @property
-    def pids(self) -> list[int]:
-        """Of the processes that run now."""
-        return [process.pid for process in self._all]
-
     async def call(self, operation: str, values: Values, content: bytes = b"") -> tuple[Values, bytes]:
         """What an operation of the module answers. Raises: CallError; ChildLostError."""
         async with self._free:

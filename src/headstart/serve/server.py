@@ -63,15 +63,25 @@ def serve(bound: socket.socket, models: Mapping[str, ServedModel], settings: Set
         print(f"serving {', '.join(models)} at {address_of(bound)}", flush=True)
 
     try:
-        run(application(service), bound, settings, (started, service.decoder.close))
+        run(
+            application(service),
+            bound,
+            (started, service.decoder.close),
+            2 * settings.timeout_seconds + 1,
+        )
     finally:
         service.close()
     say("stopped; every request that had come is answered")
 
 
-def run(app: ASGIApp, bound: socket.socket, settings: Settings, around: tuple[Awaited, Awaited]) -> None:
-    """Answers until SIGTERM or Ctrl-C; slow clients are cut off. around: called when it listens, and when all
-    that had come is answered."""
+def run(
+    app: ASGIApp,
+    bound: socket.socket,
+    around: tuple[Awaited, Awaited],
+    grace_seconds: float,
+) -> None:
+    """Answers until SIGTERM or Ctrl-C, then for at most grace_seconds what has come; slow clients are cut
+    off. around: called when it listens, and at the end."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)  # uvicorn raises it once more at its end
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)  # a client's mistakes are its own
@@ -87,7 +97,7 @@ def run(app: ASGIApp, bound: socket.socket, settings: Settings, around: tuple[Aw
         proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=5,
-        timeout_graceful_shutdown=int(2 * settings.timeout_seconds) + 1,
+        timeout_graceful_shutdown=int(grace_seconds),
     )
     _Server(config, *around).run([bound])
 

@@ -63,7 +63,7 @@ class Settings:
     @property
     def is_loopback(self) -> bool:
         """Whether only programs of this machine can reach the server."""
-        return self.host == "localhost" or is_loopback_address(self.host)
+        return is_loopback(self.host)
 
     @property
     def limits(self) -> Limits:
@@ -82,9 +82,9 @@ class Settings:
         return not self.is_loopback and _is_address(name)
 
 
-def is_loopback_address(text: str) -> bool:
-    """Whether it is an IP address of the machine itself."""
-    return _is_address(text) and ipaddress.ip_address(text).is_loopback
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on can be reached from the machine itself alone."""
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def _is_address(text: str) -> bool:

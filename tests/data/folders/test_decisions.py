@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from tests.support.noise_folder import write_noise
 
 from headstart.data import load_dataset
 from headstart.data.folders import SourceOptions
@@ -17,16 +16,6 @@ from headstart.data_quality.folder import check_images
 from headstart.errors import DataError
 
 
-def write_images(root: Path, counts: dict[str, int], seed: int = 0) -> None:
-    """So many images of noise in each class folder."""
-    rng = np.random.default_rng(seed)
-    for name, count in counts.items():
-        (root / name).mkdir(parents=True)
-        for number in range(count):
-            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{number}.png")
-
-
 def decision(path: Path, kind: str, label: str = "") -> Decision:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Decision(digest=digest, kind=kind, label=label, name=path.name)  # type: ignore[arg-type]
@@ -34,7 +23,7 @@ def decision(path: Path, kind: str, label: str = "") -> Decision:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    write_images(tmp_path / "photos", {"cat": 8, "dog": 8})
+    write_noise(tmp_path / "photos", {"cat": 8, "dog": 8})
     return tmp_path / "photos"
 
 
@@ -86,14 +75,14 @@ def test_decisions_are_carried_out_by_content(photos, tmp_path):
 
 
 def test_a_class_that_decisions_empty_is_none_any_more(tmp_path):
-    write_images(tmp_path / "photos", {"cat": 4, "dog": 4, "odd": 1})
+    write_noise(tmp_path / "photos", {"cat": 4, "dog": 4, "odd": 1})
     file = tmp_path / "decisions.csv"
     write_decisions(file, [decision(tmp_path / "photos/odd/0.png", "exclude")])
     assert decode_decided(tmp_path / "photos", 16, options(file)).source.class_names == ("cat", "dog")
 
 
 def test_added_images_join_their_classes(photos, tmp_path):
-    write_images(tmp_path / "added", {"cat": 1, "bird": 2}, seed=1)
+    write_noise(tmp_path / "added", {"cat": 1, "bird": 2}, seed=1)
     decoded = decode_decided(photos, 16, options(tmp_path / "decisions.csv"))
     assert decoded.source.class_names == ("bird", "cat", "dog")
     assert sum(entry.label == "cat" for entry in decoded.source.entries) == 9

@@ -1,0 +1,36 @@
+"""What the routes of one app share: the images that it knows, and its child processes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from headstart.app.project import Project
+from headstart.app.thumbnails import Thumbnails
+from headstart.app.workspace import Workspace
+from headstart.serve.settings import Settings
+
+
+class Desk:
+    """Of one app; close() ends its child processes, jobs go on."""
+
+    def __init__(self, workspace: Workspace, settings: Settings) -> None:
+        self.workspace, self.settings = workspace, settings
+        self.thumbnails = Thumbnails()
+
+    async def close(self) -> None:
+        await self.thumbnails.children.close()
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def _project(request: Request, name: str) -> Project:
+    return _desk(request).workspace.project(name)
+
+
+TheDesk = Annotated[Desk, Depends(_desk)]
+TheProject = Annotated[Project, Depends(_project)]  # of the address: /p/{name}/...

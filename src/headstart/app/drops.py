@@ -1,0 +1,185 @@
+"""Files and zips that are dropped into the app: images of a class, under limits, stored below the project."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import zipfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import IO
+
+from headstart import store
+from headstart.data.folders.find import canonical
+from headstart.data.folders.sniff import HEAD_BYTES, is_image
+from headstart.data.folders.walk import is_junk
+from headstart.errors import ConfigError, DataError
+from headstart.store.names import NAME_RULE, is_name
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropLimits:
+    """Of one zip: images in it, and bytes, unpacked, of one and of all; times as large as the zip."""
+
+    images: int = 100_000
+    image_bytes: int = 200_000_000
+    all_bytes: int = 10_000_000_000
+    expansion: int = 200
+
+
+DEFAULT_DROP_LIMITS = DropLimits()
+
+
+@dataclass(kw_only=True)
+class Dropped:
+    """What became of dropped files. joined: images by class; left_out: files by reason."""
+
+    joined: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def words(self) -> str:
+        """In one line."""
+        joined = ", ".join(f"{count:,} in {name}" for name, count in sorted(self.joined.items()))
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.left_out.items()))
+        return f"added: {joined or 'nothing'}" + (f"; left out: {left_out}" if left_out else "")
+
+
+class Drop:
+    """Stores images into class folders below `home`; each content once."""
+
+    def __init__(self, home: Path, limits: DropLimits = DEFAULT_DROP_LIMITS) -> None:
+        self.home, self.limits, self.dropped = home, limits, Dropped()
+
+    def add(self, name: str, file: IO[bytes], class_name: str) -> None:
+        """An image or a zip of images. class_name: of all of them; empty: of the folders in a zip.
+
+        Raises: ConfigError for a class that cannot be named so; DataError for a zip that is refused."""
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        if head[:4] in (b"PK\3\4", b"PK\5\6"):
+            self._add_zip(name, file, class_name)
+        elif not is_image(head):
+            self.dropped.left_out["no images by their content"] += 1
+        else:
+            self.add_image(name, file, class_name)
+
+    def add_image(self, name: str, file: IO[bytes], class_name: str) -> None:
+        """One image. Raises: ConfigError, DataError: as `add`."""
+        folder = self.home / _class_named(class_name)
+        with TemporaryDirectory(dir=_made(self.home), prefix=".incoming-") as incoming:
+            part = Path(incoming, "part")
+            digest = _copied(file, part, self.limits.image_bytes, name)
+            self._keep(part, digest, folder, name)
+
+    def _keep(self, part: Path, digest: str, folder: Path, name: str) -> None:
+        plain = PurePosixPath(name.replace("\\", "/")).name
+        path = Path(plain if is_name(plain) and not is_junk(plain) else digest[:16])
+        target = folder / path
+        other = folder / f"{path.stem[:60]}-{digest[:12]}{path.suffix}"
+        if (target.exists() and _digest_of(target) == digest) or other.exists():
+            self.dropped.left_out["there already"] += 1
+            return
+        _made(folder)
+        part.replace(other if target.exists() else target)
+        self.dropped.joined[folder.name] += 1
+
+    def _add_zip(self, name: str, file: IO[bytes], class_name: str) -> None:
+        try:
+            with (
+                zipfile.ZipFile(file) as archive,
+                TemporaryDirectory(dir=_made(self.home), prefix=".incoming-") as incoming,
+            ):
+                members = self._members(name, archive, class_name)
+                store.require_space(self.home, sum(info.file_size for info, _ in members), f"the zip {name}")
+                found = self._unpacked(name, archive, members, Path(incoming))
+                for part, digest, member, of_class in found:
+                    self._keep(part, digest, self.home / of_class, member)
+        except (
+            zipfile.BadZipFile,
+            RuntimeError,
+            NotImplementedError,
+            EOFError,
+            OSError,
+            ValueError,
+        ) as error:
+            raise DataError(
+                f"the zip {name} cannot be read ({error}); unpack it and drop its files"
+            ) from error
+
+    def _members(
+        self, name: str, archive: zipfile.ZipFile, class_name: str
+    ) -> list[tuple[zipfile.ZipInfo, str]]:
+        """The files of a zip that may be images, each with its class. Raises: DataError for a zip that would
+        write elsewhere or unpacks to too much; ConfigError where a class is missing."""
+        infos = [info for info in archive.infolist() if not info.is_dir()]
+        if len(infos) > self.limits.images:
+            raise DataError(
+                f"the zip {name} has {len(infos):,} files; at most {self.limits.images:,} are taken"
+            )
+        size = sum(info.file_size for info in infos)
+        packed = sum(info.compress_size for info in infos)
+        if size > self.limits.all_bytes or size > self.limits.expansion * max(packed, 10_000):
+            raise DataError(f"the zip {name} unpacks to {size:,} bytes, which is refused")
+        members = []
+        for info in infos:
+            path = PurePosixPath(info.filename.replace("\\", "/"))
+            if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+                raise DataError(f"the zip {name} has a file that would lie outside its folder; it is refused")
+            if stat.S_ISLNK(info.external_attr >> 16) or any(map(is_junk, path.parts)):
+                self.dropped.left_out["links, hidden or junk"] += 1
+                continue
+            members.append((info, path))
+        if not class_name and any(len(path.parts) < 2 for _, path in members):
+            raise ConfigError(f"the zip {name} has files outside folders; say which class they are of")
+        return [(info, _class_named(class_name or path.parts[-2])) for info, path in members]
+
+    def _unpacked(
+        self, name: str, archive: zipfile.ZipFile, members: list[tuple[zipfile.ZipInfo, str]], incoming: Path
+    ) -> list[tuple[Path, str, str, str]]:
+        found = []
+        left = self.limits.all_bytes
+        for number, (info, of_class) in enumerate(members):
+            with archive.open(info) as member:
+                if not is_image(member.read(HEAD_BYTES)):
+                    self.dropped.left_out["no images by their content"] += 1
+                    continue
+            with archive.open(info) as member:  # what it says of its size is not believed
+                part = incoming / str(number)
+                digest = _copied(member, part, min(left, self.limits.image_bytes), name)
+                left -= part.stat().st_size
+            found.append((part, digest, info.filename, of_class))
+        return found
+
+
+def _class_named(text: str) -> str:
+    name = canonical(text)
+    if not is_name(name):
+        raise ConfigError(f"a class is named by {NAME_RULE}")
+    return name
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _copied(file: IO[bytes], part: Path, most_bytes: int, name: str) -> str:
+    """Copies a file and gives its SHA-256. Raises: DataError where it is larger than it may be."""
+    digest, size = hashlib.sha256(), 0
+    with part.open("wb") as out:
+        while block := file.read(_BLOCK_BYTES):
+            size += len(block)
+            if size > most_bytes:
+                raise DataError(f"{name} unpacks to more than {most_bytes:,} bytes, which is refused")
+            digest.update(block)
+            out.write(block)
+    return digest.hexdigest()
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,143 @@
+"""What `headstart data check` found, as pictures with a decision each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headstart import store
+from headstart.app.listing import Listed, Listing
+from headstart.app.project import Project
+from headstart.data.folders.decisions import Decision
+from headstart.errors import DataError
+
+_SHOWN = 200  # of each kind
+_MEMBERS = 12  # images of one group that are shown
+_TITLES = {
+    "label": "Labels that look wrong",
+    "classes": "The same image in different classes",
+    "parts": "The same image in training and test",
+    "copies": "Copies within a class",
+    "unreadable": "Files that give no image",
+    "odd": "Images that show hardly anything",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundImage:
+    """An image of a finding. decision: what was decided about it."""
+
+    image: Listed
+    decision: Decision | None
+    said: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        return self.decision is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One finding of a kind (a key of the titles). suggested: a class for its image, where there is one."""
+
+    kind: str
+    images: tuple[FoundImage, ...]
+    suggested: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        return any(image.is_settled for image in self.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Of one kind. count: all of them, of which the first are listed."""
+
+    kind: str
+    title: str
+    count: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def open(self) -> int:
+        return sum(not finding.is_settled for finding in self.findings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """remarks: of the check (severity, message, advice), errors first."""
+
+    remarks: tuple[Mapping[str, str], ...]
+    kinds: tuple[Findings, ...]
+
+
+def read_findings(project: Project) -> CheckResult | None:
+    """The findings of a project's last check; None where it was not checked.
+
+    Raises: StoreError for a damaged check.json."""
+    path = project.folder / "check" / "check.json"
+    if not path.exists():
+        return None
+    check = store.read_json(path)
+    listing, decisions = project.listing(), project.decisions()
+
+    def found(name: str, said: str = "") -> FoundImage | None:
+        image = listing.by_name.get(name)
+        if image is None:
+            return None
+        return FoundImage(image=image, decision=decision_of(project, image, decisions), said=said)
+
+    kinds: dict[str, list[Finding]] = {kind: [] for kind in _TITLES}
+    counts = dict.fromkeys(_TITLES, 0)
+
+    def add(kind: str, images: Sequence[FoundImage | None], suggested: str = "") -> None:
+        there = tuple(image for image in images if image is not None)
+        counts[kind] += 1
+        if there:
+            kinds[kind].append(Finding(kind=kind, images=there, suggested=suggested))
+
+    for kind, names_said, suggested in _listed(check):
+        if len(kinds[kind]) < _SHOWN:
+            add(kind, [found(name, said) for name, said in names_said[:_MEMBERS]], suggested)
+        else:
+            counts[kind] += 1
+    return CheckResult(
+        remarks=tuple(check["remarks"]),
+        kinds=tuple(
+            Findings(kind=kind, title=_TITLES[kind], count=counts[kind], findings=tuple(kinds[kind]))
+            for kind in _TITLES
+            if counts[kind]
+        ),
+    )
+
+
+def _listed(check: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]], str]]:
+    """(kind, names with what is said of each, suggested class) of each finding of check.json."""
+    found: list[tuple[str, list[tuple[str, str]], str]] = []
+    for suspect in check.get("suspects") or ():
+        said = f"called {suspect['given']}, looks like {suspect['suggested']}"
+        found.append(("label", [(suspect["name"], said)], suspect["suggested"]))
+    for group in check["groups"]:
+        kind = "classes" if group["across_classes"] else "parts" if group["across_parts"] else "copies"
+        names = [(name, label) for name, label in zip(group["names"], group["classes"], strict=True)]
+        found.append((kind, names, ""))
+    found += [("unreadable", [(bad["name"], bad["reason"])], "") for bad in check["bad"]]
+    for what, names in check.get("odd_names", {}).items():
+        found += [("odd", [(name, what)], "") for name in names]
+    return found
+
+
+def decision_of(project: Project, image: Listed, decisions: Mapping[str, Decision]) -> Decision | None:
+    """What was decided about an image, wherever it lies."""
+    if not decisions:
+        return None
+    try:
+        return decisions.get(project.digest(image))
+    except DataError:
+        return None
+
+
+def classes_of(listing: Listing, decisions: Mapping[str, Decision]) -> list[str]:
+    """The classes that an image can be given."""
+    return sorted({*listing.by_class, *(each.label for each in decisions.values() if each.label)})

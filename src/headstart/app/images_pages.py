@@ -1,0 +1,217 @@
+"""The page of the images: by class, what the check found, decisions, drops, and what belongs together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Form, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, HTMLResponse, Response
+
+from headstart.app.desk import TheDesk, TheProject
+from headstart.app.drops import Drop
+from headstart.app.findings import classes_of, decision_of, read_findings
+from headstart.app.groups import RULES, groups_of
+from headstart.app.listing import Listing
+from headstart.app.pages import go_to, is_fragment, page, render
+from headstart.app.project import Project, in_words
+from headstart.app.thumbnails import SIDES
+from headstart.errors import ConfigError, DataError, HeadstartError
+from headstart.serve.refusal import Refused
+
+_PER_PAGE = 60
+_FILES = 1000  # of one form
+_NO_IMAGE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="160" viewBox="0 0 160 160">'
+    '<rect width="160" height="160" fill="#888"/><path d="M40 40L120 120M120 40L40 120" stroke="#fff" '
+    'stroke-width="6"/></svg>'
+)
+
+
+router = APIRouter()
+
+
+@router.get("/p/{name}/images")
+def images(project: TheProject, of_class: str = "", number: int = 0, message: str = "") -> Response:
+    return images_page(project, of_class, number, message)
+
+
+@router.get("/p/{name}/grid")
+def grid(project: TheProject, of_class: str = "", number: int = 0) -> Response:
+    return HTMLResponse(render("grid.html", **_grid(project, project.listing(), of_class, number)))
+
+
+@router.get("/p/{name}/thumbnail")
+async def thumbnail(project: TheProject, desk: TheDesk, image: str, side: int = SIDES[0]) -> Response:
+    if side not in SIDES:
+        raise Refused(400, f"side is one of {', '.join(map(str, SIDES))}")
+    listed = await run_in_threadpool(project.image, image)
+    try:
+        path = await desk.thumbnails.path(listed, side)
+    except DataError:
+        return Response(_NO_IMAGE, media_type="image/svg+xml")
+    headers = {"Cache-Control": "private, max-age=600"}
+    return FileResponse(path, media_type="image/jpeg", headers=headers)
+
+
+@router.get("/p/{name}/image")
+def one_image(project: TheProject, image: str) -> Response:
+    return image_page(project, image)
+
+
+@router.post("/p/{name}/decide")
+def decide(
+    request: Request,
+    project: TheProject,
+    image: Annotated[str, Form()],
+    decision: Annotated[Literal["exclude", "relabel", "keep", "none"], Form()],
+    label: Annotated[str, Form()] = "",
+    place: Annotated[str, Form()] = "",
+) -> Response:
+    project.decide(project.image(image), None if decision == "none" else decision, label.strip())
+    return _after_decision(request, project, image, place)
+
+
+@router.post("/p/{name}/undo")
+def undo(project: TheProject) -> Response:
+    undone = project.undo()
+    what = f"taken back: what was decided about {undone}" if undone else "there is nothing to take back"
+    return go_to(f"/p/{project.name}/images", what)
+
+
+@router.post("/p/{name}/check")
+def check(project: TheProject) -> Response:
+    project.jobs.start("check", project.check_command())
+    return go_to(f"/p/{project.name}/images")
+
+
+@router.post("/p/{name}/together")
+def together(
+    project: TheProject,
+    together: Annotated[Literal["yes", "no"], Form()],
+    rule: Annotated[str, Form()] = "",
+) -> Response:
+    if together == "yes":
+        groups_of(project.listing(), rule)
+    project.change(together=together == "yes", group_regex=rule if together == "yes" else None)
+    return go_to(f"/p/{project.name}/images", "groups are kept on one side" if together == "yes" else "")
+
+
+@router.get("/p/{name}/groups")
+def groups(project: TheProject, rule: str) -> Response:
+    found = groups_of(project.listing(), rule)
+    return HTMLResponse(render("groups.html", name=project.name, groups=found))
+
+
+@router.post("/p/{name}/drop")
+async def drop(request: Request, project: TheProject) -> Response:
+    words = await _dropped(request, project)
+    if is_fragment(request):
+        return Response(words, media_type="text/plain")
+    return go_to(f"/p/{project.name}/images", words)
+
+
+def images_page(project: Project, of_class: str, number: int, message: str) -> Response:
+    """The page of the images of one class (empty: the first)."""
+    try:
+        listing, problem = project.listing(), ""
+    except HeadstartError as error:  # nothing was dropped yet, or the folder has gone
+        listing, problem = Listing([], []), str(error)
+    settings = project.settings
+    job = project.jobs.last("check")
+    return page(
+        "images.html",
+        project,
+        tab="images",
+        message=message,
+        problem=problem,
+        listing=listing,
+        settings=settings,
+        rules=RULES,
+        job=job,
+        check=read_findings(project),
+        decided=len(project.decisions()),
+        classes=classes_of(listing, project.decisions()),
+        command=in_words(project.check_command()),
+        **_grid(project, listing, of_class, number),
+    )
+
+
+def image_page(project: Project, name: str, message: str = "") -> Response:
+    """The page of one image."""
+    listing, image = project.listing(), project.image(name)
+    decisions = project.decisions()
+    return page(
+        "image.html",
+        project,
+        tab="images",
+        message=message,
+        image=image,
+        decision=decision_of(project, image, decisions),
+        classes=classes_of(listing, decisions),
+    )
+
+
+def _grid(project: Project, listing: Listing, of_class: str, number: int) -> dict[str, Any]:
+    """What the grid of one class shows from page `number` on."""
+    of_class = of_class if of_class in listing.by_class else next(iter(listing.by_class), "")
+    images = listing.by_class.get(of_class, [])
+    number = max(0, min(number, len(images) // _PER_PAGE))
+    start = number * _PER_PAGE
+    decided = {each.name: each for each in project.decisions().values()}
+    return {
+        "name": project.name,
+        "of_class": of_class,
+        "images": images[start : start + _PER_PAGE],
+        "next": number + 1 if start + _PER_PAGE < len(images) else 0,
+        "decided_by_name": decided,
+    }
+
+
+def _after_decision(request: Request, project: Project, image: str, place: str) -> Response:
+    """The finding anew, where a script of the page asked (place: its kind and its number); else the image."""
+    if not is_fragment(request):
+        return image_page(project, image, "noted in decisions.csv")
+    kind, _, number = place.partition("-")
+    check = read_findings(project)
+    for findings in check.kinds if check else ():
+        if findings.kind == kind and number.isdigit() and int(number) < len(findings.findings):
+            finding = findings.findings[int(number)]
+            classes = classes_of(project.listing(), project.decisions())
+            return HTMLResponse(
+                render("finding.html", finding=finding, place=place, name=project.name, classes=classes)
+            )
+    raise Refused(404, "there is no such finding any more; reload the page")
+
+
+async def _dropped(request: Request, project: Project) -> str:
+    """Stores the files of a form (field files, class) and says what became of them."""
+    try:
+        form = await request.form(max_files=_FILES, max_fields=8, max_part_size=10_000)
+    except HTTPException as error:
+        raise Refused(413, f"the files cannot be taken ({error.detail}); drop a zip instead") from None
+    except Refused:
+        raise
+    except Exception as error:  # parsers of damaged forms raise nearly anything
+        raise Refused(400, f"the form cannot be read ({type(error).__name__})") from None
+    try:
+        files = [each for each in form.getlist("files") if isinstance(each, UploadFile) and each.filename]
+        of_class = str(form.get("class", ""))
+        if not files:
+            raise Refused(400, "no file was chosen; choose images or a zip of them")
+        return await run_in_threadpool(_store, project, files, of_class)
+    finally:
+        await form.close()
+
+
+def _store(project: Project, files: list[UploadFile], of_class: str) -> str:
+    drop = Drop(project.added)
+    for file in files:
+        name = Path(file.filename or "image").name
+        if not of_class.strip() and not name.lower().endswith(".zip"):
+            raise ConfigError(f"say which class {name} is of")
+        drop.add(name, file.file, of_class)
+    return drop.dropped.words()

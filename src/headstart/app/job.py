@@ -1,0 +1,39 @@
+"""The process of one job: runs a command of headstart, and writes down how it ended.
+
+`python -m headstart.app.job FOLDER`. SIGTERM interrupts the command as Ctrl-C does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from filelock import FileLock
+
+from headstart import store
+
+
+def run(folder: Path) -> None:
+    """Run the command of FOLDER/job.json."""
+    command = [str(word) for word in store.read_json(folder / "job.json")["command"]]
+    with FileLock(folder / "running.lock"):
+        (folder / "pid").write_text(str(os.getpid()))
+        with (folder / "out.txt").open("wb") as out, (folder / "err.txt").open("wb") as err:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "headstart.cli", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: process.send_signal(signal.SIGINT))
+            code = process.wait()
+        store.write_json(folder / "end.json", {"code": code, "ended": time.time()})
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))

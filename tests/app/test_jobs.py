@@ -1,0 +1,47 @@
+"""Jobs are processes of their own: their ends are kept, one of a kind runs, they can be stopped."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from headstart.app.jobs import Job, Jobs
+from headstart.errors import BusyError
+
+
+def ended(jobs: Jobs, kind: str) -> Job:
+    until = time.monotonic() + 60
+    while (job := jobs.last(kind)) is not None and job.is_running and time.monotonic() < until:
+        time.sleep(0.05)
+    assert job is not None
+    return job
+
+
+def test_the_end_and_the_last_words_of_a_job_are_kept(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path / "jobs")
+    jobs.start("check", ["--version"])
+    done = ended(jobs, "check")
+    assert (done.state, done.code, done.command) == ("done", 0, ("--version",))
+    assert (done.folder / "out.txt").read_text().startswith("headstart ")
+    jobs.start("check", ["data", "check", str(tmp_path / "none"), "--out", str(tmp_path / "check")])
+    failed = ended(Jobs(tmp_path / "jobs"), "check")  # as another process sees it
+    assert (failed.state, failed.code) == ("failed", 2)
+    assert "is neither a folder nor a CSV or Parquet table" in failed.lines()[-1]
+    assert [job.folder.name for job in jobs.all()] == ["2-check", "1-check"]
+
+
+def test_a_running_job_is_one_of_its_kind_and_can_be_stopped(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path / "jobs")
+    models = tmp_path / "none"
+    jobs.start("advice", ["serve", str(models), "--port", "0"])  # starts slowly, and then fails
+    with pytest.raises(BusyError, match="advice is running already"):
+        jobs.start("advice", ["--version"])
+    jobs.start("check", ["--version"])
+    while (job := jobs.last("advice")) is not None and not (job.folder / "pid").exists():
+        time.sleep(0.02)
+    assert job is not None
+    job.stop()
+    assert ended(jobs, "advice").state in ("stopped", "failed")
+    ended(jobs, "check")
