@@ -121,6 +121,7 @@ class ImageSet:
     fingerprint: SHA-256 (hex) of images, labels and class names: the identity of this set.
     groups: int64 (N,): images of one group (near duplicates, pictures of one object) never stand on both
         sides of a split; None: each image for itself.
+    names: text (N,): of a user's own files, below their folder; may be memory-mapped. None: they have none.
     """
 
     images: NDArray[np.uint8]
@@ -128,6 +129,7 @@ class ImageSet:
     class_names: tuple[str, ...]
     fingerprint: str
     groups: NDArray[np.int64] | None = None
+    names: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from headstart.app import images_pages, live, start_pages
+from headstart.app import advice_pages, images_pages, live, start_pages
 from headstart.app.desk import Desk
 from headstart.app.pages import CONTENT_SECURITY_POLICY, STATIC, failure, page, status_of
 from headstart.errors import HeadstartError
@@ -39,7 +39,7 @@ def application(desk: Desk) -> ASGIApp:
     _add_errors(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.state.desk = desk
-    for router in (start_pages.router, images_pages.router, live.router):
+    for router in (start_pages.router, images_pages.router, advice_pages.router, live.router):
         app.include_router(router)
     _add_login(app, desk.settings)
 

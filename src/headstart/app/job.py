@@ -16,23 +16,39 @@ from filelock import FileLock
 
 from headstart import store
 
+_INTERRUPTED = 130
+
 
 def run(folder: Path) -> None:
     """Run the command of FOLDER/job.json."""
     command = [str(word) for word in store.read_json(folder / "job.json")["command"]]
+    processes: list[subprocess.Popen[bytes]] = []
+    wanted: list[bool] = []  # asked to stop, perhaps before the command has begun
+
+    def stop(*_: object) -> None:
+        wanted.append(True)
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     with FileLock(folder / "running.lock"):
         (folder / "pid").write_text(str(os.getpid()))
         with (folder / "out.txt").open("wb") as out, (folder / "err.txt").open("wb") as err:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "headstart.cli", *command],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "headstart.cli", *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                )
             )
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: process.send_signal(signal.SIGINT))
-            code = process.wait()
-        store.write_json(folder / "end.json", {"code": code, "ended": time.time()})
+            if wanted:
+                processes[0].send_signal(signal.SIGINT)
+            code = processes[0].wait()
+        store.write_json(
+            folder / "end.json", {"code": _INTERRUPTED if wanted and code else code, "ended": time.time()}
+        )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
+from headstart.app.advice_pages import advice_fragment
 from headstart.app.desk import TheProject
 from headstart.app.pages import go_to, render
 from headstart.app.project import Project, in_words
@@ -48,6 +49,8 @@ def fragment(project: Project, kind: str) -> tuple[str, bool]:
     text = render(
         "job.html", name=project.name, kind=kind, job=job, command=in_words(list(job.command)) if job else ""
     )
+    if kind == "advice":
+        text += advice_fragment(project)
     return text, job is not None and job.is_running
 
 

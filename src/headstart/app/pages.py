@@ -31,9 +31,6 @@ DOCUMENT_POLICY = (
 TABS = (
     ("images", "Images"),
     ("advice", "Advice"),
-    ("try", "Try it"),
-    ("sort", "Sort a folder"),
-    ("take", "Take it away"),
 )
 
 

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.noise_folder import write_noise
 
 from headstart.data import load_dataset, load_images
 from headstart.data.splits import validation_split
@@ -245,3 +246,14 @@ def test_a_changed_file_is_noticed(folder):
 def test_size_below_one_pixel_is_refused(folder):
     with pytest.raises(ConfigError, match="image_pixels is 0; it must be at least 1"):
         load_dataset(folder, image_pixels=0)
+
+
+def test_images_keep_the_names_of_their_files(tmp_path):
+    write_noise(tmp_path / "photos", {"cat": 6, "dog": 6})
+    dataset = load_images(tmp_path / "photos", image_pixels=16)
+    names = [*dataset.train.names, *dataset.test.names]
+    assert sorted(names) == sorted(f"{label}/{n}.png" for label in ("cat", "dog") for n in range(6))
+    for name, label in zip(dataset.train.names, dataset.train.labels, strict=True):
+        assert name.split("/")[0] == dataset.train.class_names[label]
+    first = np.array(Image.open(tmp_path / "photos" / str(dataset.test.names[0])))
+    assert (dataset.test.images[0] == first).all()

@@ -10,6 +10,7 @@ import io
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,8 +86,17 @@ def _read(home: Path) -> Dataset:
     reading = folders.reading_from(store.read_json(home / "reading.json"))
     # Where every image is a group of its own, the split is that of a dataset without groups.
     has_groups = len(np.unique(groups)) < len(groups)
-    train = replace(dataset.train, groups=groups if has_groups else None)
-    return replace(dataset, train=train, reading=reading)
+    train = replace(dataset.train, groups=groups if has_groups else None, names=_names(home, "train"))
+    test = replace(dataset.test, names=_names(home, "test"))
+    return replace(dataset, train=train, test=test, reading=reading)
+
+
+def _names(home: Path, part: str) -> NDArray[np.str_] | None:
+    try:
+        names: NDArray[np.str_] = np.load(home / f"{part}_names.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # written by an earlier version
+        return None
+    return names
 
 
 def _say_what_is_left_out(decoded: folders.DecodedSource) -> None:
@@ -125,15 +135,23 @@ def _assemble(home: Path, decoded: folders.DecodedSource, alike: bool) -> None:
         _write_rows(files[-1], decoded.images, division.places[chosen])
         images = np.memmap(files[-1], np.uint8, "r", shape=(int(chosen.sum()), *decoded.images.shape[1:]))
         sets[split] = arrays.image_set(images, division.labels[chosen], division.class_names)
-    groups = io.BytesIO()
-    np.save(groups, division.units[~is_test], allow_pickle=False)
-    store.write_bytes(home / "train_groups.npy", groups.getvalue())
+    _write_array(home / "train_groups.npy", division.units[~is_test])
+    names = [entry.name for entry in decoded.source.entries]
+    for split, chosen in (("train", ~is_test), ("test", is_test)):
+        own = np.array([names[place] for place in division.places[chosen]], np.str_)
+        _write_array(home / f"{split}_names.npy", own)
     store.write_json(home / "reading.json", asdict(decoded.reading))
     arrays.write_dataset(
         home, arrays.dataset(name, name, f"images in the folder {name}", sets["train"], sets["test"])
     )
     for file in files:
         file.unlink(missing_ok=True)
+
+
+def _write_array(path: Path, values: NDArray[Any]) -> None:
+    content = io.BytesIO()
+    np.save(content, values, allow_pickle=False)
+    store.write_bytes(path, content.getvalue())
 
 
 def _write_rows(path: Path, images: NDArray[np.uint8], places: NDArray[np.int64]) -> None:
