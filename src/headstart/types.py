@@ -119,9 +119,8 @@ class ImageSet:
     images: uint8 (N, H, W, 3), RGB; may be memory-mapped.
     labels: int64 (N,), each in [0, len(class_names)).
     fingerprint: SHA-256 (hex) of images, labels and class names: the identity of this set.
-    groups: int64 (N,): images of one group (near duplicates, pictures of one object) never stand on both
-        sides of a split; None: each image for itself.
-    names: text (N,): of a user's own files, below their folder; may be memory-mapped. None: they have none.
+    groups: int64 (N,): images of one group (near duplicates, one object) never stand on both sides of a
+        split; None: each image for itself. names: text (N,), of a user's own files; None: they have none.
     """
 
     images: NDArray[np.uint8]
