@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
@@ -29,8 +30,8 @@ from headstart.errors import ConfigError, StoreError
 from headstart.plots.style import STYLE
 from headstart.plots.svg import svg_file
 from headstart.report.chapters.whole import compose
-from headstart.report.document import Gallery, figures
-from headstart.report.load import load_study
+from headstart.report.document import Document, Gallery, figures
+from headstart.report.load import StudyView, load_study
 from headstart.report.writers.html import html, style_sheet
 from headstart.report.writers.markdown import markdown
 from headstart.report.writers.pdf import write_pdf
@@ -77,23 +78,9 @@ def write_bundle(study_folder: Path, target: Path) -> Bundle:
 def _write(trials: Path, target: Path) -> Bundle:
     view = load_study(trials)
     document = compose(view, files=f"{TRIALS}/")
-    files: dict[str, bytes] = {"report.html": html(document, style_sheet()).encode()}
-    for figure in figures(document):
-        files[f"figures/{figure.name}.svg"] = svg_file(figure.svg).encode()
-        if figure.drawing is not None:
-            files[f"figures/{figure.name}.png"] = _png(figure.drawing)
-
-    def picture(gallery: Gallery) -> str:
-        name = f"figures/gallery-{gallery.name}.png"
-        files[name] = _png(sheet(gallery))
-        return name
-
-    files["README.md"] = markdown(document, picture).encode()
-    files["results.csv"] = table.results_table(trials).to_csv(index=False, lineterminator="\n").encode()
-    claims = view.study.claims
-    files["findings.json"] = as_json(decide(claims, view.trials)).encode()
-    if (trials / "study.toml").is_file():
-        files["study.toml"] = store.read_bytes(store.inside(trials, "study.toml"))
+    drawings: dict[str, Drawing] = {}
+    files = _texts(trials, view, document, drawings)
+    files.update({name: _png(drawing) for name, drawing in drawings.items()})
     for name, content in files.items():
         store.write_bytes(store.inside(target, name), content)
     for stray in (target / "figures").iterdir():
@@ -108,6 +95,29 @@ def _write(trials: Path, target: Path) -> Bundle:
     return Bundle(folder=target, files=tuple(sorted(written)), missing=tuple(missing))
 
 
+def _texts(
+    trials: Path, view: StudyView, document: Document, drawings: dict[str, Drawing]
+) -> dict[str, bytes]:
+    """The files of a report that are text, by name; what is drawn as PNG comes into `drawings`."""
+    files: dict[str, bytes] = {"report.html": html(document, style_sheet()).encode()}
+    for figure in figures(document):
+        files[f"figures/{figure.name}.svg"] = svg_file(figure.svg).encode()
+        if figure.drawing is not None:
+            drawings[f"figures/{figure.name}.png"] = figure.drawing
+
+    def picture(gallery: Gallery) -> str:
+        name = f"figures/gallery-{gallery.name}.png"
+        drawings[name] = sheet(gallery)
+        return name
+
+    files["README.md"] = markdown(document, picture).encode()
+    files["results.csv"] = table.results_table(trials).to_csv(index=False, lineterminator="\n").encode()
+    files["findings.json"] = as_json(decide(view.study.claims, view.trials)).encode()
+    if (trials / "study.toml").is_file():
+        files["study.toml"] = store.read_bytes(store.inside(trials, "study.toml"))
+    return files
+
+
 def _png(drawing: Drawing) -> bytes:
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
@@ -115,28 +125,55 @@ def _png(drawing: Drawing) -> bytes:
     return buffer.getvalue()
 
 
-def differences(folder: Path) -> list[str]:
+def differences(folder: Path, *, drawn: bool = True) -> list[str]:
     """How a published report differs from what its own trials give, a sentence a file; none where all is the
     same.
 
     HTML, Markdown, CSV, JSON and SVG must be the same bytes; a PDF the same text, a PNG the same pixels.
+    drawn: set the PDF and draw the PNG files anew too, two thirds of the time; where False they need only be
+    there.
     Raises: as write_bundle."""
     folder = Path(folder)
     sentences = []
     with tempfile.TemporaryDirectory() as scratch:
         again = Path(scratch)
         (again / TRIALS).symlink_to((folder / TRIALS).resolve(), target_is_directory=True)
-        bundle = _write(again / TRIALS, again)
-        for name in bundle.files:
+        files = _written(again) if drawn else _only_texts(again)
+        for name, same_file in files.items():
             if not (folder / name).is_file():
                 sentences.append(f"{name} is missing")
-            elif (again / name).read_bytes() != (folder / name).read_bytes():
-                same = _SAME.get(Path(name).suffix)
-                if same is None or not same(again / name, folder / name):
-                    sentences.append(f"{name} is not what {TRIALS}/ gives")
+            elif not same_file(folder / name):
+                sentences.append(f"{name} is not what {TRIALS}/ gives")
         kept = {path.relative_to(folder).as_posix() for path in (folder / "figures").glob("*.*")}
-        sentences += [f"{name} is of an earlier report" for name in sorted(kept - set(bundle.files))]
+        sentences += [f"{name} is of an earlier report" for name in sorted(kept - set(files))]
     return sentences
+
+
+def _written(again: Path) -> dict[str, Callable[[Path], bool]]:
+    """The whole report written into `again`: each file's name, and whether another file says the same."""
+    return {name: partial(_same_file, again / name) for name in _write(again / TRIALS, again).files}
+
+
+def _only_texts(again: Path) -> dict[str, Callable[[Path], bool]]:
+    """As _written, of the files that are text alone; PNG files and the PDF are any file."""
+    drawings: dict[str, Drawing] = {}
+    view = load_study(again / TRIALS)
+    texts = _texts(again / TRIALS, view, compose(view, files=f"{TRIALS}/"), drawings)
+    files: dict[str, Callable[[Path], bool]] = {
+        name: partial(_same_content, content) for name, content in texts.items()
+    }
+    return files | dict.fromkeys([*drawings, "report.pdf"], Path.is_file)
+
+
+def _same_content(content: bytes, path: Path) -> bool:
+    return path.read_bytes() == content
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    if a.read_bytes() == b.read_bytes():
+        return True
+    same = _SAME.get(a.suffix)
+    return same is not None and same(a, b)
 
 
 def _same_pixels(a: Path, b: Path) -> bool:
