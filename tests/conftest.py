@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tests.support.command_line import Run, run_headstart
+from tests.support.narrow import narrow
 from tests.support.warm_process import WarmProcess
 
 import headstart as _before_torch  # noqa: F401  (its waiting threads sleep)
@@ -65,6 +66,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, place in enumerate((train.labels == label).nonzero()[0][:40]):
             Image.fromarray(train.images[place]).save(home / f"{number:03d}.png")
     return folder
+
+
+@pytest.fixture
+def narrow_resnets() -> Iterator[None]:
+    """ResNets of an eighth of the channels: see narrow."""
+    with narrow():
+        yield
 
 
 @pytest.fixture(scope="session")

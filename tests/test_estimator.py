@@ -89,6 +89,7 @@ def images() -> tuple[np.ndarray, np.ndarray]:
     expected_failed_checks=_not_for_images,
     xfail_strict=False,
 )
+@pytest.mark.usefixtures("narrow_resnets")
 def test_scikit_learns_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -109,6 +110,7 @@ METHODS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.usefixtures("narrow_resnets")
 def test_every_method_fits_predicts_clones_pickles_and_saves(
     method: str, images: Any, tmp_path: Path
 ) -> None:
@@ -176,6 +178,7 @@ def test_evaluation_predict_and_the_estimator_agree_to_the_bit(
         np.testing.assert_array_equal(estimator.predictor_.logits(data.test.images), stored)
 
 
+@pytest.mark.usefixtures("narrow_resnets")
 def test_paths_and_arrays_of_the_same_pictures_are_the_same(photos: Path) -> None:
     paths = sorted(photos.glob("*/*.png"))[::4]
     labels = [path.parent.name for path in paths]
@@ -201,6 +204,7 @@ def test_no_image_but_those_given_is_read(
     assert (folder / "values.f16").stat().st_size == 90 * 512 * 2  # images, a ResNet-18's features, bytes
 
 
+@pytest.mark.usefixtures("narrow_resnets")
 def test_it_can_be_cross_validated_and_searched(images: Any) -> None:
     x, y = images
     scores = cross_val_score(TransferClassifier(**SMALL), x, y, cv=3)
@@ -240,6 +244,7 @@ def test_what_is_no_image_is_refused(x: Any, message: str) -> None:
         TransferClassifier(**SMALL).fit(x, ["a", "b", "a", "b"])
 
 
+@pytest.mark.usefixtures("narrow_resnets")
 def test_other_mistakes_are_refused(images: Any) -> None:
     x, y = images
     with pytest.raises(ValueError, match="X has 90 images and y 80 labels"):

@@ -6,16 +6,23 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support import transfer_trials
+from tests.support.narrow import narrow
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+def narrow_networks() -> Iterator[None]:
+    with narrow():
+        yield
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory, narrow_networks: None) -> str:
     """The path of a file of random ResNet-18 weights."""
     return transfer_trials.random_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def own_cache(tmp_path_factory: pytest.TempPathFactory, narrow_networks: None) -> Iterator[None]:
     """An empty cache; the tiny data set was read before."""
     data = transfer_trials.tiny_dataset()
     with pytest.MonkeyPatch.context() as patch:

@@ -29,6 +29,11 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 TOLERANCE = 2e-4
 
 
+@pytest.fixture(scope="module")
+def narrow_networks() -> None:
+    """These networks have all their channels: operations, bytes and rounding are those of ResNet-18."""
+
+
 @pytest.mark.parametrize(
     ("start", "batchnorm"),
     [("layer4", "train"), ("layer4.1", "frozen"), ("layer3.1", "train"), ("fc", "train")],

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.support.models_study import run_models
+from tests.support.narrow import narrow
 
 from headstart import store
 from headstart.data import load_dataset
@@ -36,7 +37,9 @@ ARMS = {
 
 @pytest.fixture(scope="module")
 def bf16_models(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_models(tmp_path_factory.mktemp("bf16"), photos, "bf16")
+    """As models, in bf16, which many processors imitate slowly: narrow networks, with `narrow_resnets`."""
+    with narrow():
+        return run_models(tmp_path_factory.mktemp("bf16"), photos, "bf16", published=False)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,10 @@ def test_every_method_has_a_model_in_these_tests() -> None:
 def test_a_saved_model_gives_the_bits_that_its_evaluation_stored(
     arm: str, precision: str, models: Path, request: pytest.FixtureRequest, images: np.ndarray
 ) -> None:
-    study = models if precision == "fp32" else request.getfixturevalue("bf16_models")
+    study = models
+    if precision == "bf16":
+        request.getfixturevalue("narrow_resnets")
+        study = request.getfixturevalue("bf16_models")
     predictor = load_predictor(study, arm=arm)
     stored = store.read_predictions(find_model(study, arm))["test"].logits
     assert predictor.saved.method == ARMS[arm] and predictor.precision == precision

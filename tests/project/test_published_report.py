@@ -30,7 +30,7 @@ def test_every_published_report_is_checked() -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_report_in_the_repository_is_made_from_its_trials(folder: str) -> None:
-    """Page, Markdown, tables and SVG byte for byte; the smallest report's PDF by its text and PNG by pixels."""
+    """Page, Markdown, tables and SVG byte for byte; the smallest report's PDF by its text, PNG by pixels."""
     assert differences(ROOT / folder, drawn=folder == SMALLEST) == []
 
 

@@ -22,13 +22,21 @@ weights = "{weights}"
 """
 
 
-def run_models(folder: Path, photos: Path, precision: str, names: tuple[str, ...] | None = None) -> Path:
+def run_models(
+    folder: Path,
+    photos: Path,
+    precision: str,
+    names: tuple[str, ...] | None = None,
+    *,
+    published: bool = True,
+) -> Path:
     """A study with a model of every method on the small folder, two training steps each: the probe on the
     published ResNet-50, the others on a ResNet-18 of random weights in a file.
 
-    names: of the arms, None: all."""
+    names: of the arms, None: all. published: False, where the probe too has the ResNet-18."""
     weights = random_weights(folder)
     small = {"model": "resnet18", "weights": weights}
+    probe = {"model": "resnet50", "weights": "imagenet-keras", "more": "input_pixels = 64"}
     short = 'recipe_changes = { duration = "2 steps", batch_size = 16 }'
     arms = [
         {
@@ -40,10 +48,8 @@ def run_models(folder: Path, photos: Path, precision: str, names: tuple[str, ...
         },
         {
             "name": "probe",
-            "model": "resnet50",
             "method": "linear_probe",
-            "weights": "imagenet-keras",
-            "more": "input_pixels = 64",
+            **(probe if published else small | {"more": "input_pixels = 48"}),
         },
         {"name": "knn", "method": "knn", "more": "input_pixels = 48", **small},
     ]

@@ -8,12 +8,14 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.support.narrow import narrow
 from tests.support.transfer_trials import SHORT, random_weights, tiny_dataset
 
 from headstart import store
@@ -41,8 +43,10 @@ pytest.importorskip("optuna")
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return random_weights(tmp_path_factory.mktemp("weights"))
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The path of a file of random weights; these tests' ResNets are narrow."""
+    with narrow():
+        yield random_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
@@ -427,8 +431,10 @@ input_pixels = 32
 
 
 def test_the_command_line_tunes_a_study_names_the_recipe_and_the_report_shows_it(
-    headstart, photos: Path, weights: str, tmp_path: Path
+    headstart, photos: Path, tmp_path: Path
 ) -> None:
+    with narrow(64):  # the command is a process of its own
+        weights = random_weights(tmp_path)
     (tmp_path / "small.toml").write_text(STUDY.format(photos=photos, weights=weights))
     options = ("--tries", "3", "--duration", "1 epochs", "--out", "out", "--pixels", "32")
     done = headstart("tune", "small.toml", *options)

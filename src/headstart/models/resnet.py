@@ -38,7 +38,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from headstart.models.network import Network
 from headstart.runtime.cost import count_flops
 
-_WIDTHS = (64, 128, 256, 512)
+_WIDTHS = (64, 128, 256, 512)  # channels of the four stages before expansion; the stem has the first
 
 
 class ResidualBlock(nn.Module):
@@ -158,11 +158,11 @@ class ResNet(Network):
             raise ValueError(f"depth must be one of {sorted(_ARCHITECTURES)}, got {depth}")
         block, counts = _ARCHITECTURES[depth]
         self.depth = depth
-        self.conv1 = nn.Conv2d(3, 64, 7, 1 if small_stem else 2, padding=3, bias=conv_bias)
-        self.bn1 = nn.BatchNorm2d(64, bn_eps)
+        self.conv1 = nn.Conv2d(3, _WIDTHS[0], 7, 1 if small_stem else 2, padding=3, bias=conv_bias)
+        self.bn1 = nn.BatchNorm2d(_WIDTHS[0], bn_eps)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if small_stem else nn.MaxPool2d(3, 2, padding=1)
-        channels = 64
+        channels = _WIDTHS[0]
         for number, (width, count) in enumerate(zip(_WIDTHS, counts, strict=True), start=1):
             blocks: list[nn.Module] = []
             for index in range(count):

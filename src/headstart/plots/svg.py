@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from headstart.plots.style import ARM_COLORS_LIGHT, GRID, HEAT, INK, MUTED, PAPER, STYLE
@@ -28,7 +31,7 @@ def svg_text(figure: Figure, name: str, description: str) -> str:
     The same figure and name give the same bytes on every call: no date, no random ids, two decimals.
     """
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE), _laid_out(figure):  # type: ignore[arg-type]
         figure.savefig(
             buffer,
             format="svg",
@@ -53,6 +56,20 @@ def svg_text(figure: Figure, name: str, description: str) -> str:
         f'font-family="{_FONTS}" style="stroke-linejoin:round">'
     )
     return opening + svg[svg.index(">") + 1 :]
+
+
+@contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Places what the figure holds, as saving would, which would draw everything once more for that."""
+    layout = figure.get_layout_engine()
+    if layout is None:
+        yield
+        return
+    FigureCanvasSVG(figure)
+    layout.execute(figure)
+    figure.set_layout_engine("none")
+    yield
+    figure.set_layout_engine(layout)
 
 
 def on_paper(markup: str) -> str:
