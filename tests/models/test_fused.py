@@ -23,7 +23,7 @@ DTYPES = [
 ]
 NEAR = {torch.float32: 1e-5, torch.bfloat16: 0.01}
 # the strides sit on 3x3s, on the second and on the first convolution
-FORMS = [(18, {}), (50, {}), (50, KERAS_FORM), (18, {"small_stem": True})]
+FORMS = [(18, {}), (50, {}), (50, KERAS_FORM), (18, {"small_stem": 7})]
 
 
 def network(depth: int, form: dict) -> ResNet:

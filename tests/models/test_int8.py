@@ -86,9 +86,7 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "fresh"
 
 
-@pytest.mark.parametrize(
-    ("depth", "form"), [(18, {}), (50, KERAS_FORM), (50, {}), (18, {"small_stem": True})]
-)
+@pytest.mark.parametrize(("depth", "form"), [(18, {}), (50, KERAS_FORM), (50, {}), (18, {"small_stem": 7})])
 def test_the_graph_before_quantisation_is_the_network(depth: int, form: dict) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -57,6 +59,22 @@ def test_registry_states_parameters_and_flops_of_resnet18() -> None:
     spec = MODELS["resnet18"]
     assert (spec.parameters, spec.input_pixels) == (11_689_512, 224)
     assert spec.flops == 2 * 1_814_073_344  # multiply-adds of its convolutions and head at 224 px
+
+
+def test_resnet18_for_small_images_is_the_usual_one_of_cifar_10() -> None:
+    """11,173,962 parameters with ten classes and 0.56 GMAC at 32 px, as published implementations count."""
+    network = load_model("resnet18-small-stem", "none", num_classes=10, seed=0)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 11_173_962
+    assert network.conv1.weight.shape == (64, 3, 3, 3)
+    assert network.forward_to(random_images(2, pixels=32), "layer4").shape == (2, 512, 4, 4)
+    spec = MODELS["resnet18-small-stem"]
+    assert (spec.parameters, spec.input_pixels, list(spec.sources)) == (11_681_832, 32, ["none"])
+    # stem, layer1 at 32 px (4), the others each one half and three or two full blocks, shortcuts, head
+    stages = [(64, 32), (128, 16), (256, 8), (512, 4)]
+    products = 27 * 64 * 32**2 + 4 * 9 * 64 * 64 * 32**2 + 512 * 1000
+    for (before, _), (width, side) in itertools.pairwise(stages):
+        products += (9 * before * width + 3 * 9 * width * width + before * width) * side**2
+    assert spec.flops == 2 * products
 
 
 def functional_resnet18(state: dict[str, Tensor], x: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ def _cache() -> list[Examined]:
         )
     ]
     for name, dataset in DATASETS.items():
-        if dataset.verify is None:
+        if dataset.verify is None or (dataset.folder is not None and not dataset.folder().exists()):
             continue
         try:
             dataset.verify()

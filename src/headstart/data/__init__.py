@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart import plugins
-from headstart.data import cifar10
+from headstart.data import cifar10, fashion_mnist
 from headstart.data.folders.dataset import load_images
 from headstart.data.folders.find import find_entries
 from headstart.data.folders.options import SourceOptions
@@ -27,13 +27,15 @@ class DatasetSpec:
 
     fetch: as load, but with every byte verified and mended; None: load does that. verify: checks the cached
     copy without the network, for `headstart doctor`; raises DataError where it is missing or damaged; None:
-    there is nothing to check.
+    there is nothing to check. folder: where it lies once it is fetched; doctor passes over what never was;
+    None: it is always looked for.
     """
 
     title: str
     load: Callable[[], Dataset]
     fetch: Callable[[], Dataset] | None = None
     verify: Callable[[], Dataset] | None = None
+    folder: Callable[[], Path] | None = None
 
 
 DATASETS: dict[str, DatasetSpec] = {
@@ -42,7 +44,14 @@ DATASETS: dict[str, DatasetSpec] = {
         load=cifar10.load_cifar10,
         fetch=cifar10.fetch_cifar10,
         verify=cifar10.verify_cifar10,
-    )
+    ),
+    "fashion-mnist": DatasetSpec(
+        title=fashion_mnist.TITLE,
+        load=fashion_mnist.PINNED.load,
+        fetch=fashion_mnist.PINNED.fetch,
+        verify=fashion_mnist.PINNED.verify,
+        folder=lambda: fashion_mnist.PINNED.folder,
+    ),
 }
 
 

