@@ -69,7 +69,7 @@ def test_what_is_no_image_is_refused_and_the_process_goes_on() -> None:
 
 def test_a_killed_process_fails_one_call_and_a_stuck_one_is_killed() -> None:
     async def work(children: Children) -> None:
-        await children.call("ready", {})
+        await children.start()
         (pid,) = pids(children)
         os.kill(pid, signal.SIGSTOP)
         waiting = asyncio.create_task(children.call("pixels", VALUES, png()))
@@ -89,7 +89,7 @@ def test_a_killed_process_fails_one_call_and_a_stuck_one_is_killed() -> None:
 
 def test_a_cancelled_call_does_not_answer_the_next_one() -> None:
     async def work(children: Children) -> Any:
-        await children.call("ready", {})
+        await children.start()
         os.kill(*pids(children), signal.SIGSTOP)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(children.call("thumbnail", VALUES | {"side": 4}, png()), 0.05)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Form
 from starlette.responses import HTMLResponse, Response
 
 from headstart import store
-from headstart.app.answer import Confusion, read_confusion
+from headstart.app.answer import Confusion, read_confusion, read_images
 from headstart.app.chart import chart_of
 from headstart.app.desk import TheProject
 from headstart.app.pages import DOCUMENT_POLICY, go_to, page, render
@@ -64,16 +64,17 @@ def cell(project: TheProject, true: int, predicted: int) -> Response:
     return page("cell.html", project, tab="advice", cell=found, shown=_SHOWN, by_name=listing.by_name)
 
 
-@router.get("/p/{name}/test-image/{place}")
-def test_image(project: TheProject, place: int) -> Response:
-    """An image of the test set as the models saw it."""
+@router.get("/p/{name}/{part}-image/{place}")
+def seen_image(project: TheProject, part: Literal["train", "test"], place: int) -> Response:
+    """A training or test image as the models saw it."""
     from PIL import Image
 
-    confusion = _confusion(project)
-    if confusion is None or not 0 <= place < len(confusion.images):
+    dataset = read_images(project.folder)
+    images = (dataset.train if part == "train" else dataset.test).images
+    if not 0 <= place < len(images):
         raise DataError("there is no such image; reload the page")
     out = io.BytesIO()
-    Image.fromarray(np.array(confusion.images[place])).save(out, "PNG")
+    Image.fromarray(np.array(images[place])).save(out, "PNG")
     return Response(out.getvalue(), media_type="image/png", headers={"Cache-Control": "private, max-age=600"})
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from headstart import store
 from headstart.data import load_dataset
 from headstart.errors import DataError
+from headstart.types import Dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,18 +72,31 @@ def read_confusion(folder: Path) -> Confusion | None:
     path = folder / "advice.json"
     if not path.exists():
         return None
-    state = tuple(
+    return _read(folder, _state(folder))
+
+
+def read_images(folder: Path) -> Dataset:
+    """The images of a project's description. Raises: HeadstartError where they cannot be read."""
+    return _images(folder, _state(folder))
+
+
+def _state(folder: Path) -> object:
+    return tuple(
         (each, file.stat().st_mtime_ns if (file := folder / each).exists() else 0)
         for each in ("advice.json", "images.toml", "decisions.csv")
     )
-    return _read(folder, state)
+
+
+@lru_cache(maxsize=4)
+def _images(folder: Path, state: object) -> Dataset:
+    return load_dataset(folder / "images.toml")
 
 
 @lru_cache(maxsize=4)
 def _read(folder: Path, state: object) -> Confusion:
     key = store.read_json(folder / "advice.json")["chosen"]["key"]
     test = store.read_predictions(folder / str(key))["test"]
-    images = load_dataset(folder / "images.toml").test
+    images = _images(folder, state).test
     if len(images) != len(test.labels) or (np.asarray(images.labels) != test.labels).any():
         raise DataError("the images are others since the advice; ask for advice again")
     shifted = np.exp(test.logits.astype(np.float64) - test.logits.max(axis=1, keepdims=True))

@@ -12,7 +12,16 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from headstart.app import advice_pages, images_pages, live, start_pages
+from headstart.app import (
+    advice_pages,
+    images_pages,
+    live,
+    sort_pages,
+    start_pages,
+    studies_pages,
+    take_pages,
+    try_pages,
+)
 from headstart.app.desk import Desk
 from headstart.app.pages import CONTENT_SECURITY_POLICY, STATIC, failure, page, status_of
 from headstart.errors import HeadstartError
@@ -39,8 +48,17 @@ def application(desk: Desk) -> ASGIApp:
     _add_errors(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.state.desk = desk
-    for router in (start_pages.router, images_pages.router, advice_pages.router, live.router):
-        app.include_router(router)
+    for pages in (
+        start_pages,
+        images_pages,
+        advice_pages,
+        try_pages,
+        sort_pages,
+        take_pages,
+        studies_pages,
+        live,
+    ):
+        app.include_router(pages.router)
     _add_login(app, desk.settings)
 
     @app.get("/healthz")

@@ -24,7 +24,7 @@ from headstart.serve.refusal import Refused
 
 _PER_PAGE = 60
 _FILES = 1000  # of one form
-_NO_IMAGE = (
+NO_IMAGE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="160" viewBox="0 0 160 160">'
     '<rect width="160" height="160" fill="#888"/><path d="M40 40L120 120M120 40L40 120" stroke="#fff" '
     'stroke-width="6"/></svg>'
@@ -52,7 +52,7 @@ async def thumbnail(project: TheProject, desk: TheDesk, image: str, side: int = 
     try:
         path = await desk.thumbnails.path(listed, side)
     except DataError:
-        return Response(_NO_IMAGE, media_type="image/svg+xml")
+        return Response(NO_IMAGE, media_type="image/svg+xml")
     headers = {"Cache-Control": "private, max-age=600"}
     return FileResponse(path, media_type="image/jpeg", headers=headers)
 

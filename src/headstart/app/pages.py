@@ -31,6 +31,9 @@ DOCUMENT_POLICY = (
 TABS = (
     ("images", "Images"),
     ("advice", "Advice"),
+    ("try", "Try it"),
+    ("sort", "Sort a folder"),
+    ("take", "Take it away"),
 )
 
 

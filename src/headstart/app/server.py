@@ -10,7 +10,7 @@ from dataclasses import replace
 from headstart.app.application import application
 from headstart.app.desk import Desk
 from headstart.app.workspace import Workspace
-from headstart.serve.server import address_of, run
+from headstart.serve.listening import address_of, run
 from headstart.serve.settings import Settings
 
 MAX_BODY_BYTES = 2_000_000_000  # of dropped files; they are kept on disk while they arrive
@@ -32,7 +32,6 @@ def serve(bound: socket.socket, workspace: Workspace, settings: Settings, path: 
     address = address_of(bound) + path
 
     async def started() -> None:
-        await desk.thumbnails.children.call("ready", {})
         print(f"headstart app: {address}", flush=True)
         if browse:
             webbrowser.open(address)

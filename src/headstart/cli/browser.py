@@ -50,7 +50,7 @@ def app(
     from headstart.app.server import new_token, serve
     from headstart.app.workspace import Workspace
     from headstart.runtime.progress import say
-    from headstart.serve.server import listen
+    from headstart.serve.listening import listen
     from headstart.serve.settings import Settings, is_loopback
 
     if token is None and not is_loopback(host):

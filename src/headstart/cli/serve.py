@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, unknown_name
 
 _NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 
@@ -35,6 +35,13 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A further name under which it is reached. May be repeated.")
     ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="What computes: predict (as that command), onnx, or int8 (ResNets). Another than predict is "
+            "compared with it at the start."
+        ),
+    ] = "predict",
     max_batch: Annotated[int, typer.Option(help="Images that pass through the network at a time.")] = 32,
     max_wait_ms: Annotated[
         float, typer.Option(help="How long an image waits, at most, for others that are on their way.")
@@ -55,11 +62,15 @@ def serve(
     let requests that have come be answered; the exit code is then 0. Needs the extra `app`."""
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"serving needs {', '.join(missing)}: pip install 'headstart[app]'")
+    from headstart.runtime.progress import say
+    from headstart.serve.backends import BACKENDS
+    from headstart.serve.listening import listen
     from headstart.serve.served import load_models
-    from headstart.serve.server import listen
     from headstart.serve.server import serve as answer
     from headstart.serve.settings import Settings
 
+    if backend not in BACKENDS:
+        raise unknown_name("backend", backend, BACKENDS)
     settings = Settings(
         host=host,
         port=port,
@@ -74,4 +85,8 @@ def serve(
         timeout_seconds=timeout,
     )
     with listen(settings) as bound:
-        answer(bound, load_models(models, arm or ()), settings)
+        loaded = load_models(models, arm or (), backend)
+        for name, model in loaded.items():
+            if model.agreement is not None:
+                say(model.agreement.words(name))
+        answer(bound, loaded, settings)

@@ -111,7 +111,7 @@ def export_model(
         raise ConfigError("this model lies in no folder; say where to write it with out")
     path = Path(out) if out is not None else (saved.folder or Path()) / f"model{chosen.suffix}"
     compared, source = images_to_compare(saved, images)
-    content = chosen.build(Exportable(network), _example(saved), metadata(saved))
+    content = chosen.build(Exportable(network), example(saved), metadata(saved))
     exported = _in_batches(chosen.open(content), compared)
     expected = metrics.probabilities(
         predict_logits(network, compared, device=torch.device("cpu"), precision="fp32")
@@ -161,16 +161,16 @@ def metadata(saved: SavedModel) -> dict[str, str]:
     }
 
 
-def images_to_compare(saved: SavedModel, folder: str | Path | None = None) -> tuple[Images, str]:
-    """At most CHECK_IMAGES real images uint8 (M, S, S, 3), and where they are from, in words.
+def images_to_compare(
+    saved: SavedModel, folder: str | Path | None = None, count: int = CHECK_IMAGES
+) -> tuple[Images, str]:
+    """At most `count` real images uint8 (M, S, S, 3), and where they are from, in words.
 
     folder: of images; None: training images of the model's dataset, else the study's gallery.
     Raises: DataError where there is none."""
     if folder is not None:
         paths = find_images([folder]).images
-        images = read_squares(
-            paths[:CHECK_IMAGES], saved.image_pixels, lambda path, error: None, saved.reading
-        )[1]
+        images = read_squares(paths[:count], saved.image_pixels, lambda path, error: None, saved.reading)[1]
         if not len(images):
             raise DataError(f"none of the images in {folder} could be read; give others with --images")
         return images, f"pictures in {folder}"
@@ -180,12 +180,12 @@ def images_to_compare(saved: SavedModel, folder: str | Path | None = None) -> tu
     except HeadstartError:
         train = None  # moved or offline: the gallery will do
     if train is not None and train.images.shape[1] == saved.image_pixels:
-        ids = np.unique(np.linspace(0, len(train) - 1, CHECK_IMAGES).astype(np.int64))
+        ids = np.unique(np.linspace(0, len(train) - 1, count).astype(np.int64))
         return np.ascontiguousarray(train.images[ids]), f"training images of {saved.dataset.title or name}"
     gallery = saved.folder.parent / "gallery.npz" if saved.folder else None
     if gallery is not None and gallery.exists():
         images = store.read_npz(gallery, "delete it and run the study again", ("images",))["images"]
-        return images[:CHECK_IMAGES], "test images in the study's gallery"
+        return images[:count], "test images in the study's gallery"
     raise DataError(
         "an exported file is compared with the model on real images, and its training images are not to be "
         "had; give some with --images FOLDER"
@@ -258,7 +258,8 @@ def _exporters_own_warnings() -> Iterator[None]:
         yield
 
 
-def _example(saved: SavedModel) -> Tensor:
+def example(saved: SavedModel) -> Tensor:
+    """What an exporter follows through a model: black images uint8 (2, S, S, 3)."""
     # Two images: of 1 the exporter makes a constant.
     return torch.zeros(2, saved.image_pixels, saved.image_pixels, 3, dtype=torch.uint8)
 

@@ -37,6 +37,7 @@ def answer_calls(operations: Mapping[str, Operation], memory_bytes: int | None =
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints must not look like an answer
     with contextlib.suppress(BrokenPipeError):
+        _write(answers, {}, b"")  # it has started
         while head := calls.read(HEAD.size):
             text_length, content_length = HEAD.unpack(head)
             values: Values = json.loads(calls.read(text_length))

@@ -11,6 +11,8 @@ from collections import deque
 
 from headstart.serve.child import HEAD, Values, frame
 
+_START_SECONDS = 120.0  # for a process to import what it needs, on a busy machine
+
 
 class CallError(Exception):
     """A call that the child answered with an error: one line, and the reason alone."""
@@ -27,7 +29,8 @@ class ChildLostError(Exception):
 class Children:
     """Up to `count` processes that run `module`, started when first needed; each answers a call at a time.
 
-    A call waits for a free process; from its start, it may take `seconds`. Used in one event loop."""
+    A call waits for a free process that has started; from then, it may take `seconds`. Used in one event
+    loop."""
 
     def __init__(self, module: str, count: int, seconds: float) -> None:
         self._module, self._seconds = module, seconds
@@ -55,6 +58,11 @@ class Children:
             raise CallError(answer[0]["error"], answer[0]["reason"])
         return answer
 
+    async def start(self) -> None:
+        """Start a process, so that the first call need not wait for it. Raises: ChildLostError."""
+        async with self._free:
+            self._idle.append(await self._process())
+
     async def close(self) -> None:
         """Kill all processes."""
         for process in list(self._all):
@@ -71,6 +79,14 @@ class Children:
             sys.executable, "-m", self._module, stdin=PIPE, stdout=PIPE, limit=1 << 20
         )
         self._all.add(process)
+        try:
+            await asyncio.wait_for(_answer(process), _START_SECONDS)
+        except (TimeoutError, OSError, EOFError, asyncio.IncompleteReadError) as error:
+            await self._end(process)
+            raise ChildLostError("its process did not start") from error
+        except BaseException:
+            await self._end(process)
+            raise
         return process
 
     async def _end(self, process: Process) -> None:
@@ -85,10 +101,15 @@ class Children:
 
 
 async def _ask(process: Process, values: Values, content: bytes) -> tuple[Values, bytes]:
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
     process.stdin.write(frame(values, content))
     process.stdin.write(content)
     await process.stdin.drain()
+    return await _answer(process)
+
+
+async def _answer(process: Process) -> tuple[Values, bytes]:
+    assert process.stdout is not None
     text_length, content_length = HEAD.unpack(await process.stdout.readexactly(HEAD.size))
     answer: Values = json.loads(await process.stdout.readexactly(text_length))
     return answer, await process.stdout.readexactly(content_length)

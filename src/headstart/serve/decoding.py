@@ -56,12 +56,4 @@ def thumbnail(values: Values, content: bytes) -> tuple[Values, bytes]:
 
 if __name__ == "__main__":
     with quiet_pillow():
-        answer_calls(
-            {
-                "pixels": pixels,
-                "squares": squares,
-                "thumbnail": thumbnail,
-                "ready": lambda values, content: ({}, b""),
-            },
-            _MEMORY_BYTES,
-        )
+        answer_calls({"pixels": pixels, "squares": squares, "thumbnail": thumbnail}, _MEMORY_BYTES)

@@ -45,7 +45,7 @@ class Decoder:
 
     async def start(self) -> None:
         """Start a process, so that the first image need not wait for it."""
-        await self.children.call("ready", {})
+        await self.children.start()
 
     async def close(self) -> None:
         await self.children.close()

@@ -11,13 +11,15 @@ import numpy as np
 from headstart.errors import ConfigError
 from headstart.models.network import Network
 from headstart.predict.predictor import Predictor, load_predictor
+from headstart.serve.backends import Backend, answer_by
 
 
 class ServedModel:
     """A model under its name. Its predictor is used by one thread alone, that of the server's worker."""
 
-    def __init__(self, name: str, predictor: Predictor) -> None:
-        self.name, self.predictor = name, predictor
+    def __init__(self, name: str, predictor: Predictor, backend: Backend = "predict") -> None:
+        self.name, self.predictor, self.backend = name, predictor, backend
+        self.answer, self.agreement = answer_by(backend, predictor)
 
     @cached_property
     def network(self) -> Network:
@@ -33,17 +35,20 @@ class ServedModel:
             "image_pixels": self.predictor.image_pixels,
             "network": saved.model,
             "method": saved.method,
-            "precision": self.predictor.precision,
+            "precision": {"predict": self.predictor.precision, "onnx": "fp32", "int8": "int8"}[self.backend],
+            "backend": self.backend,
         }
 
 
-def load_models(given: Sequence[str], arms: Sequence[str] = ()) -> dict[str, ServedModel]:
+def load_models(
+    given: Sequence[str], arms: Sequence[str] = (), backend: Backend = "predict"
+) -> dict[str, ServedModel]:
     """The models by name, in the order given; each has answered about one black image, so that its weights
     are there and its first request is no slower than others.
 
     given: MODEL or NAME=MODEL, MODEL being a folder as `load_predictor` takes it; without a name, the arm's
-    or the folder's. arms: of a study's folder, several models at once.
-    Raises: ConfigError where two models have one name; as `load_predictor`."""
+    or the folder's. arms: of a study's folder, several models at once. backend: what computes their answers.
+    Raises: ConfigError where two models have one name; as `load_predictor` and `answer_by`."""
     models: dict[str, ServedModel] = {}
     for text in given:
         asked_name, path = _split(text)
@@ -55,8 +60,8 @@ def load_models(given: Sequence[str], arms: Sequence[str] = ()) -> dict[str, Ser
                 raise ConfigError(f"two models are named {name!r}; name them apart, as in other={path}")
             predictor = load_predictor(path, arm=arm)
             pixels = predictor.image_pixels
-            predictor.logits(np.zeros((1, pixels, pixels, 3), np.uint8), 1)
-            models[name] = ServedModel(name, predictor)
+            models[name] = ServedModel(name, predictor, backend)
+            models[name].answer(np.zeros((1, pixels, pixels, 3), np.uint8), 1)
     return models
 
 

@@ -1,55 +1,15 @@
-"""The process: models are loaded, a socket listens, SIGTERM lets what has come be answered."""
+"""The server's process: its models answer on a socket until it is told to end."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import logging
-import signal
 import socket
-import sys
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
-from headstart.errors import BusyError, ConfigError
 from headstart.runtime.progress import say
 from headstart.serve.application import Service, application
+from headstart.serve.listening import address_of, run
 from headstart.serve.served import ServedModel
 from headstart.serve.settings import Settings
-
-Awaited = Callable[[], Awaitable[None]]
-_HEADER_SECONDS = 10.0  # for a request's head to arrive
-_BACKLOG = 128
-
-
-def listen(settings: Settings) -> socket.socket:
-    """A socket bound to the address, not yet listening.
-
-    Raises: BusyError where the port is taken; ConfigError where the address is none of this machine."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise ConfigError(f"host {settings.host} cannot be found ({error.strerror}); see --host") from error
-    bound = socket.socket(family, kind)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(address)
-    except OSError as error:
-        bound.close()
-        if error.errno == errno.EADDRINUSE:
-            raise BusyError(
-                f"port {settings.port} of {settings.host} is taken; choose another with --port"
-            ) from error
-        raise ConfigError(
-            f"{settings.host} port {settings.port} cannot be used ({error.strerror}); see --host and --port"
-        ) from error
-    return bound
 
 
 def serve(bound: socket.socket, models: Mapping[str, ServedModel], settings: Settings) -> None:
@@ -72,87 +32,3 @@ def serve(bound: socket.socket, models: Mapping[str, ServedModel], settings: Set
     finally:
         service.close()
     say("stopped; every request that had come is answered")
-
-
-def run(
-    app: ASGIApp,
-    bound: socket.socket,
-    around: tuple[Awaited, Awaited],
-    grace_seconds: float,
-) -> None:
-    """Answers until SIGTERM or Ctrl-C, then for at most grace_seconds what has come; slow clients are cut
-    off. around: called when it listens, and at the end."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # uvicorn raises it once more at its end
-    logging.basicConfig(stream=sys.stderr, level=logging.ERROR)  # a client's mistakes are its own
-    config = uvicorn.Config(
-        app,
-        http=_Protocol,
-        loop="asyncio",
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_level="error",
-        server_header=False,
-        proxy_headers=False,
-        backlog=_BACKLOG,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=int(grace_seconds),
-    )
-    _Server(config, *around).run([bound])
-
-
-def address_of(bound: socket.socket) -> str:
-    """The address of a bound socket, as a browser takes it."""
-    host, port = bound.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-class _Server(uvicorn.Server):
-    """Calls a function when it listens, and another at its end."""
-
-    def __init__(self, config: uvicorn.Config, on_start: Awaited, on_end: Awaited) -> None:
-        super().__init__(config)
-        self._on_start, self._on_end = on_start, on_end
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        await self._on_start()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        await self._on_end()
-
-
-class _Protocol(H11Protocol):
-    """Closes connections whose request's head does not arrive in time, which uvicorn would keep."""
-
-    _waiting: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._wait()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop()
-        elif self._waiting is None:
-            self._wait()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop()
-        super().connection_lost(exc)
-
-    def _wait(self) -> None:
-        self._waiting = self.loop.call_later(_HEADER_SECONDS, self._close_idle)
-
-    def _stop(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
-
-    def _close_idle(self) -> None:
-        self._waiting = None
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()

@@ -110,7 +110,7 @@ class Worker:
         parts = [work.images for work in batch if work.images is not None]
         images = parts[0] if len(parts) == 1 else np.concatenate(parts)
         begin = time.perf_counter()
-        probabilities = first.model.predictor.probabilities(images, self._max_batch)
+        probabilities = first.model.answer(images, self._max_batch)
         self._on_batch(first.model.name, len(images), time.perf_counter() - begin)
         start = 0
         for work, part in zip(batch, parts, strict=True):

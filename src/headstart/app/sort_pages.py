@@ -1,0 +1,139 @@
+"""The page that sorts a folder: least certain first, corrected by keyboard, what to label next."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+
+from headstart.app.copies import copy_image, remove_copy
+from headstart.app.desk import TheDesk, TheProject
+from headstart.app.images_pages import NO_IMAGE
+from headstart.app.listing import Listed
+from headstart.app.pages import go_to, is_fragment, page, render
+from headstart.app.project import Project, in_words
+from headstart.app.sorting import CORRECTIONS, TOP, Sorted, Sorting, page_of
+from headstart.app.thumbnails import SIDES
+from headstart.app.try_pages import has_model, model_of
+from headstart.errors import ConfigError, DataError
+
+router = APIRouter()
+_PER_PAGE = 40
+_NEXT = 20
+
+
+@router.get("/p/{name}/sort")
+def sort_page(project: TheProject, number: int = 0, which: str = "all", message: str = "") -> Response:
+    job = project.jobs.last("sort")
+    sorting = None if job is None else sorting_of(project)
+    values: dict[str, Any] = {"rows": [], "pages": 1, "classes": []}
+    if sorting is not None:
+        rows = sorting.label_next(_NEXT) if which == "next" else sorting.least_certain()
+        number = max(0, min(number, (len(rows) - 1) // _PER_PAGE))
+        values["rows"], values["pages"] = page_of(rows, number, _PER_PAGE)
+        values["classes"] = _classes(sorting)
+    return page(
+        "sort.html",
+        project,
+        tab="sort",
+        message=message,
+        has_model=has_model(project),
+        job=job,
+        sorting=sorting,
+        number=number,
+        which=which,
+        command=in_words(_command(project, Path("FOLDER")) if job is None else list(job.command)),
+        **values,
+    )
+
+
+@router.post("/p/{name}/sort")
+def start(project: TheProject, desk: TheDesk, path: Annotated[str, Form()]) -> Response:
+    if not has_model(project):
+        raise ConfigError("there is no model yet; get advice first")
+    folder = desk.workspace.below_opened(Path(path.strip()))
+    if not folder.is_dir():
+        raise ConfigError(f"{path} is no folder; give one with images")
+    project.jobs.start("sort", _command(project, folder))
+    return go_to(f"/p/{project.name}/sort")
+
+
+@router.get("/p/{name}/sort/{row}/thumbnail")
+async def thumbnail(project: TheProject, desk: TheDesk, row: int) -> Response:
+    sorting = sorting_of(project)
+    image = sorting.row(row)
+    listed = Listed(image.path, image.path, image.label, str(sorting.source))
+    try:
+        path = await desk.thumbnails.path(listed, SIDES[0])
+    except DataError:
+        return Response(NO_IMAGE, media_type="image/svg+xml")
+    headers = {"Cache-Control": "private, max-age=600"}
+    return FileResponse(path, media_type="image/jpeg", headers=headers)
+
+
+@router.post("/p/{name}/sort/{row}/label")
+def label(request: Request, project: TheProject, row: int, label: Annotated[str, Form()] = "") -> Response:
+    """What an image shows: a copy joins the training set; empty takes it back."""
+    sorting, label = sorting_of(project), label.strip()
+    image = sorting.row(row)
+    _inside(sorting, image)
+    if before := sorting.corrections.get(row):
+        remove_copy(Path(image.path), project.added, before)
+    if label:
+        copy_image(Path(image.path), project.added, label)
+    sorting.correct(row, label)
+    if not is_fragment(request):
+        return go_to(f"/p/{project.name}/sort")
+    return HTMLResponse(render("sorted.html", name=project.name, row=image, sorting=sorting))
+
+
+@router.get("/p/{name}/sorted.csv")
+def table(project: TheProject) -> Response:
+    headers = {"Content-Disposition": 'attachment; filename="sorted.csv"'}
+    return StreamingResponse(sorting_of(project).table(), media_type="text/csv", headers=headers)
+
+
+@router.post("/p/{name}/sort-links")
+def links(project: TheProject) -> Response:
+    folder = project.folder / "sorted"
+    count = sorting_of(project).link(folder)
+    return go_to(f"/p/{project.name}/sort", f"{count:,} links in {folder}")
+
+
+def sorting_of(project: Project) -> Sorting:
+    """The last folder that was sorted. Raises: DataError where there is none."""
+    job = project.jobs.last("sort")
+    if job is None:
+        raise DataError("no folder was sorted yet")
+    return _read(project, job.folder, _state(job.folder))
+
+
+def _state(folder: Path) -> tuple[int, ...]:
+    files = (folder / name for name in ("out.txt", CORRECTIONS, "end.json"))
+    return tuple(file.stat().st_size if file.exists() else -1 for file in files)
+
+
+@lru_cache(maxsize=4)
+def _read(project: Project, folder: Path, state: object) -> Sorting:
+    job = project.jobs.last("sort")
+    assert job is not None
+    return Sorting(job)
+
+
+def _command(project: Project, folder: Path) -> list[str]:
+    return ["predict", str(model_of(project)), str(folder), "--csv", "--top", str(TOP)]
+
+
+def _classes(sorting: Sorting) -> list[str]:
+    return sorted(
+        {name for row in sorting.rows[:5000] for name, _ in row.said} | {*sorting.corrections.values()}
+    )
+
+
+def _inside(sorting: Sorting, image: Sorted) -> None:
+    """Raises: DataError where a link leads out of the folder."""
+    if not Path(image.path).resolve().is_relative_to(sorting.source.resolve()):
+        raise DataError("that image lies outside the folder; links out of it are not followed")

@@ -1,0 +1,160 @@
+"""A folder that is sorted by a model: the rows of `headstart predict --csv`, least certain first."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.app.jobs import Job
+from headstart.errors import ConfigError, DataError
+from headstart.store.names import is_name
+
+CORRECTIONS = "corrections.jsonl"
+TOP = 3
+_CONSIDERED = 20  # times as many images as are to be labelled
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """An image with what the model says: (class, probability), likeliest first. number: its row."""
+
+    number: int
+    path: str
+    said: tuple[tuple[str, float], ...]
+
+    @property
+    def label(self) -> str:
+        return self.said[0][0]
+
+    @property
+    def margin(self) -> float:
+        """Between the two likeliest classes: 0 is least certain."""
+        return self.said[0][1] - (self.said[1][1] if len(self.said) > 1 else 0.0)
+
+
+class Sorting:
+    """The rows that a job has written so far, and the corrections made to them."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.source = Path(job.command[2])
+        self.rows = _rows(job.folder / "out.txt")
+        self.corrections = _corrections(job.folder / CORRECTIONS)
+
+    def row(self, number: int) -> Sorted:
+        """Raises: DataError where there is no such row."""
+        if not 0 <= number < len(self.rows):
+            raise DataError("there is no such image; reload the page")
+        return self.rows[number]
+
+    def least_certain(self, *, corrected: bool = True) -> list[Sorted]:
+        """The rows, the smallest margin first. corrected: with those that somebody has looked at."""
+        rows = self.rows if corrected else [row for row in self.rows if row.number not in self.corrections]
+        return sorted(rows, key=lambda row: (row.margin, row.number))
+
+    def label_next(self, count: int) -> list[Sorted]:
+        """The images whose labels would say most: least certain, spread over the pairs of classes that are
+        confused, so that they are not all of one kind."""
+        pools: dict[tuple[str, ...], list[Sorted]] = defaultdict(list)
+        for row in self.least_certain(corrected=False)[: _CONSIDERED * count]:
+            pools[tuple(sorted(name for name, _ in row.said[:2]))].append(row)
+        chosen: list[Sorted] = []
+        while len(chosen) < count and any(pools.values()):
+            for pool in pools.values():
+                if pool and len(chosen) < count:
+                    chosen.append(pool.pop(0))
+        return chosen
+
+    def label(self, row: Sorted) -> str:
+        """What was decided, else what the model says."""
+        return self.corrections.get(row.number, row.label)
+
+    def correct(self, number: int, label: str) -> None:
+        """Note what an image shows; empty: as before. Raises: ConfigError, DataError."""
+        if label and not is_name(label):
+            raise ConfigError("a class is named by 1 to 100 printable characters without / and \\")
+        self.row(number)
+        with (self.job.folder / CORRECTIONS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps([number, label]) + "\n")
+        self.corrections = _corrections(self.job.folder / CORRECTIONS)
+
+    def table(self) -> Iterator[str]:
+        """The rows as CSV: path, class, probability, whether somebody decided."""
+        yield _line(["path", "class", "probability", "decided"])
+        for row in self.rows:
+            decided = row.number in self.corrections
+            yield _line([row.path, self.label(row), f"{row.said[0][1]:.6f}", "yes" if decided else ""])
+
+    def link(self, folder: Path) -> int:
+        """Links to the images, sorted into folders by class; how many. Raises: DataError for a class that can
+        name no folder."""
+        taken: dict[str, set[str]] = defaultdict(set)
+        for row in self.rows:
+            label, name = self.label(row), Path(row.path).name
+            if not is_name(label):
+                raise DataError(f"class {label!r} can name no folder; rename it")
+            if name in taken[label]:
+                name = f"{row.number}-{name}"
+            taken[label].add(name)
+            home = folder / label
+            home.mkdir(parents=True, exist_ok=True)
+            link = home / name
+            link.unlink(missing_ok=True)
+            link.symlink_to(os.path.abspath(row.path))
+        for label, names in taken.items():
+            for old in (folder / label).iterdir():
+                if old.is_symlink() and old.name not in names:
+                    old.unlink()
+        return len(self.rows)
+
+
+def page_of(rows: Sequence[Sorted], number: int, size: int) -> tuple[Sequence[Sorted], int]:
+    """One page of rows, and how many pages there are."""
+    return rows[number * size : (number + 1) * size], max(1, -(-len(rows) // size))
+
+
+def _rows(path: Path) -> list[Sorted]:
+    """The complete rows of a CSV that may still be written."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    complete = text[: text.rfind("\n") + 1]
+    rows = csv.reader(io.StringIO(complete))
+    next(rows, None)
+    return list(_read(rows))
+
+
+def _read(rows: Iterable[list[str]]) -> Iterator[Sorted]:
+    for number, (path, *cells) in enumerate(row for row in rows if len(row) >= 3):
+        said = tuple((name, float(value)) for name, value in zip(cells[::2], cells[1::2], strict=False))
+        yield Sorted(number, path, said)
+
+
+def _corrections(path: Path) -> Mapping[int, str]:
+    found: dict[int, str] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        try:
+            number, label = json.loads(line)
+        except ValueError:  # being written when the process was killed
+            continue
+        found.pop(number, None)
+        if label:
+            found[number] = label
+    return found
+
+
+def _line(cells: list[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(cells)
+    return out.getvalue()

@@ -1,0 +1,152 @@
+"""The page to try the model: probabilities, where it looks, the nearest training images."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, UploadFile
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, HTMLResponse, Response
+
+from headstart import store
+from headstart.app.desk import Desk, TheDesk, TheProject
+from headstart.app.drops import Drop
+from headstart.app.pages import go_to, is_fragment, page, render
+from headstart.app.project import Project, in_words
+from headstart.data.folders.sniff import HEAD_BYTES, is_image
+from headstart.errors import ConfigError, DataError
+from headstart.serve.children import CallError, ChildLostError
+from headstart.serve.refusal import Refused, busy
+
+router = APIRouter()
+_KEPT = 20  # images that were tried last
+_MOST_BYTES = 50_000_000
+_DIGEST_LENGTH = 64
+
+
+@router.get("/p/{name}/try")
+def try_page(project: TheProject, tried: str = "", message: str = "") -> Response:
+    return page(
+        "try.html",
+        project,
+        tab="try",
+        message=message,
+        has_model=has_model(project),
+        tried=tried if tried and _path(project, tried).exists() else "",
+        command=in_words(["predict", str(model_of(project)), "IMAGE"]),
+    )
+
+
+@router.post("/p/{name}/try")
+async def upload(request: Request, project: TheProject, image: UploadFile) -> Response:
+    content = await image.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise Refused(413, f"an image of more than {_MOST_BYTES:,} bytes; send a smaller one")
+    digest = await run_in_threadpool(_keep, project, content)
+    if not is_fragment(request):
+        return go_to(f"/p/{project.name}/try?tried={digest}")
+    return Response(digest, media_type="text/plain")
+
+
+@router.get("/p/{name}/tried/{digest}")
+def tried(project: TheProject, digest: str) -> Response:
+    return FileResponse(_there(project, digest), media_type="application/octet-stream")
+
+
+@router.get("/p/{name}/tried/{digest}/answer")
+async def answer(project: TheProject, desk: TheDesk, digest: str) -> Response:
+    """What the model says of an image, and where it looks."""
+    content = await run_in_threadpool(_there(project, digest).read_bytes)
+    said, _ = await asked(desk, project, "predict", content)
+    try:
+        explained, heat = await asked(desk, project, "explain", content)
+        heat_url = f"data:image/png;base64,{base64.b64encode(heat).decode()}"
+        why_not = ""
+    except Refused as refused:  # a model of neighbours, or no captum
+        explained, heat_url, why_not = {"class": ""}, "", refused.line
+    return HTMLResponse(
+        render(
+            "tried.html",
+            name=project.name,
+            digest=digest,
+            classes=said["classes"],
+            of_class=explained["class"],
+            heat=heat_url,
+            why_not=why_not,
+        )
+    )
+
+
+@router.get("/p/{name}/tried/{digest}/nearest")
+async def nearest(project: TheProject, desk: TheDesk, digest: str) -> Response:
+    """The nearest training images, or how far their features are computed."""
+    content = await run_in_threadpool(_there(project, digest).read_bytes)
+    values: dict[str, Any] = {"name": project.name, "digest": digest, "found": None, "why_not": ""}
+    try:
+        values["found"], _ = await asked(desk, project, "nearest", content)
+    except Refused as refused:
+        values["why_not"] = refused.line
+    return HTMLResponse(render("nearest.html", **values))
+
+
+@router.post("/p/{name}/tried/{digest}/add")
+def add(project: TheProject, digest: str, label: Annotated[str, Form()]) -> Response:
+    """The image joins the training set under a class."""
+    drop = Drop(project.added)
+    with _there(project, digest).open("rb") as file:
+        drop.add_image(f"tried-{digest[:12]}.png", file, label)
+    return go_to(f"/p/{project.name}/try", drop.dropped.words())
+
+
+def model_of(project: Project) -> Path:
+    """The folder of a project's model."""
+    return project.folder / "model"
+
+
+def has_model(project: Project) -> bool:
+    return (model_of(project) / "model.safetensors").exists()
+
+
+async def asked(
+    desk: Desk, project: Project, operation: str, content: bytes, **values: object
+) -> tuple[dict[str, Any], bytes]:
+    """What the process with the model answers. Raises: Refused; ConfigError where there is no model."""
+    if not has_model(project):
+        raise ConfigError("there is no model yet; get advice first")
+    given = {"model": str(model_of(project)), **values}
+    try:
+        return await desk.model.call(operation, given, content)
+    except CallError as error:
+        raise Refused(422, str(error)) from None
+    except ChildLostError as error:
+        raise busy(f"the model did not answer: {error}; try again") from None
+
+
+def _keep(project: Project, content: bytes) -> str:
+    """Keeps an image that is tried; its digest. Raises: DataError where it is none."""
+    if not is_image(io.BytesIO(content).read(HEAD_BYTES)):
+        raise DataError("that is no image by its content; choose a PNG, JPEG, WebP, HEIC, ... file")
+    digest = hashlib.sha256(content).hexdigest()
+    path = _path(project, digest)
+    store.write_bytes(path, content)
+    kept = sorted(path.parent.iterdir(), key=lambda each: -each.stat().st_mtime_ns)
+    for old in kept[_KEPT:]:
+        old.unlink(missing_ok=True)
+    return digest
+
+
+def _path(project: Project, digest: str) -> Path:
+    if len(digest) != _DIGEST_LENGTH or not set(digest) <= set("0123456789abcdef"):
+        raise DataError("there is no such image; try it again")
+    return project.folder / "tried" / digest
+
+
+def _there(project: Project, digest: str) -> Path:
+    path = _path(project, digest)
+    if not path.exists():
+        raise DataError("that image is kept no more; try it again")
+    return path
