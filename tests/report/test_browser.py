@@ -4,32 +4,20 @@ dark."""
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.synthetic_study import write_synthetic_study
 
 from headstart.report import write_report
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 pytest.importorskip("playwright", reason="playwright is not installed; pip install 'headstart[dev]'")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium found; on Debian: apt-get install chromium"
 )
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # WCAG contrast of an element's text (or fill) against the nearest opaque ground behind it.
 CONTRAST = """(selector) => {
   const parse = (c) => (c.match(/[\\d.]+/g) || []).map(Number);

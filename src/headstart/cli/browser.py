@@ -58,6 +58,7 @@ def app(
         say(f"token for browsers and programs: {token}")
     settings = Settings(host=host, port=port, token=token, names=tuple(allow_host or ()))
     workspace = Workspace(out.resolve(), [Path.cwd(), *([folder] if folder else []), *(allow or [])])
-    path = f"/p/{quote(workspace.open(folder).name)}/images" if folder is not None else "/"
+    project = workspace.open(folder) if folder is not None else None
+    path = f"/p/{quote(project.name)}/images" if project is not None else "/"
     with listen(settings) as bound:
         serve(bound, workspace, settings, path, browser)

@@ -1,0 +1,87 @@
+"""A sorted folder: rows of predict's CSV while it is written, least certain first, corrections, what to label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.noise_folder import write_noise
+
+from headstart.app.copies import copy_image, remove_copy
+from headstart.app.jobs import Job
+from headstart.app.sorting import Sorting, page_of
+from headstart.errors import ConfigError, DataError
+
+HEADER = "path,class_1,probability_1,class_2,probability_2,class_3,probability_3\n"
+
+
+def sorting(tmp_path: Path, text: str) -> Sorting:
+    (tmp_path / "out.txt").write_text(HEADER + text)
+    command = ("predict", "model", str(tmp_path), "--csv")
+    job = Job(
+        folder=tmp_path, kind="sort", command=command, started=0, ended=None, code=None, is_running=True
+    )
+    return Sorting(job)
+
+
+ROWS = (
+    "a.png,cat,0.90,dog,0.05,owl,0.05\n"
+    "b.png,dog,0.40,cat,0.35,owl,0.25\n"
+    '"c, d.png",owl,0.50,cat,0.30,dog,0.20\n'
+    "e.png,cat,0.36,dog,0.34,owl,0.30\n"
+)
+
+
+def test_rows_come_least_certain_first_and_a_half_written_one_later(tmp_path):
+    found = sorting(tmp_path, ROWS + "f.png,cat,0.3")
+    assert [row.path for row in found.least_certain()] == ["e.png", "b.png", "c, d.png", "a.png"]
+    assert found.rows[1].said == (("dog", 0.40), ("cat", 0.35), ("owl", 0.25))
+    assert page_of(found.rows, 1, 3) == ([found.rows[3]], 2)
+    with pytest.raises(DataError, match="no such image"):
+        found.row(4)
+
+
+def test_what_is_labelled_next_is_uncertain_and_of_every_kind(tmp_path):
+    text = "".join(f"{n}.png,cat,0.50,dog,0.4{9 - n},owl,0.01\n" for n in range(5))
+    found = sorting(tmp_path, text + "z.png,owl,0.60,cat,0.30,dog,0.10\n")
+    assert [row.path for row in found.label_next(3)] == ["0.png", "z.png", "1.png"]
+    found.correct(0, "cat")
+    assert [row.path for row in found.label_next(2)] == ["1.png", "z.png"]
+
+
+def test_corrections_are_kept_replaced_and_taken_back(tmp_path):
+    found = sorting(tmp_path, ROWS)
+    found.correct(0, "dog")
+    found.correct(1, "owl")
+    found.correct(0, "")
+    assert dict(found.corrections) == {1: "owl"}
+    assert dict(sorting(tmp_path, ROWS).corrections) == {1: "owl"}
+    with pytest.raises(ConfigError, match="a class is named by"):
+        found.correct(2, "../x")
+    assert list(found.table()) == [
+        "path,class,probability,decided\n",
+        "a.png,cat,0.900000,\n",
+        "b.png,owl,0.400000,yes\n",
+        '"c, d.png",owl,0.500000,\n',
+        "e.png,cat,0.360000,\n",
+    ]
+
+
+def test_links_are_sorted_into_folders_and_follow_corrections(tmp_path):
+    write_noise(tmp_path / "x", {"one": 1, "two": 1})
+    text = "".join(f"{tmp_path}/x/{home}/0.png,cat,0.9,dog,0.1\n" for home in ("one", "two"))
+    found = sorting(tmp_path, text)
+    assert found.link(tmp_path / "sorted") == 2
+    assert sorted(path.name for path in (tmp_path / "sorted/cat").iterdir()) == ["0.png", "1-0.png"]
+    found.correct(1, "dog")
+    found.link(tmp_path / "sorted")
+    assert [path.name for path in (tmp_path / "sorted/cat").iterdir()] == ["0.png"]
+    assert (tmp_path / "sorted/dog/0.png").resolve() == tmp_path / "x/two/0.png"
+
+
+def test_a_copy_of_the_users_file_is_made_and_taken_back(tmp_path):
+    given = write_noise(tmp_path / "given", {"x": 1}) / "x/0.png"
+    copy_image(given, tmp_path / "home", "cat")
+    assert [path.name for path in (tmp_path / "home/cat").iterdir()] == ["0.png"]
+    remove_copy(given, tmp_path / "home", "cat")
+    assert not (tmp_path / "home/cat").exists() and given.exists()
