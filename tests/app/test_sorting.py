@@ -1,4 +1,4 @@
-"""A sorted folder: rows of predict's CSV while it is written, least certain first, corrections, what to label."""
+"""A sorted folder: rows while they are written, least certain first, corrections, what to label next."""
 
 from __future__ import annotations
 
