@@ -68,7 +68,8 @@ class Inspection:
     the user's own. sizes: widths and heights in pixels by quantile. notes: files by what decoding did to
     them. small: images with a side below SMALL_SIDE. left_out: the first names of the files that were
     ignored, by reason. odd: places of images that show nothing or hardly anything, by what is odd;
-    odd_names: the first names of each. suspects: None where they were not searched for; suspects_note says why, or how they were found."""
+    odd_names: the first names of each. suspects:
+    None where they were not searched for; suspects_note says why, or how they were found."""
 
     path: str
     form: str
