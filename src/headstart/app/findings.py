@@ -97,7 +97,7 @@ def read_findings(project: Project) -> CheckResult | None:
         if there:
             kinds[kind].append(Finding(kind=kind, images=there, suggested=suggested))
 
-    for kind, names_said, suggested in _listed(check):
+    for kind, names_said, suggested in [*_listed(check), *_odd(check, listing)]:
         if len(kinds[kind]) < _SHOWN:
             add(kind, [found(name, said) for name, said in names_said[:_MEMBERS]], suggested)
         else:
@@ -123,9 +123,16 @@ def _listed(check: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]], 
         names = [(name, label) for name, label in zip(group["names"], group["classes"], strict=True)]
         found.append((kind, names, ""))
     found += [("unreadable", [(bad["name"], bad["reason"])], "") for bad in check["bad"]]
-    for what, names in check.get("odd_names", {}).items():
-        found += [("odd", [(name, what)], "") for name in names]
     return found
+
+
+def _odd(check: Mapping[str, Any], listing: Listing) -> list[tuple[str, list[tuple[str, str]], str]]:
+    """As _listed, of images that show hardly anything: the check knows them by their place among the names,
+    which counts while there are as many images as there were."""
+    names = sorted(listing.by_name)
+    if check["files"] != len(names):
+        return []
+    return [("odd", [(names[place], what)], "") for what, places in check["odd"].items() for place in places]
 
 
 def decision_of(project: Project, image: Listed, decisions: Mapping[str, Decision]) -> Decision | None:

@@ -22,7 +22,6 @@ from headstart.data_quality.series import find_series
 from headstart.errors import DataError
 
 _SPLITS = ("train", "val", "test")
-_ODD_NAMED = 100  # of each kind
 
 
 def inspect(decoded: DecodedSource, *, alike: bool = False) -> Inspection:
@@ -72,10 +71,6 @@ def inspect(decoded: DecodedSource, *, alike: bool = False) -> Inspection:
         remarks=(),
         left_out=source.left_out,
         odd=looks.odd_places(),
-        odd_names={
-            what: tuple(source.entries[place].name for place in odd[:_ODD_NAMED])
-            for what, odd in looks.odd_places().items()
-        },
         division=division,
     )
     series = None if any(entry.group for entry in source.entries) else find_series(decoded)
