@@ -65,7 +65,11 @@ class Workspace:
     def below_opened(self, path: Path) -> Path:
         """The real path of a file or folder. Raises: ConfigError where it lies in none of the opened folders,
         also through a link."""
-        real = Path(os.path.realpath(path.expanduser()))
+        try:
+            real = Path(os.path.realpath(path.expanduser()))
+            real.exists()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a home of nobody
+            raise ConfigError("that is no path of this machine; give a folder of images") from error
         if not any(real.is_relative_to(root) for root in self.opened):
             roots = ", ".join(map(str, self.opened))
             raise ConfigError(f"{path} lies outside the opened folders ({roots}); see headstart app --allow")
