@@ -67,7 +67,7 @@ def _laid_out(figure: Figure) -> Iterator[None]:
         return
     FigureCanvasSVG(figure)
     layout.execute(figure)
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
     yield
     figure.set_layout_engine(layout)
 
