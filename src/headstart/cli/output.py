@@ -23,11 +23,12 @@ def typed_command(without: str = "") -> str:
 
 
 def render(folder: Path) -> None:
-    """Writes a study's report; prints its summary, then the answer and where the report lies."""
+    """Writes a study's report, where another one is there; prints its summary, the answer, and where the
+    report lies."""
     from headstart.plots import visible
-    from headstart.report import summary_table, verdict, write_report
+    from headstart.report import keep_report, summary_table, verdict
 
-    page = write_report(folder)
+    page = keep_report(folder)
     console.print()
     console.print(summary_table(folder, narrow=console.width < NARROW))
     console.print()

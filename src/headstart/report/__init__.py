@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headstart.report.writers.bundle import differences, write_bundle
+    from headstart.report.writers.kept import keep_report
     from headstart.report.writers.page import write_health_page, write_report
     from headstart.report.writers.terminal import (
         health_table,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "differences",
     "health_table",
+    "keep_report",
     "ledger_json",
     "ledger_table",
     "summary_table",
@@ -33,6 +35,7 @@ __all__ = [
 _HOMES = {
     "differences": "bundle",
     "health_table": "terminal",
+    "keep_report": "kept",
     "ledger_json": "terminal",
     "ledger_table": "terminal",
     "summary_table": "terminal",

@@ -59,7 +59,8 @@ def run_study(
         store.set_aside_damaged(asked.folder, progress.say)
         run = asked.trials()
         threads = asked.write_head(run)
-        asked.fetch_weights()
+        if not all(map(run.is_finished, run.trials)):
+            asked.fetch_weights()
         corrupts = can_corrupt(asked.study)
         with use_threads(threads.count) if threads else nullcontext():
             if _run_trials(run, asked):
