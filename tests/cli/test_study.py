@@ -50,7 +50,7 @@ def test_a_task_of_a_job_array_is_a_shard_unless_it_is_told_not_to_be(
 
 def test_a_reports_command_is_without_the_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/bin/headstart", "study", "a b.toml", "--shard", "2/4", "--out", "o"])
-    assert typed_command(without="--shard") == "headstart study 'a b.toml' --out o"
+    assert typed_command(without=("--shard", "--cluster")) == "headstart study 'a b.toml' --out o"
     monkeypatch.setattr("sys.argv", ["/bin/headstart", "study", "x", "--shard=2/4"])
-    assert typed_command(without="--shard") == "headstart study x"
+    assert typed_command(without=("--shard", "--cluster")) == "headstart study x"
     assert typed_command() == "headstart study x --shard=2/4"

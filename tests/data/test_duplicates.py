@@ -69,6 +69,25 @@ def test_pairs_are_those_that_counting_bits_finds(count):
     assert len(expected) > count // 20 or count < 3
 
 
+@pytest.mark.parametrize("distance", [3, 12])
+def test_bands_of_bits_miss_no_pair(monkeypatch: pytest.MonkeyPatch, distance: int) -> None:
+    """The way of many hashes finds what comparing all of them finds, on hashes of which many are near."""
+    rng = np.random.default_rng(5)
+    hashes = rng.integers(0, 2**64, 1500, np.uint64)
+    for _ in range(500):  # near some other one, by up to 14 bits anywhere
+        bits = rng.choice(64, rng.integers(0, 15), replace=False)
+        changed = int(hashes[rng.integers(0, 1500)]) ^ sum(1 << int(bit) for bit in bits)
+        hashes[rng.integers(0, 1500)] = np.uint64(changed)
+    hashes[:40] = hashes[0]  # a key with many items
+    expected = duplicates.near_pairs(hashes, distance)
+    assert len(expected) > 900
+    monkeypatch.setattr(duplicates, "_BANDED_FROM", 0)
+    monkeypatch.setattr(duplicates, "_ROWS", 16)
+    found = duplicates.near_pairs(hashes, distance)
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, expected)
+
+
 def _saved_again(image: Image.Image, how: str) -> Image.Image:
     width, height = image.size
     if how.startswith("jpeg"):

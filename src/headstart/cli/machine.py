@@ -6,7 +6,9 @@ import sys
 
 from rich.table import Table
 
+from headstart.cli import options
 from headstart.cli.output import console
+from headstart.errors import ConfigError
 
 
 def list_() -> None:
@@ -33,10 +35,14 @@ def list_() -> None:
         console.print(table)
 
 
-def doctor() -> None:
+def doctor(cluster: options.Cluster = None) -> None:
     """Show what this machine has and lacks.
 
-    Versions, cores, precision, devices, the cache; what is missing and the command that mends it."""
+    Versions, cores, precision, devices, the cache; what is missing and the command that mends it. With
+    --cluster the nodes of a Ray cluster, and what of them differs from this machine."""
+    if cluster is not None:
+        _show_nodes(cluster)
+        return
     from headstart.cli.doctor import examine
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -49,3 +55,30 @@ def doctor() -> None:
     for finding in findings:
         if not finding.fine:
             print(f"to mend {finding.what}: {finding.remedy}")
+
+
+def _show_nodes(address: str) -> None:
+    """Raises: ConfigError where a node differs: no study would run there."""
+    from headstart.cluster.connect import connected
+    from headstart.cluster.doctor import examine_nodes
+
+    with connected(address):
+        found = examine_nodes()
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for each in found:
+        node, machine = each.node, each.machine
+        table.add_row(
+            ("MISS" if each.differs else "ok  ") + f" {node.address}",
+            f"{node.cores} cores, {node.gpus} GPUs for tasks",
+            ""
+            if machine is None
+            else f"headstart {machine.identity.headstart}, torch {machine.identity.torch}",
+            "" if machine is None else machine.processor,
+        )
+    console.print(table)
+    processors = {each.machine.processor for each in found if each.machine is not None}
+    if len(processors) > 1:
+        print("processors differ: a trial's last bits may depend on which node runs it")
+    if different := [each for each in found if each.differs]:
+        words = "; ".join(f"{each.node.address}: {', '.join(each.differs)}" for each in different)
+        raise ConfigError(f"nodes differ from this machine: {words}; install the same versions on every node")

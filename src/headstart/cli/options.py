@@ -129,6 +129,14 @@ Shard = Annotated[
     ),
 ]
 
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help='Run the trials on a Ray cluster (extra ray): "local", "auto", HOST:6379 or ray://HOST:10001.',
+    ),
+]
+
 
 def shard_of(text: str | None) -> ShardOfStudy | None:
     """The shard that --shard or a Slurm job array names, None for none. Raises: ConfigError."""

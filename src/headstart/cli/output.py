@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,12 +14,15 @@ NARROW = 76  # columns: below, a summary shows less
 console = Console(highlight=False, markup=False, emoji=False)
 
 
-def typed_command(without: str = "") -> str:
-    """The command line as it was typed. without: an option with a value that is left out."""
-    words = [word for word in sys.argv[1:] if not without or not word.startswith(f"{without}=")]
-    if without in words:
-        place = words.index(without)
-        words = words[:place] + words[place + 2 :]
+def typed_command(without: Sequence[str] = ()) -> str:
+    """The command line as it was typed. without: options with a value that are left out."""
+    words: list[str] = []
+    left_out = False
+    for word in sys.argv[1:]:
+        name, sign, _ = word.partition("=")
+        if not left_out and name not in without:
+            words.append(word)
+        left_out = not left_out and name in without and not sign  # then the next word is its value
     return shlex.join(["headstart", *words])
 
 

@@ -50,6 +50,7 @@ def study(
     ] = False,
     feature_precision: options.FeaturePrecision = None,
     shard: options.Shard = None,
+    cluster: options.Cluster = None,
 ) -> None:
     """Run a study and write its report.
 
@@ -67,9 +68,17 @@ def study(
         "minutes": minutes,
         "jobs": jobs,
         "threads": threads,
-        "command": typed_command(without="--shard"),
+        "command": typed_command(without=("--shard", "--cluster")),
     }
-    if share := options.shard_of(shard):
+    share = options.shard_of(shard)
+    if cluster is not None and share is not None:
+        raise ConfigError("--shard and --cluster are two ways of sharing trials out; give one of them")
+    if cluster is not None:
+        from headstart.cluster.study import run_on_cluster
+
+        render(run_on_cluster(cluster, name, out, changes=changes, seeds=seeds, **how))
+        return
+    if share is not None:
         from headstart.studies.sharded import run_shard
 
         done = run_shard(name, out, shard=share, changes=changes, seeds=seeds, **how)

@@ -28,7 +28,7 @@ take 4.5 s on one (shared) core of an AMD EPYC. imagehash's phash gives other ha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ FLAT_DIFFERENCE = 3.0  # grey levels, mean absolute: flat images nearer than thi
 _HASH_SIDE = 8
 _CHUNK = 4096  # images hashed at once: 50 MB
 _ROWS, _COLUMNS = 128, 4096  # of a tile of pairs: its 4 MB stay in a core's own cache
+_BAND_BITS = (13, 13, 13, 13, 12)  # of a hash: two hashes of 14 bits' difference differ in 2 or fewer in one
+_BANDED_FROM = 100_000  # hashes: below, comparing all pairs is as fast (both take 8 s of a core)
 
 
 def exact_groups(items: NDArray[np.uint8] | Sequence[str] | Sequence[bytes]) -> list[NDArray[np.int64]]:
@@ -92,26 +94,70 @@ def small_versions(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def near_pairs(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE) -> NDArray[np.int64]:
     """Find all pairs of hashes that differ in at most max_distance bits: int64 (P, 2), sorted.
 
-    In each pair first < second. Every pair is compared, tile by tile, in a few megabytes."""
+    In each pair first < second. No pair is missed. Of few hashes every pair is compared, tile by tile, in a
+    few megabytes. Of many only those that are near in one of five bands of bits: of five numbers whose sum is
+    at most max_distance, one is at most a fifth of it. That is 6 % of the pairs at 12 bits."""
     count = len(hashes)
+    if count < _BANDED_FROM:
+        everything = ((slice(top, top + _ROWS), [slice(top, count)]) for top in range(0, count, _ROWS))
+        return _sorted_pairs(_compared(hashes, everything, max_distance))
+    found = []
+    for low, bits in zip(np.cumsum((0, *_BAND_BITS[:-1])), _BAND_BITS, strict=True):
+        keys = ((hashes >> np.uint64(low)) & np.uint64(2**bits - 1)).astype(np.int64)
+        order = np.argsort(keys, kind="stable")
+        blocks = _near_blocks(np.bincount(keys, minlength=2**bits), max_distance // len(_BAND_BITS))
+        found += [np.sort(order[pairs], axis=1) for pairs in _compared(hashes[order], blocks, max_distance)]
+    return _sorted_pairs(found)
+
+
+def _near_blocks(counts: NDArray[np.int64], most: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Of items sorted by a key: the places of each key's items, with those of every key from it on that
+    differs in at most so many bits. counts: of each key's items, a power of two of them."""
+    ends = np.cumsum(counts)
+    starts = ends - counts
+    keys = np.arange(len(counts))
+    masks = keys[np.bitwise_count(keys) <= most]
+    for key in np.flatnonzero(counts):
+        near = key ^ masks
+        near = np.sort(near[(near >= key) & (counts[near] > 0)])
+        columns = [slice(starts[other], ends[other]) for other in near]
+        for top in range(starts[key], ends[key], _ROWS):
+            yield slice(top, min(top + _ROWS, ends[key])), columns
+
+
+def _compared(
+    hashes: NDArray[np.uint64], blocks: Iterable[tuple[slice, list[slice]]], max_distance: int
+) -> Iterator[NDArray[np.int64]]:
+    """The pairs of places (P, 2), first < second, that are near among each block's rows and columns."""
     differs = np.empty((_ROWS, _COLUMNS), np.uint64)
     distance = np.empty((_ROWS, _COLUMNS), np.uint8)
-    parts = []
-    for top in range(0, count, _ROWS):
-        rows = hashes[top : top + _ROWS, None]
-        for left in range(top, count, _COLUMNS):
-            columns = hashes[None, left : left + _COLUMNS]
-            tile = (slice(len(rows)), slice(columns.shape[1]))
-            np.bitwise_xor(rows, columns, out=differs[tile])
+    for rows, parts in blocks:
+        left = hashes[rows, None]
+        columns = np.concatenate([hashes[part] for part in parts])
+        places: NDArray[np.int64] | None = None  # of the columns; of most tiles nobody asks for them
+        for start in range(0, len(columns), _COLUMNS):
+            right = columns[None, start : start + _COLUMNS]
+            tile = (slice(len(left)), slice(right.shape[1]))
+            np.bitwise_xor(left, right, out=differs[tile])
             np.bitwise_count(differs[tile], out=distance[tile])
             # np.nonzero takes 9 ns for each element of a 2-D array, this 0.4.
-            first, second = np.divmod(np.flatnonzero(distance[tile] <= max_distance), columns.shape[1])
-            pairs = np.stack([first + top, second + left], axis=1)
-            parts.append(pairs[pairs[:, 0] < pairs[:, 1]])
-    if not parts:
-        return np.zeros((0, 2), np.int64)
-    pairs = np.concatenate(parts).astype(np.int64)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+            near = np.flatnonzero(distance[tile] <= max_distance)
+            if not len(near):
+                continue
+            if places is None:
+                places = np.concatenate([np.arange(part.start, part.stop) for part in parts])
+            first, second = np.divmod(near, right.shape[1])
+            pairs = np.stack([first + rows.start, places[second + start]], axis=1)
+            yield pairs[pairs[:, 0] < pairs[:, 1]]
+
+
+def _sorted_pairs(parts: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The pairs of all parts, each once, by their first and then their second item."""
+    pairs = np.concatenate([np.zeros((0, 2), np.int64), *parts])
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    is_new = np.ones(len(pairs), bool)
+    is_new[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
+    return pairs[is_new]
 
 
 def confirmed(

@@ -48,12 +48,20 @@ def fetch_torchvision_file(name: str) -> Path:
 # --- any file ---
 
 
+_COPIES: dict[str, str] = {}
+
+
+def use_copy(weights: str, copy: Path) -> None:
+    """From here on this process reads the weights of that path from another file of the same content."""
+    _COPIES[weights] = str(copy)
+
+
 def local_file(weights: str) -> str:
-    """A path as it is; of a URL the path of the fetched, verified copy in the cache.
+    """A path as it is, or its copy (`use_copy`); of a URL that of the fetched, verified copy in the cache.
 
     Raises: as url_digits; DownloadError where this machine is offline, or another file came; StoreError."""
     if not is_url(weights):
-        return weights
+        return _COPIES.get(weights, weights)
     digits = url_digits(weights)
     # asked several times a trial: file_hash remembers, fetch_archive would lock and read the whole file each
     # time

@@ -15,7 +15,7 @@ from headstart.models import load_model
 from headstart.runtime import progress
 from headstart.runtime.precision import default_device
 from headstart.store import ThreadsRecord
-from headstart.studies.missing import TrialRun
+from headstart.studies.missing import Engine, TrialRun
 from headstart.studies.record import describe
 from headstart.studies.shard import Shard
 from headstart.studies.study_file import load_study
@@ -32,6 +32,7 @@ class RunOptions(TypedDict, total=False):
     jobs: int
     threads: int | None
     command: str
+    engine: Engine | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,15 @@ class Settings:
     jobs: int = 1
     threads: int | None = None
     command: str = ""
+    engine: Engine | None = None
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes >= 0:
             raise ConfigError(f"minutes must be 0 or more, got {self.minutes:g}")
         if self.jobs < 1:
             raise ConfigError(f"jobs must be 1 or more, got {self.jobs}")
+        if self.engine is not None and self.jobs > 1:
+            raise ConfigError("--jobs is for one machine; a cluster runs as many trials as its cores take")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be 1 or more, got {self.threads}")
 
@@ -105,6 +109,7 @@ class Asked:
             jobs=self.settings.jobs,
             threads=self.settings.threads,
             shard=shard,
+            engine=self.settings.engine,
         )
 
     def write_head(self, run: TrialRun) -> ThreadsRecord | None:

@@ -6,11 +6,12 @@ import math
 import time
 import traceback
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -42,7 +43,8 @@ class TrialRun:
 
     folder: the study's. published: a folder whose trials count as finished. deadline: of time.monotonic(), no
     trial is begun later. jobs: trials at once, each in a process of its own. threads: of each, None: its
-    share of the cores. shard: of several processes on this folder; None: it is the only one.
+    share of the cores. shard: of several processes on this folder; None: it is the only one. engine: what
+    runs the trials elsewhere; None: they run here.
     """
 
     study: str
@@ -54,6 +56,7 @@ class TrialRun:
     jobs: int
     threads: int | None
     shard: Shard | None = None
+    engine: Engine | None = None
 
     def is_finished(self, trial: Trial) -> bool:
         """Whether the trial is in the study's folder or among the published ones."""
@@ -63,6 +66,19 @@ class TrialRun:
     def is_finished_now(self, trial: Trial) -> bool:
         """Whether the trial is in the study's folder, whichever machine put it there."""
         return store.is_finished_now(self.folder / trial_key(resolve(trial, self.dataset)))
+
+
+Attempts = Generator[tuple[int, Trial, Callable[[], FinishedTrial]], None, None]
+
+
+class Engine(Protocol):
+    """What runs trials elsewhere than in this process and those that it starts."""
+
+    def attempts(
+        self, run: TrialRun, due: Iterable[tuple[int, Trial]], one: Callable[[Trial], FinishedTrial]
+    ) -> Attempts:
+        """As runtime.processes.attempts; each result's call has put the finished trial into the study's
+        folder. one: runs a trial here. Trials compute with the threads that this process has."""
 
 
 @dataclass(kw_only=True)
@@ -99,7 +115,7 @@ def run_missing(run: TrialRun) -> TrialsDone:
     before = {number for number, trial in enumerate(run.trials, 1) if run.is_finished(trial)}
     if before:
         progress.say(f"{len(before)} of {len(run.trials)} trials have finished before")
-    with closing(attempts(_due(run, done, before), one, run.jobs, run.is_finished, run.threads)) as attempted:
+    with closing(_attempts(run, _due(run, done, before), one)) as attempted:
         for number, trial, result_of in attempted:
             name = f"{trial.arm.name}, {trial.label_budget.plain_words}, seed {trial.seed}"
             begins = f"trial {number} of {len(run.trials)} ({name})"
@@ -133,6 +149,14 @@ def run_missing(run: TrialRun) -> TrialsDone:
                     results.write()
                     progress.say(f"{begins}: {_ended(run, done, result)}")
     return done
+
+
+def _attempts(
+    run: TrialRun, due: Iterable[tuple[int, Trial]], one: Callable[[Trial], FinishedTrial]
+) -> Attempts:
+    if run.engine is not None:
+        return run.engine.attempts(run, due, one)
+    return attempts(due, one, run.jobs, run.is_finished, run.threads)
 
 
 def _due(run: TrialRun, done: TrialsDone, before: Container[int]) -> Iterator[tuple[int, Trial]]:

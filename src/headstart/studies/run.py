@@ -44,7 +44,8 @@ def run_study(
     others; joules are not counted.
     threads: of each trial; None: those that the environment says (OMP_NUM_THREADS), else the fastest of a few
     numbers, timed once a study and kept in its study.json. A trial that is resumed keeps its own.
-    command: what the report says to type for the same study.
+    command: what the report says to type for the same study. engine: what runs the trials elsewhere, as
+    `headstart study --cluster` does.
 
     Examples:
         >>> folder = headstart.run_study("mine.toml", out="runs/mine", seeds=2)

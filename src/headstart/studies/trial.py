@@ -72,13 +72,18 @@ def trial_key(resolved: dict[str, Any]) -> str:
 
 
 def run_trial(
-    trial: Trial, study: str, study_folder: Path, published: Path | None = None, jobs: int = 1
+    trial: Trial,
+    study: str,
+    study_folder: Path,
+    published: Path | None = None,
+    jobs: int = 1,
+    dataset: Dataset | None = None,
 ) -> FinishedTrial:
     """Runs a trial into its folder, or returns the finished one that is there or among the published ones.
 
-    jobs: how many run at once here. Resumes from the folder's checkpoint. Reads the test set once, at the
-    end. Raises: TakenError where another process runs it."""
-    dataset = load_dataset(trial.arm.dataset)
+    jobs: how many run at once here. dataset: the arm's, None: loaded by its name. Resumes from the folder's
+    checkpoint. Reads the test set once, at the end. Raises: TakenError where another process runs it."""
+    dataset = dataset or load_dataset(trial.arm.dataset)
     resolved = resolve(trial, dataset)
     key = trial_key(resolved)
     folder = study_folder / key

@@ -1,0 +1,104 @@
+"""Studies on a real Ray cluster of two nodes on this machine: the results of no cluster, whatever is
+killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.ray_cluster import RayCluster
+from tests.support.shards import assert_equal_trials
+
+from headstart import store
+from headstart.cluster.connect import connected
+from headstart.cluster.doctor import examine_nodes
+from headstart.cluster.study import run_on_cluster
+from headstart.errors import ConfigError, TrialsFailedError
+from headstart.studies.run import run_study
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own
+pytest.importorskip("ray")
+
+ARM = """[[arms]]
+name = "cnn{number}"
+model = "cnn"
+method = "scratch"
+recipe_changes = {{ duration = "{epochs} epochs", batch_size = 16, widths = [8, 8, 8]{more} }}
+"""
+
+
+def _file(folder: Path, photos: Path, *, seeds: int, more: str = "") -> str:
+    head = f'name = "small"\ndataset = "{photos}"\nseeds = {list(range(seeds))}\nprecision = "fp32"\n'
+    arms = [ARM.format(number=number, epochs=2 + number, more=more) for number in range(2)]
+    (folder / "small.toml").write_text(head + "".join(arms))
+    return str(folder / "small.toml")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    made = RayCluster(nodes=2)
+    yield made
+    made.close()
+
+
+def test_sixty_trials_survive_ten_killed_nodes_and_a_killed_driver(
+    photos: Path, tmp_path: Path, cluster: RayCluster
+) -> None:
+    file, folder = _file(tmp_path, photos, seeds=30), tmp_path / "ray"
+    call = f"run_on_cluster({cluster.address!r}, {file!r}, {str(folder)!r}, threads=1)"
+    script = f"from headstart.cluster.study import run_on_cluster\n{call}"
+    driver = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while len(list(folder.glob("*/result.json"))) < 5:
+        assert driver.poll() is None, driver.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.communicate()
+    before = len(list(folder.glob("*/result.json")))
+    assert 5 <= before < 60
+    kills, chance, ended = [0], random.Random(0), threading.Event()
+
+    def kill() -> None:
+        while kills[0] < 10 and not ended.wait(chance.uniform(1, 3)):
+            cluster.kill(kills[0] % 2)
+            kills[0] += 1
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        run_on_cluster(cluster.address, file, folder, threads=1)
+    finally:
+        ended.set()
+        killer.join()
+    assert kills[0] == 10, "the study ended before ten nodes were killed"
+    assert len(store.finished_trials(folder)) == 60
+    assert_equal_trials(run_study(file, tmp_path / "alone", threads=1), folder)
+
+
+def test_a_trial_that_fails_is_named_and_is_not_tried_again(
+    photos: Path, tmp_path: Path, cluster: RayCluster
+) -> None:
+    diverges = ', optimizer = "sgd", learning_rate = 1e30, bias_learning_rate = 1e30'
+    file = _file(tmp_path, photos, seeds=1, more=diverges)
+    with pytest.raises(TrialsFailedError, match=r"^2 of 2 trials failed \(cnn[01], .*: the loss became"):
+        run_on_cluster(cluster.address, file, tmp_path / "ray", threads=1)
+
+
+def test_every_node_is_looked_at_and_too_many_threads_are_refused(
+    photos: Path, tmp_path: Path, cluster: RayCluster
+) -> None:
+    with connected(cluster.address):
+        found = examine_nodes()
+    assert sorted(each.node.cores for each in found) == [0, 1, 1]
+    assert all(each.machine is not None and each.differs == () for each in found)
+    with pytest.raises(ConfigError, match=r"no node of the cluster has 64 cores for one trial"):
+        run_on_cluster(cluster.address, _file(tmp_path, photos, seeds=1), tmp_path / "ray", threads=64)
