@@ -56,7 +56,7 @@ def nodes() -> list[Node]:
     """The machines of the cluster that are alive, by address."""
     import ray
 
-    alive = [node for node in ray.nodes() if node["Alive"]]
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     found = [
         Node(
             id=node["NodeID"],

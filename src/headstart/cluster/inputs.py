@@ -88,8 +88,7 @@ def content_hash(dataset: Dataset) -> str:
 
 def sendable(dataset: Dataset) -> Dataset:
     """The data set with plain arrays, which Ray shares between the processes of a node."""
-    parts = {name: _plain(getattr(dataset, name)) for name in ("train", "test")}
-    return dataclasses.replace(dataset, **parts)
+    return dataclasses.replace(dataset, train=_plain(dataset.train), test=_plain(dataset.test))
 
 
 def _plain(part: ImageSet) -> ImageSet:

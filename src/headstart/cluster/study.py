@@ -28,4 +28,5 @@ def run_on_cluster(
     ray is not installed, nothing answers, or a node has other versions."""
     with connected(address):
         say_nodes()
-        return run_study(study, out, changes=changes, seeds=seeds, **{**options, "engine": RayEngine()})
+        options["engine"] = RayEngine()
+        return run_study(study, out, changes=changes, seeds=seeds, **options)
