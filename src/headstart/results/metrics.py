@@ -98,13 +98,16 @@ def accuracy(logits: Logits, labels: NDArray[np.int64]) -> float:
 def topk_accuracy(logits: Logits, labels: NDArray[np.int64], k: int = 5) -> float | None:
     """Fraction of images whose label is among the k largest logits (lower class first among equals);
     None with k classes or fewer, where it is 1 whatever the model says."""
+    hits = is_in_top(logits, labels, k)
+    return None if logits.shape[1] <= k else float(hits.mean())
+
+
+def is_in_top(logits: Logits, labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
+    """Whether each image's label is among its k largest logits, bool (N,); lower class first among equals."""
     values, labels = _checked(logits, labels)
-    if values.shape[1] <= k:
-        return None
     own = np.take_along_axis(values, labels[:, None], axis=1)
     equal_before = (values == own) & (np.arange(values.shape[1]) < labels[:, None])
-    rank = (values > own).sum(axis=1) + equal_before.sum(axis=1)
-    return float((rank < k).mean())
+    return np.asarray((values > own).sum(axis=1) + equal_before.sum(axis=1) < k)
 
 
 def probabilities(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
@@ -164,8 +167,7 @@ def reliability(
     confidence = probability.max(axis=1)
     correct = values.argmax(axis=1) == labels
     if equal_mass:
-        starts = np.arange(1, bins) * len(confidence) // bins
-        place = np.searchsorted(np.unique(np.sort(confidence)[starts]), confidence, side="right")
+        place = equal_mass_bins(confidence, bins)
     else:
         place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     count = np.bincount(place)
@@ -177,6 +179,12 @@ def reliability(
             "count": count[full],
         }
     )
+
+
+def equal_mass_bins(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    """The bin of each image, int64 (N,) from 0: equally many a bin, equal confidences in one."""
+    starts = np.arange(1, bins) * len(confidence) // bins
+    return np.searchsorted(np.unique(np.sort(confidence)[starts]), confidence, side="right")
 
 
 def expected_calibration_error(

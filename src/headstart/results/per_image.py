@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import DataError
-from headstart.results.metrics import Logits, image_brier_scores, image_losses, probabilities
+from headstart.results.metrics import (
+    Logits,
+    equal_mass_bins,
+    image_brier_scores,
+    image_losses,
+    is_in_top,
+    probabilities,
+)
 from headstart.types import Predictions
 
 Values = NDArray[np.float64]
@@ -52,9 +59,7 @@ def _right(logits: Logits, labels: NDArray[np.int64]) -> Values:
 
 
 def _top5(logits: Logits, labels: NDArray[np.int64]) -> Values:
-    own = np.take_along_axis(logits, labels[:, None].astype(np.int64), axis=1)
-    equal_before = (logits == own) & (np.arange(logits.shape[1]) < labels[:, None])
-    return np.asarray((logits > own).sum(axis=1) + equal_before.sum(axis=1) < 5, dtype=np.float64)
+    return np.asarray(is_in_top(logits, labels, 5), dtype=np.float64)
 
 
 def _balanced(logits: Logits, labels: NDArray[np.int64]) -> Values:
@@ -91,8 +96,7 @@ def _ece(logits: Logits, labels: NDArray[np.int64], temperature: float) -> Value
     has."""
     confidence = probabilities(logits, temperature).max(axis=1)
     gaps = _right(logits, labels) - confidence
-    starts = np.arange(1, _BINS) * len(confidence) // _BINS
-    place = np.searchsorted(np.unique(np.sort(confidence)[starts]), confidence, side="right")
+    place = equal_mass_bins(confidence, _BINS)
     return np.asarray(gaps * np.sign(np.bincount(place, weights=gaps))[place])
 
 
