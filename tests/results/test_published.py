@@ -49,9 +49,9 @@ def test_a_published_trial_counts_as_finished_and_is_not_run_again(tmp_path: Pat
 
 
 def test_a_trial_finished_in_another_machines_precision_counts_unless_the_study_names_one(
-    tmp_path: Path,
+    photos: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "small.toml").write_text(STUDY)
+    (tmp_path / "small.toml").write_text(STUDY.replace("cifar10", str(photos)))
     study = str(tmp_path / "small.toml")
     native = load_study(study)[0]
     other = {"fp32": "bf16", "bf16": "fp32"}[trials_of(native)[0].precision]

@@ -67,11 +67,14 @@ def test_training_validation_and_test_images_never_overlap(tmp_path: Path) -> No
     assert len(refit.train_ids) == 50_000 and len(refit.val_ids) == 0
 
 
-def test_a_killed_study_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+def test_a_killed_study_goes_on_to_the_same_bits(photos: Path, tmp_path: Path) -> None:
     """A real process is killed with SIGKILL after its first checkpoint; the same command then ends as if
     never stopped."""
-    (tmp_path / "small.toml").write_text(STUDY)
-    command = [sys.executable, "-m", "headstart.cli", "study", str(tmp_path / "small.toml"), "--out"]
+    (tmp_path / "small.toml").write_text(
+        STUDY.replace("cifar10", str(photos)).replace("8 epochs", "40 epochs")
+    )
+    script = "import sys, headstart; headstart.run_study(*sys.argv[1:])"  # the command without its report
+    command = [sys.executable, "-c", script, str(tmp_path / "small.toml")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     subprocess.run([*command, str(whole)], check=True, capture_output=True, env=environment, timeout=300)
