@@ -244,7 +244,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "health.json").read_text())["affected_test_ids"] == [0, 5, 6]
     assert read_health(tmp_path / "elsewhere") is None
     (tmp_path / "health.npz").write_bytes(b"PK damaged")
-    with pytest.raises(StoreError, match=r"cannot read .*health\.npz.*examine the data again"):
+    with pytest.raises(StoreError, match=r"cannot read .*health\.npz.*examine the data again with"):
         read_health(tmp_path)
 
 

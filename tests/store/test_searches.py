@@ -48,6 +48,6 @@ def test_what_a_file_lacks_has_a_default(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named_with_what_to_do(stored: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "tuning.json"
     write_json(path, stored)
-    with pytest.raises(StoreError, match=r"tuning\.json is damaged .*; delete its folder") as error:
+    with pytest.raises(StoreError, match=r"tuning\.json is damaged .*; run `headstart tune` again") as error:
         read_search(path)
     assert "\n" not in str(error.value)

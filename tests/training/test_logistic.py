@@ -263,7 +263,8 @@ def test_the_first_row_that_is_not_finite_is_named(bad):
     values, labels = made_up(1200, 6)
     values[[1100, 900], 3] = bad
     with pytest.raises(
-        DataError, match=r"^the features of row 900 are not finite \(NaN or infinite\); extract them again$"
+        DataError,
+        match=r"^the features of row 900 are not finite \(NaN or infinite\); leave that image",
     ):
         fit_path(values, labels, num_classes=10, l2_values=[1.0], ids=np.arange(400, 1200))
     fit_path(values, labels, num_classes=10, l2_values=[1.0], ids=np.arange(800))

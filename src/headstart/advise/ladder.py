@@ -30,6 +30,7 @@ from headstart.results.stats import wilson_interval
 from headstart.runtime import progress
 from headstart.runtime.precision import default_device
 from headstart.store import FinishedTrial
+from headstart.store.remedies import CACHED
 from headstart.studies.plan import plan_study
 from headstart.studies.trial import run_trial
 from headstart.studies.trials import trials_of
@@ -316,7 +317,7 @@ def _read_plan(folder: Path, dataset: Dataset, balance: bool) -> tuple[float, di
     """Seconds spent and candidates planned by earlier runs of the same command; none for other images."""
     path = folder / "plan.json"
     try:
-        plan = store.read_as(_PlanFields, path) if path.exists() else None
+        plan = store.read_as(_PlanFields, path, CACHED) if path.exists() else None
         if plan is None or plan.fingerprint != dataset.fingerprint or plan.balance != balance:
             return 0.0, {}
         return plan.spent_seconds, {entry["name"]: Rung(**entry) for entry in plan.rungs}

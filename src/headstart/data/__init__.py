@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from headstart.data.folders.options import SourceOptions
 from headstart.data.folders.size import side_of
 from headstart.errors import ConfigError, unknown_name
 from headstart.runtime.progress import say_once
+from headstart.store.toml import read_toml
 from headstart.types import Dataset
 
 _SMALLEST = 32  # pixels that images are stored at
@@ -108,10 +108,7 @@ def _options_in(path: Path) -> dict[str, Any]:
     """Read the arguments of load_images from a TOML file.
 
     Raises: ConfigError for a file that is damaged or names others."""
-    try:
-        options = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as images and their options: {error}") from error
+    _, options = read_toml(path, "images and their options")
     own = ("path", "image_pixels", "bad_files")
     known = (*own, *(each.name for each in fields(SourceOptions)))
     for name in options:

@@ -10,17 +10,18 @@ decide.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from headstart import store
 from headstart.errors import DataError, StoreError
+from headstart.store.hashes import CheckedFile, look_at, require_checked
 from headstart.types import Dataset, ImageSet
 
 SCHEMA = 1  # of meta.json
@@ -30,6 +31,30 @@ _ARRAYS = {
     "test_images": np.uint8,
     "test_labels": np.int64,
 }
+
+
+class _Prints(BaseModel):
+    """Fingerprints in meta.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    train: str
+    test: str
+    dataset: str
+
+
+class _Meta(BaseModel):
+    """meta.json."""
+
+    model_config = ConfigDict(strict=True, populate_by_name=True)
+
+    version: Annotated[int, Field(alias="schema", ge=SCHEMA, le=SCHEMA)] = SCHEMA
+    name: str
+    title: str
+    source: str
+    class_names: Annotated[list[str], Field(max_length=100_000)]
+    fingerprints: _Prints
+    files: dict[str, CheckedFile]
 
 
 def image_set(images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: Sequence[str]) -> ImageSet:
@@ -83,7 +108,7 @@ def write_dataset(folder: Path, value: Dataset) -> None:
         part, _, what = name.partition("_")
         path = folder / f"{name}.npy"
         _write_array(path, getattr(getattr(value, part), what))
-        files[path.name] = _file_facts(path)
+        files[path.name] = look_at(path).model_dump()
     store.write_json(
         folder / "meta.json",
         {
@@ -105,38 +130,37 @@ def write_dataset(folder: Path, value: Dataset) -> None:
 def read_dataset(folder: Path) -> Dataset:
     """Read a stored dataset; images memory-mapped, everything read-only.
 
-    Raises: DataError where it is missing, incomplete, truncated or altered (verify_dataset alone hashes every
-    byte).
+    Raises: DataError where it is missing, incomplete, truncated or altered (`store.hashes.require_checked`
+    says when its bytes are hashed).
     """
     meta = _read_meta(folder)
-    for name, stored in meta["files"].items():
-        _check_file(folder, name, stored, meta)
+    _require_files(folder, meta)
     arrays = {}
     for name, dtype in _ARRAYS.items():
         try:
-            array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{folder / name}.npy cannot be read ({error})") from error
+            array = store.read_npy(folder / f"{name}.npy", mapped=True)
+        except StoreError as error:
+            raise DataError(str(error)) from error
         if array.dtype != dtype:
             raise DataError(f"{folder / name}.npy holds {array.dtype}, not {np.dtype(dtype)}")
         arrays[name] = array
-    names, prints = tuple(meta["class_names"]), meta["fingerprints"]
+    names, prints = tuple(meta.class_names), meta.fingerprints
     train, test = (
         ImageSet(
             images=arrays[f"{part}_images"],
             labels=_in_memory(arrays[f"{part}_labels"]),
             class_names=names,
-            fingerprint=prints[part],
+            fingerprint=getattr(prints, part),
         )
         for part in ("train", "test")
     )
     return Dataset(
-        name=meta["name"],
-        title=meta["title"],
-        source=meta["source"],
+        name=meta.name,
+        title=meta.title,
+        source=meta.source,
         train=train,
         test=test,
-        fingerprint=prints["dataset"],
+        fingerprint=prints.dataset,
     )
 
 
@@ -162,70 +186,32 @@ def _in_memory(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return copy
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
+def _read_meta(folder: Path) -> _Meta:
     path = folder / "meta.json"
     if not path.is_file():
         raise DataError(f"{folder} holds no complete dataset")
     try:
-        meta: dict[str, Any] = store.read_json(path)
-        if meta["schema"] != SCHEMA or set(meta["files"]) != {f"{name}.npy" for name in _ARRAYS}:
-            raise DataError(f"{path} was written by another version of headstart")
-        for section, keys in (
-            ("fingerprints", ("train", "test", "dataset")),
-            ("class_names", ()),
-            ("name", ()),
-            ("title", ()),
-            ("source", ()),
-        ):
-            for key in keys or (0,):
-                meta[section][key]  # a KeyError or TypeError here is a damaged file
-    except (StoreError, KeyError, TypeError, IndexError) as error:
-        raise DataError(f"{path} is damaged") from error
+        meta = store.read_as(_Meta, path)
+    except StoreError as error:
+        raise DataError(f"{error}") from error
+    if set(meta.files) != {f"{name}.npy" for name in _ARRAYS}:
+        raise DataError(f"{path} was written by another version of headstart")
     return meta
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
-    facts = path.stat()
-    with path.open("rb") as file:
-        return {
-            "bytes": facts.st_size,
-            "mtime_ns": facts.st_mtime_ns,
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-        }
-
-
-def _check_file(folder: Path, name: str, stored: dict[str, Any], meta: dict[str, Any]) -> None:
-    path = folder / name
+def _require_files(folder: Path, meta: _Meta) -> None:
+    """Compares the files with meta.json, and notes there what has been hashed."""
     try:
-        facts = path.stat()
-        if facts.st_size != stored["bytes"]:
-            raise DataError(f"{path} is damaged: it has {facts.st_size:,} bytes, not {stored['bytes']:,}")
-        if facts.st_mtime_ns == stored["mtime_ns"]:
-            return
-        current = _file_facts(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
-    if current["sha256"] != stored["sha256"]:
-        raise DataError(f"{path} is damaged: its SHA-256 is not the one it was written with")
-    meta["files"][name] = current
-    with suppress(StoreError):  # a cache that cannot be written is hashed each time
-        store.write_json(folder / "meta.json", meta)
+        files = {name: require_checked(folder / name, stored) for name, stored in meta.files.items()}
+    except StoreError as error:
+        raise DataError(str(error)) from error
+    if files != meta.files:
+        with suppress(StoreError):  # a cache that cannot be written is hashed each time
+            noted = meta.model_copy(update={"files": files})
+            store.write_json(folder / "meta.json", noted.model_dump(by_alias=True))
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array as store.write_bytes does, without a second copy of it in memory."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {path}: {error.strerror or error}; free space or set HEADSTART_CACHE to another "
-            "folder"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with store.replacing(path) as file:
+        np.save(file, array, allow_pickle=False)

@@ -206,8 +206,9 @@ def read_members(archive: Path, names: Collection[str]) -> Iterator[tuple[str, b
     except FileNotFoundError:
         raise DownloadError(f"{archive} is not there; fetch it again") from None
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        reason = str(error).partition("\n")[0]
         raise DownloadError(
-            f"{archive} is damaged ({error}); delete it and run the same command again"
+            f"{archive} is damaged ({reason}); delete it and run the same command again"
         ) from error
     raise DownloadError(
         f"{archive} has no {', '.join(sorted(missing))}; delete it and run the same command again"

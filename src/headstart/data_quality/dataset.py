@@ -30,7 +30,7 @@ from headstart.data_quality.record import (
     write_health,
 )
 from headstart.data_quality.similarity import FeatureRows, aligned_correlation, similar_pairs
-from headstart.errors import ConfigError, DataError, DownloadError, WeightsError
+from headstart.errors import ConfigError, DataError, DownloadError, StoreError, WeightsError
 from headstart.registry.methods import FeatureUse, stored_method
 from headstart.runtime import progress
 from headstart.store import StoredArm, StudyRecord
@@ -95,8 +95,13 @@ def examine_into(folder: Path, dataset: Dataset, backbone: Backbone) -> Health:
 
 
 def stored_health(folder: Path, dataset: Dataset, backbone: Backbone) -> Health | None:
-    """Read the examination that a folder holds of the same data and settings, if any."""
-    health = read_health(folder)
+    """Read the examination that a folder holds of the same data and settings, if any; a damaged one, which is
+    announced, counts as none."""
+    try:
+        health = read_health(folder)
+    except StoreError as error:
+        progress.say(f"{error}. The data are examined anew")
+        return None
     return health if health is not None and dict(health.settings) == _settings(dataset, backbone) else None
 
 

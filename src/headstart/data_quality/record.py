@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.duplicates import components
-from headstart.errors import StoreError
-from headstart.store import read_json, read_npz, write_json, write_npz
+from headstart.errors import DamagedError
+from headstart.store import read_npz, write_json, write_npz
+from headstart.store.reading import Arrays, checked, read_table
+from headstart.store.remedies import HEALTH as REMEDY
+from headstart.store.schema import HealthFields
 
 EXACT, PERCEPTUAL, FEATURES = 1, 2, 4  # bits of Pairs.by: which way found a pair
 Where = Literal["train", "test", "across"]
@@ -151,19 +154,21 @@ def write_health(folder: Path, health: Health) -> None:
 def read_health(folder: Path) -> Health | None:
     """Read the examination in a folder; None where there is none.
 
-    Raises: StoreError where the files are damaged."""
-    if not (folder / "health.json").is_file():
+    Raises: StoreError where health.npz is missing; DamagedError where a file is damaged."""
+    about, path = folder / "health.json", folder / "health.npz"
+    if not about.is_file():
         return None
-    value, path = read_json(folder / "health.json"), folder / "health.npz"
-    advice = "delete it and health.json and examine the data again"
-    arrays = read_npz(path, advice)
+    value = read_table(about, REMEDY)
+    fields = checked(HealthFields, value, about, REMEDY)
+    arrays = read_npz(path, REMEDY)
     try:
         pairs = Pairs(**{name: arrays[f"pairs_{name}"] for name in Pairs.__dataclass_fields__})
         suspects = None
-        if value["suspects"] is not None:
+        if fields.suspects is not None:
             suspects = Suspects(
                 **{name: arrays[f"suspects_{name}"] for name in Suspects.__dataclass_fields__}
             )
+        _require_sound(pairs, suspects, arrays, fields)
         images = dict(zip(arrays["pictures_places"].tolist(), arrays.get("pictures", ()), strict=True))
         return Health(
             dataset=value["dataset"],
@@ -173,8 +178,41 @@ def read_health(folder: Path) -> Health | None:
             seconds=value["seconds"],
             images=images,
         )
-    except (ValueError, KeyError) as error:
-        raise StoreError(f"cannot read {path}: {error}; {advice}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"cannot read {path}: {error}; {REMEDY}") from error
+
+
+def _require_sound(pairs: Pairs, suspects: Suspects | None, arrays: Arrays, fields: HealthFields) -> None:
+    """Raises: ValueError where arrays have other shapes or types than they are written with, or name images
+    or classes that the dataset has not."""
+    count, images = len(pairs.places), fields.dataset.train_images + fields.dataset.test_images
+    classes = len(fields.dataset.class_names)
+    _require_array(pairs.places, "iu", (count, 2), images, "pairs_places")
+    _require_array(pairs.labels, "iu", (count, 2), classes, "pairs_labels")
+    _require_array(pairs.by, "iu", (count,), 8, "pairs_by")
+    _require_array(pairs.distance, "iu", (count,), 256, "pairs_distance")
+    _require_array(pairs.similarity, "f", (count,), None, "pairs_similarity")
+    if suspects is not None:
+        count = len(suspects.ids)
+        _require_array(suspects.ids, "iu", (count,), fields.dataset.train_images, "suspects_ids")
+        for name in ("given", "suggested"):
+            _require_array(getattr(suspects, name), "iu", (count,), classes, f"suspects_{name}")
+            _require_array(
+                getattr(suspects, f"{name}_probability"), "f", (count,), None, f"suspects_{name}_probability"
+            )
+    shown = arrays["pictures_places"]
+    _require_array(shown, "iu", (shown.size,), images, "pictures_places")
+    pictures = arrays.get("pictures", np.zeros((0, 1, 1, 3), np.uint8))
+    _require_array(pictures, "u", (shown.size, *pictures.shape[1:3], 3), None, "pictures")
+
+
+def _require_array(
+    array: NDArray[Any], kinds: str, shape: tuple[int, ...], below: int | None, name: str
+) -> None:
+    if array.dtype.kind not in kinds or array.shape != shape:
+        raise ValueError(f"{name} is {array.dtype} {array.shape}, not {shape}")
+    if below is not None and array.size and not (array.min() >= 0 and array.max() < below):
+        raise ValueError(f"{name} has values outside 0 to {below - 1}")
 
 
 # ---------------------------------------------------------------- what is shown

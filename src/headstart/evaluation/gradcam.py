@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.errors import ConfigError
-from headstart.evaluation.records import GRADCAM, read_arrays
+from headstart.evaluation.records import GRADCAM, kept_arrays
 from headstart.evaluation.study import check_predictions, chosen_trials, load_study_dataset, read_study
 from headstart.predict.gradcam import explain_image
 from headstart.predict.predictor import load_predictor
@@ -53,6 +53,8 @@ def run_gradcam(study_folder: Path, seed: int = 0) -> int:
             if not _is_read(folder / f"{trial.key}.npz", settings_hash)
         ]
         count = len(chosen) - len(unread)
+        if count:
+            _write_images(folder / "images.npz", dataset.test, ids, seed, settings_hash)
         for label, trial in _readable(unread):
             try:
                 arrays = _read(trial, dataset.test, ids)
@@ -84,7 +86,7 @@ def _settings_hash(dataset: Dataset, ids: NDArray[np.int64], seed: int) -> str:
 
 
 def _is_read(path: Path, settings_hash: str) -> bool:
-    return str(read_arrays(path).get("settings", "")) == settings_hash
+    return str(kept_arrays(path).get("settings", "")) == settings_hash
 
 
 def _readable(trials: Sequence[tuple[str, FinishedTrial]]) -> list[tuple[str, FinishedTrial]]:

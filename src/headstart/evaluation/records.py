@@ -14,24 +14,28 @@ No torch: a report renders from these alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart import store
-from headstart.errors import StoreError
+from headstart.errors import DamagedError, StoreError
 from headstart.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from headstart.results import stats
 from headstart.results.trials import correct, require_same_images
+from headstart.runtime import progress
 from headstart.store.reading import Arrays
+from headstart.store.remedies import READING as REMEDY
+from headstart.store.schema import RobustnessReading, ShiftReading
 from headstart.types import Predictions
 
 ROBUSTNESS, SHIFT, GRADCAM = "robustness", "shift", "looks"  # folders
 _RESAMPLES = 2000
+_Reading = TypeVar("_Reading", RobustnessReading, ShiftReading)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +126,69 @@ class StudyGradCam:
 
 def read_arrays(path: Path) -> Arrays:
     """The arrays in a file; empty where it is not there. Raises: StoreError where it is damaged."""
-    return store.read_npz(path, "delete it and run the same command again") if path.is_file() else {}
+    return store.read_npz(path, REMEDY) if path.is_file() else {}
+
+
+def kept_arrays(path: Path) -> Arrays:
+    """The arrays in a file that a step after training resumes from; empty where it is not there or damaged,
+    which is announced."""
+    try:
+        return read_arrays(path)
+    except StoreError as error:
+        progress.say(f"{error}. It is made anew")
+        return {}
+
+
+def kept_reading(model: type[_Reading], path: Path) -> _Reading | None:
+    """What a step after training wrote last of a trial; None where it is not there or damaged, which is
+    announced."""
+    try:
+        return store.read_as(model, path, REMEDY) if path.is_file() else None
+    except StoreError as error:
+        progress.say(f"{error}. It is made anew")
+        return None
+
+
+def is_logits(array: NDArray[Any] | None, shape: tuple[int, ...]) -> bool:
+    """Whether an array holds finite logits of a shape, whose last number is the classes: -1 for any."""
+    return (
+        array is not None
+        and array.dtype.kind == "f"
+        and array.ndim == len(shape)
+        and array.shape[-1] > 0
+        and all(wanted in (-1, own) for wanted, own in zip(shape, array.shape, strict=True))
+        and bool(np.isfinite(array).all())
+    )
+
+
+def sound_corrupted(arrays: Arrays, names: Iterable[str]) -> bool:
+    """Whether the arrays of a robustness reading are logits of the same images, those of `names` among
+    them."""
+    clean, labels, ids = (arrays.get(name) for name in ("clean", "labels", "ids"))
+    if clean is None or labels is None or ids is None or not is_logits(clean, (-1, -1)):
+        return False
+    return (
+        _are_labels(labels, clean.shape)
+        and ids.shape == labels.shape
+        and ids.dtype.kind in "iu"
+        and all(is_logits(arrays.get(name), (len(SEVERITIES), *clean.shape)) for name in names)
+    )
+
+
+def sound_shifted(arrays: Arrays) -> bool:
+    """Whether the arrays of a shift reading are logits with labels."""
+    logits, labels = arrays.get("logits"), arrays.get("labels")
+    if logits is None or labels is None or not is_logits(logits, (-1, -1)):
+        return False
+    return len(labels) > 0 and _are_labels(labels, logits.shape)
+
+
+def _are_labels(labels: NDArray[Any], shape: tuple[int, ...]) -> bool:
+    return (
+        labels.dtype.kind in "iu"
+        and labels.shape == shape[:1]
+        and (not len(labels) or bool(labels.min() >= 0 and labels.max() < shape[1]))
+    )
 
 
 def read_corrupted(study_folder: Path) -> list[Corrupted]:
@@ -130,19 +196,19 @@ def read_corrupted(study_folder: Path) -> list[Corrupted]:
     damaged."""
     readings = []
     for path in sorted((study_folder / ROBUSTNESS).glob("*.json")):
-        about, arrays = store.read_json(path), read_arrays(path.with_suffix(".npz"))
+        about = store.read_as(RobustnessReading, path, REMEDY)
+        arrays = read_arrays(path.with_suffix(".npz"))
         if missing := {"clean", "labels", "ids", *CORRUPTIONS} - set(arrays):
-            raise StoreError(
-                f"{path.with_suffix('.npz')} lacks {', '.join(sorted(missing))}; delete {path} and run "
-                "`headstart robustness` again"
-            )
+            raise DamagedError(f"{path.with_suffix('.npz')} lacks {', '.join(sorted(missing))}; {REMEDY}")
+        if not sound_corrupted(arrays, CORRUPTIONS):
+            raise DamagedError(f"{path.with_suffix('.npz')} is damaged (no logits of its images); {REMEDY}")
         clean = Predictions(logits=arrays["clean"], labels=arrays["labels"], example_ids=arrays["ids"])
         readings.append(
             Corrupted(
-                key=about["key"],
-                arm=about["arm"],
-                settings=about["settings"],
-                seconds=about["seconds"],
+                key=about.key,
+                arm=about.arm,
+                settings=about.settings,
+                seconds=about.seconds,
                 clean=clean,
                 logits={name: arrays[name] for name in CORRUPTIONS},
             )
@@ -155,22 +221,21 @@ def read_shifted(study_folder: Path) -> list[Shifted]:
     damaged."""
     readings = []
     for path in sorted((study_folder / SHIFT).glob("*/*.json")):
-        about, arrays = store.read_json(path), read_arrays(path.with_suffix(".npz"))
-        if not {"logits", "labels"} <= set(arrays):
-            raise StoreError(
-                f"{path.with_suffix('.npz')} is missing; delete {path} and run `headstart shift` again"
-            )
+        about = store.read_as(ShiftReading, path, REMEDY)
+        arrays = read_arrays(path.with_suffix(".npz"))
+        if not sound_shifted(arrays):
+            raise DamagedError(f"{path.with_suffix('.npz')} is missing or damaged; {REMEDY}")
         right = int((arrays["logits"].argmax(axis=1) == arrays["labels"]).sum())
         readings.append(
             Shifted(
-                set_name=about["set"],
-                key=about["key"],
-                arm=about["arm"],
+                set_name=about.set_name,
+                key=about.key,
+                arm=about.arm,
                 images=len(arrays["labels"]),
                 right=right,
                 classes=len(np.unique(arrays["labels"])),
-                test_right=about["test_right"],
-                test_images=about["test_images"],
+                test_right=about.test_right,
+                test_images=about.test_images,
             )
         )
     return readings
@@ -188,7 +253,8 @@ def read_gradcam(study_folder: Path) -> StudyGradCam | None:
     networks = []
     for path in sorted(folder.glob("*.npz")):
         arrays = read_arrays(path)
-        if "evidence" in arrays and str(arrays["settings"]) == str(shared["settings"]):
+        if "evidence" in arrays and str(arrays.get("settings", "")) == str(shared["settings"]):
+            _require_gradcam(path, arrays, shared)
             networks.append(
                 NetworkGradCam(
                     key=path.stem,
@@ -206,6 +272,30 @@ def read_gradcam(study_folder: Path) -> StudyGradCam | None:
         seed=int(shared["seed"]),
         networks=tuple(networks),
     )
+
+
+def _require_gradcam(path: Path, arrays: Arrays, shared: Arrays) -> None:
+    """Raises: DamagedError where a network's heatmaps are not those of the images beside them."""
+    images, labels = shared["images"], shared["labels"]
+    heatmaps, probabilities, targets = (
+        arrays.get(name, np.zeros(0)) for name in ("evidence", "probabilities", "targets")
+    )
+    sound = (
+        images.dtype == np.uint8
+        and images.ndim == 4
+        and images.shape[3] == 3
+        and len(images) > 0
+        and labels.shape == shared["ids"].shape == targets.shape == images.shape[:1]
+        and labels.dtype.kind == targets.dtype.kind == "i"
+        and shared["seed"].shape == ()
+        and shared["seed"].dtype.kind == "i"
+        and is_logits(heatmaps, (len(images), -1, -1))
+        and is_logits(probabilities, (len(images), -1))
+        and _are_labels(targets, probabilities.shape)
+        and _are_labels(labels, probabilities.shape)
+    )
+    if not sound:
+        raise DamagedError(f"{path} is damaged (no heatmaps of the images beside it); {REMEDY}")
 
 
 @dataclass(frozen=True, kw_only=True)

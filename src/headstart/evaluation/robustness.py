@@ -20,13 +20,14 @@ from headstart import store
 from headstart.errors import StoreError, unknown_name
 from headstart.evaluation import corruptions
 from headstart.evaluation.corruptions import CORRUPTIONS, SEVERITIES, Images, corrupt
-from headstart.evaluation.records import ROBUSTNESS, read_arrays
+from headstart.evaluation.records import ROBUSTNESS, kept_arrays, kept_reading, sound_corrupted
 from headstart.evaluation.study import check_predictions, chosen_trials, load_study_dataset, read_study
 from headstart.predict.predictor import load_predictor
 from headstart.runtime import progress
 from headstart.runtime.seeding import seed_for
 from headstart.store import FinishedTrial
 from headstart.store.reading import Arrays
+from headstart.store.schema import RobustnessReading
 from headstart.types import Dataset, Robustness
 
 _SHEET_IMAGES = 2
@@ -137,10 +138,11 @@ def _task(folder: Path, dataset: Dataset, wanted: Robustness) -> _Task:
 
 
 def _is_read(about: Path, settings_hash: str) -> bool:
+    reading = kept_reading(RobustnessReading, about)
     return (
-        about.is_file()
-        and store.digest(store.read_json(about)["settings"]) == settings_hash
-        and about.with_suffix(".npz").is_file()
+        reading is not None
+        and store.digest(reading.settings) == settings_hash
+        and sound_corrupted(kept_arrays(about.with_suffix(".npz")), CORRUPTIONS)
     )
 
 
@@ -179,8 +181,11 @@ def _read_arm(task: _Task, trial: FinishedTrial) -> None:
 
 def _started(path: Path, task: _Task) -> Arrays:
     """The arrays of a reading that was interrupted, or of one that begins."""
-    arrays = read_arrays(path)
-    if str(arrays.get("settings", "")) == task.settings_hash:
+    arrays = kept_arrays(path)
+    names = [name for name in CORRUPTIONS if name in arrays]
+    if str(arrays.get("settings", "")) == task.settings_hash and (
+        not names or sound_corrupted(arrays, names)
+    ):
         return arrays
     return {
         "settings": np.array(task.settings_hash),
@@ -208,7 +213,7 @@ def _read_corruption(
 def _write_sheet(task: _Task, dataset: Dataset) -> None:
     """Write a few of the images, of different classes, under every corruption at every severity."""
     path = task.folder / "sheet.npz"
-    if str(read_arrays(path).get("settings", "")) == task.settings_hash:
+    if str(kept_arrays(path).get("settings", "")) == task.settings_hash:
         return
     _, firsts = np.unique(task.labels, return_index=True)
     ids = task.ids[np.sort(firsts)[:_SHEET_IMAGES]]

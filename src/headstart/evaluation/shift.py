@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headstart import store
 from headstart.errors import ConfigError, StoreError
-from headstart.evaluation.records import SHIFT
+from headstart.evaluation.records import SHIFT, kept_arrays, kept_reading, sound_shifted
 from headstart.evaluation.shift_sets import load_shift_set
 from headstart.evaluation.study import chosen_trials, read_study
 from headstart.predict.predictor import load_predictor
@@ -17,6 +17,7 @@ from headstart.predict.saved import read_model
 from headstart.results.trials import correct
 from headstart.runtime import progress
 from headstart.store import FinishedTrial
+from headstart.store.schema import ShiftReading
 from headstart.types import ImageSet, ShiftSet
 
 
@@ -48,7 +49,9 @@ def run_shift(study_folder: Path, wanted: ShiftSet) -> int:
 def _read_arm(folder: Path, trial: FinishedTrial, images: ImageSet) -> None:
     """folder: of the shift set, which has its name."""
     about, name = folder / f"{trial.key}.json", folder.name
-    if about.is_file() and store.read_json(about)["fingerprint"] == images.fingerprint:
+    reading = kept_reading(ShiftReading, about)
+    is_of_these = reading is not None and reading.fingerprint == images.fingerprint
+    if is_of_these and sound_shifted(kept_arrays(about.with_suffix(".npz"))):
         return
     if not trial.has_model:
         progress.say(f"{trial.arm.name}: published without its model, so it is not read on {name}")

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart import store
 from headstart.data import arrays
 from headstart.data.folders.decode import decode_image, square
 from headstart.data.folders.find import canonical
 from headstart.data.folders.layout import sub_folders
 from headstart.data.folders.walk import LeftOut, walk_images
-from headstart.errors import DataError
+from headstart.errors import DataError, StoreError
 from headstart.runtime.progress import say, track
 from headstart.runtime.show import shown
 from headstart.types import DEFAULT_READING, ImageSet, Reading
@@ -55,11 +56,9 @@ def load_shift_set(
 def _read_arrays(path: Path, classes: int, pixels: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     labels_path = path.with_name(path.name.removesuffix("_data.npy") + "_labels.npy")
     try:
-        images, labels = (np.load(each, allow_pickle=False) for each in (path, labels_path))
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{path} with {labels_path.name} cannot be read ({error}); fetch both files again"
-        ) from error
+        images, labels = (store.read_npy(each, "fetch both files again") for each in (path, labels_path))
+    except StoreError as error:
+        raise DataError(str(error)) from error
     if images.dtype != np.uint8 or images.shape[1:] != (pixels, pixels, 3) or not len(images):
         raise DataError(
             f"{path} holds {images.dtype} {images.shape}; expected uint8 (N, {pixels}, {pixels}, 3)"

@@ -15,6 +15,7 @@ from headstart.errors import DataError, StoreError
 from headstart.results.honest import honest_trials
 from headstart.results.trials import Trials, is_deterministic, main_trials
 from headstart.store import FinishedTrial, StudyRecord
+from headstart.store.remedies import retrain
 from headstart.types import Dataset
 
 # Of clean predictions against the trial's own: batches of another size may move a few near ties.
@@ -67,5 +68,5 @@ def check_predictions(trial_folder: Path, logits: NDArray[np.floating], ids: NDA
     if moved > max(2, _MOST_MOVED * len(ids)):
         raise StoreError(
             f"{trial_folder / 'model.safetensors'} predicts otherwise than the trial's stored logits on "
-            f"{moved} of {len(ids)} clean images; delete {trial_folder} and run the study again"
+            f"{moved} of {len(ids)} clean images; {retrain(trial_folder)}"
         )

@@ -11,6 +11,7 @@ from headstart.errors import DamagedError, StoreError
 from headstart.runtime import progress
 from headstart.store import FileFacts, read_as, require_unchanged
 from headstart.store.hashes import hash_of_start
+from headstart.store.remedies import CACHED as REMEDY
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -39,7 +40,7 @@ class _Progress(BaseModel):
 
 
 def read_meta(folder: Path) -> FeatureMeta:
-    return read_as(FeatureMeta, folder / "meta.json", "delete it and run the same command again")
+    return read_as(FeatureMeta, folder / "meta.json", REMEDY)
 
 
 def whole(folder: Path) -> FeatureMeta | None:
@@ -64,7 +65,7 @@ def resumable(record: Path, values: Path, row_bytes: int) -> tuple[int, float, H
     if not (record.exists() and values.exists()):
         return None
     try:
-        state = read_as(_Progress, record)
+        state = read_as(_Progress, record, REMEDY)
     except StoreError as error:
         progress.say(f"{error}: the features are computed from the start")
         return None

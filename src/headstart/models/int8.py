@@ -162,7 +162,8 @@ def _session(path: Path) -> Callable[[Tensor], Tensor]:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes for a damaged file share no public base
         raise StoreError(
-            f"cannot read {path}: {error}; delete its folder and run again".replace("\n", " ")
+            f"cannot read {path}: {error}; delete it and run the same command again, which makes it "
+            "anew".replace("\n", " ")
         ) from error
 
     def run(x: Tensor) -> Tensor:

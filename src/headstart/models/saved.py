@@ -18,13 +18,13 @@ from torch import Tensor
 from headstart import store
 from headstart.errors import WeightsError
 from headstart.models import weights
+from headstart.store.remedies import retrain
 from headstart.types import DEFAULT_READING, Preprocessing, Reading
 
 FILE = "model.safetensors"
 # In the description, of the rest of it and the tensors; files of older versions have none. Not a second entry
 # of the metadata: safetensors writes several in any order, and equal models are equal files.
 _HASH = "sha256"
-_REMEDY = "take another copy of it, or delete its folder and run the study again: that trains this one anew"
 _NETWORK_OPTIONS = ("widths", "activation")  # what the constructor of the CNN takes
 
 
@@ -94,11 +94,15 @@ class SavedModel:
         path = self.folder / FILE
         state, metadata = weights.load_state_file(path), weights.read_metadata(path)
         description = json.loads(metadata.get("headstart", "{}"))
-        if description.pop(_HASH, "") not in ("", _hash(json.dumps(description), state)):
-            raise WeightsError(f"{path} is damaged: its SHA-256 is not that of what was written; {_REMEDY}")
+        if description.pop(_HASH, "") not in ("", weights.content_hash(json.dumps(description), state)):
+            raise WeightsError(
+                f"{path} is damaged: its SHA-256 is not that of what was written; {retrain(self.folder)}"
+            )
         for name, tensor in state.items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise WeightsError(f"{path} is damaged: {name} has values that are not finite; {_REMEDY}")
+                raise WeightsError(
+                    f"{path} is damaged: {name} has values that are not finite; {retrain(self.folder)}"
+                )
         return state
 
     def write(self, folder: Path, state: Mapping[str, Tensor]) -> Path:
@@ -120,11 +124,6 @@ class SavedModel:
         if self.label:
             description["label"] = self.label
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-        description[_HASH] = _hash(json.dumps(description), tensors)
+        description[_HASH] = weights.content_hash(json.dumps(description), tensors)
         store.write_bytes(folder / FILE, save(tensors, {"headstart": json.dumps(description)}))
         return folder
-
-
-def _hash(description: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 (hex) of all that model.safetensors says and holds."""
-    return store.digest([description, weights.tensors_hash(tensors)])

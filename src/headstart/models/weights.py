@@ -170,6 +170,11 @@ def tensors_hash(state: Mapping[str, Tensor]) -> str:
     return content.hexdigest()
 
 
+def content_hash(description: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) of tensors and of what is said of them, as one file holds both."""
+    return store.digest([description, tensors_hash(tensors)])
+
+
 def weights_hash(weights: str, model: str = "") -> str:
     """What identifies weights in a trial's and a feature's key: "none", the pinned hash of published ones, or
     a file's SHA-256; of a small stem another than of the network that the same weights were made for.

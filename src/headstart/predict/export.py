@@ -37,6 +37,7 @@ from headstart.predict.files import find_images, read_squares
 from headstart.predict.predictor import Predictor
 from headstart.results import metrics
 from headstart.runtime.waiting import onnxruntime_options
+from headstart.store.remedies import STUDY
 from headstart.version import __version__
 
 CHECK_IMAGES = 100
@@ -184,7 +185,7 @@ def images_to_compare(
         return np.ascontiguousarray(train.images[ids]), f"training images of {saved.dataset.title or name}"
     gallery = saved.folder.parent / "gallery.npz" if saved.folder else None
     if gallery is not None and gallery.exists():
-        images = store.read_npz(gallery, "delete it and run the study again", ("images",))["images"]
+        images = store.read_npz(gallery, STUDY, ("images",))["images"]
         return images[:count], "test images in the study's gallery"
     raise DataError(
         "an exported file is compared with the model on real images, and its training images are not to be "

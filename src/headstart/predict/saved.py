@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from headstart import store
 from headstart.data.download import downloads_folder
@@ -21,8 +21,10 @@ from headstart.models.saved import FILE, SavedModel, TrainingImages
 from headstart.models.weight_names import is_url
 from headstart.results.trials import representative_trials
 from headstart.store.names import Text
-from headstart.store.reading import first_fault, parse_json
-from headstart.store.schema import Pixels, Stored, StoredPreprocessing
+from headstart.store.reading import checked, first_fault, parse_json, read_table
+from headstart.store.remedies import TRIAL as REMEDY
+from headstart.store.remedies import retrain
+from headstart.store.schema import Pixels, ResultFields, Stored, StoredPreprocessing, TrialFields
 
 
 def find_model(path: str | Path, arm: str | None = None) -> Path:
@@ -44,6 +46,8 @@ def find_model(path: str | Path, arm: str | None = None) -> Path:
         if arm is not None:
             raise ConfigError(f"{folder} is one model, not a study; leave --arm out")
         return folder
+    if store.is_finished(folder):
+        raise StoreError(f"{folder / FILE} is not there: published trials have none; {retrain(folder)}")
     trials = representative_trials(store.finished_trials(folder)) if folder.is_dir() else {}
     if not trials:
         raise StoreError(
@@ -67,13 +71,16 @@ def read_model(folder: Path) -> SavedModel:
     something that older versions stored beside it is missing, naming it."""
     path = folder / FILE
     if not path.is_file():
-        raise WeightsError(f"{path} is not there; give the folder of a finished trial")
+        raise WeightsError(f"{path} is not there; give the folder of a finished trial, or {retrain(folder)}")
     text = weights.read_metadata(path).get("headstart")
     if text is None:
         raise WeightsError(f"{path} was not written by headstart: its metadata do not say what it is")
     stored = _description(text, path)
     stored.pop("sha256", None)  # `SavedModel.read_state` checks it
-    trial, result = _read_json(folder / "trial.json"), _read_json(folder / "result.json")
+    trial, result = (
+        _read_beside(folder / name, model)
+        for name, model in (("trial.json", TrialFields), ("result.json", ResultFields))
+    )
     _add_what_older_versions_left_out(stored, trial, folder)
     for name in ("image_pixels", "precision", "feature_precision"):
         if stored[name] is None:
@@ -134,8 +141,13 @@ def _description(text: str, path: Path) -> dict[str, Any]:
     return dict(stored)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    return store.read_json(path) if path.exists() else {}
+def _read_beside(path: Path, model: type[BaseModel]) -> dict[str, Any]:
+    """What lies beside a model; empty where nothing does."""
+    if not path.exists():
+        return {}
+    value = read_table(path, REMEDY)
+    checked(model, value, path, REMEDY)
+    return value
 
 
 def _add_what_older_versions_left_out(stored: dict[str, Any], trial: dict[str, Any], folder: Path) -> None:

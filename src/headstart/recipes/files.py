@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from headstart import plugins
 from headstart.errors import ConfigError, unknown_name
 from headstart.recipes.changes import recipe_from
 from headstart.recipes.named import RECIPES
+from headstart.store.toml import read_toml
 from headstart.types import Recipe
 
 
@@ -23,12 +23,7 @@ def load_recipes(path: str | Path) -> dict[str, tuple[Recipe, dict[str, Any]]]:
     younger than the file) has its type's own default.
 
     Raises: ConfigError naming the file, the recipe and what is wrong."""
-    try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read recipe file {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}; mend that line") from error
+    _, tables = read_toml(Path(path), "recipe file")
     recipes = {}
     for name, table in tables.items():
         where = f"{path}: recipe {name!r}"

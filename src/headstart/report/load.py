@@ -22,7 +22,9 @@ from headstart.results.pairing import one_machine
 from headstart.results.trials import main_trials, metric_values, newest, relabelled, require_same_images
 from headstart.store import FinishedTrial, SearchRecord, StoredArm, StudyRecord
 from headstart.store.manifest import read_manifest
-from headstart.store.trials import REMEDY, RESULT, TRIAL
+from headstart.store.remedies import PUBLISHED, STUDY
+from headstart.store.remedies import TRIAL as REMEDY
+from headstart.store.trials import RESULT, TRIAL
 from headstart.types import LabelBudget, Predictions
 
 Trials = list[FinishedTrial]
@@ -151,9 +153,9 @@ def load_study(folder: Path) -> StudyView:
 
 def _require_as_published(folder: Path) -> None:
     """Compares what lies beside published trials with their manifest; a study's own folder has none."""
-    if (stored := read_manifest(folder, REMEDY)) is not None:
+    if (stored := read_manifest(folder, PUBLISHED)) is not None:
         for name in stored.files:
-            stored.require(folder, name, REMEDY)
+            stored.require(folder, name, PUBLISHED)
 
 
 def _is_of(study: StudyRecord, trial: FinishedTrial) -> bool:
@@ -216,7 +218,7 @@ def _gallery_images(folder: Path) -> dict[int, NDArray[np.uint8]]:
     path = folder / "gallery.npz"
     if not path.exists():
         return {}
-    stored = store.read_npz(path, "delete it and run the study again", ("images", "ids"))
+    stored = store.read_npz(path, STUDY, ("images", "ids"))
     return dict(zip(stored["ids"].tolist(), stored["images"], strict=True))
 
 

@@ -19,7 +19,8 @@ from headstart import store
 from headstart.errors import DamagedError, DataError, StoreError
 from headstart.results import metrics
 from headstart.store import FinishedTrial
-from headstart.store.trials import PREDICTIONS, REMEDY, RESULT
+from headstart.store.remedies import TRIAL as REMEDY
+from headstart.store.trials import PREDICTIONS, RESULT
 from headstart.types import Predictions
 
 _VERSION = 1  # of these comparisons
@@ -80,7 +81,7 @@ def require_honest(trial: FinishedTrial) -> str:
     Raises: StoreError where there are no predictions; DamagedError naming the file, the metric and both
     values."""
     content = store.digest(
-        [_VERSION, *(store.facts_of(trial.folder / name).sha256 for name in (RESULT, PREDICTIONS))]
+        [_VERSION, *(store.facts_of(trial.folder / name, REMEDY).sha256 for name in (RESULT, PREDICTIONS))]
     )
     known = _remembered()
     if content not in known:

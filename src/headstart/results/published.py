@@ -33,7 +33,8 @@ from headstart.store.files import json_bytes
 from headstart.store.hashes import facts_of_bytes
 from headstart.store.manifest import FILE as MANIFEST
 from headstart.store.manifest import read_manifest, write_manifest
-from headstart.store.trials import REMEDY
+from headstart.store.remedies import PUBLISHED, READING
+from headstart.store.remedies import TRIAL as REMEDY
 
 LIMIT_BYTES = 40_000_000  # of a whole published study: what a repository bears
 _KEPT = (
@@ -134,7 +135,7 @@ def _repacked(path: Path, study_folder: Path) -> bytes:
     unchanged."""
     if path.suffix != ".npz":
         return store.read_bytes(path)
-    arrays = store.read_npz(path, "delete it and run what wrote it again")
+    arrays = store.read_npz(path, READING)
     if path.relative_to(study_folder).parts[0] in _OF_OTHER_IMAGES:
         arrays = {
             name: half_precision(array) if array.dtype == np.float32 else array
@@ -190,7 +191,7 @@ def adopt(published: Path, key: str, run_folder: Path, names: Mapping[str, str])
     require_honest(trial)
     result = None
     if any(trial.result.trial["arm"].get(name) != value for name, value in names.items()):
-        value = store.read_json(source / "result.json")
+        value = store.read_json(source / "result.json", REMEDY)
         value["trial"]["arm"] |= names
         result = json_bytes(value)
     predictions = store.read_bytes(store.inside(source, "predictions.npz"), 10 * LIMIT_BYTES)
@@ -203,10 +204,10 @@ def adopt_readings(published: Path, folder: Path) -> None:
     data health, tries of a search) and is not in the study's folder yet.
 
     Raises: StoreError where a file is not what was published."""
-    manifest = read_manifest(published, REMEDY)
+    manifest = read_manifest(published, PUBLISHED)
     for path in _beside_the_trials(published):
         inside = path.relative_to(published)
         if inside.parts[0] in _READINGS and not (folder / inside).exists():
             if manifest is not None:
-                manifest.require(published, inside.as_posix(), REMEDY)
+                manifest.require(published, inside.as_posix(), PUBLISHED)
             store.write_bytes(store.inside(folder, inside), store.read_bytes(path))

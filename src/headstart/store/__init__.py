@@ -15,7 +15,7 @@ from headstart.store.files import as_stored, cache_folder, digest, write_json, w
 from headstart.store.hashes import FileFacts, facts_of, require_unchanged
 from headstart.store.locks import lock, require_space, shared_lock
 from headstart.store.names import inside, is_key, is_name
-from headstart.store.reading import Arrays, read_as, read_bytes, read_json, read_npz
+from headstart.store.reading import Arrays, read_as, read_bytes, read_json, read_npy, read_npz
 from headstart.store.searches import Candidate, SearchRecord, read_search, study_searches
 from headstart.store.shared import require_shared_locks
 from headstart.store.study import (
@@ -77,6 +77,7 @@ __all__ = [
     "read_as",
     "read_bytes",
     "read_json",
+    "read_npy",
     "read_npz",
     "read_predictions",
     "read_result",

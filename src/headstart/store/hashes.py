@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
 _CHUNK_BYTES = 1 << 20
+TRUSTED_BYTES = 1_000_000_000  # a second of hashing; of a larger file the times are believed
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Stamp = tuple[int, int, int, int, int]
 _HASHED: dict[_Stamp, str] = {}  # of files that this process has read, as long as nothing has written them
@@ -34,17 +36,59 @@ def facts_of_bytes(content: bytes) -> FileFacts:
     return FileFacts(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-def facts_of(path: Path) -> FileFacts:
-    """Size and SHA-256 of a file; read once a process while its size and times stay. Raises: StoreError."""
+def facts_of(path: Path, remedy: str = "put the file back as it was") -> FileFacts:
+    """Size and SHA-256 of a file; read once a process while its size and times stay.
+
+    remedy: what the user should do; it ends the error's sentence. Raises: StoreError."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             if stamp not in _HASHED:
-                _HASHED[stamp] = hashlib.file_digest(file, "sha256").hexdigest()
+                _HASHED[stamp] = sha256_of(file)
             return FileFacts(bytes=status.st_size, sha256=_HASHED[stamp])
     except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
+
+
+class CheckedFile(FileFacts):
+    """Size and SHA-256 of a large file, and its times when that was found out. ctime_ns: None in what older
+    versions wrote."""
+
+    mtime_ns: int
+    ctime_ns: int | None = None
+
+
+def look_at(path: Path) -> CheckedFile:
+    """What a large file is known by, hashed now. Raises: StoreError."""
+    facts = facts_of(path)
+    try:
+        status = path.stat()
+    except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    return CheckedFile(
+        bytes=facts.bytes, sha256=facts.sha256, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns
+    )
+
+
+def require_checked(path: Path, stored: CheckedFile, trusted_bytes: int = TRUSTED_BYTES) -> CheckedFile:
+    """Compare a large file with what it was when it was written; returns what it is known by now.
+
+    It is hashed, once a process, unless it has more than `trusted_bytes` and its times are as they were
+    noted: those can be set back, and a disk's own errors leave them. Raises: DamagedError."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DamagedError(f"{path} is missing or cannot be read ({error.strerror})") from error
+    if status.st_size != stored.bytes:
+        raise DamagedError(f"{path} is damaged: it has {status.st_size:,} bytes, not {stored.bytes:,}")
+    untouched = (status.st_mtime_ns, status.st_ctime_ns) == (stored.mtime_ns, stored.ctime_ns)
+    if untouched and stored.bytes > trusted_bytes:
+        return stored
+    now = look_at(path)
+    if now.sha256 != stored.sha256:
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not that of what was written")
+    return now
 
 
 def require_unchanged(path: Path, stored: FileFacts, remedy: str) -> None:
@@ -60,6 +104,11 @@ def require_unchanged(path: Path, stored: FileFacts, remedy: str) -> None:
         raise DamagedError(f"{path} is damaged: it has {size:,} bytes, not {stored.bytes:,}; {remedy}")
     if facts_of(path).sha256 != stored.sha256:
         raise DamagedError(f"{path} is damaged: its SHA-256 is not that of what was written; {remedy}")
+
+
+def sha256_of(file: BufferedReader) -> str:
+    """SHA-256 (hex) of an open file from where it stands, read in pieces. Raises: OSError."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_of_start(path: Path, count_bytes: int) -> Hash:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import io
 import json
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,10 @@ _MOST_ARRAYS = 1_000
 # What arrays may take in memory: either is enough. Logits shrink to a half in a file, images to a tenth.
 _ALWAYS_BYTES, _MOST_EXPANSION = 64_000_000, 64
 _NO_NUMBER = "NaN and Infinity are no JSON"
-_REMEDY = "put the file back as it was, or delete it and run the same command again"
+_REMEDY = "put the file back as it was"
 
 
-def read_bytes(path: Path, limit_bytes: int = MOST_BYTES) -> bytes:
+def read_bytes(path: Path, limit_bytes: int = MOST_BYTES, remedy: str = _REMEDY) -> bytes:
     """A file's content. Raises: StoreError where it cannot be read; DamagedError where it is larger than the
     limit."""
     try:
@@ -40,7 +41,7 @@ def read_bytes(path: Path, limit_bytes: int = MOST_BYTES) -> bytes:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
     if len(content) > limit_bytes:
         raise DamagedError(
-            f"{path} has more than {limit_bytes:,} bytes, which no file of its kind has; {_REMEDY}"
+            f"{path} has more than {limit_bytes:,} bytes, which no file of its kind has; {remedy}"
         )
     return content
 
@@ -75,7 +76,7 @@ def read_json(path: Path, remedy: str = _REMEDY) -> Any:
     remedy: what the user should do with a damaged file; it ends the error's sentence.
     Raises: StoreError where it is missing; DamagedError where it is damaged."""
     try:
-        return parse_json(read_bytes(path))
+        return parse_json(read_bytes(path, remedy=remedy))
     except ValueError as error:
         raise DamagedError(f"{path} is damaged ({_short(error)}); {remedy}") from error
 
@@ -144,6 +145,7 @@ _NPZ_ERRORS = (
     RecursionError,
     NotImplementedError,
     RuntimeError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -167,16 +169,39 @@ def _array(content: bytes) -> NDArray[Any]:
     """The array in the bytes of an .npy file. Raises: ValueError where its header promises other bytes, or
     Python objects."""
     file = io.BytesIO(content)
+    shape, fortran, dtype = _header(file, len(content))
+    flat = np.frombuffer(content, dtype=dtype, offset=file.tell(), count=math.prod(shape)).copy()
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of an array in .npy form; the file then stands at its values. size: of the file.
+
+    Raises: ValueError where the header promises other bytes than there are, or Python objects."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("an array of Python objects, which is never read")
-    wanted, left = dtype.itemsize * math.prod(shape), len(content) - file.tell()
+    wanted, left = dtype.itemsize * math.prod(shape), size - file.tell()
     if any(side < 0 for side in shape) or wanted != left:
         raise ValueError(f"an array of {wanted:,} bytes in {left:,}")
-    flat = np.frombuffer(content, dtype=dtype, offset=file.tell(), count=math.prod(shape)).copy()
-    return flat.reshape(shape, order="F" if fortran else "C")
+    return shape, fortran, dtype
+
+
+def read_npy(path: Path, remedy: str = _REMEDY, mapped: bool = False) -> NDArray[Any]:
+    """The array in an .npy file, memory-mapped and read-only where asked for.
+
+    No pickle is read. Raises: StoreError where it is missing; DamagedError where it is damaged."""
+    try:
+        with path.open("rb") as file:
+            _header(file, path.stat().st_size)
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        return array
+    except FileNotFoundError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}; {remedy}") from error
+    except _NPZ_ERRORS as error:
+        raise DamagedError(f"cannot read {path}: {_short(error)}; {remedy}") from error
 
 
 def _short(error: BaseException) -> str:

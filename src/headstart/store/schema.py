@@ -171,6 +171,107 @@ class ThreadsFields(Stored):
     cores: Annotated[int, Field(ge=1, le=100_000)]
 
 
+class CandidateFields(Stored):
+    """A candidate of a search; see searches.Candidate."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: Annotated[int, Field(ge=1, le=100_000)]
+    values: dict[Text, Plain] = {}
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+    nll: Annotated[float, Field(ge=0)] | None = None
+    seconds: Seconds = 0.0
+    failed: Annotated[str, Field(max_length=20_000)] = ""
+    train_images: Count | None = None
+    validation_images: Count | None = None
+
+
+class ProxyFields(Stored):
+    """See types.Proxy."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    duration: Text | None = None
+    images: Count | None = None
+    validation_images: Count | None = None
+    folds: Count | None = None
+
+
+class KnobFields(Stored):
+    """A searched hyperparameter; see searches.SearchedHyperparameter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Text
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    values: Annotated[list[Scalar | list[Scalar]], Field(max_length=1000)] | None = None
+
+
+class FullLengthFields(Stored):
+    """See searches.FullLength."""
+
+    own: Annotated[float, Field(ge=0, le=1)]
+    found: Annotated[float, Field(ge=0, le=1)]
+    seeds: Count
+
+
+class SearchFields(Stored):
+    """tuning.json."""
+
+    question: Text = ""
+    arm: Name
+    labels_per_class: LabelsPerClass
+    tries: Annotated[list[CandidateFields], Field(max_length=100_000)]
+    tries_asked: Count | None = None
+    best: Count | None = None
+    proxy: ProxyFields = ProxyFields()
+    space: Annotated[list[KnobFields], Field(max_length=1000)] = []
+    full_length: FullLengthFields | None = None
+
+
+class RobustnessReading(Stored):
+    """robustness/KEY.json: how a trial's model was read on corrupted images."""
+
+    key: Sha256
+    arm: Name
+    settings: dict[Text, Any]
+    seconds: dict[Text, Seconds]
+
+
+class ShiftReading(Stored):
+    """shift/SET/KEY.json: how a trial's model was read on a shift set. seconds: older files have none."""
+
+    set_name: Annotated[Name, Field(alias="set")]
+    key: Sha256
+    arm: Name
+    fingerprint: Text
+    test_right: Count
+    test_images: Annotated[int, Field(ge=1, le=10**9)]
+    seconds: Seconds | None = None
+
+
+class ExaminedFields(Stored):
+    """The dataset in health.json."""
+
+    name: Text
+    title: Text
+    fingerprint: Text
+    class_names: Annotated[list[Text], Field(max_length=100_000)]
+    train_images: Count
+    test_images: Count
+
+
+class HealthFields(Stored):
+    """health.json."""
+
+    dataset: ExaminedFields
+    settings: dict[Text, Any]
+    seconds: Seconds
+    suspects: Count | None
+
+
 class StudyFields(Stored):
     """study.json."""
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import StoreError
-from headstart.store.reading import read_json
+from headstart.store.reading import checked, read_table
+from headstart.store.remedies import SEARCH as REMEDY
+from headstart.store.schema import SearchFields
 from headstart.types import LabelBudget, Proxy
 
 FILE = "tuning.json"
@@ -112,14 +113,11 @@ class SearchRecord:
 
 
 def read_search(path: Path) -> SearchRecord:
-    """What a tuning.json says of its search. Raises: StoreError where it is missing or damaged."""
-    value = read_json(path)
-    try:
-        return SearchRecord.from_stored(value)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise StoreError(
-            f"{path} is damaged ({error!r}); delete its folder {path.parent} and run `headstart tune` again"
-        ) from error
+    """What a tuning.json says of its search. Raises: StoreError where it is missing; DamagedError where it
+    makes no sense."""
+    value = read_table(path, REMEDY)
+    checked(SearchFields, value, path, REMEDY)
+    return SearchRecord.from_stored(value)
 
 
 def study_searches(folder: Path) -> list[SearchRecord]:

@@ -13,6 +13,7 @@ from typing import Any
 from headstart.store.manifest import read_manifest
 from headstart.store.names import inside
 from headstart.store.reading import checked, read_table
+from headstart.store.remedies import STUDY as REMEDY
 from headstart.store.schema import StudyFields
 from headstart.store.threads import ThreadsRecord
 from headstart.store.trials import StoredArm
@@ -181,12 +182,6 @@ def _cells(value: Mapping[str, Any], arms: tuple[StoredArm, ...]) -> tuple[CellR
 
 def _robustness(value: Mapping[str, Any] | None) -> Robustness | None:
     return Robustness(**{**value, "arms": tuple(value.get("arms") or ())}) if value else None
-
-
-REMEDY = (
-    "run the study again with the same command, which writes it anew and keeps every finished trial; in a "
-    "folder of published trials put the file back as it was published"
-)
 
 
 def read_study(folder: Path) -> StudyRecord:

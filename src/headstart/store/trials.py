@@ -35,6 +35,7 @@ from headstart.store.hashes import facts_of_bytes
 from headstart.store.locks import lock
 from headstart.store.names import inside, is_key
 from headstart.store.reading import Arrays, checked, parse_json, read_bytes, read_npz, read_table
+from headstart.store.remedies import TRIAL as REMEDY
 from headstart.store.schema import HistoryRow, ResultFields
 from headstart.types import Cost, LabelBudget, Predictions, Result
 
@@ -46,10 +47,6 @@ RESULT, PREDICTIONS, HISTORY, TRIAL, MODEL = (
     "model.safetensors",
 )
 SCHEMA = 1  # of result.json: from 1 on a manifest lies beside it
-REMEDY = (
-    "run its study again, which computes this trial anew and keeps the others; of published trials put the "
-    "file back as it was published"
-)
 _NAMES = ("label", "name", "recipe_name")  # of an arm, for people: no part of the key
 
 
@@ -341,13 +338,22 @@ def set_aside_damaged(study_folder: Path, announce: Callable[[str], None]) -> No
 
 
 def _damage(folder: Path) -> StoreError | None:
-    """What is wrong with a finished trial's small files and test ids."""
+    """What is wrong with a finished trial's small files and predictions."""
     try:
         read_result(folder)
-        read_test_ids(folder)
+        _require_predictions(folder)
     except StoreError as error:
         return error
     return None
+
+
+def _require_predictions(folder: Path) -> None:
+    """Raises: StoreError where the predictions are missing or not what was written; where an older version
+    wrote no manifest, where they cannot be decompressed."""
+    if manifest.read_manifest(folder, REMEDY) is None:
+        read_predictions(folder)
+    else:
+        _checked_predictions(folder)
 
 
 def is_finished(folder: Path) -> bool:

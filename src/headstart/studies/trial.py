@@ -8,15 +8,16 @@ import math
 import platform
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field
 
 from headstart import store
 from headstart.data import load_dataset
 from headstart.data.splits import VALIDATION_IMAGES, label_subset, split_for_choosing
-from headstart.errors import BusyError, ConfigError, TakenError
+from headstart.errors import BusyError, ConfigError, StoreError, TakenError
 from headstart.methods import method_spec
 from headstart.methods.base import Context, Outcome
 from headstart.methods.frozen import backbone_hash
@@ -32,6 +33,7 @@ from headstart.runtime.cost import Stopwatch, peak_memory_bytes, reset_peak_memo
 from headstart.runtime.precision import default_device, gpu_uuid
 from headstart.runtime.threads import use_threads
 from headstart.store import FinishedTrial
+from headstart.store.remedies import TRIAL as REMEDY
 from headstart.types import Arm, Cost, Dataset, Preprocessing, Result, Trial
 from headstart.version import __version__
 
@@ -105,13 +107,25 @@ def _held(folder: Path) -> AbstractContextManager[object]:
         raise TakenError(str(error)) from error
 
 
+class _Begun(BaseModel):
+    """trial.json. threads: None in what older versions wrote."""
+
+    threads: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+
 def _threads(folder: Path) -> int:
     """The threads of this process; of a trial that began with another number and is resumed, that number: its
     bits depend on it."""
     now = torch.get_num_threads()
     if not any(folder.glob("checkpoint*")) or not (folder / "trial.json").exists():
         return now
-    begun: int = store.read_json(folder / "trial.json").get("threads", now)
+    try:
+        begun = store.read_as(_Begun, folder / "trial.json", REMEDY).threads or now
+    except StoreError as error:
+        progress.say(f"{error}. Its checkpoint is discarded, and the trial begins anew")
+        for checkpoint in folder.glob("checkpoint*"):
+            checkpoint.unlink()
+        return now
     if begun != now:
         progress.say(f"a trial that began with {begun} threads goes on with as many, not with {now}")
     return begun

@@ -18,10 +18,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from headstart.errors import DamagedError
 from headstart.models.network import Network
-from headstart.models.weights import tensors_hash
+from headstart.models.weights import content_hash
 from headstart.recipes import TrainingRecipe
-from headstart.store import digest, write_bytes
+from headstart.store import write_bytes
 from headstart.training.optimizers import build_optimizers
+
+_HASH = "sha256"  # of the counts and the tensors, beside the counts
 
 
 @dataclass(kw_only=True)
@@ -100,7 +102,9 @@ class TrainingState:
                 }
         content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         numbers = json.dumps(vars(counts))
-        write_bytes(path, save(content, {"numbers": numbers, "sha256": _hash(numbers, content)}))
+        # One entry of metadata: safetensors writes several in any order, and equal states are equal files.
+        checked = json.dumps(vars(counts) | {_HASH: content_hash(numbers, content)})
+        write_bytes(path, save(content, {"numbers": checked}))
 
     def restore(self, path: Path) -> Counts:
         """Puts a checkpoint's tensors back and returns its counts. Raises: DamagedError where it is damaged
@@ -108,25 +112,22 @@ class TrainingState:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata()
-                numbers = metadata["numbers"]
-                # the first checkpoints do not hold recording_seconds
-                counts = Counts(**({"recording_seconds": 0.0} | json.loads(numbers)))
+                numbers = json.loads(metadata["numbers"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata.get("sha256", _hash(numbers, tensors)) != _hash(numbers, tensors):
+            # Earlier ones hold it beside the numbers, the first ones neither that nor recording_seconds.
+            stored = numbers.pop(_HASH, metadata.get(_HASH))
+            if stored not in (None, content_hash(json.dumps(numbers), tensors)):
                 raise ValueError("its SHA-256 is not that of what was written")
+            counts = Counts(**({"recording_seconds": 0.0} | numbers))
             self.network.load_state_dict(_under("model.", tensors))
             if self._averaged is not None:
                 self._averaged.load_state_dict(_under("averaged.", tensors))
             for place, optimizer in enumerate(self.optimizers):
                 _restore_optimizer(optimizer, _under(f"optimizer.{place}.", tensors))
-        except (KeyError, ValueError, RuntimeError, OSError, TypeError) as error:
-            raise DamagedError(
-                f"checkpoint {path} cannot be read ({error}); delete it to start this trial anew"
-            ) from error
+        except (KeyError, ValueError, RuntimeError, OSError, TypeError, AttributeError) as error:
+            raise DamagedError(f"checkpoint {path} cannot be read ({error})") from error
         except SafetensorError as error:
-            raise DamagedError(
-                f"checkpoint {path} is damaged ({error}); delete it to start this trial anew"
-            ) from error
+            raise DamagedError(f"checkpoint {path} is damaged ({error})") from error
         return counts
 
 
@@ -141,8 +142,3 @@ def _restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _hash(numbers: str, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 (hex) of all that a checkpoint holds."""
-    return digest([numbers, tensors_hash(tensors)])

@@ -73,7 +73,10 @@ def full_precision() -> Iterator[None]:
 
 
 def _not_finite(row: int) -> DataError:
-    return DataError(f"the features of row {row} are not finite (NaN or infinite); extract them again")
+    return DataError(
+        f"the features of row {row} are not finite (NaN or infinite); leave that image out, or use other "
+        "weights"
+    )
 
 
 class Rows:

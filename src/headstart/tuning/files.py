@@ -17,9 +17,10 @@ import pandas as pd
 import torch
 
 from headstart import store
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, DamagedError
 from headstart.recipes import recipe_toml
 from headstart.recipes.spaces import PIXELS, described
+from headstart.runtime import progress
 from headstart.runtime.precision import default_device
 from headstart.store import Candidate
 from headstart.studies.trial import environment
@@ -28,16 +29,24 @@ from headstart.tuning.question import Question
 
 
 def read_candidates(question: Question) -> list[Candidate]:
-    """The candidates that are there. Raises: ConfigError where they answer another question; StoreError where
-    tuning.json is damaged."""
+    """The candidates that are there; a damaged tuning.json is announced and set aside as tuning.json.damaged.
+
+    Raises: ConfigError where they answer another question."""
     path = question.folder / "tuning.json"
     if not path.exists():
         return []
-    search = store.read_search(path)
+    try:
+        search = store.read_search(path)
+    except DamagedError as error:
+        aside = path.with_name(f"{path.name}.damaged")
+        progress.say(f"{error}. It is set aside as {aside.name}, and this search begins anew")
+        with store.disk_errors(path):
+            path.replace(aside)
+        return []
     if search.question != question.digest:
         raise ConfigError(
             f"{path.parent} holds tries of another recipe, search space or proxy; give another --out, or "
-            "delete it"
+            "move that folder elsewhere"
         )
     return list(search.candidates)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import stat
 import zipfile
@@ -12,8 +11,6 @@ from headstart import store
 from headstart.data.folders.walk import is_junk
 from headstart.errors import DataError
 
-_READ_BYTES = 1 << 20
-
 
 def unpacked(archive: Path) -> Path:
     """The folder with the archive's files, below folders that hold nothing but one folder.
@@ -22,11 +19,7 @@ def unpacked(archive: Path) -> Path:
     would lie outside are left out.
     Raises: DataError where it is no zip, is damaged or is protected by a password; StoreError where the cache
     is full."""
-    digest = hashlib.sha256()
-    with archive.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    home = store.cache_folder() / "unpacked" / digest.hexdigest()[:32]
+    home = store.cache_folder() / "unpacked" / store.facts_of(archive).sha256[:32]
     folder, done = home / archive.stem, home / "done.json"
     with store.lock(home / "lock", f"the unpacked {archive}", wait_seconds=24 * 3600):
         if not done.exists():

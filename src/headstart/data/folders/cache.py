@@ -21,13 +21,15 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from headstart import store
 from headstart.data.duplicates import SMALL_PIXELS
@@ -40,10 +42,13 @@ from headstart.data.folders.find import Source
 from headstart.data.folders.rows import BATCH, Facts, Job, Row, Write, decode_all
 from headstart.data.folders.sniff import available_formats
 from headstart.data.folders.values import common_ranges, range_of
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, StoreError
+from headstart.runtime import progress
 from headstart.runtime.show import printable
+from headstart.store.hashes import CheckedFile, look_at, require_checked
 from headstart.types import DEFAULT_READING, Reading
 
+_FACTS = TypeAdapter(tuple[Annotated[int, Field(ge=0)], Facts])  # a line of facts.jsonl
 SCHEMA = 2  # raise it when the same file would give other pixels or facts
 
 
@@ -126,7 +131,7 @@ def decode_source(
                 shutil.rmtree(other, ignore_errors=True)
         facts = dict(_stored_facts(folder))
         _note_untouched(folder, states, facts)
-        found = store.read_json(folder / "meta.json")["reading"]
+        found = store.read_as(_Meta, folder / "meta.json").reading
     return DecodedSource(
         source=source,
         facts=tuple(facts[place] for place in range(len(states))),
@@ -134,7 +139,7 @@ def decode_source(
         decoded_now=decoded_now,
         images=_rows(folder / "squares.u8", len(states), image_pixels),
         small=_rows(folder / "small.u8", len(states), SMALL_PIXELS),
-        reading=reading_from(found),
+        reading=found,
     )
 
 
@@ -164,18 +169,36 @@ def _note_untouched(folder: Path, states: Sequence[FileState], facts: Mapping[in
             record.writelines(json.dumps([place, asdict(fact)]) + "\n" for place, fact in changed.items())
 
 
+class _Meta(BaseModel):
+    """meta.json. files: of squares.u8 and small.u8; None in what older versions wrote."""
+
+    reading: Reading
+    files: dict[str, CheckedFile] | None = None
+
+
 def _is_whole(folder: Path, count: int, image_pixels: int) -> bool:
-    """Whether a state is finished and complete."""
+    """Whether a state is finished and complete, its pixels as they were written; damage is announced, and its
+    rows are decoded again."""
+    names = ("squares.u8", "small.u8")
     try:
-        sizes = [(folder / name).stat().st_size for name in ("squares.u8", "small.u8")]
+        sizes = [(folder / name).stat().st_size for name in names]
     except OSError:
         return False
-    places = {place for place, _ in _stored_facts(folder)}
-    return (
-        (folder / "meta.json").exists()
-        and sizes == [count * side**2 * 3 for side in (image_pixels, SMALL_PIXELS)]
-        and places == set(range(count))
-    )
+    if sizes != [count * side**2 * 3 for side in (image_pixels, SMALL_PIXELS)]:
+        return False
+    if not (folder / "meta.json").exists():
+        return False
+    try:
+        meta = store.read_as(_Meta, folder / "meta.json")
+        for name in names:
+            if meta.files is not None and name in meta.files:
+                require_checked(folder / name, meta.files[name])
+    except StoreError as error:
+        progress.say(f"{error}. These images are decoded again")
+        for name in ("meta.json", "facts.jsonl"):  # without them no row counts as decoded
+            (folder / name).unlink(missing_ok=True)
+        return False
+    return {place for place, _ in _stored_facts(folder)} == set(range(count))
 
 
 def _rows(path: Path, count: int, side: int) -> NDArray[np.uint8]:
@@ -184,16 +207,12 @@ def _rows(path: Path, count: int, side: int) -> NDArray[np.uint8]:
 
 def _stored_facts(folder: Path) -> Iterator[tuple[int, Facts]]:
     try:
-        lines = (folder / "facts.jsonl").read_text(encoding="utf-8").splitlines()
+        with (folder / "facts.jsonl").open("rb") as file:
+            for line in file:
+                with suppress(ValidationError):  # the line being written when the process was killed
+                    yield _FACTS.validate_json(line)
     except OSError:
         return
-    for line in lines:
-        try:
-            place, fact = json.loads(line)
-        except ValueError:  # the line being written when the process was killed
-            continue
-        lists = {name: tuple(value) for name, value in fact.items() if isinstance(value, list)}
-        yield place, Facts(**fact | lists)
 
 
 def _holds_row(folder: Path, place: int, sides: dict[str, int]) -> bool:
@@ -255,7 +274,8 @@ def _fill(
         )
     meta = {"schema": SCHEMA, "images": len(states), "image_pixels": image_pixels}
     root = printable(str(source.root.resolve()))
-    store.write_json(folder / "meta.json", meta | {"root": root, "reading": asdict(reading)})
+    files = {name: look_at(folder / name).model_dump() for name in sides}
+    store.write_json(folder / "meta.json", meta | {"root": root, "reading": asdict(reading), "files": files})
     return len(missing)
 
 

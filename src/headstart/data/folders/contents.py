@@ -6,7 +6,6 @@ whose size, times, inode and time of the inode's change are as recorded is not r
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,7 @@ from dataclasses import dataclass, replace
 from headstart.data.folders.find import Entry
 from headstart.runtime import progress
 from headstart.runtime.cores import usable_cores
-
-_READ_BYTES = 1 << 20
+from headstart.store.hashes import sha256_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +76,9 @@ def _looked_at(entry: Entry) -> FileState:
 
 
 def _hash(entry: Entry) -> str:
-    digest = hashlib.sha256()
     try:
         handle = os.open(entry.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(handle, "rb") as file:
-            while block := file.read(_READ_BYTES):
-                digest.update(block)
+            return sha256_of(file)
     except OSError:
         return ""
-    return digest.hexdigest()

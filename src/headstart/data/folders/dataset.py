@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.data import arrays, folders
-from headstart.errors import DataError
+from headstart.errors import DataError, StoreError
 from headstart.runtime.progress import say
 from headstart.types import Dataset
 
@@ -80,10 +80,12 @@ def load_images(
 def _read(home: Path) -> Dataset:
     dataset = arrays.read_dataset(home)
     try:
-        groups = np.load(home / "train_groups.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{home / 'train_groups.npy'} cannot be read ({error})") from error
-    reading = folders.reading_from(store.read_json(home / "reading.json"))
+        groups = store.read_npy(home / "train_groups.npy")
+        if groups.shape != dataset.train.labels.shape or groups.dtype.kind != "i":
+            raise StoreError(f"{home / 'train_groups.npy'} is damaged: groups of other images")
+        reading = folders.reading_from(store.read_json(home / "reading.json"))
+    except (StoreError, TypeError, ValueError) as error:
+        raise DataError(f"{home} is damaged ({error})") from error
     # Where every image is a group of its own, the split is that of a dataset without groups.
     has_groups = len(np.unique(groups)) < len(groups)
     train = replace(dataset.train, groups=groups if has_groups else None, names=_names(home, "train"))

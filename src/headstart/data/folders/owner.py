@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from headstart import store
 from headstart.errors import ConfigError
 from headstart.runtime.show import printable, shown
+from headstart.store.remedies import OUTPUT
 
 FILE = "belongs-to.json"
+
+
+class _Owner(BaseModel):
+    """belongs-to.json."""
+
+    images: str = ""
 
 
 def claim(folder: Path, images: Path, command: str) -> None:
@@ -18,12 +27,11 @@ def claim(folder: Path, images: Path, command: str) -> None:
     mine = printable(str(images.resolve()))
     path = folder / FILE
     if path.exists():
-        theirs = str(store.read_json(path).get("images", ""))
+        theirs = store.read_as(_Owner, path, OUTPUT).images
         if theirs != mine:
             raise ConfigError(
                 f"{shown(str(folder))} holds results of {shown(theirs)}, not of {shown(mine)}; choose "
-                "another "
-                f"folder with --out, or delete it"
+                "another folder with --out, or move that folder elsewhere"
             )
         return
     store.write_json(path, {"images": mine, "command": command})

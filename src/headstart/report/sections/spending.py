@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from headstart import store
 from headstart.evaluation.records import ROBUSTNESS, SHIFT
@@ -16,6 +16,10 @@ from headstart.report.load import Arm, StudyView
 from headstart.report.sections import health
 from headstart.results.pairing import machine_of
 from headstart.store import FinishedTrial
+from headstart.store.remedies import READING as REMEDY
+from headstart.store.schema import RobustnessReading, ShiftReading
+
+_Reading = TypeVar("_Reading", RobustnessReading, ShiftReading)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +73,16 @@ def spending(view: StudyView) -> Spending:
 def _steps(view: StudyView) -> tuple[Step, ...]:
     keys = {trial.key for trial in view.trials}
 
-    def readings(pattern: str) -> list[dict[str, Any]]:
-        stored = [store.read_json(path) for path in sorted(view.folder.glob(pattern))]
-        return [about for about in stored if about["key"] in keys]
+    def readings(pattern: str, model: type[_Reading]) -> list[_Reading]:
+        stored = [store.read_as(model, path, REMEDY) for path in sorted(view.folder.glob(pattern))]
+        return [about for about in stored if about.key in keys]
 
     examined = health.examined(view)
     parts: dict[str, list[float | None]] = {
         "Models read on corrupted images": [
-            math.fsum(each["seconds"].values()) for each in readings(f"{ROBUSTNESS}/*.json")
+            math.fsum(each.seconds.values()) for each in readings(f"{ROBUSTNESS}/*.json", RobustnessReading)
         ],
-        "Models read on shift sets": [
-            each.get("seconds") for each in readings(f"{SHIFT}/*/*.json")
-        ],  # older ones have none
+        "Models read on shift sets": [each.seconds for each in readings(f"{SHIFT}/*/*.json", ShiftReading)],
         "Examinations of the data": [] if examined is None else [examined.seconds],
         "Tries of searches for recipes": [
             each.seconds for search in view.searches for each in search.candidates
