@@ -183,7 +183,7 @@ def test_the_cards_own_lines_of_code_run(
     card = done.card.read_text()
     for words in (
         "Custom CNN",
-        "`airplane`, `dog`, `truck`",
+        "airplane, dog, truck",
         "uint8 (N, 32, 32, 3)",
         "Accuracy on test images",
         "Licence:",

@@ -84,6 +84,7 @@ def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]]
     """Prints one row; standard output is flushed at each, so that a program that reads along sees it at
     once."""
     from headstart.runtime.show import printable, shown
+    from headstart.store import as_cell
 
     table = csv.writer(sys.stdout, lineterminator="\n")
     if format == "csv":
@@ -101,7 +102,10 @@ def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]]
             print(json_format.dumps(row, ensure_ascii=False), flush=True)
         elif format == "csv":
             table.writerow(
-                [printable(str(path)), *(cell for name, value in best for cell in (name, f"{value:.6f}"))]
+                [
+                    as_cell(printable(str(path))),
+                    *(cell for name, value in best for cell in (as_cell(name), f"{value:.6f}")),
+                ]
             )
             sys.stdout.flush()
         else:

@@ -11,7 +11,9 @@ from pathlib import Path
 from headstart.methods import method_spec
 from headstart.models import model_spec
 from headstart.models.saved import SavedModel
+from headstart.plots import visible
 from headstart.predict.card_code import card_code
+from headstart.runtime.show import without_markup
 from headstart.version import __version__
 
 
@@ -61,29 +63,34 @@ def model_card(saved: SavedModel, format: str, exported: Exported) -> str:
 
 
 def _training_images(saved: SavedModel) -> str:
-    return saved.dataset.title or saved.dataset.name or "unknown images"
+    return _escaped(saved.dataset.title or saved.dataset.name or "unknown images")
+
+
+def _escaped(text: str) -> str:
+    """A name as text of the card, whatever it holds."""
+    return without_markup(visible(text))
 
 
 def _title(saved: SavedModel, exported: Exported) -> list[str]:
-    names = ", ".join(f"`{name}`" for name in saved.class_names)
+    names = ", ".join(map(_escaped, saved.class_names))
     return [
-        f"# {saved.label or model_spec(saved.model).title} on {_training_images(saved)}",
+        f"# {_escaped(saved.label or model_spec(saved.model).title)} on {_training_images(saved)}",
         "",
-        f"`{exported.path.name}`, written by headstart {__version__}. It tells "
+        f"{_escaped(exported.path.name)}, written by headstart {__version__}. It tells "
         f"{len(saved.class_names)} classes apart: {names}.",
         "",
     ]
 
 
 def _model(saved: SavedModel) -> list[str]:
-    start = "random weights" if saved.weights == "none" else f"weights `{saved.weights}`"
+    start = "random weights" if saved.weights == "none" else f"weights {_escaped(saved.weights)}"
     number = "" if saved.train_images is None else f"{saved.train_images:,} images of "
     return [
         "## Model",
         "",
         f"- Network: {model_spec(saved.model).title}. Method: {method_spec(saved.method).title}.",
         f"- Start: {start}. Trained on {number}{_training_images(saved)}.",
-        f"- Licence: {licence(saved)}.",
+        f"- Licence: {_escaped(licence(saved))}.",
         "",
     ]
 
@@ -142,8 +149,8 @@ def _comparison(exported: Exported) -> list[str]:
     return [
         "## Checked",
         "",
-        f"- Against PyTorch in float32 on {exported.images} {exported.source}: probabilities differ by at "
-        f"most {exported.difference:.2g}.",
+        f"- Against PyTorch in float32 on {exported.images} {_escaped(exported.source)}: probabilities "
+        f"differ by at most {exported.difference:.2g}.",
         f"- Against the model as it was evaluated ({exported.precision}): by at most "
         f"{exported.stored_difference:.2g}; the same likeliest class on {exported.same_predictions} of "
         f"{exported.images}.",

@@ -107,8 +107,8 @@ class ResultsFile:
         """Writes results.csv anew. Raises: StoreError as `finished_trials`."""
         folders = store.finished_folders(self._folder)
         self._trials = {folder: self._trials.get(folder) or store.read_trial(folder) for folder in folders}
-        text = _table(store.in_order(self._trials.values())).to_csv(index=False, lineterminator="\n")
-        store.write_bytes(self._folder / "results.csv", text.encode())
+        table = _table(store.in_order(self._trials.values()))
+        store.write_bytes(self._folder / "results.csv", store.csv_bytes(table))
 
 
 def write_results_csv(study_folder: Path) -> None:

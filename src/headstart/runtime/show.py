@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\x1b"}
@@ -17,6 +18,12 @@ def shown(name: str) -> str:
     r"""Text for one line of a terminal: control characters as escapes such as \n and \x1b."""
     text = printable(name)
     return "".join(_escaped(letter) if _controls(letter) else letter for letter in text)
+
+
+def without_markup(text: str) -> str:
+    """Text for Markdown: its marks and those of HTML stand as text."""
+    text = re.sub(r"([\\*_`\[\]~$])", r"\\\1", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def without_controls(text: str) -> str:

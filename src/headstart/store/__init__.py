@@ -11,7 +11,15 @@ from headstart.store.durable import (
     replacing,
     write_bytes,
 )
-from headstart.store.files import as_stored, cache_folder, digest, write_json, write_npz
+from headstart.store.files import (
+    as_cell,
+    as_stored,
+    cache_folder,
+    csv_bytes,
+    digest,
+    write_json,
+    write_npz,
+)
 from headstart.store.hashes import FileFacts, facts_of, require_unchanged
 from headstart.store.locks import lock, require_space, shared_lock
 from headstart.store.names import inside, is_key, is_name
@@ -54,9 +62,11 @@ __all__ = [
     "StoredArm",
     "StudyRecord",
     "ThreadsRecord",
+    "as_cell",
     "as_stored",
     "cache_folder",
     "claim_from_stored",
+    "csv_bytes",
     "digest",
     "disk_error",
     "disk_errors",

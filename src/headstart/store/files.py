@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import platformdirs
@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 
 from headstart.store.durable import write_bytes
 from headstart.types import LabelBudget, Recipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
 
 
 def cache_folder() -> Path:
@@ -83,6 +89,19 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes one JSON object a line, whole or not at all."""
     text = "".join(json.dumps(row, default=_plain, allow_nan=False) + "\n" for row in rows)
     write_bytes(path, text.encode())
+
+
+def as_cell(text: str) -> str:
+    """A text as a cell of a CSV file: one that a spreadsheet would run as a formula has ' before it, which a
+    spreadsheet does not show."""
+    return f"'{text}" if text[:1] in _FORMULA else text
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """A table as CSV, UTF-8; texts as `as_cell`."""
+    texts = table.map(lambda cell: as_cell(cell) if isinstance(cell, str) else cell)
+    named = texts.rename(columns=lambda name: as_cell(str(name)))
+    return str(named.to_csv(index=False, lineterminator="\n")).encode()
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -87,8 +87,7 @@ def write_candidates(question: Question, asked: int, candidates: Sequence[Candid
             for each in candidates
         ]
     )
-    text = table.to_csv(index=False, lineterminator="\n")
-    store.write_bytes(question.folder / "tuning.csv", text.encode())
+    store.write_bytes(question.folder / "tuning.csv", store.csv_bytes(table))
 
 
 def write_recipe(question: Question, candidates: Sequence[Candidate]) -> Path:

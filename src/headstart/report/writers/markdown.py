@@ -32,6 +32,7 @@ from headstart.report.document import (
     Text,
     links,
 )
+from headstart.runtime.show import without_markup
 
 WriteGallery = Callable[[Gallery], str]  # writes a gallery's images; returns the file's path
 _MARKS = {"bold": "**", "verdict": "**", "italic": "*"}
@@ -56,9 +57,7 @@ def without_links(block: Table | Paragraph) -> str:
 
 def escaped(content: str) -> str:
     """The only way for text into the Markdown: control characters made visible, markup as text."""
-    content = re.sub(r"([\\*_`\[\]~$])", r"\\\1", visible(content).replace("\u2060", ""))
-    content = content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r" +", " ", content)
+    return re.sub(r" +", " ", without_markup(visible(content).replace("\u2060", "")))
 
 
 class _Writer:
