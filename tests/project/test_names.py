@@ -57,7 +57,7 @@ NAMES = (
 )
 # Labels refuse control characters where they come in; classes are called like folders, which may hold them.
 CLASS_NAMES = (*NAMES, "\x1b[2J\x07evil", "turned\u202eround", "two\nlines")
-_ARMS = ("cnn", "probe", "finetune", "knn")
+_ARMS = ("cnn", "probe", "probe-64", "finetune", "knn", "random", "cnn-fast", "partial")
 
 
 def _bare(text: str) -> str:
@@ -68,7 +68,7 @@ def _bare(text: str) -> str:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study whose arms, classes, title and question have such names, several in each."""
     folder = tmp_path_factory.mktemp("names") / "study"
-    labels = [" and ".join(NAMES[start::4]) for start in range(4)]
+    labels = [" and ".join(NAMES[start::8]) for start in range(8)]
     write_synthetic_study(
         folder,
         arms=_ARMS[: len(labels)],

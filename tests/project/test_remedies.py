@@ -472,6 +472,7 @@ _ANNOUNCED = (  # by the program, which then does it: tests of damaged caches, c
     "The data are examined anew",
     "It is made anew",
     "they are computed again",
+    "These images are decoded again",
     "it is made again",
     "making it anew",
     "this training begins anew",
@@ -481,7 +482,14 @@ _ANNOUNCED = (  # by the program, which then does it: tests of damaged caches, c
     "runs the failed ones again",
     "Delete one kind, all of which is made or fetched again",
 )
-_TRY_AGAIN = ("try again", "put {} ({}) into {}", "fetch both files again", "is not there; fetch it again")
+_TRY_AGAIN = (
+    "try again",
+    "try it again",
+    "ask for advice again",
+    "put {} ({}) into {}",
+    "fetch both files again",
+    "is not there; fetch it again",
+)
 _VERIFIED = (  # archives whose hash is compared before they are read
     "has no {}; delete it and run the same command again",
     "is damaged ({}); delete it and run the same command again",
@@ -489,9 +497,13 @@ _VERIFIED = (  # archives whose hash is compared before they are read
     "has no frost textures",
     "delete it and try again",
     "install it anew",
+    "install it again",
+    "is damaged; delete it and run the same command again",
 )
 _OF_PEOPLE = (  # about images, tables and names that only their owner can change; none is written to
     "rename them",
+    "can name no folder; rename it",
+    "rename one folder",
     "mend or remove",
     "or remove it",
     "fill the label or remove the rows",
