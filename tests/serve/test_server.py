@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 from tests.support.models_study import run_models
@@ -314,6 +315,22 @@ def test_every_shown_server_is_one_that_the_command_line_takes(command: str) -> 
 
 
 # ---------------------------------------------------------------- the end; it stands last
+
+
+def test_a_killed_decoder_fails_one_request(server: RunningServer, files: list[Path]) -> None:
+    content = files[0].read_bytes()
+    assert server.ask("/predict", content)[0] == 200
+    decoders = [each for each in psutil.Process(server.process.pid).children() if each.is_running()]
+    for decoder in decoders:
+        decoder.suspend()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(server.json, "/predict", content)
+        time.sleep(0.3)
+        for decoder in decoders:
+            decoder.kill()
+        status, answer = waiting.result()
+    assert status == 503 and "could not be decoded" in answer["error"]
+    assert server.ask("/predict", content)[0] == 200
 
 
 def test_sigterm_lets_a_request_that_is_on_its_way_be_answered(

@@ -70,12 +70,14 @@ class Reference:
     """Features of training images and of held-out ones, an even draw of each."""
 
     def __init__(self, loaded: Loaded) -> None:
-        from headstart.data import load_dataset
+        from headstart.data import is_dataset, load_dataset
 
         self._loaded = loaded
         name = loaded.predictor.saved.dataset.name
         if not name:
             raise HeadstartError("this model does not say which images it was trained on")
+        if is_dataset(name):  # which would have to be fetched
+            raise HeadstartError("similar training images are shown for models of your own images")
         self.dataset: Dataset = load_dataset(name)
         self.train = _drawn(len(self.dataset.train), _TRAIN)
         self.test = _drawn(len(self.dataset.test), _TEST)

@@ -85,7 +85,7 @@ def _int8(predictor: Predictor) -> Answer:
     if not saved.dataset.name:
         raise DataError("--backend int8 is calibrated on the model's training images, which it does not name")
     # Its own weights, not those that its training began with: the cache of int8 networks goes by them.
-    state = hashlib.sha256(network.weights_hash.encode())
+    state = hashlib.sha256(str(saved.weights_hash).encode())
     for name, value in sorted(predictor.state.items()):
         state.update(name.encode() + value.float().numpy().tobytes())
     network.weights_hash = state.hexdigest()
