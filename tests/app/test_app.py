@@ -14,6 +14,7 @@ from tests.support.running_app import running_app
 from tests.support.running_server import RunningServer, form
 
 pytest.importorskip("fastapi")
+PAGE = (Path(__file__).parents[2] / "docs/how-to/app.md").read_text(encoding="utf-8")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SCRIPT = FORM | {"HX-Request": "true"}
 
@@ -171,3 +172,13 @@ def test_an_app_that_others_reach_asks_for_its_token(folder):
         app.process.terminate()
         assert app.process.wait(30) == 0
         assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("command", re.findall(r"^headstart (app.*)$", PAGE, flags=re.M))
+def test_every_shown_app_is_one_that_the_command_line_takes(command: str) -> None:
+    import typer.main
+
+    from headstart.cli.app import app
+
+    name, *words = command.split()
+    typer.main.get_command(app).commands[name].make_context(name, words)  # type: ignore[attr-defined]

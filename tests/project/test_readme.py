@@ -34,7 +34,8 @@ def _shown_commands(tool: str) -> list[str]:
             lines = re.sub(r"\\\n\s*", " ", block).splitlines()
             found += [line.split("#")[0].strip() for line in lines if re.match(rf"\s*\$?\s*{tool}\b", line)]
     shown = {line.removeprefix("$").strip() for line in found}
-    return sorted(line for line in shown if not line.startswith("headstart serve"))  # tests/serve runs it
+    # Those that answer until they are ended are run by tests/serve and tests/app.
+    return sorted(line for line in shown if not line.startswith(("headstart serve", "headstart app")))
 
 
 # What other shown commands read: run once, and checked as any other.
