@@ -19,6 +19,10 @@ def app(
         Path | None,
         typer.Argument(help="Images to open: a folder with a sub-folder a class, a zip of one, or a table."),
     ] = None,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="Open a few CIFAR-10 images and a small model that come with headstart."),
+    ] = False,
     port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one, which is printed.")] = 8765,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     out: Annotated[
@@ -47,6 +51,7 @@ def app(
     that would do the same. Needs the extra `app`."""
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"the app needs {', '.join(missing)}: pip install 'headstart[app]'")
+    from headstart.app.demo import open_demo
     from headstart.app.server import new_token, serve
     from headstart.app.workspace import Workspace
     from headstart.runtime.progress import say
@@ -58,7 +63,9 @@ def app(
         say(f"token for browsers and programs: {token}")
     settings = Settings(host=host, port=port, token=token, names=tuple(allow_host or ()))
     workspace = Workspace(out.resolve(), [Path.cwd(), *([folder] if folder else []), *(allow or [])])
-    project = workspace.open(folder) if folder is not None else None
+    if demo and folder is not None:
+        raise ConfigError(f"--demo opens images of its own, {folder} others; give one of the two")
+    project = open_demo(workspace) if demo else workspace.open(folder) if folder is not None else None
     path = f"/p/{quote(project.name)}/images" if project is not None else "/"
     with listen(settings) as bound:
         serve(bound, workspace, settings, path, browser)
