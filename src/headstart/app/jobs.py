@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,7 +26,6 @@ from headstart.errors import BusyError, StoreError
 
 _STARTING_SECONDS = 30.0
 _TAIL_BYTES = 20_000
-_STARTED: list[subprocess.Popen[bytes]] = []  # by this process
 State = Literal["running", "done", "failed", "stopped", "lost"]
 
 
@@ -94,7 +94,7 @@ class Jobs:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # neither Ctrl-C in the terminal nor the end of the app reaches it
         )
-        _STARTED.append(process)
+        threading.Thread(target=process.wait, daemon=True).start()  # an ended one is let go
         return self._read(folder)
 
     def last(self, kind: str) -> Job | None:
@@ -116,7 +116,6 @@ class Jobs:
         )
 
     def _read(self, folder: Path) -> Job:
-        _STARTED[:] = [process for process in _STARTED if process.poll() is None]  # ended ones are let go
         written = store.read_as(_Written, folder / "job.json")
         end = _read_end(folder)
         running = end is None and _is_running(folder, written.started)
