@@ -72,23 +72,29 @@ def _duplicate_remarks(inspection: Inspection, kind: str, words: str) -> Iterato
     yield Remark(
         severity="warning" if inspection.parts_given else "note",
         code=f"{kind}-duplicates",
-        message=f"{len(groups):,} groups of files have {words} ({sum(len(g.names) for g in groups):,} files)",
+        message=f"{_groups(len(groups))} {'has' if len(groups) == 1 else 'have'} {words} "
+        f"({sum(len(g.names) for g in groups):,} files)",
         advice="" if inspection.parts_given else keep_apart,
     )
     if count := sum(group.across_parts for group in groups):
         yield Remark(
             severity="error",
             code=f"{kind}-duplicates-across-splits",
-            message=f"{count:,} groups of files with {words} stand in more than one of train, val and test",
+            message=f"{_groups(count)} with {words} {'stands' if count == 1 else 'stand'} in more than one "
+            "of train, val and test",
             advice="remove them from one side: the test then measures memory, not learning",
         )
     if count := sum(group.across_classes for group in groups):
         yield Remark(
             severity="error",
             code=f"{kind}-duplicates-across-classes",
-            message=f"{count:,} groups of files with {words} carry different labels",
+            message=f"{_groups(count)} with {words} {'carries' if count == 1 else 'carry'} different labels",
             advice="decide on one label for each",
         )
+
+
+def _groups(count: int) -> str:
+    return "1 group of files" if count == 1 else f"{count:,} groups of files"
 
 
 def _class_remarks(inspection: Inspection) -> Iterator[Remark]:
