@@ -1,145 +1,125 @@
 # %% [markdown]
-# # 3. A pretrained ResNet
+# # 3. What is somebody else's training worth?
 #
-# The second side: ResNet-50, whose weights were learned from 1.28 million ImageNet pictures. Somebody else paid for that; we ask
-# what it is worth on other images - used as it is, with a new head, or trained on.
+# The second side: ResNet-50, whose weights were learned from 1.28 million ImageNet images. Somebody else paid for that; we ask what it
+# is worth on other images: frozen, with a new head, or fine-tuned.
+#
+# **Run time**: about four minutes on two cores, most of it features. **You will know**: what features are, why a linear probe needs few
+# labels, what each step from frozen to fine-tuned costs, and what each reaches on all of CIFAR-10, from the published trials.
 
 # %%
 import os
 from pathlib import Path
 
 import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 
 import headstart
 from headstart import plots
 from headstart.data.splits import label_subset, validation_split
+from headstart.models import MODELS
+from headstart.recipes import recipe_named
+from headstart.results.metrics import accuracy
 from headstart.training.feature_rows import predict_logits
 from headstart.training.logistic import SolverOptions, fit_path
-from headstart.results.metrics import accuracy
-from headstart.models import MODELS
 
 FAST = os.environ.get("HEADSTART_FAST") == "1"
 OUT = Path("runs/03_transfer_resnet-fast" if FAST else "runs/03_transfer_resnet")
-
-dataset = headstart.load_dataset("cifar10")
-train = dataset.train
+train = headstart.load_dataset("cifar10").train
 train_ids, val_ids = validation_split(train.labels, train.fingerprint)
 print("what the pretraining cost its makers:", MODELS["resnet50"].pretraining)
 
 # %% [markdown]
-# ## Features: the frozen network as a measuring device
+# ## What does the frozen network say of an image?
 #
-# Without its last layer the network turns a picture into 2,048 numbers. Nothing in it is trained, so those numbers are computed
-# once for each image, kept, and shared by every trial. The pictures are enlarged first: the network was made for 224 pixels and
-# finds little in 32.
+# Without its last layer the network turns an image into 2,048 numbers, its features. Nothing is trained, so they are computed once for
+# each image and shared by every trial. Images are enlarged first: the network was made for 224 pixels and finds little in 32. Here 100
+# labels per class and some validation images are enough.
 
 # %%
-PIXELS = 32 if FAST else 96
-budgets = [2, 5, 10] if FAST else [5, 20, 100]
-largest = label_subset(train.labels, train_ids, train.fingerprint, 0, budgets[-1])
-# The fast mode computes what it needs; otherwise all 50,000, as the study does, and from its cache.
-ids = np.union1d(largest, val_ids[:200]) if FAST else np.arange(len(train))
-features = headstart.load_features(train, input_pixels=PIXELS, ids=ids if FAST else None)
-held_out = np.searchsorted(ids, val_ids[:200] if FAST else val_ids)
+PIXELS, budgets = (32, [2, 5, 10]) if FAST else (96, [5, 20, 100])
+held_out_ids = val_ids[: 200 if FAST else 1_000]
+ids = np.union1d(label_subset(train.labels, train_ids, train.fingerprint, 0, budgets[-1]), held_out_ids)
+features = headstart.load_features(train, input_pixels=PIXELS, ids=ids)
+held_out, labels = np.searchsorted(ids, held_out_ids), train.labels[ids]
+pixels = train.images[ids].reshape(len(ids), -1)
 print(f"{len(features.values):,} images, {features.values.shape[1]:,} features each, {features.values.dtype}")
 
-# %% [markdown]
-# ## What the feature space looks like
-#
-# t-SNE lays images out in the plane so that near neighbours stay near. First the raw pixels of validation images: classes lie
-# in one heap. Then their features: the network never saw a CIFAR-10 label, and still pictures of a class lie together.
 
 # %%
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-
-few = held_out[:200] if FAST else held_out[:600]
-labels = train.labels[ids[few]]
-flat = train.images[ids].reshape(len(ids), -1) if FAST else train.images.reshape(len(train), -1)
-
-
 def to_plane(values):
-    return TSNE(random_state=0, init="pca").fit_transform(PCA(30, random_state=0).fit_transform(values.astype(np.float32)))
+    few = values[held_out[:600]].astype(np.float32)
+    return TSNE(random_state=0, init="pca").fit_transform(PCA(30, random_state=0).fit_transform(few))
 
 
-headstart.show(plots.embedding(to_plane(flat[few]), labels, train.class_names, "t-SNE of raw pixels"), "Raw pixels: one heap",
-               f"{len(few):,} validation images")
+shown = labels[held_out[:600]]
+headstart.show(plots.embedding(to_plane(pixels), shown, train.class_names, "t-SNE of raw pixels"), "Raw pixels: one heap",
+               f"{len(shown):,} validation images")
 
 # %%
-headstart.show(plots.embedding(to_plane(features.values[few]), labels, train.class_names, "t-SNE of ResNet-50 features"),
-               "Features of a network that never saw a CIFAR-10 label: classes gather", f"{len(few):,} validation images")
+headstart.show(plots.embedding(to_plane(features.values), shown, train.class_names, "t-SNE of ResNet-50 features"),
+               "Features of a network that never saw a CIFAR-10 label: classes gather", f"{len(shown):,} validation images")
 
 # %% [markdown]
-# ## A probe
+# **What we learn.** In raw pixels the classes lie in one heap; in the features images of a class lie together, though the network never
+# saw a CIFAR-10 label.
 #
-# A probe is a linear classifier on frozen features: multinomial logistic regression, a convex problem with one answer. Fitted
-# on raw pixels it shows what the features add. Accuracy is on validation images; the test images stay unread here.
+# ## How few labels does a linear probe need?
+#
+# A probe is a linear classifier on frozen features: multinomial logistic regression, a convex problem with one answer. Fitted on raw
+# pixels it shows what the features add. Accuracy is on validation images; test images stay unread here.
 
 # %%
 def probe_accuracy(values, budget):
     chosen = label_subset(train.labels, train_ids, train.fingerprint, 0, budget)
-    (fit,) = fit_path(values, train.labels[ids], num_classes=10, l2_values=[0.03], ids=np.searchsorted(ids, chosen),
+    (fit,) = fit_path(values, labels, num_classes=10, l2_values=[0.03], ids=np.searchsorted(ids, chosen),
                       options=SolverOptions(tolerance=1e-3))
-    return accuracy(predict_logits(values, fit.weight, fit.bias, ids=held_out), train.labels[ids[held_out]])
+    return accuracy(predict_logits(values, fit.weight, fit.bias, ids=held_out), labels[held_out])
 
 
-pixels = flat.astype(np.float16) / 255
-curves = {"ResNet-50 features": [probe_accuracy(features.values, budget) for budget in budgets],
-          "raw pixels": [probe_accuracy(pixels, budget) for budget in budgets]}
-headstart.show(plots.lines(budgets, curves, "labels a class", "Validation accuracy of a linear probe", log_x=True),
+curves = {name: [probe_accuracy(values, budget) for budget in budgets]
+          for name, values in (("ResNet-50 features", features.values), ("raw pixels", pixels.astype(np.float16) / 255))}
+headstart.show(plots.lines(budgets, curves, "labels per class", "Validation accuracy of a linear probe", log_x=True),
                "With a handful of labels the features already say most", f"Seed 0, {len(held_out):,} validation images, no choice made")
 
 # %% [markdown]
-# ## The ladder from frozen to fine-tuned
+# **What we learn.** The features do most of the work before the first label; the labels only name what already lies apart.
 #
-# More of the network can be allowed to learn: nothing but a vote of neighbours (`knn`), a new head (`linear_probe`), the last
-# stage (`partial`), everything (`finetune`). Here on a small folder of pictures, enough to see what each step costs.
+# ## What does each step from frozen to fine-tuned cost?
+#
+# More of the network can be allowed to learn: a vote of neighbours (`knn`), a new head (`linear_probe`), the last stage (`partial`),
+# everything (`finetune`). Here on a small folder of images.
 
 # %%
-pictures = headstart.write_image_folder(train, OUT / "pictures", classes=["bird", "cat", "deer", "dog"], per_class=15 if FAST else 40)
-resnet = f'model = "resnet50"\nweights = "imagenet-keras"\ninput_pixels = {32 if FAST else 64}\n'
-changes = f'recipe_changes = {{ duration = "{"2 steps" if FAST else "3 epochs"}", batch_size = 16 }}\n'
-study = OUT / "ladder.toml"
-study.write_text(f"""
-name = "ladder"
-title = "From frozen to fine-tuned"
-dataset = "{pictures.as_posix()}"
-
-[[arms]]
-name = "knn"
-label = "Nearest neighbours"
-method = "knn"
-{resnet}
-[[arms]]
-name = "probe"
-label = "New head"
-method = "linear_probe"
-{resnet}
-[[arms]]
-name = "partial"
-label = "Last stage trained on"
-method = "partial"
-{resnet}{changes}
-[[arms]]
-name = "finetune"
-label = "All layers trained on"
-method = "finetune"
-{resnet}{changes}
-""")
-ladder = headstart.run_study(str(study), out=OUT / "ladder")
+images = headstart.write_image_folder(train, OUT / "images", classes=["bird", "cat", "deer", "dog"], per_class=15 if FAST else 40)
+short = {"duration": "2 steps" if FAST else "3 epochs", "batch_size": 16}
+steps = [("knn", "kNN", "knn", {}), ("probe", "Linear probe", "probe", {}),
+         ("partial", "Fine-tuned last stage", "partial", short), ("finetune", "Fine-tuned ResNet-50", "finetune", short)]
+methods = {"probe": "linear_probe"}
+study = headstart.Study(
+    name="ladder",
+    title="From frozen to fine-tuned",
+    dataset=images.as_posix(),
+    arms=tuple(
+        headstart.Arm(name=name, label=label, model="resnet50", weights="imagenet-keras", method=methods.get(name, name),
+                      recipe=recipe_named(recipe).replace(**changes), input_pixels=32 if FAST else 64)
+        for name, label, recipe, changes in steps
+    ),
+)
+ladder = headstart.run_study(study, out=OUT / "ladder")
 headstart.load_summary(ladder)[["label", "n", "val_accuracy", "test_accuracy", "wilson_low", "wilson_high", "seconds"]].round(3)
-
-# %% [markdown]
-# The intervals are over the few test pictures of this folder, and they are wide: a small folder seldom tells neighbouring steps
-# of the ladder apart. What differs plainly is the cost.
 
 # %%
 headstart.load_figures(ladder)["cost"]
 
 # %% [markdown]
-# ## The real run
+# **What we learn.** The intervals over so few test images are wide: a small folder seldom tells neighbouring steps apart. What differs
+# plainly is the cost.
 #
-# Every rung on CIFAR-10 itself, from the finished study: from one label a class to all of them.
+# ## What does each step reach on all of CIFAR-10?
+#
+# From the published trials: from one label per class to all of them.
 
 # %%
 real = headstart.find_study("cifar10", "cifar10-quick")
@@ -159,4 +139,6 @@ headstart.load_figures(real)["confusion-probe"]
 headstart.load_gallery(real)["sure-probe"]
 
 # %% [markdown]
+# **What we learn.** With few labels the frozen network is best; from some hundred labels per class on, the more of it learns, the better.
+#
 # Next: both sides against each other, [04_comparison](04_comparison.ipynb).

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.support.models_study import run_models
+from tests.support.models_study import ARM, MODELS, run_models
 from tests.support.narrow import narrow
+from tests.support.transfer_trials import random_weights
 
 from headstart import store
 from headstart.data import load_dataset
@@ -24,6 +25,7 @@ from headstart.models.saved import TrainingImages
 from headstart.predict.predictor import Predictor, load_predictor
 from headstart.predict.saved import find_model, read_model
 from headstart.results.metrics import probabilities
+from headstart.studies.run import run_study
 
 ARMS = {
     "cnn": "scratch",
@@ -224,3 +226,21 @@ def test_a_predictor_survives_pickling(models: Path, images: np.ndarray) -> None
     predictor = load_predictor(models, arm="cnn")
     want = predictor.logits(images)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(predictor)).logits(images), want)
+
+
+def test_a_probe_on_features_of_length_one_answers_as_it_was_evaluated(
+    photos: Path, tmp_path: Path, images: np.ndarray
+) -> None:
+    arm = {"name": "unit", "model": "resnet18", "method": "linear_probe", "weights": random_weights(tmp_path)}
+    more = 'recipe = "probe-unit"\ninput_pixels = 48'
+    text = MODELS.format(photos=photos, precision="fp32") + ARM.format(more=more, **arm)
+    (tmp_path / "unit.toml").write_text(text)
+    study = run_study(str(tmp_path / "unit.toml"), tmp_path / "runs")
+    predictor = load_predictor(study, arm="unit")
+    assert predictor.saved.architecture["scaling"] == "unit"
+    stored = store.read_predictions(find_model(study, "unit"))["test"].logits
+    np.testing.assert_array_equal(predictor.logits(images), stored)
+    network = predictor.network()
+    with torch.no_grad():
+        logits = network(preprocess(images, network.preprocessing)).numpy()
+    np.testing.assert_allclose(probabilities(logits), predictor.probabilities(images), rtol=0, atol=2e-3)

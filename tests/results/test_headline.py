@@ -634,9 +634,9 @@ def test_headline_of_one_seed_says_that_it_has_no_interval(study):
         "cnn", 0.9, logits=logits_of(90), seconds=366
     )
     assert headline.headline(STUDY, study.trials) == (
-        "On Toys with all 45,000 training labels, The cnn reached 90.0 % test accuracy, 40.0 points (one "
-        "seed, so no interval "
-        "over seeds) above The probe (50.0 %); the first took 6.1 minutes, the second 4.9."
+        "On Toys with all 45,000 training labels, The cnn reached 90.0 % test accuracy, 40.0 points (these "
+        "two networks alone; one seed, so no interval over seeds) above The probe (50.0 %); the first took "
+        "6.1 minutes, the second 4.9."
     )
 
 
@@ -644,7 +644,8 @@ def test_headline_computes_the_winner(study):
     study.add("cnn", 0.5, logits=logits_of(50)).add("probe", 0.9, logits=logits_of(90), seconds=7300)
     text = headline.headline(STUDY, study.trials)
     assert (
-        "The probe reached 90.0 % test accuracy, 40.0 points (one seed, so no interval over seeds) above The "
+        "The probe reached 90.0 % test accuracy, 40.0 points (these two networks alone; "
+        "one seed, so no interval over seeds) above The "
         "cnn "
         "(50.0 %)"
     ) in text
@@ -657,7 +658,7 @@ def test_headline_says_when_one_seed_cannot_tell(study):
     assert (
         "The probe (93.0 % test accuracy) and The cnn (90.0 %) cannot be told apart (exact McNemar p = 0.25 "
         "on 100 test "
-        "images; one seed, so no interval over seeds); the first took 60 seconds"
+        "images; these two networks alone; one seed, so no interval over seeds); the first took 60 seconds"
     ) in text
 
 
@@ -701,7 +702,8 @@ def test_headline_sets_the_winner_against_the_best_of_the_other_start(study):
     assert headline.headline_pair(STUDY, study.trials) == ("tuned", "cnn")
     text = headline.headline(STUDY, study.trials)
     assert (
-        "The tuned reached 90.0 % test accuracy, 20.0 points (one seed, so no interval over seeds) above the "
+        "The tuned reached 90.0 % test accuracy, 20.0 points (these two networks alone; "
+        "one seed, so no interval over seeds) above the "
         "best from "
         "random weights, The cnn (70.0 %); "
     ) in text

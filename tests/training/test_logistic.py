@@ -78,6 +78,22 @@ def test_the_optimum_is_scikit_learns(rows, columns):
         assert fit.converged
 
 
+def test_scaling_by_length_is_scikit_learns_on_unit_rows_with_one_deviation():
+    values, labels = made_up(90, 300, dtype=np.float32)
+    unit = values.astype(np.float64) / np.linalg.norm(values.astype(np.float64), axis=1, keepdims=True)
+    mean, deviation = unit.mean(0), np.sqrt(unit.var(0).mean())
+    model = LogisticRegression(C=1 / (0.03 * 90), tol=1e-8, max_iter=20000)
+    expected = model.fit((unit - mean) / deviation, labels).decision_function((unit - mean) / deviation)
+    (fit,) = fit_path(values, labels, num_classes=10, l2_values=[0.03], options=SolverOptions(scaling="unit"))
+    found = predict_logits(values, fit.weight, fit.bias, scaling="unit")
+    assert fit.converged
+    difference = (found - found.mean(1, keepdims=True)) - (expected - expected.mean(1, keepdims=True))
+    assert np.abs(difference).max() < 0.02
+    # the length of a row says nothing then
+    longer = predict_logits(3 * values, fit.weight, fit.bias, scaling="unit")
+    np.testing.assert_allclose(longer, found, atol=1e-4)
+
+
 def test_fits_come_in_the_order_of_the_l2_values():
     values, labels = made_up(200, 10)
     fits = fit_path(values, labels, num_classes=10, l2_values=[0.1, 10.0, 0.1, 1.0])

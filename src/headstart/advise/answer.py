@@ -13,6 +13,7 @@ from headstart.advise.advice import Advice
 from headstart.advise.ladder import Ladder
 from headstart.advise.rung import BACKBONE
 from headstart.data.splits import label_subset
+from headstart.methods.linear_probe import scaling_of
 from headstart.models import load_model
 from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.predict.predictor import load_predictor
@@ -96,7 +97,7 @@ def _doubling(ladder: Ladder, smallest: int) -> Estimate | None:
         return None
     probe = max(probes, key=lambda rung: ladder.results[rung.name].metrics["val_accuracy"] or 0.0)
     trial = trials_of(ladder.study([probe]))[0]
-    l2 = float(ladder.results[probe.name].selected["l2"])
+    l2, scaling = float(ladder.results[probe.name].selected["l2"]), scaling_of(trial.arm.recipe)
     train = ladder.images.dataset.train
     layers = FrozenLayers(
         network=load_model(BACKBONE, "imagenet-keras", image_pixels=probe.pixels),
@@ -117,9 +118,11 @@ def _doubling(ladder: Ladder, smallest: int) -> Estimate | None:
                     l2_values=[l2],
                     ids=ids,
                     num_classes=len(train.class_names),
-                    options=SolverOptions(tolerance=1e-3, device=str(default_device())),
+                    options=SolverOptions(tolerance=1e-3, device=str(default_device()), scaling=scaling),
                 )
-                logits = predict_logits(extracted.features.values, fit.weight, fit.bias, ids=val_ids)
+                logits = predict_logits(
+                    extracted.features.values, fit.weight, fit.bias, ids=val_ids, scaling=scaling
+                )
                 points.setdefault(float(budget), {})[seed] = accuracy(logits, train.labels[val_ids])
                 bar.advance()
     curve = fit_curve(points, np.random.default_rng(0))

@@ -10,6 +10,7 @@ from headstart.recipes import recipe_named
 from headstart.types import Arm
 
 BACKBONE = "resnet50"
+PROBE_RECIPE = "probe-unit"  # people's labels are few: docs/decisions/0033
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,8 @@ class Rung:
     def arm(self, dataset: str) -> Arm:
         """The candidate as an arm of a study."""
         spec = method_spec(self.method)
-        recipe, scratch = recipe_named(spec.default_recipe), not spec.needs_weights
+        recipe_name = PROBE_RECIPE if self.method == "linear_probe" else spec.default_recipe
+        recipe, scratch = recipe_named(recipe_name), not spec.needs_weights
         changes: dict[str, Any] = {"duration": self.duration} if self.duration else {}
         if self.balance and hasattr(recipe, "balance"):
             changes["balance"] = True
@@ -41,7 +43,7 @@ class Rung:
             model="cnn" if scratch else BACKBONE,
             weights="none" if scratch else "imagenet-keras",
             method=self.method,
-            recipe_name=spec.default_recipe,
+            recipe_name=recipe_name,
             recipe=recipe.replace(**changes),
             input_pixels=self.pixels,
         )

@@ -30,11 +30,13 @@ def render(folder: Path) -> None:
     """Writes a study's report, where another one is there; prints its summary, the answer, and where the
     report lies."""
     from headstart.plots import visible
-    from headstart.report import keep_report, summary_table, verdict
+    from headstart.report import closing, keep_report, summary_table, verdict
 
     page = keep_report(folder)
     console.print()
     console.print(summary_table(folder, narrow=console.width < NARROW))
     console.print()
     console.print(Text(visible(verdict(folder))), soft_wrap=True)
+    if said := closing(folder):
+        console.print(Text(visible(said)), soft_wrap=True)
     console.print(Text(f"report: {page.resolve()}"), soft_wrap=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from headstart.data.splits import Ids, class_weights
 from headstart.methods.base import Context, Outcome
@@ -17,11 +18,19 @@ from headstart.methods.reading import Part, read_parts
 from headstart.methods.selection import select, selection_splits
 from headstart.methods.trained import Reader, TrainedModel
 from headstart.models import Network
-from headstart.recipes import LogisticRecipe
+from headstart.recipes import LogisticRecipe, ProbeRecipe
 from headstart.results import metrics
 from headstart.runtime import progress
-from headstart.training.logistic import LogisticFit, OnPass, Raw, SolverOptions, fit_path, predict_logits
-from headstart.types import Features
+from headstart.training.logistic import (
+    LogisticFit,
+    OnPass,
+    Raw,
+    Scaling,
+    SolverOptions,
+    fit_path,
+    predict_logits,
+)
+from headstart.types import Features, Recipe
 
 
 class LinearProbe(FrozenMethod):
@@ -35,14 +44,15 @@ class LinearProbe(FrozenMethod):
         with context.watch.phase("select"):
             progress.say(f"{context.what}: choosing the L2")
             choice = select_l2(context, frozen.train.features, recipe)
-        history = _History(context, frozen, choice)
+        history = _History(context, frozen, choice, scaling_of(recipe))
         with context.watch.phase("train"):
             (fit,) = fit_heads(
                 context, frozen.train.features, recipe, context.train_ids, [choice.l2], history.add
             )
 
         def logits_of(part: Part, ids: Ids | None) -> NDArray[np.float32]:
-            return predict_logits(frozen.of(part).values, fit.weight, fit.bias, ids=ids)
+            values = frozen.of(part).values
+            return predict_logits(values, fit.weight, fit.bias, ids=ids, scaling=scaling_of(recipe))
 
         with context.watch.phase("evaluate"):
             predictions = read_parts(context, logits_of)
@@ -55,7 +65,7 @@ class LinearProbe(FrozenMethod):
                 "head.weight": torch.from_numpy(np.array(fit.weight)),
                 "head.bias": torch.from_numpy(np.array(fit.bias)),
             },
-            architecture={**context.described_network, "trained": "head"},
+            architecture={**context.described_network, "trained": "head"} | _stored_scaling(recipe),
             selected={
                 "l2": choice.l2,
                 "validation_accuracy_by_l2": choice.accuracies,
@@ -69,22 +79,51 @@ class LinearProbe(FrozenMethod):
         return head_fits(context)
 
     def reader(self, model: TrainedModel) -> Reader:
-        rows = self.rows(model)
+        rows, scaling = self.rows(model), saved_scaling(model)
         weight, bias = (model.state[f"head.{name}"].numpy() for name in ("weight", "bias"))
-        return lambda images, batch_size: predict_logits(rows(images, batch_size), weight, bias)
+        return lambda images, batch_size: predict_logits(
+            rows(images, batch_size), weight, bias, scaling=scaling
+        )
 
     def network(self, model: TrainedModel) -> Network:
         network = saved_backbone(model, num_classes=model.num_classes)
+        if saved_scaling(model) == "unit":
+            network.set_submodule(
+                network.head_name, UnitLinear(network.feature_dim, network.classifier.out_features)
+            )
         network.classifier.load_state_dict(
             {"weight": model.state["head.weight"], "bias": model.state["head.bias"]}
         )
         return network.eval()
 
 
+class UnitLinear(nn.Linear):
+    """A linear layer on features that it brings to length 1 first."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(nn.functional.normalize(features, dim=1))
+
+
+def scaling_of(recipe: Recipe) -> Scaling:
+    """How a regression scales its features: only a probe's may say so, other heads start networks."""
+    return recipe.scaling if isinstance(recipe, ProbeRecipe) else "columns"
+
+
+def _stored_scaling(recipe: Recipe) -> dict[str, str]:
+    scaling = scaling_of(recipe)
+    return {} if scaling == "columns" else {"scaling": scaling}
+
+
+def saved_scaling(model: TrainedModel) -> Scaling:
+    """The scaling that a saved head was fitted with."""
+    return "unit" if model.saved.architecture.get("scaling") == "unit" else "columns"
+
+
 class _History:
     """A row for each pass of the solver, with what was spent before it began."""
 
-    def __init__(self, context: Context, frozen: FrozenOutputs, choice: L2Choice) -> None:
+    def __init__(self, context: Context, frozen: FrozenOutputs, choice: L2Choice, scaling: Scaling) -> None:
+        self.scaling = scaling
         self.rows: list[dict[str, float]] = []
         self.flops_before = frozen.flops + sum(fit.flops for fit in choice.fits)
         self._train, self._val_ids = frozen.train.features, context.val_ids
@@ -108,7 +147,7 @@ class _History:
             "train_loss": loss,
         }
         if len(self._val_ids):
-            logits = predict_logits(self._train.values, weight, bias, ids=self._val_ids)
+            logits = predict_logits(self._train.values, weight, bias, ids=self._val_ids, scaling=self.scaling)
             labels = self._train.labels[self._val_ids]
             row["val_accuracy"] = metrics.accuracy(logits, labels)
             row["val_nll"] = metrics.negative_log_likelihood(logits, labels)
@@ -140,6 +179,7 @@ def fit_heads(
             sample_weight=weights,
             on_pass=on_pass,
             device=str(context.device),
+            scaling=scaling_of(recipe),
         ),
     )
 
@@ -171,7 +211,10 @@ def select_l2(context: Context, train: Features, recipe: LogisticRecipe) -> L2Ch
     def logits_of(fit_ids: Ids, held_out: Ids) -> Iterator[NDArray[np.float32]]:
         candidates = fit_heads(context, train, recipe, fit_ids, recipe.l2_values)
         fits.extend(candidates)
-        return (predict_logits(train.values, fit.weight, fit.bias, ids=held_out) for fit in candidates)
+        return (
+            predict_logits(train.values, fit.weight, fit.bias, ids=held_out, scaling=scaling_of(recipe))
+            for fit in candidates
+        )
 
     best, scores = select(splits, train.labels, len(recipe.l2_values), logits_of)
     return L2Choice(

@@ -121,7 +121,13 @@ class LogisticRecipe(Recipe):
 
 
 class ProbeRecipe(LogisticRecipe):
-    """The regression as a method of its own: a linear probe."""
+    """The regression as a method of its own: a linear probe.
+
+    scaling: of the features. "columns": each column by its own mean and deviation over the labelled images.
+    "unit": each image's features to length 1, then all columns by one deviation; better where labels are few,
+    see docs/decisions/0033."""
+
+    scaling: Literal["columns", "unit"] = "columns"
 
 
 class KNNRecipe(Recipe):

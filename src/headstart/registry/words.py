@@ -84,10 +84,12 @@ def scratch(facts: ArmFacts) -> list[str]:
 
 
 def linear_probe(facts: ArmFacts) -> list[str]:
+    is_unit = facts.recipe.get("scaling") == "unit"
+    scaled = "brought to length 1, then to one scale" if is_unit else "standardised"
     return [
         f"{_frozen(facts)} The backbone is frozen, its batch-normalisation statistics too.",
         f"Features are computed once for each image{facts.at_pixels}, without augmentation, and "
-        "standardised; the new head on top is a multinomial logistic regression, fitted to its optimum.",
+        f"{scaled}; the new head on top is a multinomial logistic regression, fitted to its optimum.",
         choice(facts, "L2 penalty", "l2"),
     ]
 

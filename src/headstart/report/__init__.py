@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headstart.report.writers.kept import keep_report
     from headstart.report.writers.page import write_health_page, write_report
     from headstart.report.writers.terminal import (
+        closing,
         health_table,
         ledger_json,
         ledger_table,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "closing",
     "differences",
     "health_table",
     "keep_report",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "closing": "terminal",
     "differences": "bundle",
     "health_table": "terminal",
     "keep_report": "kept",

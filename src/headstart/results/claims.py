@@ -221,8 +221,7 @@ def _describe_pair(claim: Claim, pairs: Pairs) -> list[str]:
     return [
         f"of {len(first.labels):,} test images {test.only_a:,} only {claim.a} gets right and {test.only_b:,} "
         "only "
-        f"{claim.b} (exact McNemar p = {test.p_value:.2g}), which compares these two trained models, not the "
-        "arms"
+        f"{claim.b} (exact McNemar p = {test.p_value:.2g}), which compares these two networks, not the arms"
     ]
 
 

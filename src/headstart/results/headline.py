@@ -234,7 +234,7 @@ def _tell_apart(first: Trials, second: Trials) -> tuple[bool, float, str]:
             over += f" and {measured.crossed.images:,} test images"
         return low > 0, 100 * measured.effect, f"95 % interval{of} over {over} {bounds}{unit}"
     one, other = stored_test(first[0].folder), stored_test(second[0].folder)
-    seeds = "one seed, so no interval over seeds"
+    seeds = "these two networks alone; one seed, so no interval over seeds"
     if one is None or other is None:
         return points > 0, points, f"{seeds} and no stored predictions to compare image by image"
     require_same_images(one, other)

@@ -39,7 +39,7 @@ from headstart.version import __version__
 
 # Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not
 # a new one.
-_ADDED_FIELDS = {"activation": "relu", "norm_momentum": 0.4, "balance": False}
+_ADDED_FIELDS = {"activation": "relu", "norm_momentum": 0.4, "balance": False, "scaling": "columns"}
 SAMPLE_IMAGES = 5000  # training images on which training accuracy is read, as many as validation has
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,22 +15,29 @@ from headstart.errors import DataError
 from headstart.runtime.mapped import file_mapping, release_pages
 
 CHUNK_ROWS = 512
+# How features are brought to a scale for a linear head. "columns": each column by its own mean and deviation
+# over the training rows. "unit": each row by its length, then each column by its mean, all by one deviation,
+# which few rows measure better than two thousand.
+Scaling = Literal["columns", "unit"]
 
 
 def standardisation(
-    values: ArrayLike, ids: ArrayLike | None = None
+    values: ArrayLike, ids: ArrayLike | None = None, scaling: Scaling = "columns"
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation of each column over the rows `ids` (None: all), float32 (D,), summed in
     float64.
 
-    values: (N, D) float16 or float32, may be memory-mapped. A constant column gets a deviation of 1.
+    values: (N, D) float16 or float32, may be memory-mapped. A constant column gets a deviation of 1. scaling
+    "unit": of rows of length 1; every column gets the root mean square of the columns' deviations.
     Raises: DataError naming the first row that is not finite, or where there are no rows.
     """
-    rows = Rows(values, ids)
+    rows = Rows(values, ids, scaling=scaling)
     first = np.asarray(rows.values[rows.at(0)], dtype=np.float64)
     if not np.isfinite(first).all():
         raise _not_finite(rows.at(0))
     shift = torch.from_numpy(first)  # shifted: a constant column sums to exactly 0
+    if scaling == "unit":
+        shift = torch.nn.functional.normalize(shift, dim=0)
     total, square = torch.zeros_like(shift), torch.zeros_like(shift)
     for start, chunk in rows.chunks("cpu", torch.float64):
         chunk -= shift
@@ -41,19 +49,26 @@ def standardisation(
         square = square + chunk.square_().sum(0)
     mean = total / len(rows)
     variance = (square / len(rows) - mean.square()).clamp_min_(0)
+    if scaling == "unit":
+        variance = variance.mean().expand_as(variance)
     std = torch.where(variance > 0, variance, 1.0).sqrt()
     return (mean + shift).float().numpy(), std.float().numpy()
 
 
 def predict_logits(
-    values: ArrayLike, weight: ArrayLike, bias: ArrayLike, ids: ArrayLike | None = None
+    values: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike,
+    ids: ArrayLike | None = None,
+    scaling: Scaling = "columns",
 ) -> NDArray[np.float32]:
     """Logits float32 (N, K), or (len(ids), K) in the order of ids; features are read in chunks.
 
-    values: (N, D), may be memory-mapped. weight: (K, D). bias: (K,)."""
+    values: (N, D), may be memory-mapped. weight: (K, D). bias: (K,). scaling: the one that the head was
+    fitted with; "unit" brings each row to length 1, a column's scale is in the weights."""
     kernel = torch.tensor(np.asarray(weight, dtype=np.float32))
     offset = torch.tensor(np.asarray(bias, dtype=np.float32))
-    rows = Rows(values, ids, allow_none=True)
+    rows = Rows(values, ids, allow_none=True, scaling=scaling)
     logits = torch.empty(len(rows), len(kernel))
     with full_precision():
         for start, chunk in rows.chunks("cpu", torch.float32):
@@ -83,10 +98,17 @@ class Rows:
     """Some rows of a feature matrix, read chunk by chunk; pages of a memory map are let go after each.
 
     values: (N, D), may be memory-mapped. ids: the rows, in any order; None: all. allow_none: no rows at all
-    are no error.
+    are no error. scaling: "unit" gives rows of length 1.
     Raises: DataError for values that are no matrix, ids out of range, or no rows."""
 
-    def __init__(self, values: ArrayLike, ids: ArrayLike | None, allow_none: bool = False) -> None:
+    def __init__(
+        self,
+        values: ArrayLike,
+        ids: ArrayLike | None,
+        allow_none: bool = False,
+        scaling: Scaling = "columns",
+    ) -> None:
+        self.scaling = scaling
         self.values = values if isinstance(values, np.ndarray) else np.asarray(values)
         if self.values.ndim != 2:
             raise DataError(f"features must be a matrix (rows, columns), not {self.values.ndim}-dimensional")
@@ -124,4 +146,7 @@ class Rows:
             else:
                 np.take(self.values, self.ids[start : start + count], axis=0, out=stored[:count], mode="clip")
             release_pages(self._map)
-            yield start, converted[:count].copy_(torch.from_numpy(stored[:count]))
+            chunk = converted[:count].copy_(torch.from_numpy(stored[:count]))
+            if self.scaling == "unit":
+                chunk /= torch.linalg.vector_norm(chunk, dim=1, keepdim=True).clamp_min_(1e-12)
+            yield start, chunk

@@ -36,10 +36,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from headstart.errors import ConfigError
-from headstart.training.feature_rows import Rows, full_precision, predict_logits
+from headstart.training.feature_rows import Rows, Scaling, full_precision, predict_logits
 from headstart.training.logistic_problem import Problem, targets_of
 
-__all__ = ["LogisticFit", "SolverOptions", "fit_path", "predict_logits"]
+__all__ = ["LogisticFit", "Scaling", "SolverOptions", "fit_path", "predict_logits"]
 
 MAX_PAIRS = 100  # of L-BFGS, fewer where they would take more than PAIR_BYTES; at least 10
 PAIR_BYTES = 64 * 2**20
@@ -60,13 +60,14 @@ class SolverOptions:
     tolerance: wanted gap as a fraction of the loss. max_passes: at most this many for each l2. sample_weight:
     (N,) >= 0; None: all alike. on_pass(l2, pass, loss, raw) is called after each pass; raw() gives the weight
     and bias of that moment, for raw features. device: where the features are worked on; the CPU for fewer
-    rows than columns in any case."""
+    rows than columns in any case. scaling: of the features, see feature_rows."""
 
     tolerance: float = 1e-6
     max_passes: int = 300
     sample_weight: ArrayLike | None = None
     on_pass: OnPass | None = None
     device: str = "cpu"
+    scaling: Scaling = "columns"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,8 @@ def fit_path(
         if not (math.isfinite(value) and value > 0):
             raise ConfigError(f"l2 must be positive and finite, not {value}")
     options = options or SolverOptions()
-    rows = Rows(values, None if ids is None else np.sort(np.asarray(ids).astype(np.int64)))
+    chosen = None if ids is None else np.sort(np.asarray(ids).astype(np.int64))
+    rows = Rows(values, chosen, scaling=options.scaling)
     targets, weights = targets_of(rows, labels, options.sample_weight, num_classes)
     # Few rows are rotated into their span (logistic_problem.Problem): that is less work than waiting for a
     # GPU's answers.

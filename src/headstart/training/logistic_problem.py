@@ -85,7 +85,7 @@ class Problem:
         # A row of weight 0 may be of a class that is not present: its label is of no consequence.
         self.labels = torch.from_numpy(position[labels]).to(device)
         self.weights = torch.from_numpy(weights).to(device)
-        mean, std = standardisation(rows.values, rows.ids)
+        mean, std = standardisation(rows.values, rows.ids, rows.scaling)
         self.mean, self.scale = torch.from_numpy(mean).to(device), 1 / torch.from_numpy(std).to(device)
         self.count, columns = len(rows), len(mean)
         self.flops += 5 * self.count * columns

@@ -105,14 +105,17 @@ def effort(view: StudyView) -> str:
 
 def _without_search(by_hand: list[str], usual: list[str]) -> str:
     """The sentence of a study whose recipes were not searched; arms by their labels."""
-    sentence = "No recipe of this study was searched: all were written before its first trial ran"
+    sentence = "No search ran for this study: its file names every recipe"
+    if by_hand:
+        sentence += (
+            f". The {_recipes(by_hand)} {'was' if len(by_hand) == 1 else 'were'} developed by hand: values "
+            "were tried on validation images, those that did worse are listed in docs/negative-results.md"
+        )
     if by_hand and usual:
-        first = f"{_recipes(by_hand)} {'was' if len(by_hand) == 1 else 'were'}"
         others = f"those of {len(usual)} others" if len(usual) > 3 else f"the {_recipes(usual)}"
         sentence += (
-            f". The {first} developed by hand on validation images; {others} "
-            f"{'takes' if len(usual) == 1 else 'take'} usual "
-            "values as they are, which favours the former"
+            f"; {others} {'takes' if len(usual) == 1 else 'take'} usual values as they are, which favours "
+            "the former"
         )
     return sentence
 

@@ -16,6 +16,7 @@ from headstart.report.load import Arm, estimate, load_study
 from headstart.report.sections import health, tables
 from headstart.results import headline
 from headstart.results.claims import as_json, decide
+from headstart.results.full_study import beside_the_full_study
 from headstart.results.trials import metric_values
 
 
@@ -84,6 +85,14 @@ def verdict(study_folder: Path) -> str:
     """The study's answer in one sentence with its numbers. Raises: StoreError where no trial has finished."""
     view = load_study(study_folder)
     return headline.headline(view.study, view.trials)
+
+
+def closing(study_folder: Path) -> str:
+    """What stands after the answer: beside a quick study what the full one found; else "".
+
+    Raises: StoreError where no trial has finished."""
+    view = load_study(study_folder)
+    return beside_the_full_study(view.study, view.trials)
 
 
 def ledger_table(study_folder: Path) -> Table:

@@ -1,0 +1,125 @@
+"""Pictures of what the program shows, for docs/pictures, and of the documentation's pages to look at.
+
+    python tools/screenshots.py                      docs/pictures/screen-check.png, -advise.png, -report.png
+    python tools/screenshots.py --site FOLDER        every page of site/ (make docs) at 1280 and 390 px, light
+                                                     and dark, into a folder
+
+check and advise run on a small folder of CIFAR-10 images, which takes about three minutes; the report is the
+published one. Needs playwright (the extra "dev") and a Chromium: the one named in CHROMIUM, else the one on
+the path, else playwright's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "docs" / "pictures"
+REPORT = ROOT / "report" / "report.html"
+SITE = ROOT / "site"
+WIDTHS = (1280, 390)
+SCHEMES = ("light", "dark")
+_LONGEST = 4000  # pixels of a page that are looked at
+
+
+def chromium() -> str | None:
+    """The path of a Chromium; None where playwright must find its own."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """A Chromium without a window, and without a network."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        try:
+            yield launched
+        finally:
+            launched.close()
+
+
+def shoot(
+    launched: Any,
+    page: Path,
+    target: Path,
+    *,
+    width: int = 1280,
+    scheme: str = "light",
+    whole: bool = False,
+) -> None:
+    """Writes a PNG of a page on disk: its first screen, or all of it up to 4,000 pixels."""
+    context = launched.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True, reduced_motion="reduce"
+    )
+    try:
+        tab = context.new_page()
+        tab.goto(page.resolve().as_uri())
+        if whole:
+            height = min(tab.evaluate("document.documentElement.scrollHeight"), _LONGEST)
+            tab.set_viewport_size({"width": width, "height": height})
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tab.screenshot(path=str(target))
+    finally:
+        context.close()
+
+
+def shoot_site(launched: Any, site: Path, target: Path) -> list[Path]:
+    """A PNG of each page of the documentation at each width and in each scheme."""
+    made = []
+    for page in sorted(site.rglob("*.html")):
+        name = page.relative_to(site).with_suffix("").as_posix().replace("/", "-")
+        for width in WIDTHS:
+            for scheme in SCHEMES:
+                made.append(target / f"{name}-{width}-{scheme}.png")
+                shoot(launched, page, made[-1], width=width, scheme=scheme, whole=True)
+    return made
+
+
+def product_pages(folder: Path) -> dict[str, Path]:
+    """The pages of a data check and of an advice on a small folder of images, and the published report."""
+    sys.path.insert(0, str(ROOT / "src"))
+    import headstart
+
+    train = headstart.load_dataset("cifar10").train
+    photos = headstart.write_image_folder(
+        train, folder / "photos", classes=["cat", "dog", "horse"], per_class=60
+    )
+    for command in (["data", "check", photos.name], ["advise", photos.name, "--minutes", "2"]):
+        subprocess.run([sys.executable, "-m", "headstart.cli", *command], cwd=folder, check=False)
+    return {
+        "check": next(folder.rglob("check.html")),
+        "advise": next((folder / "advice").rglob("report.html")),
+        "report": REPORT,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--site", type=Path, help="photograph the documentation into this folder instead")
+    arguments = parser.parse_args()
+    with browser() as launched, tempfile.TemporaryDirectory() as folder:
+        if arguments.site is not None:
+            made = shoot_site(launched, SITE, arguments.site)
+        else:
+            made = [PICTURES / f"screen-{name}.png" for name in ("check", "advise", "report")]
+            for (_, page), target in zip(product_pages(Path(folder)).items(), made, strict=True):
+                shoot(launched, page, target)
+    print("\n".join(str(path) for path in made))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
