@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
@@ -19,17 +18,14 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from headstart.data.arrays import dataset, image_set
 from headstart.methods import method_spec
 from headstart.methods.arms import check_arm
-from headstart.methods.base import Context
 from headstart.models import model_spec, preprocessing_of, resolve_weights
-from headstart.models.saved import SavedModel, TrainingImages
 from headstart.models.weight_names import is_url
 from headstart.predict.files import read_squares
 from headstart.predict.predictor import Predictor
 from headstart.recipes import recipe_named, with_changes
-from headstart.runtime.cost import Stopwatch
 from headstart.runtime.precision import default_device, resolve_feature_precision, resolve_precision
-from headstart.studies.trial import resolve
-from headstart.types import ALL_LABELS, Arm, Dataset, LabelBudget, Trial
+from headstart.studies.fit import fit
+from headstart.types import ALL_LABELS, Arm, LabelBudget, Trial
 
 # images: fewer make too small a validation set, so folds choose (one solver run each, on cached features)
 FOLDS_BELOW = 2000
@@ -184,7 +180,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         ):
             raise ValueError(
                 f"X is an array {images.dtype} {images.shape}; expected images uint8 (N, S, S, 3), RGB and "
-                "square, or a list of paths"
+                f"square, or a list of paths{_how_to_mend(images)}"
             )
         if not len(images):
             raise ValueError("X holds no image; at least 1 is required (0 sample(s) given)")
@@ -233,34 +229,24 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             feature_precision=resolve_feature_precision(self.feature_precision, device),
         )
         with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-            self._run(trial, data, Path(folder), device)
+            fitted = fit(trial, data, Path(folder), device)
+        complete = Predictor(fitted.saved, fitted.state, device=device).complete_state()
+        self.predictor_ = Predictor(fitted.saved, complete, device=device)
+        self.selected_, self.history_ = dict(fitted.selected), fitted.history
 
-    def _run(self, trial: Trial, data: Dataset, folder: Path, device: torch.device) -> None:
-        all_ids = np.arange(len(data.train))
-        context = Context(
-            trial=trial,
-            dataset=data,
-            train_ids=all_ids,
-            val_ids=all_ids[:0],
-            sample_ids=all_ids[:0],
-            folder=folder,
-            device=device,
-            watch=Stopwatch(),
-        )
-        outcome = method_spec(trial.arm.method).implementation.run(context)
-        saved = SavedModel(
-            architecture=outcome.architecture,
-            class_names=data.train.class_names,
-            preprocessing=preprocessing_of(trial.arm.model, trial.arm.weights, trial.arm.input_pixels),
-            image_pixels=int(data.train.images.shape[1]),
-            method=trial.arm.method,
-            weights_hash=resolve(trial, data)["weights_hash"],
-            precision=trial.precision,
-            feature_precision=trial.feature_precision,
-            label=trial.arm.label,
-            dataset=TrainingImages(title=data.title, source=data.source, fingerprint=data.fingerprint),
-        )
-        state = {name: value.detach().cpu() for name, value in outcome.state.items()}
-        complete = Predictor(saved, state, device=device).complete_state()
-        self.predictor_ = Predictor(saved, complete, device=device)
-        self.selected_, self.history_ = dict(outcome.selected), list(outcome.history)
+
+def _how_to_mend(images: NDArray[Any]) -> str:
+    """The line that makes an array of another form one of images; empty where none is known."""
+    shape, steps = images.shape, []
+    if len(shape) == 3 and shape[2] > 4:
+        steps.append("np.repeat(X[..., None], 3, axis=3)")
+    elif len(shape) == 4 and shape[1] == 3 != shape[3]:
+        steps.append("X.transpose(0, 2, 3, 1)")
+    elif len(shape) == 4 and shape[3] == 1:
+        steps.append("np.repeat(X, 3, axis=3)")
+    elif len(shape) == 4 and shape[3] == 4:
+        steps.append("X[..., :3]")
+    if len(shape) in (3, 4) and images.dtype != np.uint8 and images.size:
+        is_share = images.dtype.kind == "f" and float(np.nanmax(images)) <= 1
+        steps.append("(255 * X).round().astype(np.uint8)" if is_share else "X.astype(np.uint8)")
+    return f"; X = {'; X = '.join(steps)}" if steps else ""

@@ -1,164 +1,32 @@
-"""The advice: what the ladder concludes, that it keeps its time and goes on, and that its expectation holds
-on other images."""
+"""A part held out instead of cross-validation: what the ladder concludes, and that it goes on."""
 
 from __future__ import annotations
 
-import dataclasses
 import html
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
+from tests.advise.test_advice import _try
 
 from headstart import store
-from headstart.advise.advice import Advice, Candidate, ClassAccuracy, choose
+from headstart.advise.candidates import choose
 from headstart.data.splits import class_weights
-from headstart.results.label_curves import Estimate
 from headstart.results.stats import wilson_interval
 
-
-@pytest.mark.slow
-def test_the_expected_accuracy_holds_on_5000_other_images(tmp_path: Path) -> None:
-    """10 x 300 CIFAR-10 training images as PNG; 10 x 500 other training images lie within the interval that
-    advise states."""
-    import headstart
-    from headstart.advise.command import advise
-    from headstart.data.as_folder import write_image_folder
-
-    minutes = float(os.environ.get("HEADSTART_ADVISE_MINUTES", "10"))
-    train = headstart.load_dataset("cifar10").train
-    photos = write_image_folder(train, tmp_path / "photos", per_class=300)
-    others = np.concatenate([np.flatnonzero(train.labels == label)[300:800] for label in range(10)])
-    found = advise(photos, minutes=minutes, out=tmp_path / "out")
-    predictor = headstart.load_predictor(found.model)
-    order = {name: label for label, name in enumerate(predictor.class_names)}
-    labels = np.array([order[train.class_names[label]] for label in train.labels[others]])
-    right = float((predictor.probabilities(np.array(train.images[others])).argmax(axis=1) == labels).mean())
-    print(f"{found.sentence()}\non {len(others):,} others: {right:.4f}; {found.spent_seconds:.0f} s")
-    print(
-        "\n".join(
-            f"{t.name} {t.pixels} px: validation {t.val_accuracy:.4f}, {t.seconds:.0f} s" for t in found.tries
-        )
-    )
-    assert len(others) == 5000
-    assert found.interval[0] <= right <= found.interval[1]
-    assert found.spent_seconds <= 60 * minutes + 30
+MINUTES = 0.05
 
 
-def _try(name: str, val_accuracy: float, key: str = "", balanced: float = 0.5) -> Candidate:
-    return Candidate(
-        name=name,
-        label=f"the {name}",
-        family="scratch" if name == "cnn" else "pretrained",
-        pixels=64,
-        val_accuracy=val_accuracy,
-        val_balanced_accuracy=balanced,
-        seconds=90.0,
-        key=key,
-    )
+@pytest.fixture(scope="module")
+def held_out(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `headstart advise --hold-out` wrote for the small folder."""
+    from headstart.advise.command import Wishes, advise
 
-
-ADVICE = Advice(
-    chosen=_try("probe", 0.9),
-    tries=(_try("probe", 0.9), _try("cnn", 0.7)),
-    dropped=("a rung: no time was left",),
-    accuracy=0.8,
-    interval=(0.75, 0.85),
-    balanced_accuracy=0.7,
-    macro_f1=0.71,
-    imbalance=1.0,
-    classes=(
-        ClassAccuracy(name="cat|dog", accuracy=0.5, interval=(0.2, 0.8), images=10),
-        ClassAccuracy(name="cow", accuracy=1.0, interval=(0.8, 1.0), images=10),
-    ),
-    test_images=200,
-    val_images=100,
-    train_images=900,
-    labels_per_class=90,
-    doubling=Estimate(value=0.021, interval=(0.01, 0.03)),
-    p_value=0.001,
-    rivals_gap=0.2,
-    seconds_per_photo=0.0125,
-    spent_seconds=200.0,
-    minutes=10.0,
-    fixes=("two copies - remove one",),
-    model="out/my model",
-    interrupted=False,
-    balanced=False,
-)
-
-
-def test_the_answer_is_a_sentence_with_its_interval_and_ends_with_the_next_command() -> None:
-    lines = ADVICE.lines()
-    assert lines[0] == (
-        "Use the probe (input 64 px): expect 80.0 % of new photos right (75.0 % to 85.0 %, from 200 held-out "
-        "photos)."
-    )
-    assert lines[1] == (
-        "Saying cat|dog to everything would be right for 50.0 % of these photos: the model is better "
-        "than guessing."
-    )
-    assert lines[2].startswith(
-        "Sure of the way: 20.0 points ahead of a network trained from scratch on 100 photos"
-    )
-    assert lines[3].startswith("Twice the labels (from 90 a class) would bring about 2.1 points (1.0 to 3.0)")
-    assert (
-        "1 min 30 s on this machine, everything that was tried 3 min 20 s; in use 12 ms a photo" in lines[4]
-    )
-    assert lines[5].startswith(
-        "The saved model learned from 900 photos; the 100 kept for choosing and the 200 held out are not"
-    )
-    assert "The CNN from scratch worked at 64 px and reached 70.0 %" in "\n".join(lines)
-    assert lines[-1] == "Next: headstart predict 'out/my model' PHOTOS"
-
-
-def test_a_lead_that_chance_explains_is_not_called_sure() -> None:
-    words = dataclasses.replace(ADVICE, p_value=0.25).confidence()
-    assert words.startswith("Not sure of the way:") and "More photos would tell" in words
-    assert "nothing is said about the other way" in dataclasses.replace(ADVICE, p_value=None).confidence()
-
-
-def test_what_is_no_better_than_guessing_is_said_beside_the_answer() -> None:
-    low = dataclasses.replace(ADVICE, accuracy=0.52, interval=(0.45, 0.59))
-    assert not low.beats_guessing and "cannot be told. Do not use it" in low.guessing()
-    common, rare = (
-        ClassAccuracy(name=name, accuracy=accuracy, interval=(0, 1), images=images)
-        for name, accuracy, images in (("common", 1.0, 190), ("rare", 0.0, 10))
-    )
-    uneven = dataclasses.replace(
-        ADVICE,
-        classes=(common, rare),
-        imbalance=19.0,
-        accuracy=0.95,
-        interval=(0.91, 0.97),
-        balanced_accuracy=0.5,
-    )
-    assert not uneven.beats_guessing
-    assert "Saying common to everything would be right for 95.0 %" in uneven.guessing()
-    assert "averaged over classes for 50.0 %" in uneven.guessing()
-
-
-def test_where_each_class_weighs_alike_the_answer_is_about_that() -> None:
-    words = dataclasses.replace(ADVICE, balanced=True, balanced_accuracy=0.75).sentence()
-    assert "expect 75.0 % of new photos right averaged over classes" in words
-
-
-def test_nothing_hard_is_named_and_nothing_more_is_asked_where_all_is_right() -> None:
-    right = tuple(dataclasses.replace(each, accuracy=1.0) for each in ADVICE.classes)
-    done = dataclasses.replace(ADVICE, classes=right, p_value=0.5, chosen=_try("probe", 1.0))
-    assert "Hardest" not in "\n".join(done.lines()) and "More photos" not in done.confidence()
-
-
-def test_uneven_classes_show_balanced_accuracy_and_macro_f1() -> None:
-    words = dataclasses.replace(ADVICE, imbalance=8.0).sentence()
-    assert "averaged over classes it is 70.0 % (macro F1 0.71)" in words
-
-
-def test_a_class_name_cannot_break_the_table() -> None:
-    assert "| cat\\|dog | 50.0 % | 20.0 % to 80.0 % | 10 |" in ADVICE.markdown()
+    folder = tmp_path_factory.mktemp("held-out") / "photos"
+    advise(photos, minutes=MINUTES, out=folder, wishes=Wishes(hold_out=True))
+    return folder
 
 
 def test_class_weights_let_each_class_weigh_alike() -> None:
@@ -236,9 +104,9 @@ def test_a_description_of_images_holds_their_options(photos: Path, tmp_path: Pat
         load_dataset(file)
 
 
-def test_the_choice_rests_on_validation_and_never_on_the_yardstick(advised: Path) -> None:
-    written = json.loads((advised / "advice.json").read_text())
-    by_name = {result.arm.name: result for result in store.finished_trials(advised)}
+def test_the_choice_rests_on_validation_and_never_on_the_yardstick(held_out: Path) -> None:
+    written = json.loads((held_out / "advice.json").read_text())
+    by_name = {result.arm.name: result for result in store.finished_trials(held_out)}
     results = {"k": by_name["knn"], "p": by_name["probe"], "c": by_name["probe"]}
     tries = [_try("knn", 0.99, "k", 0.99), _try("probe", 0.9, "p", 0.6), _try("cnn", 0.8, "c", 0.7)]
     assert written["chosen"]["name"] != "knn"
@@ -247,13 +115,13 @@ def test_the_choice_rests_on_validation_and_never_on_the_yardstick(advised: Path
     assert choose(tries[:1], results).name == "knn"
 
 
-def test_the_expectation_is_that_of_the_chosen_models_held_out_images(advised: Path, photos: Path) -> None:
+def test_the_expectation_is_that_of_the_chosen_models_held_out_images(held_out: Path, photos: Path) -> None:
     from headstart.data import load_dataset
     from headstart.predict.predictor import load_predictor
 
-    written = json.loads((advised / "advice.json").read_text())
-    dataset = load_dataset(advised / "images.toml")
-    predictor = load_predictor(advised / "model")
+    written = json.loads((held_out / "advice.json").read_text())
+    dataset = load_dataset(held_out / "images.toml")
+    predictor = load_predictor(held_out / "model")
     right = int(
         (predictor.probabilities(np.array(dataset.test.images)).argmax(axis=1) == dataset.test.labels).sum()
     )
@@ -261,49 +129,48 @@ def test_the_expectation_is_that_of_the_chosen_models_held_out_images(advised: P
     assert written["accuracy"] == right / 24
     assert tuple(written["interval"]) == pytest.approx(wilson_interval(right, 24))
     assert [row["images"] for row in written["classes"]] == [8, 8, 8]
-    assert (advised / "report.html").exists() and (advised / "check" / "check.html").exists()
+    assert (held_out / "report.html").exists() and (held_out / "check" / "check.html").exists()
 
 
-def test_the_advice_says_what_the_saved_model_learned_from(advised: Path) -> None:
-    written = json.loads((advised / "advice.json").read_text())
+def test_the_advice_says_what_the_saved_model_learned_from(held_out: Path) -> None:
+    written = json.loads((held_out / "advice.json").read_text())
     (chosen,) = [
-        result for result in store.finished_trials(advised) if result.key == written["chosen"]["key"]
+        result for result in store.finished_trials(held_out) if result.key == written["chosen"]["key"]
     ]
-    val = store.read_predictions(advised / chosen.key)["val"]
+    val = store.read_predictions(held_out / chosen.key)["val"]
     assert chosen.train_images + len(val.labels) + 24 == 120
     assert (
-        f"The saved model learned from {chosen.train_images} photos; the {len(val.labels)} kept for choosing "
-        "and the 24 held "
-        "out are not in it"
-    ) in (advised / "advice.md").read_text()
+        f"The saved model learned from {chosen.train_images} images; the {len(val.labels)} kept for choosing "
+        "and the 24 held out are not in it"
+    ) in (held_out / "advice.md").read_text()
 
 
-def test_the_report_beside_the_advice_recommends_the_same_way(advised: Path) -> None:
+def test_the_report_beside_the_advice_recommends_the_same_way(held_out: Path) -> None:
     from headstart.report import verdict
 
-    chosen = json.loads((advised / "advice.json").read_text())
-    sentence = verdict(advised)
+    chosen = json.loads((held_out / "advice.json").read_text())
+    sentence = verdict(held_out)
     assert f"{chosen['chosen']['label']} is the one to use: chosen on validation images" in sentence
     assert f"{100 * chosen['accuracy']:.1f} % test accuracy" in sentence
-    assert sentence.split(" is the one")[0] in html.unescape((advised / "report.html").read_text()).replace(
+    assert sentence.split(" is the one")[0] in html.unescape((held_out / "report.html").read_text()).replace(
         "\u2060", ""
     )
 
 
-def test_the_same_command_goes_on_and_trains_nothing_twice(advised: Path, photos: Path, monkeypatch) -> None:
-    from headstart.advise.command import advise
+def test_the_same_command_goes_on_and_trains_nothing_twice(held_out: Path, photos: Path, monkeypatch) -> None:
+    from headstart.advise.command import Wishes, advise
     from headstart.studies import trial
 
-    before = json.loads((advised / "advice.json").read_text())
+    before = json.loads((held_out / "advice.json").read_text())
     monkeypatch.setattr(trial, "_run", lambda *_: pytest.fail("a finished try ran again"))
-    again = advise(photos, minutes=0.1, out=advised)
+    again = advise(photos, minutes=MINUTES, out=held_out, wishes=Wishes(hold_out=True))
     assert [each.key for each in again.tries] == [each["key"] for each in before["tries"]]
     assert again.accuracy == before["accuracy"]
 
 
 def test_an_interruption_keeps_what_there_is(photos: Path, tmp_path: Path, monkeypatch) -> None:
     from headstart.advise import ladder as module
-    from headstart.advise.command import advise
+    from headstart.advise.command import Wishes, advise
 
     run = module.run_trial
 
@@ -313,7 +180,7 @@ def test_an_interruption_keeps_what_there_is(photos: Path, tmp_path: Path, monke
         return run(trial, *rest)
 
     monkeypatch.setattr(module, "run_trial", stopped)
-    found = advise(photos, minutes=10, out=tmp_path / "out")
+    found = advise(photos, minutes=10, out=tmp_path / "out", wishes=Wishes(hold_out=True))
     assert found.interrupted and [each.name for each in found.tries] == ["knn", "probe"]
     assert (tmp_path / "out" / "model" / "model.safetensors").exists()
     assert [rung["name"] for rung in store.read_json(tmp_path / "out" / "plan.json")["rungs"]][

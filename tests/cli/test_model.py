@@ -196,6 +196,35 @@ def test_a_mistake_is_one_line(
     assert message in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_an_explanation_never_replaces_another_file(tmp_path: Path, headstart, photos: Path) -> None:
+    from headstart.cli.model import _free
+
+    for taken in ("photo-explained.png", "photo-explained-2.png"):
+        (tmp_path / taken).write_bytes(b"")
+    assert _free(tmp_path / "photo-explained.png") == tmp_path / "photo-explained-3.png"
+    assert _free(tmp_path / "other.png") == tmp_path / "other.png"
+    image = str(photos / "dog" / "000.png")
+    done = headstart("explain", "nowhere", image, "--out", image)
+    assert done.returncode == 2 and "is the image itself; give another file" in done.stderr
+
+
+def test_read_only_images_are_read_and_a_cache_that_cannot_be_written_is_named(
+    headstart, photos: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "photos"
+    shutil.copytree(photos, copy)
+    for path in (*copy.rglob("*"), copy):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    done = headstart("data", "check", str(copy), "--no-label-errors", "--out", str(tmp_path / "check"))
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "file").write_text("")
+    done = headstart(
+        "data", "check", str(copy), "--no-label-errors", HEADSTART_CACHE=str(tmp_path / "file" / "cache")
+    )
+    assert done.returncode == 6 and str(tmp_path / "file") in done.stderr
+    assert done.stderr.strip().count("\n") == 0
+
+
 def test_a_reader_that_has_seen_enough_ends_it_without_a_word(models: Path, photos: Path) -> None:
     command = (
         f"{sys.executable} -m headstart.cli predict {models} --arm cnn --batch-size 1 {photos} | head -n 2"

@@ -71,6 +71,16 @@ def test_a_saved_model_gives_the_bits_that_its_evaluation_stored(
     np.testing.assert_array_equal(found, probabilities(stored).astype(np.float32))
 
 
+@pytest.mark.parametrize("arm", ["knn", "partial"])
+def test_a_self_contained_model_answers_without_the_weights_that_it_started_from(
+    arm: str, models: Path, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_predictor(models, arm=arm).save(tmp_path / arm, self_contained=True)
+    here = load_predictor(models, arm=arm).logits(images)
+    monkeypatch.setattr("headstart.methods.frozen.load_model", lambda *_, **__: pytest.fail("it was loaded"))
+    np.testing.assert_array_equal(load_predictor(tmp_path / arm).logits(images), here)
+
+
 @pytest.mark.parametrize("arm", ARMS)
 def test_in_float32_any_batch_size_gives_the_same_probabilities(
     arm: str, models: Path, images: np.ndarray

@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from headstart import store
 from headstart.advise.advice import Advice
-from headstart.advise.answer import write_answer
-from headstart.advise.events import Answered, Started, event_log
-from headstart.advise.images import prepare_images
+from headstart.advise.events import Answered, Observer, Started, event_log, ignore
+from headstart.advise.from_folds import answer_from_folds
+from headstart.advise.from_trials import answer_from_trials
+from headstart.advise.images import UserImages, prepare_images
 from headstart.advise.ladder import Ladder
+from headstart.advise.search import BACKBONES, Backbone, Search
 from headstart.advise.timekeeper import Timekeeper
 from headstart.data.folders import DEFAULT_OPTIONS, BadFiles, SourceOptions
 from headstart.data.folders.owner import claim
 from headstart.errors import ConfigError
+from headstart.methods.frozen import sharing_backbones
+from headstart.models import model_spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the user wants of the answer.
+
+    balance: each class weighs alike in training, and balanced accuracy chooses. hold_out: a fifth of the
+    images is kept for testing and a tenth for choosing, and neither is in the model. backbones: the
+    pretrained networks to try, (model, weights) each. observer: hears each event."""
+
+    balance: bool = False
+    hold_out: bool = False
+    backbones: tuple[Backbone, ...] = BACKBONES
+    observer: Observer = ignore
+
+
+def backbones_of(given: Sequence[str] | None) -> tuple[Backbone, ...]:
+    """Pretrained networks written as MODEL or MODEL=WEIGHTS; none: the usual ones.
+
+    Raises: ConfigError for a model that there is not."""
+    pairs = [each.partition("=") for each in given or ()]
+    for model, _, _ in pairs:
+        model_spec(model)
+    return tuple((model, weights or "default") for model, _, weights in pairs) or BACKBONES
 
 
 def advise(
@@ -23,16 +53,16 @@ def advise(
     out: Path | None = None,
     options: SourceOptions = DEFAULT_OPTIONS,
     bad_files: BadFiles = "few",
-    balance: bool = False,
+    wishes: Wishes = Wishes(),
 ) -> Advice:
     """The recommendation, written with everything it rests on into `out` (default: advice/<the folder's
     name>).
 
-    There: events.jsonl (progress, as it is made), advice.md, advice.json, the study's report.html,
-    check/check.html, model/ (for predict, explain, export).
-    minutes: for the candidates; the check and the report come on top where they take longer than the ladder
-    leaves.
-    balance: each class weighs alike in training, and balanced accuracy chooses.
+    There: events.jsonl (progress, as it is made), advice.html, advice.md, advice.json, check/check.html and
+    model/ (for predict, explain, export), which needs no other file.
+    Images up to some thousand are judged by cross-validation, and the model is then fitted on all of them but
+    the user's own test split; of more, or with wishes.hold_out, a part is held out.
+    minutes: for everything.
     Raises: ConfigError for minutes that are not positive; what check_images, load_images and run_trial raise.
     An interruption before the first candidate has ended is passed on; later the answer is what is known by
     then, marked `interrupted`."""
@@ -43,20 +73,13 @@ def advise(
     time = Timekeeper(minutes=minutes)
     with store.lock(folder / "advise.lock", f"the folder {folder}"):
         claim(folder, source, "headstart advise")
-        with event_log(folder) as time.observe:
-            images = prepare_images(source, folder, options, bad_files)
+        with event_log(folder, wishes.observer) as time.observe:
+            images = prepare_images(source, folder, options, bad_files, hold_out=wishes.hold_out)
             train, test = images.dataset.train, images.dataset.test
-            time.observe(
-                Started(
-                    minutes_left=time.minutes_left,
-                    images=len(train) + len(test),
-                    classes=train.class_names,
-                    minutes=minutes,
-                )
-            )
-            ladder = Ladder(images, folder, time=time, balance=balance)
-            ladder.run()
-            found = write_answer(ladder)
+            left = time.minutes_left
+            count = len(train) + len(test)
+            time.observe(Started(minutes_left=left, images=count, classes=train.class_names, minutes=minutes))
+            found = _answer(images, folder, time, wishes)
             time.observe(
                 Answered(
                     minutes_left=time.minutes_left,
@@ -68,3 +91,14 @@ def advise(
                 )
             )
             return found
+
+
+def _answer(images: UserImages, folder: Path, time: Timekeeper, wishes: Wishes) -> Advice:
+    if images.folds:
+        search = Search(images, folder, time=time, balance=wishes.balance, backbones=wishes.backbones)
+        with sharing_backbones():
+            search.run()
+            return answer_from_folds(search)
+    ladder = Ladder(images, folder, time=time, balance=wishes.balance)
+    ladder.run()
+    return answer_from_trials(ladder)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
@@ -16,12 +18,17 @@ from headstart.data_quality.folder import check_images
 from headstart.data_quality.inspection import Inspection
 from headstart.types import Dataset
 
+FOLDS_UP_TO = 4000  # images that cross-validation is for; of more, a fifth is enough to test on
+
 
 @dataclass(frozen=True, kw_only=True)
 class UserImages:
-    """Images as `advise` uses them. name: of the file that describes them, which load_dataset reads. side: of
-    the stored images, in pixels. inspection: what the check found. decided: how many images were decided on,
-    in words."""
+    """Images as `advise` uses them.
+
+    name: of the file that describes them, which load_dataset reads. side: of the stored images, in pixels.
+    inspection: what the check found. own_test: whether dataset.test is the user's own test split. folds:
+    whether candidates are read by cross-validation of dataset.train; dataset.test is then empty or the
+    user's own. decided: how many images were decided on, in words."""
 
     path: Path
     how: folders.SourceOptions
@@ -29,6 +36,8 @@ class UserImages:
     dataset: Dataset
     side: int
     inspection: Inspection
+    own_test: bool
+    folds: bool
     decided: str = ""
 
     def inspect_labels(self, folder: Path) -> Inspection:
@@ -37,14 +46,21 @@ class UserImages:
 
 
 def prepare_images(
-    path: Path, folder: Path, how: folders.SourceOptions, bad_files: folders.BadFiles
+    path: Path,
+    folder: Path,
+    how: folders.SourceOptions,
+    bad_files: folders.BadFiles,
+    *,
+    hold_out: bool = True,
 ) -> UserImages:
     """Checks the images into folder/check and describes them in folder/images.toml. Decisions about single
     images and images that were added lie beside it (folders/decisions.py).
 
+    hold_out: keep a fifth for testing whatever their number is; else images up to FOLDS_UP_TO are all for
+    training, described in folder/all-images.toml.
     Raises: what check_images and load_dataset raise; DataError for too many unreadable files."""
     if how.decisions is None and any((folder / name).exists() for name in (DECISIONS, ADDED)):
-        how = replace(how, decisions=str(folder.resolve() / DECISIONS))
+        how = dataclasses.replace(how, decisions=str(folder.resolve() / DECISIONS))
     check = check_images(path, out=folder / "check", label_errors=False, options=how)
     folders.require_mostly_good(check.decoded, bad_files)
     longer = how.fit == "pad"
@@ -54,20 +70,32 @@ def prepare_images(
     ]
     side = fitting_side(sides, len(sides))
     reading = check.decoded.reading
-    ranges = {"integer_range": reading.integer_range, "float_range": reading.float_range}
-    values = {name: list(value) for name, value in ranges.items() if value is not None}
-    plain = {"path": str(path.resolve()), "image_pixels": side, "bad_files": bad_files}
+    how = dataclasses.replace(how, integer_range=reading.integer_range, float_range=reading.float_range)
     beside = {"decisions": DECISIONS} if how.decisions == str(folder.resolve() / DECISIONS) else {}
-    text = tomli_w.dumps(plain | how.given() | beside | values)
+    plain = {"path": str(path.resolve()), "image_pixels": side, "bad_files": bad_files}
     description = folder / "images.toml"
-    store.write_bytes(description, text.encode())
+    store.write_bytes(description, tomli_w.dumps(plain | _in_toml(how) | beside).encode())
+    own_test = check.inspection.parts_given
+    to_learn_from = check.inspection.parts["train"] if own_test else len(sides)
+    by_folds = not hold_out and to_learn_from <= FOLDS_UP_TO
+    if by_folds and not own_test:
+        description = folder / "all-images.toml"
+        everything = dataclasses.replace(how, hold_out=False)
+        store.write_bytes(description, tomli_w.dumps(plain | _in_toml(everything) | beside).encode())
     name = str(description.resolve())
+    dataset = load_dataset(name)
     return UserImages(
         path=path,
         how=how,
         name=name,
-        dataset=load_dataset(name),
+        dataset=dataset,
         side=side,
         inspection=check.inspection,
+        own_test=own_test,
+        folds=by_folds,
         decided=decisions_in_words(check.decoded),
     )
+
+
+def _in_toml(how: folders.SourceOptions) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in how.given().items()}

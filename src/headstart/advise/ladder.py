@@ -10,31 +10,25 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, Field
 
-from headstart import store
-from headstart.advise import advice
-from headstart.advise.advice import Candidate
-from headstart.advise.events import AccuracySoFar, CandidateStarted, PassedOver
+from headstart.advise.candidates import FAMILIES, SURE, Candidate, Judged, compare, read_candidate, read_part
 from headstart.advise.images import UserImages
 from headstart.advise.rung import BACKBONE, Rung
 from headstart.advise.timekeeper import Timekeeper
+from headstart.advise.trying import Trying
 from headstart.data.splits import split_for_choosing
 from headstart.errors import DownloadError, StoreError
 from headstart.models import load_model
 from headstart.models.features import FrozenLayers
-from headstart.results.stats import wilson_interval
 from headstart.runtime import progress
 from headstart.runtime.precision import default_device
 from headstart.store import FinishedTrial
-from headstart.store.remedies import CACHED
 from headstart.studies.plan import plan_study
 from headstart.studies.trial import run_trial
 from headstart.studies.trials import trials_of
-from headstart.types import ALL_LABELS, Dataset, Study
+from headstart.types import ALL_LABELS, Study
 
 _HEAD_PIXELS = 96  # of the first answer; 64 where that would take too long
 _FIRST_ANSWER_SECONDS = 75.0  # for its features: beside the check, an answer stands within two minutes
@@ -46,42 +40,18 @@ _LEAST_SECONDS = 5.0  # less is no training
 _REST_SECONDS = 10.0  # kept for the learning curve and the report
 
 
-class Ladder:
-    """The candidates that were trained, and the time that is left.
+class Ladder(Trying):
+    """The candidates that were trained as trials of a study, and the time that is left.
 
-    plan: by name, the candidates as they were planned, by an earlier run of the same command too: planned
-    anew they would have another duration and be other trials. results: by name, of those that ended. dropped:
-    in words, what was left out and why. time: the minutes that there are.
-    """
+    results: by name, of those that ended."""
 
     def __init__(self, images: UserImages, folder: Path, *, time: Timekeeper, balance: bool) -> None:
-        self.images, self.folder, self.time, self.balance = images, folder, time, balance
-        self.rungs: list[Rung] = []
+        super().__init__(images, folder, time=time, balance=balance)
         self.results: dict[str, FinishedTrial] = {}
-        self.dropped: list[str] = []
-        self.fixes = advice.fixes_of(images.inspection)
-        self.interrupted = False
-        time.spent_before, self.plan = _read_plan(folder, images.dataset, balance)
-
-    # --- time ---
 
     def planned(self, rung: Rung) -> float:
         """Seconds that a rung would take here, from a few measured steps and batches."""
         return plan_study(self.study([rung]), self.folder).seconds_left
-
-    # --- the whole way ---
-
-    def run(self) -> None:
-        """Climbs; an interruption ends the climb where a candidate has ended, else it is passed on."""
-        try:
-            self.climb()
-        except KeyboardInterrupt:
-            self.note_time()
-            if not self.results:
-                raise
-            self.interrupted = True
-            progress.say("interrupted: answering with what is known")
-        self.note_time()
 
     def climb(self) -> None:
         """All candidates, in their order."""
@@ -111,7 +81,7 @@ class Ladder:
                 pixels=max(128, min(self.images.side, 224)),
             )
             self.attempt(larger, _REFINE_SHARE * self.time.left())
-            self.look_for_label_errors()
+            self.look_for_label_errors(self.seconds_per_image(_HEAD_PIXELS))
         if scratch:
             longer = dataclasses.replace(cnn, name="cnn", label="a CNN trained from scratch")
             self.attempt(
@@ -156,57 +126,23 @@ class Ladder:
         if most is not None and rung.name not in self.plan and (needed := self.planned(rung)) > most:
             self.drop(rung, needed)
             return False
-        progress.say(
-            f"now: {rung.label} at {rung.pixels} px, {progress.clock(max(self.time.left(), 0))} left"
-        )
-        self.time.observe(
-            CandidateStarted(
-                minutes_left=self.time.minutes_left, candidate=rung.name, label=rung.label, pixels=rung.pixels
-            )
-        )
-        self.plan[rung.name] = (
-            rung  # an interruption must not plan it anew: another duration would be another trial
-        )
+        self.announce(rung)
         self.rungs.append(rung)
-        self.note_time()
         try:
             self.results[rung.name] = run_trial(trials_of(self.study([rung]))[0], self.title(), self.folder)
         finally:
             if rung.name not in self.results:
                 self.rungs.remove(rung)
-        self.tell(rung)
+        self.tell(rung.name)
         return True
-
-    def tell(self, rung: Rung) -> None:
-        """Says what a candidate that has ended reached."""
-        candidates = self.candidates()
-        this = candidates[-1]
-        _, val_ids = self.training_ids()
-        right = round(this.val_accuracy * len(val_ids))
-        progress.say(f"{rung.label}: {100 * this.val_accuracy:.1f} % right on the images kept for choosing")
-        self.time.observe(
-            AccuracySoFar(
-                minutes_left=self.time.minutes_left,
-                candidate=rung.name,
-                label=rung.label,
-                accuracy=this.val_accuracy,
-                interval=wilson_interval(right, len(val_ids)),
-                images=len(val_ids),
-                seconds=round(this.seconds, 3),
-                best=this.score(self.balance) >= max(each.score(self.balance) for each in candidates),
-            )
-        )
-
-    def pass_over(self, why: str) -> None:
-        """Notes what is not tried."""
-        self.dropped.append(why)
-        self.time.observe(PassedOver(minutes_left=self.time.minutes_left, reason=why))
 
     def timed(self, rung: Rung, seconds: float, whole: str) -> Rung | None:
         """The rung trained for `whole`, or for as long as fits into so many seconds; None, and said, where
         nothing fits."""
         if rung.name in self.plan:
             return self.plan[rung.name]
+        if rung.from_scratch:  # always tried, however shortly
+            seconds = max(seconds, _LEAST_SECONDS)
         if seconds < _LEAST_SECONDS:
             self.drop(rung, None)
             return None
@@ -226,7 +162,6 @@ class Ladder:
             else f"it needs about {progress.clock(needed)}, more than there was"
         )
         self.pass_over(f"{rung.label} at {rung.pixels} px: {why}")
-        progress.say(f"passed over: {self.dropped[-1]}")
 
     def promising(self) -> tuple[bool, bool]:
         """(from scratch, pretrained): which way goes on. The other is dropped only where chance does not
@@ -238,30 +173,19 @@ class Ladder:
                 key=lambda t: t.score(self.balance),
                 default=None,
             )
-            for family in advice.FAMILIES
+            for family in FAMILIES
         }
         scratch, pretrained = best["scratch"], best["pretrained"]
         if scratch is None or pretrained is None:
             return pretrained is None, pretrained is not None
-        if advice.compare(scratch, pretrained, self.folder, self.balance) >= advice.SURE:
+        if compare(self.judged(scratch), self.judged(pretrained), self.balance) >= SURE:
             return True, True
         worse = min(scratch, pretrained, key=lambda each: each.score(self.balance))
         self.pass_over(
-            f"{advice.FAMILIES[worse.family]}, any further: at {100 * worse.score(self.balance):.1f} % "
+            f"{FAMILIES[worse.family]}, any further: at {100 * worse.score(self.balance):.1f} % "
             "on the images kept for choosing it is behind by more than chance explains"
         )
-        progress.say(f"dropped: {self.dropped[-1]}")
         return worse is pretrained, worse is scratch
-
-    def look_for_label_errors(self) -> None:
-        """The check again, with label errors, where a little of the time left is enough."""
-        count = len(self.images.dataset.train) + len(self.images.dataset.test)
-        if count * self.seconds_per_image(_HEAD_PIXELS) <= _LABELS_SHARE * self.time.left():
-            self.fixes = advice.fixes_of(self.images.inspect_labels(self.folder))
-        else:
-            self.pass_over(
-                f"a search for wrong labels, for lack of time: headstart data check {self.images.path}"
-            )
 
     # --- what the steps need ---
 
@@ -284,6 +208,10 @@ class Ladder:
         most = min(_FIRST_ANSWER_SECONDS, 0.4 * 60 * self.time.minutes)
         return _HEAD_PIXELS if images * self.seconds_per_image(_HEAD_PIXELS) <= most else 64
 
+    def judged(self, candidate: Candidate) -> Judged:
+        """What a candidate said of the images kept for choosing."""
+        return read_part(self.results[candidate.name], "val")
+
     def title(self) -> str:
         return f"advice-{self.images.dataset.name}"
 
@@ -298,38 +226,5 @@ class Ladder:
             label_budgets=(ALL_LABELS,),
         )
 
-    def note_time(self) -> None:
-        store.write_json(
-            self.folder / "plan.json",
-            {
-                "fingerprint": self.images.dataset.fingerprint,
-                "balance": self.balance,
-                "spent_seconds": round(self.time.spent(), 1),
-                "rungs": [dataclasses.asdict(rung) for rung in self.plan.values()],
-            },
-        )
-
     def candidates(self) -> list[Candidate]:
-        return [advice.read_candidate(self.results[rung.name], rung.pixels) for rung in self.rungs]
-
-
-def _read_plan(folder: Path, dataset: Dataset, balance: bool) -> tuple[float, dict[str, Rung]]:
-    """Seconds spent and candidates planned by earlier runs of the same command; none for other images."""
-    path = folder / "plan.json"
-    try:
-        plan = store.read_as(_PlanFields, path, CACHED) if path.exists() else None
-        if plan is None or plan.fingerprint != dataset.fingerprint or plan.balance != balance:
-            return 0.0, {}
-        return plan.spent_seconds, {entry["name"]: Rung(**entry) for entry in plan.rungs}
-    except (StoreError, TypeError, KeyError) as error:
-        progress.say(f"{path} is damaged ({error}): it is planned anew, and finished trials are kept")
-        return 0.0, {}
-
-
-class _PlanFields(BaseModel):
-    """plan.json."""
-
-    fingerprint: str
-    balance: bool
-    spent_seconds: Annotated[float, Field(ge=0, le=1e9)]
-    rungs: Annotated[list[dict[str, Any]], Field(max_length=1000)]
+        return [read_candidate(self.results[rung.name], rung.pixels) for rung in self.rungs]

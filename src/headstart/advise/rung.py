@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.methods import method_spec
+from headstart.models import resolve_weights
 from headstart.recipes import recipe_named
 from headstart.types import Arm
 
-BACKBONE = "resnet50"
+BACKBONE, BACKBONE_WEIGHTS = "resnet50", "imagenet-keras"
 PROBE_RECIPE = "probe-unit"  # people's labels are few: docs/decisions/0033
+BACKBONE_TITLES = {"resnet50": "ResNet-50", "efficientnet-lite0": "EfficientNet-Lite0"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """One candidate of the ladder. pixels: side of the network's input; duration: of its training, empty
-    where it has none."""
+    """One candidate. pixels: side of the network's input; duration: of its training, empty where it has none.
+    model, weights: of the pretrained network; a CNN from scratch has none. flips: whether it may learn from
+    mirror images."""
 
     name: str
     label: str
@@ -25,23 +28,37 @@ class Rung:
     duration: str = ""
     batch_size: int = 0
     balance: bool = False
+    model: str = BACKBONE
+    weights: str = BACKBONE_WEIGHTS
+    flips: bool = True
+
+    @property
+    def from_scratch(self) -> bool:
+        return not method_spec(self.method).needs_weights
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing but a head on frozen features is fitted."""
+        return method_spec(self.method).frozen_backbone
 
     def arm(self, dataset: str) -> Arm:
         """The candidate as an arm of a study."""
         spec = method_spec(self.method)
         recipe_name = PROBE_RECIPE if self.method == "linear_probe" else spec.default_recipe
-        recipe, scratch = recipe_named(recipe_name), not spec.needs_weights
+        recipe = recipe_named(recipe_name)
         changes: dict[str, Any] = {"duration": self.duration} if self.duration else {}
         if self.balance and hasattr(recipe, "balance"):
             changes["balance"] = True
         if self.batch_size:
             changes["batch_size"] = self.batch_size
+        if not self.flips and hasattr(recipe, "flip"):
+            changes["flip"] = "none"
         return Arm(
             name=self.name,
             label=self.label,
             dataset=dataset,
-            model="cnn" if scratch else BACKBONE,
-            weights="none" if scratch else "imagenet-keras",
+            model="cnn" if self.from_scratch else self.model,
+            weights="none" if self.from_scratch else resolve_weights(self.model, self.weights),
             method=self.method,
             recipe_name=recipe_name,
             recipe=recipe.replace(**changes),

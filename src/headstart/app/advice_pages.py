@@ -37,7 +37,7 @@ def advice(project: TheProject, message: str = "") -> Response:
         command=in_words(project.advise_command()),
         answer=answer,
         confusion=_confusion(project) if answer else None,
-        has_report=(project.folder / "report.html").exists(),
+        has_report=(project.folder / "advice.html").exists(),
         **progress_values(project),
     )
 
@@ -51,7 +51,7 @@ def start(project: TheProject, minutes: Annotated[float, Form(gt=0, lt=10_000)])
 
 @router.get("/p/{name}/report")
 def report(project: TheProject) -> Response:
-    return document(project.folder / "report.html")
+    return document(project.folder / "advice.html")
 
 
 @router.get("/p/{name}/cell")

@@ -1,4 +1,4 @@
-"""Which images the chosen model confuses: its predictions on the test images, cell by cell."""
+"""Which images the chosen model confuses: what was said of held-out images, cell by cell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headstart.types import Dataset
 
 @dataclass(frozen=True, kw_only=True)
 class CellImage:
-    """place: in the test set. name: of its file, None: unknown. probability: of what was said."""
+    """place: among the held-out images. name: of its file, None: unknown. probability: of what was said."""
 
     place: int
     name: str | None
@@ -26,7 +26,7 @@ class CellImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Test images of one class that one class was said of, the surest mistakes first."""
+    """Held-out images of one class that one class was said of, the surest mistakes first."""
 
     true: str
     predicted: str
@@ -35,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """counts: int64 (C, C), a row a true class. images: uint8 (N, S, S, 3), of the test set."""
+    """counts: int64 (C, C), a row a true class. images: uint8 (N, S, S, 3), held out."""
 
     class_names: tuple[str, ...]
     counts: NDArray[np.int64]
@@ -83,7 +83,7 @@ def read_images(folder: Path) -> Dataset:
 def _state(folder: Path) -> object:
     return tuple(
         (each, file.stat().st_mtime_ns if (file := folder / each).exists() else 0)
-        for each in ("advice.json", "images.toml", "decisions.csv")
+        for each in ("advice.json", "images.toml", "all-images.toml", "decisions.csv")
     )
 
 
@@ -94,10 +94,12 @@ def _images(folder: Path, state: object) -> Dataset:
 
 @lru_cache(maxsize=4)
 def _read(folder: Path, state: object) -> Confusion:
-    key = store.read_json(folder / "advice.json")["chosen"]["key"]
-    test = store.read_predictions(folder / str(key))["test"]
-    images = _images(folder, state).test
-    if len(images) != len(test.labels) or (np.asarray(images.labels) != test.labels).any():
+    answer = store.read_json(folder / "advice.json")
+    test = store.read_predictions(folder / str(answer["chosen"]["key"]))["test"]
+    by_folds = answer.get("how") == "folds"  # the images that were learned from, each judged by another model
+    images = load_dataset(folder / "all-images.toml").train if by_folds else _images(folder, state).test
+    ids = test.example_ids
+    if not len(ids) or ids.max() >= len(images) or (np.asarray(images.labels)[ids] != test.labels).any():
         raise DataError("the images are others since the advice; ask for advice again")
     shifted = np.exp(test.logits.astype(np.float64) - test.logits.max(axis=1, keepdims=True))
     probabilities = shifted / shifted.sum(axis=1, keepdims=True)
@@ -108,9 +110,9 @@ def _read(folder: Path, state: object) -> Confusion:
     return Confusion(
         class_names=images.class_names,
         counts=counts,
-        images=images.images,
+        images=images.images if len(ids) == len(images) else images.images[ids],
         labels=test.labels,
         said=said,
         sureness=probabilities[np.arange(len(said)), said],
-        names=images.names,
+        names=None if images.names is None else images.names[ids],
     )

@@ -8,6 +8,7 @@ import platform
 import shutil
 from dataclasses import dataclass
 
+from headstart.cli.gpus import CPU_BUILD_FAULT, CPU_BUILD_REMEDY, gpu_fault, has_nvidia_gpu, is_cpu_build
 from headstart.cli.overview import load_plugins
 from headstart.data import DATASETS
 from headstart.errors import DataError
@@ -53,25 +54,37 @@ def examine() -> list[Examined]:
             fine=is_waiting_fine(),
             remedy="import headstart before torch, or set OMP_WAIT_POLICY=PASSIVE",
         ),
-        Examined(what="device", value=device),
+        device,
         Examined(what="precision", value="bf16 (native)" if is_native else "fp32 (no native bf16 here)"),
     ]
     return [*rows, *_cache(), _npm(), *_plugins()]
 
 
-def _device() -> tuple[str, bool]:
+def _device() -> tuple[Examined, bool]:
     """What studies compute on, and whether it computes bf16 in hardware.
 
     A build of torch for CPUs alone need not be loaded where the system lists the processor's instructions."""
-    on_cpu = "cpu (no GPU in use)"
-    is_native = processor_has_native_bf16()
-    if is_native is not None and importlib.metadata.version("torch").endswith("+cpu"):
-        return on_cpu, is_native
+    on_cpu = Examined(what="device", value="cpu (no GPU in use)")
+    beside_gpu = Examined(what="device", value=CPU_BUILD_FAULT, fine=False, remedy=CPU_BUILD_REMEDY)
+    is_native, version = processor_has_native_bf16(), importlib.metadata.version("torch")
+    if is_native is not None and version.endswith("+cpu"):
+        return beside_gpu if has_nvidia_gpu() else on_cpu, is_native
     import torch
 
     device = default_device()
-    name = torch.cuda.get_device_name() if device.type == "cuda" else on_cpu
-    return name, has_native_bf16(device)
+    if device.type != "cuda":
+        wrong = is_cpu_build(version, torch.version.cuda) and has_nvidia_gpu()
+        return beside_gpu if wrong else on_cpu, has_native_bf16(device)
+    name = torch.cuda.get_device_name()
+    fault = gpu_fault(
+        name=name,
+        capability=torch.cuda.get_device_capability(),
+        architectures=torch.cuda.get_arch_list(),
+        version=version,
+    )
+    if fault is not None:
+        return Examined(what="device", value=fault[0], fine=False, remedy=fault[1]), False
+    return Examined(what="device", value=name), has_native_bf16(device)
 
 
 def _threads() -> str:

@@ -19,7 +19,7 @@ from headstart.errors import ConfigError, DataError, StoppedError
 def predict(
     model: options.Model,
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, or folders to be searched.")
+        list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Images, or folders to be searched.")
     ],
     arm: options.ArmName = None,
     top: Annotated[int, typer.Option(help="How many classes to print, the likeliest first.")] = 1,
@@ -31,10 +31,11 @@ def predict(
         int | None, typer.Option(help="Images at a time (default: as in the model's evaluation).")
     ] = None,
 ) -> None:
-    """Say what pictures show, by a trained model.
+    """Say what images show, by a trained model.
 
-    A picture's row is printed as soon as its batch is done. What cannot be read is named on standard error
-    and the rest is done; the exit code is then 3."""
+    An image's row is printed as soon as its batch is done. What cannot be read is named on standard error
+    and the rest is done; the exit code is then 3. A model of advise marks images that are unlike those that
+    it learned from."""
     if json and csv:
         raise ConfigError("--json and --csv are two formats; give one")
     if top < 1:
@@ -63,10 +64,11 @@ def predict(
     count = min(top, len(names))
     done = 0
     try:
-        write = _writer(count, "json" if json else "csv" if csv else "text")
-        for path, probabilities in predict_files(predictor, paths, unreadable, batch_size):
+        marks = predictor.refused_fraction is not None
+        write = _writer(count, "json" if json else "csv" if csv else "text", marks)
+        for path, probabilities, unfamiliar in predict_files(predictor, paths, unreadable, batch_size):
             best = (-probabilities).argsort(kind="stable")[:count]
-            write(path, [(names[label], float(probabilities[label])) for label in best])
+            write(path, [(names[label], float(probabilities[label])) for label in best], unfamiliar)
             done += 1
     except BrokenPipeError:  # the reader has seen enough, as in `headstart predict ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,9 +82,11 @@ def predict(
         )
 
 
-def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]], None]:
+def _writer(
+    count: int, format: str, marks: bool
+) -> Callable[[Path, list[tuple[str, float]], bool | None], None]:
     """Prints one row; standard output is flushed at each, so that a program that reads along sees it at
-    once."""
+    once. marks: the model marks images that are unfamiliar to it, and a CSV has a column for that."""
     from headstart.runtime.show import printable, shown
     from headstart.store import as_cell
 
@@ -92,32 +96,37 @@ def _writer(count: int, format: str) -> Callable[[Path, list[tuple[str, float]]]
             [
                 "path",
                 *(f"{what}_{place}" for place in range(1, count + 1) for what in ("class", "probability")),
+                *(["unfamiliar"] if marks else []),
             ]
         )
 
-    def write(path: Path, best: list[tuple[str, float]]) -> None:
+    def write(path: Path, best: list[tuple[str, float]], unfamiliar: bool | None) -> None:
         if format == "json":
             answers = [{"class": name, "probability": value} for name, value in best]
-            row = {"path": printable(str(path)), "predictions": answers}
+            row: dict[str, object] = {"path": printable(str(path)), "predictions": answers}
+            if unfamiliar is not None:
+                row["unfamiliar"] = unfamiliar
             print(json_format.dumps(row, ensure_ascii=False), flush=True)
         elif format == "csv":
             table.writerow(
                 [
                     as_cell(printable(str(path))),
                     *(cell for name, value in best for cell in (as_cell(name), f"{value:.6f}")),
+                    *([str(unfamiliar).lower()] if marks else []),
                 ]
             )
             sys.stdout.flush()
         else:
             answers_shown = ", ".join(f"{shown(name)} {100 * value:.1f} %" for name, value in best)
-            print(f"{shown(str(path))}  {answers_shown}", flush=True)
+            mark = "  unfamiliar: unlike the images that the model learned from" if unfamiliar else ""
+            print(f"{shown(str(path))}  {answers_shown}{mark}", flush=True)
 
     return write
 
 
 def explain(
     model: options.Model,
-    image: Annotated[Path, typer.Argument(help="A picture.")],
+    image: Annotated[Path, typer.Argument(help="An image.")],
     arm: options.ArmName = None,
     out: Annotated[
         Path | None, typer.Option(help="The PNG to write (default: IMAGE-explained.png here).")
@@ -126,16 +135,16 @@ def explain(
         str | None, typer.Option("--class", help="Evidence for this class (default: the likeliest).")
     ] = None,
 ) -> None:
-    """Show where in a picture a model found its answer (Grad-CAM).
+    """Show where in an image a model found its answer (Grad-CAM).
 
-    Writes the picture, the evidence over it and the likeliest classes side by side. Needs the extra
+    Writes the image, the evidence over it and the likeliest classes side by side. Needs the extra
     `explain`."""
     from headstart.predict.gradcam import write_explanation
     from headstart.predict.predictor import load_predictor
 
     path = out or _free(Path(f"{image.stem}-explained.png"))
     if path.resolve() == image.resolve():
-        raise ConfigError(f"--out {path} is the picture itself; give another file")
+        raise ConfigError(f"--out {path} is the image itself; give another file")
     predictor = load_predictor(model, arm=arm)
     explanation = write_explanation(predictor, image, path, class_)
     best = int(explanation.probabilities.argmax())
@@ -162,7 +171,7 @@ def export(
         Path | None, typer.Option(help="The file to write (default: model.onnx or model.pt in MODEL).")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Pictures to check the file on (default: the training images).")
+        Path | None, typer.Option(help="Images to check the file on (default: the training images).")
     ] = None,
 ) -> None:
     """Write a model as one file for other programs, with its preprocessing inside.
@@ -195,14 +204,25 @@ def advise(
     layout: options.Layout = "auto",
     fit: options.Fit = "crop",
     alike: options.Alike = False,
+    hold_out: Annotated[
+        bool,
+        typer.Option(
+            "--hold-out", help="Keep a fifth for testing and a tenth for choosing out of the model."
+        ),
+    ] = False,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL[=WEIGHTS]", help="A pretrained network to try; may be repeated."),
+    ] = None,
     balance: Annotated[
-        bool, typer.Option("--balance", help="Weigh each class alike, however many pictures it has.")
+        bool, typer.Option("--balance", help="Weigh each class alike, however many images it has.")
     ] = False,
 ) -> None:
     """Find out what is best for your own images: train from scratch, or start from a pretrained network?
 
-    Checks the pictures, tries what fits into the time, and answers with the accuracy to expect, what more
+    Checks the images, tries what fits into the time, and answers with the accuracy to expect, what more
     labels would bring and a model to use. After Ctrl-C, or with more minutes, the same command goes on."""
+    from headstart.advise.command import Wishes, backbones_of
     from headstart.advise.command import advise as find_out
 
     bad_files = options.bad_files(strict, skip_bad)
@@ -214,14 +234,14 @@ def advise(
             group_column=group_column, group_regex=group_regex, layout=layout, fit=fit, alike=alike
         ),
         bad_files=bad_files,
-        balance=balance,
+        wishes=Wishes(balance=balance, hold_out=hold_out, backbones=backbones_of(backbone)),
     )
     if json:
         print(json_format.dumps(done.json(), indent=2, ensure_ascii=False))
     else:
         folder = Path(done.model).parent
         *lines, command = done.lines()
-        pages = ", ".join(str(folder / page) for page in ("advice.md", "report.html", "check/check.html"))
+        pages = ", ".join(str(folder / page) for page in ("advice.html", "advice.md", "check/check.html"))
         print("\n".join([*lines, f"Pages: {pages}", command]))
     if done.interrupted:
         raise StoppedError("interrupted; the same command goes on where this one stopped")

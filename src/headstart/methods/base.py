@@ -129,6 +129,11 @@ class Method(ABC):
         """How many logistic regressions on all of its training features the trial fits."""
         return 0
 
+    def backbone_state(self, model: TrainedModel) -> dict[str, Tensor]:
+        """The tensors of the pretrained network that the model uses and does not store, under the prefix
+        trained.BACKBONE; empty where it stores all."""
+        return {}
+
     def complete_state(self, model: TrainedModel) -> dict[str, Tensor]:
         """The tensors that answer without the cache of features."""
         return dict(model.state)

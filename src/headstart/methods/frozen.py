@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from headstart.errors import WeightsError
 from headstart.methods.base import Context, Method
 from headstart.methods.reading import Part
-from headstart.methods.trained import Images, TrainedModel, batches
-from headstart.models import Network, features, load_model
+from headstart.methods.trained import BACKBONE, Images, Reader, TrainedModel, batches
+from headstart.models import Network, features, load_model, model_spec
 from headstart.models.features import Extraction, FeatureRequest, FrozenLayers
+from headstart.models.load import rebuild_model
 from headstart.models.weights import start_hash
-from headstart.types import Features
+from headstart.types import Arm, Features
 
+Head = Callable[[NDArray[np.float16]], NDArray[np.float32]]
 RANDOM_START_SEED = 0  # of an untrained backbone: one for all trials, so that its features are computed once
 
 
@@ -65,11 +71,35 @@ class FrozenOutputs:
         context.watch.carry_joules(part.joules for part in self.all if part.was_cached)
 
 
+_shared: dict[tuple[str, str, int | None], Network] | None = None
+
+
+@contextmanager
+def sharing_backbones() -> Iterator[None]:
+    """Frozen networks that are loaded in the block are kept until it ends: several fits load each once."""
+    global _shared
+    before, _shared = _shared, {} if _shared is None else _shared
+    try:
+        yield
+    finally:
+        _shared = before
+
+
+def _load_backbone(arm: Arm) -> Network:
+    place = (arm.model, arm.weights, arm.input_pixels)
+    if _shared is not None and place in _shared:
+        return _shared[place]
+    network = load_model(arm.model, arm.weights, seed=RANDOM_START_SEED, image_pixels=arm.input_pixels)
+    if _shared is not None:
+        _shared[place] = network
+    return network
+
+
 def backbone_layers(context: Context) -> FrozenLayers:
     """The arm's network up to its pooled features."""
     arm = context.trial.arm
     return FrozenLayers(
-        network=load_model(arm.model, arm.weights, seed=RANDOM_START_SEED, image_pixels=arm.input_pixels),
+        network=_load_backbone(arm),
         precision=context.trial.feature_precision,
         device=context.device,
         calibration=context.dataset.train,
@@ -112,6 +142,14 @@ class FrozenMethod(Method):
 
     calibration_purpose = "int8 features are calibrated on"  # begins the message where images are missing
 
+    @abstractmethod
+    def head(self, model: TrainedModel) -> Head:
+        """The saved model behind its frozen network: features float16 (N, D) -> logits float32 (N, C)."""
+
+    def reader(self, model: TrainedModel) -> Reader:
+        rows, head = self.rows(model), self.head(model)
+        return lambda images, batch_size: head(rows(images, batch_size))
+
     def batch_size(self, model: TrainedModel) -> int:
         return features.BATCH
 
@@ -120,6 +158,9 @@ class FrozenMethod(Method):
 
     def feature_requests(self, context: Context, layers: FrozenLayers) -> list[FeatureRequest]:
         return backbone_requests(context, layers)
+
+    def backbone_state(self, model: TrainedModel) -> dict[str, Tensor]:
+        return backbone_tensors(model)
 
     def rows(self, model: TrainedModel) -> Callable[[Images, int], NDArray[np.float16]]:
         """A function (images, batch size) -> features float16 (N, D)."""
@@ -138,6 +179,8 @@ def saved_backbone(model: TrainedModel, num_classes: int | None = None) -> Netwo
 
     Raises: WeightsError where the weights of that name are others by now; as load_model."""
     saved = model.saved
+    if contained := model.backbone:
+        return _contained_backbone(model, contained, num_classes)
     present_hash = backbone_hash(saved.weights, saved.model)
     if present_hash != saved.weights_hash:
         raise WeightsError(
@@ -153,3 +196,18 @@ def saved_backbone(model: TrainedModel, num_classes: int | None = None) -> Netwo
     )
     network.preprocessing = saved.preprocessing
     return network
+
+
+def backbone_tensors(model: TrainedModel) -> dict[str, Tensor]:
+    """The pretrained network of a model, head included, under the prefix BACKBONE."""
+    return {BACKBONE + name: value for name, value in saved_backbone(model).state_dict().items()}
+
+
+def _contained_backbone(model: TrainedModel, state: dict[str, Tensor], num_classes: int | None) -> Network:
+    """The network from a self-contained model: no file but the model's own is read."""
+    saved = model.saved
+    if num_classes is not None:  # a head of that size, which the caller fills
+        head = model_spec(saved.model).head
+        for name in (f"{head}.weight", f"{head}.bias"):
+            state[name] = torch.zeros(num_classes, *state[name].shape[1:])
+    return rebuild_model(saved.model, state, saved.preprocessing, image_pixels=saved.input_pixels)

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from headstart.data.splits import Ids
 from headstart.methods.base import Context, Outcome
-from headstart.methods.frozen import FrozenMethod, FrozenOutputs, frozen_features, saved_backbone
+from headstart.methods.frozen import FrozenMethod, FrozenOutputs, Head, frozen_features, saved_backbone
 from headstart.methods.reading import Part, read_parts
 from headstart.methods.selection import select, selection_splits
-from headstart.methods.trained import Images, Reader, TrainedModel
+from headstart.methods.trained import TrainedModel
 from headstart.models import features
 from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.recipes import KNNRecipe
@@ -83,7 +83,7 @@ class KNN(FrozenMethod):
             cached_seconds=frozen.cached_seconds,
         )
 
-    def reader(self, model: TrainedModel) -> Reader:
+    def head(self, model: TrainedModel) -> Head:
         built, labels = model.saved.architecture, model.state["neighbours.labels"].cpu().numpy()
         values, ids = self._stored_rows(model)
         labels_of_rows = np.zeros(len(values), np.int64)
@@ -94,12 +94,7 @@ class KNN(FrozenMethod):
         recipe = KNNRecipe(
             k_values=(built["k"],), temperature=built["temperature"], smoothing=built["smoothing"]
         )
-        rows = self.rows(model)
-
-        def read(images: Images, batch_size: int) -> NDArray[np.float32]:
-            return bank.logits(*bank.nearest(rows(images, batch_size)), built["k"], recipe)
-
-        return read
+        return lambda rows: bank.logits(*bank.nearest(rows), built["k"], recipe)
 
     def complete_state(self, model: TrainedModel) -> dict[str, Tensor]:
         """The stored tensors with the neighbours' features among them."""

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from headstart.data.splits import Ids, class_weights
 from headstart.methods.base import Context, Outcome
-from headstart.methods.frozen import FrozenMethod, FrozenOutputs, frozen_features, saved_backbone
+from headstart.methods.frozen import FrozenMethod, FrozenOutputs, Head, frozen_features, saved_backbone
 from headstart.methods.reading import Part, read_parts
 from headstart.methods.selection import select, selection_splits
-from headstart.methods.trained import Reader, TrainedModel
+from headstart.methods.trained import TrainedModel
 from headstart.models import Network
 from headstart.recipes import LogisticRecipe, ProbeRecipe
 from headstart.results import metrics
@@ -78,12 +78,10 @@ class LinearProbe(FrozenMethod):
     def head_fits(self, context: Context) -> int:
         return head_fits(context)
 
-    def reader(self, model: TrainedModel) -> Reader:
-        rows, scaling = self.rows(model), saved_scaling(model)
+    def head(self, model: TrainedModel) -> Head:
         weight, bias = (model.state[f"head.{name}"].numpy() for name in ("weight", "bias"))
-        return lambda images, batch_size: predict_logits(
-            rows(images, batch_size), weight, bias, scaling=scaling
-        )
+        scaling = saved_scaling(model)
+        return lambda rows: predict_logits(rows, weight, bias, scaling=scaling)
 
     def network(self, model: TrainedModel) -> Network:
         network = saved_backbone(model, num_classes=model.num_classes)

@@ -22,7 +22,7 @@ from headstart.data.splits import Ids
 from headstart.errors import ConfigError
 from headstart.methods import network
 from headstart.methods.base import Context, Method, Outcome
-from headstart.methods.frozen import FrozenOutputs, saved_backbone
+from headstart.methods.frozen import FrozenOutputs, backbone_tensors, saved_backbone
 from headstart.methods.reading import Part, read_parts
 from headstart.methods.trained import Images, Reader, TrainedModel
 from headstart.methods.trained import batches as image_batches
@@ -103,9 +103,12 @@ class Partial(Method):
     def batch_size(self, model: TrainedModel) -> int:
         return features.BATCH
 
+    def backbone_state(self, model: TrainedModel) -> dict[str, Tensor]:
+        return backbone_tensors(model)
+
     def network(self, model: TrainedModel) -> Network:
         network = saved_backbone(model, num_classes=model.num_classes)
-        network.load_state_dict(network.state_dict() | dict(model.state))  # the trained tail over the rest
+        network.load_state_dict(network.state_dict() | model.own_state)  # the trained tail over the rest
         return network.eval()
 
     def reader(self, model: TrainedModel) -> Reader:

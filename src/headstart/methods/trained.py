@@ -13,6 +13,7 @@ from torch import Tensor
 from headstart.models.saved import SavedModel
 from headstart.types import ImageSet
 
+BACKBONE = "backbone."  # begins the names of a pretrained network's tensors in a self-contained model
 Images = NDArray[np.uint8]
 Reader = Callable[[Images, int], NDArray[np.float32]]  # (images, batch size) -> logits
 
@@ -34,8 +35,22 @@ class TrainedModel:
     training_images: Callable[[str], ImageSet]
 
     @property
+    def backbone(self) -> dict[str, Tensor]:
+        """The pretrained network's tensors, where the model is self-contained; else empty."""
+        return _without(BACKBONE, self.state)
+
+    @property
+    def own_state(self) -> dict[str, Tensor]:
+        """The tensors that were learned."""
+        return {name: value for name, value in self.state.items() if not name.startswith(BACKBONE)}
+
+    @property
     def num_classes(self) -> int:
         return len(self.saved.class_names)
+
+
+def _without(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def batches(images: Images, size: int) -> Iterator[Images]:

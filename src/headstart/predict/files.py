@@ -110,9 +110,9 @@ def read_squares(
 
 def predict_files(
     predictor: Predictor, paths: Sequence[Path], on_unreadable: OnUnreadable, batch_size: int | None = None
-) -> Iterator[tuple[Path, NDArray[np.float32]]]:
-    """Yield each readable file with its class probabilities float32 (C,), in order, as soon as its batch is
-    done.
+) -> Iterator[tuple[Path, NDArray[np.float32], bool | None]]:
+    """Yield each readable file with its class probabilities float32 (C,) and whether it is unlike what the
+    model learned from (None: the model cannot say), in order, as soon as its batch is done.
 
     batch_size: None: as in the model's evaluation. on_unreadable: as in `read_squares`."""
     size = batch_size or predictor.batch_size
@@ -122,5 +122,7 @@ def predict_files(
             readable, images = read_squares(
                 batch, predictor.image_pixels, on_unreadable, predictor.saved.reading
             )
-            yield from zip(readable, predictor.probabilities(images, size), strict=True)
+            shares, unfamiliar = predictor.answers(images, size)
+            for place, path in enumerate(readable):
+                yield path, shares[place], None if unfamiliar is None else bool(unfamiliar[place])
             bar.advance(len(batch))

@@ -33,6 +33,16 @@ def say_once(text: str) -> None:
     say(text)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Print nothing in the block: what calls it says more than its steps."""
+    before, _console.quiet = _console.quiet, True
+    try:
+        yield
+    finally:
+        _console.quiet = before
+
+
 def be_quiet() -> None:
     """Print nothing from this process from here on: another process speaks for it."""
     _console.quiet = True

@@ -36,6 +36,13 @@ def test_sub_folders_are_classes_however_deep_the_files(tmp_path):
     assert source.entries[0].path == tmp_path / "cat" / "a.PNG"
 
 
+def test_classes_named_by_numbers_keep_their_names_whatever_their_place(tmp_path):
+    """In the order of text 10 comes before 2: names are asked for, never places."""
+    source = find_entries(_fill(tmp_path, *(f"{number}/{number}.jpg" for number in range(12))))
+    assert source.class_names == tuple(sorted(map(str, range(12))))
+    assert all(entry.label == entry.path.stem for entry in source.entries)
+
+
 def test_split_folders_are_recognised_under_their_usual_names(tmp_path):
     _fill(tmp_path, "Train/cat/a.png", "Train/dog/b.png", "valid/cat/c.png", "test/dog/d.png")
     assert find_entries(tmp_path).form == "split folders"

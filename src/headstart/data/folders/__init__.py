@@ -10,7 +10,13 @@ division = divide(decoded)              # train / val / test; duplicates and gro
 from headstart.data.folders.cache import DecodedSource, decode_source, reading_from
 from headstart.data.folders.decided import decode_decided
 from headstart.data.folders.decode import DEFAULT_LIMITS, Limits, UnreadableError, decode_image, square
-from headstart.data.folders.divide import BAD_FRACTION, BadFiles, Division, divide, require_mostly_good
+from headstart.data.folders.divide import (
+    BAD_FRACTION,
+    BadFiles,
+    Division,
+    divide,
+    require_mostly_good,
+)
 from headstart.data.folders.find import Entry, MixedNames, Source, find_entries
 from headstart.data.folders.layout import Layout, Note
 from headstart.data.folders.options import DEFAULT_OPTIONS, SourceOptions

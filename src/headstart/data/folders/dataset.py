@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.data import arrays, folders
+from headstart.data.grouped import TEST_FRACTION
 from headstart.errors import DataError, StoreError
 from headstart.runtime.progress import say
 from headstart.types import Dataset
@@ -62,6 +63,7 @@ def load_images(
         [[e.label, e.split, e.group] for e in source.entries],
         options.alike,
         *([sorted(decoded.excluded)] if decoded.excluded else []),
+        *([] if options.hold_out else ["nothing held out"]),
     ]
     place = [folders.printable(str(source.root.resolve())), image_pixels, options.given()]
     where = store.digest(place)[:32]
@@ -70,7 +72,7 @@ def load_images(
         try:
             return _read(home)
         except DataError:  # not there, or damaged: written from the decoded images
-            _assemble(home, decoded, options.alike)
+            _assemble(home, decoded, options)
         for other in home.parent.iterdir():  # earlier states of the same files
             if other.is_dir() and other != home:
                 shutil.rmtree(other, ignore_errors=True)
@@ -122,10 +124,11 @@ def _say_what_is_left_out(decoded: folders.DecodedSource) -> None:
         )
 
 
-def _assemble(home: Path, decoded: folders.DecodedSource, alike: bool) -> None:
+def _assemble(home: Path, decoded: folders.DecodedSource, options: folders.SourceOptions) -> None:
     """Write the dataset's arrays and groups into the cache."""
-    division = folders.divide(decoded, near=not alike)
-    test_split = "test" if (division.splits == "test").any() else "val"
+    fraction = TEST_FRACTION if options.hold_out else 0.0
+    division = folders.divide(decoded, fraction=fraction, near=not options.alike)
+    test_split = "test" if (division.splits == "test").any() or not options.hold_out else "val"
     is_test = division.splits == test_split
     name = decoded.source.root.resolve().name
     store.require_space(home, 2 * decoded.images.nbytes, f"the dataset of {name}")
@@ -135,7 +138,8 @@ def _assemble(home: Path, decoded: folders.DecodedSource, alike: bool) -> None:
     for split, chosen in (("train", ~is_test), ("test", is_test)):
         files.append(home / f".{split}.part")
         _write_rows(files[-1], decoded.images, division.places[chosen])
-        images = np.memmap(files[-1], np.uint8, "r", shape=(int(chosen.sum()), *decoded.images.shape[1:]))
+        shape = (int(chosen.sum()), *decoded.images.shape[1:])
+        images = np.memmap(files[-1], np.uint8, "r", shape=shape) if shape[0] else np.zeros(shape, np.uint8)
         sets[split] = arrays.image_set(images, division.labels[chosen], division.class_names)
     _write_array(home / "train_groups.npy", division.units[~is_test])
     names = [entry.name for entry in decoded.source.entries]

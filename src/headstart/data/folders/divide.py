@@ -60,7 +60,7 @@ def divide(decoded: DecodedSource, *, fraction: float = TEST_FRACTION, near: boo
     """Split the images: as the folders or the table say, else hold out `fraction` of each class for testing.
 
     Pixels, labels and groups alone decide; file names do not. near: near duplicates (bursts) stay on one
-    side.
+    side. fraction: 0 holds out nothing.
     Raises: DataError where a class cannot be both trained on and tested."""
     source, places = decoded.source, decoded.readable
     entries = [source.entries[place] for place in places]
@@ -73,8 +73,10 @@ def divide(decoded: DecodedSource, *, fraction: float = TEST_FRACTION, near: boo
     units = units_of(decoded.small[places], digests, [entry.group for entry in entries], near)
     if source.has_splits:
         splits = np.array([entry.split for entry in entries], np.str_)
-    else:
+    elif fraction:
         splits = np.where(hold_out(labels, units, digests, fraction), "test", "train").astype(np.str_)
+    else:
+        splits = np.full(len(labels), "train")
     division = Division(
         places=places,
         labels=labels,
@@ -83,11 +85,11 @@ def divide(decoded: DecodedSource, *, fraction: float = TEST_FRACTION, near: boo
         class_names=source.class_names,
         is_own=source.has_splits,
     )
-    _require_every_class(division, decoded)
+    _require_every_class(division, decoded, fraction > 0)
     return division
 
 
-def _require_every_class(division: Division, decoded: DecodedSource) -> None:
+def _require_every_class(division: Division, decoded: DecodedSource, tests: bool) -> None:
     held_out = division.splits != "train"
     for label, name in enumerate(division.class_names):
         in_class = division.labels == label
@@ -100,7 +102,7 @@ def _require_every_class(division: Division, decoded: DecodedSource) -> None:
             continue
         count = int(in_class.sum())
         distinct = len(np.unique(division.units[in_class]))
-        if count < 2 or distinct < 2 or not (in_class & held_out).any():
+        if count < 2 or distinct < 2 or (tests and not (in_class & held_out).any()):
             raise DataError(f"{decoded.source.root}: {_too_few(name, count, distinct)}")
     if division.is_own and not held_out.any():
         raise DataError(

@@ -14,7 +14,8 @@ class SourceOptions:
     """group_column, group_regex: images with the same value of a table's column, or the same match in their
     paths, stay on one side of every split. layout: what a folder's sub-folders are. alike: images are alike
     by nature, and only equal pixels count as copies. fit, integer_range, float_range: as in Reading.
-    decisions: a file of decisions about single images (decisions.py); None: there are none."""
+    decisions: a file of decisions about single images (decisions.py); None: there are none.
+    hold_out: False keeps no image back for testing where there is no test split; all are for training."""
 
     group_column: str | None = None
     group_regex: str | None = None
@@ -24,6 +25,7 @@ class SourceOptions:
     integer_range: tuple[float, float] | None = None
     float_range: tuple[float, float] | None = None
     decisions: str | None = None
+    hold_out: bool = True
 
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults, as images.toml holds them."""

@@ -1,0 +1,176 @@
+"""Candidates read by cross-validation: every image is judged by a model that has not learned from it.
+
+Five folds, stratified by class; images that belong together are in one fold. All candidates have the same
+folds, so that they compare image by image. What is chosen inside a candidate (L2, neighbours) is chosen on
+folds of the images that it learns from alone. A reading is kept in the folder: the same command reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import store
+from headstart.advise.rung import Rung
+from headstart.data.arrays import image_set
+from headstart.data.splits import FOLDS, Ids, fold_numbers
+from headstart.errors import StoreError
+from headstart.methods import method_spec
+from headstart.runtime import progress
+from headstart.runtime.precision import default_device
+from headstart.runtime.threads import use_threads
+from headstart.store.files import write_npz
+from headstart.store.reading import read_npz
+from headstart.store.remedies import CACHED
+from headstart.studies.fit import Fitted, fit, make_fold_context
+from headstart.studies.trial import resolve
+from headstart.studies.trials import trials_of
+from headstart.types import Dataset, LabelBudget, Study, Trial
+
+_READING, _LOGITS = "reading.json", "logits.npz"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoldReading:
+    """A candidate on one fold.
+
+    ids: int64 (M,), of the images that it judged; logits: float32 (M, C). seconds: wall time of learning and
+    reading, frozen layers apart. steps: that it trained, 0 for a head. folder: holds its model, where it is a
+    network's first fold."""
+
+    fold: int
+    ids: Ids
+    logits: NDArray[np.float32]
+    seconds: float
+    steps: int
+    folder: Path
+
+    @property
+    def model_kept(self) -> bool:
+        return (self.folder / "model.safetensors").exists()
+
+
+class FoldReader:
+    """Fits candidates on folds of the training images, and on all of them.
+
+    images: a dataset's training set; a test set is never looked at. folder: of the whole command."""
+
+    def __init__(self, dataset: Dataset, name: str, folder: Path) -> None:
+        train = dataset.train
+        nothing = image_set(train.images[:0], train.labels[:0], train.class_names)
+        self.dataset = dataclasses.replace(dataset, test=nothing)
+        self.name, self.folder, self.device = name, folder / "folds", default_device()
+        units = np.arange(len(train)) if train.groups is None else train.groups
+        self.fold_of = fold_numbers(train.labels, units)
+        self.units = units
+
+    def ids(self, fold: int) -> tuple[Ids, Ids]:
+        """(learned from, judged) on a fold, int64, sorted."""
+        return np.flatnonzero(self.fold_of != fold), np.flatnonzero(self.fold_of == fold)
+
+    def trial(self, rung: Rung, ids: Ids) -> Trial:
+        """The rung as a trial whose hyperparameters are chosen on folds of `ids`."""
+        study = Study(name="advice", dataset=self.name, arms=(rung.arm(self.name),))
+        train = self.dataset.train
+        smallest = int(np.bincount(train.labels[ids], minlength=len(train.class_names)).min())
+        return dataclasses.replace(trials_of(study)[0], label_budget=LabelBudget(max(smallest, 1)))
+
+    def prepare(self, rung: Rung) -> tuple[float, float]:
+        """Computes the frozen layers' outputs of all images, or finds them: (seconds cold, seconds now)."""
+        ids = self.ids(0)
+        trial = self.trial(rung, ids[0])
+        context = make_fold_context(trial, self.dataset, ids, self.folder, self.device)
+        method = method_spec(rung.method).implementation
+        layers = method.frozen_layers(context)
+        if layers is None:
+            return 0.0, 0.0
+        began = time.perf_counter()
+        parts = [
+            each.extract(f"{rung.label}: frozen layers") for each in method.feature_requests(context, layers)
+        ]
+        return sum(part.seconds for part in parts), time.perf_counter() - began
+
+    def step_seconds(self, rung: Rung) -> float:
+        """Seconds of a training step on a fold, measured; 0 where the candidate takes none."""
+        ids = self.ids(0)
+        context = make_fold_context(self.trial(rung, ids[0]), self.dataset, ids, self.folder, self.device)
+        step = method_spec(rung.method).implementation.training_step(context)
+        return 0.0 if step is None else step[0].seconds(step[1])
+
+    def read(self, rung: Rung, fold: int) -> FoldReading:
+        """The candidate on a fold, trained now or read back."""
+        ids = self.ids(fold)
+        trial = self.trial(rung, ids[0])
+        folder = self._place(trial, fold)
+        if (found := _stored(folder, fold)) is not None:
+            return found
+        began = time.perf_counter()
+        fitted = self._fit(rung, trial, ids, folder)
+        judged = fitted.outcome.predictions["val"]
+        steps = int(fitted.history[-1]["step"]) if fitted.history and not rung.is_frozen else 0
+        if not rung.is_frozen and fold == 0:
+            fitted.saved.write(folder, fitted.state)
+        write_npz(folder / _LOGITS, {"ids": judged.example_ids, "logits": judged.logits})
+        facts = {"name": rung.name, "seconds": round(time.perf_counter() - began, 3), "steps": steps}
+        store.write_json(folder / _READING, facts)
+        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        reading = _stored(folder, fold)
+        assert reading is not None
+        return reading
+
+    def has(self, rung: Rung, fold: int) -> bool:
+        """Whether an earlier run has read the candidate on this fold."""
+        return (self._place(self.trial(rung, self.ids(fold)[0]), fold) / _READING).exists()
+
+    def _place(self, trial: Trial, fold: int) -> Path:
+        return self.folder / store.digest(resolve(trial, self.dataset) | {"fold": [fold, FOLDS]})[:32]
+
+    def refit(self, rung: Rung) -> Fitted:
+        """The candidate fitted on all training images."""
+        everything = np.arange(len(self.dataset.train))
+        trial = dataclasses.replace(self.trial(rung, everything), phase="refit")
+        key = store.digest(resolve(trial, self.dataset) | {"fold": "all"})
+        return self._fit(rung, trial, (everything, everything[:0]), self.folder / key[:32])
+
+    def _fit(self, rung: Rung, trial: Trial, ids: tuple[Ids, Ids], folder: Path) -> Fitted:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not rung.is_frozen:
+            return fit(trial, self.dataset, folder, self.device, ids=ids, name=self.name)
+        with (
+            use_threads(1),
+            progress.quietly(),
+        ):  # heads on few rows: a second thread waits more than it works
+            return fit(trial, self.dataset, folder, self.device, ids=ids, name=self.name)
+
+    def forget(self) -> None:
+        """Removes the networks of the first folds and what an interruption left; readings stay."""
+        for folder in self.folder.glob("*"):
+            (folder / "model.safetensors").unlink(missing_ok=True)
+            (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+            if folder.is_dir() and not (folder / _READING).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stored(folder: Path, fold: int) -> FoldReading | None:
+    """A reading of an earlier run; None where there is none, or a damaged one."""
+    try:
+        facts = store.read_json(folder / _READING, CACHED) if (folder / _READING).exists() else None
+        if facts is None:
+            return None
+        arrays = read_npz(folder / _LOGITS, CACHED)
+        return FoldReading(
+            fold=fold,
+            ids=arrays["ids"],
+            logits=arrays["logits"],
+            seconds=float(facts["seconds"]),
+            steps=int(facts["steps"]),
+            folder=folder,
+        )
+    except (StoreError, KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,82 @@
+"""The answer of trials that keep a part for choosing and another for testing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from headstart.advise.advice import Advice
+from headstart.advise.answer import Conclusion, file_names, write_answer
+from headstart.advise.candidates import best_rival, choose, compare, read_part
+from headstart.advise.label_curve import LabelCurve, measure_curve
+from headstart.advise.ladder import Ladder
+from headstart.advise.rung import BACKBONE
+from headstart.methods.linear_probe import scaling_of
+from headstart.models import load_model
+from headstart.models.features import FeatureRequest, FrozenLayers
+from headstart.predict.predictor import load_predictor
+from headstart.runtime.precision import default_device
+from headstart.studies.run import run_study
+from headstart.studies.trials import trials_of
+
+_CURVE_SEEDS = 3
+_CURVE_SECONDS = 5.0
+
+
+def answer_from_trials(ladder: Ladder) -> Advice:
+    """The study's report, the model in ladder.folder/model, and the answer."""
+    from headstart.report import write_report
+
+    candidates = ladder.candidates()
+    trials = {result.key: result for result in ladder.results.values()}
+    chosen = choose(candidates, trials, ladder.balance)
+    rival = best_rival(candidates, chosen, ladder.balance)
+    study = dataclasses.replace(ladder.study(ladder.rungs), chosen=chosen.name)
+    minutes = ladder.time.minutes
+    run_study(study, ladder.folder, command=f"headstart advise {ladder.images.path} --minutes {minutes:g}")
+    write_report(ladder.folder)
+    predictor = load_predictor(ladder.folder / chosen.key)
+    model = predictor.save(ladder.folder / "model", self_contained=True)
+    test = ladder.images.dataset.test
+    train_ids, val_ids = ladder.training_ids()
+    conclusion = Conclusion(
+        chosen=chosen,
+        tries=candidates,
+        judged=read_part(ladder.results[chosen.name], "test"),
+        how="own test" if ladder.images.own_test else "hold-out",
+        predictor=predictor,
+        model=model,
+        val_images=len(val_ids),
+        train_images=len(train_ids),
+        refitted=False,
+        labels_per_class=int(np.bincount(ladder.images.dataset.train.labels[train_ids]).min()),
+        curve=_curve(ladder),
+        p_value=None
+        if rival is None
+        else compare(ladder.judged(chosen), ladder.judged(rival), ladder.balance),
+        rivals_gap=None if rival is None else chosen.score(ladder.balance) - rival.score(ladder.balance),
+        shown=test.images,
+        names=file_names(test),
+    )
+    return write_answer(ladder, conclusion)
+
+
+def _curve(ladder: Ladder) -> LabelCurve | None:
+    """From the best probe's features, its heads read on the images kept for choosing."""
+    probes = [rung for rung in ladder.rungs if rung.method == "linear_probe"]
+    if not probes or ladder.time.left() < _CURVE_SECONDS:
+        return None
+    probe = max(probes, key=lambda rung: ladder.results[rung.name].metrics["val_accuracy"] or 0.0)
+    train, trial = ladder.images.dataset.train, trials_of(ladder.study([probe]))[0]
+    layers = FrozenLayers(
+        network=load_model(BACKBONE, "imagenet-keras", image_pixels=probe.pixels),
+        precision=trial.feature_precision,
+        device=default_device(),
+        calibration=train,
+    )
+    values = FeatureRequest(layers=layers, images=train).extract().features.values
+    l2 = float(ladder.results[probe.name].selected["l2"])
+    return measure_curve(
+        values, train, [ladder.training_ids()] * _CURVE_SEEDS, l2, scaling_of(trial.arm.recipe)
+    )
