@@ -40,7 +40,7 @@ def measure_curve(
 ) -> LabelCurve | None:
     """Heads on nested subsets of the first ids of each split, judged on its second; None for too few labels.
 
-    values: features (N, D) of all training images. splits: one a seed. scaling: of the features, as of SolverOptions."""
+    values: features (N, D) of all training images. splits: one a seed. scaling: as of SolverOptions."""
     smallest = min(
         int(np.bincount(train.labels[ids], minlength=len(train.class_names)).min()) for ids, _ in splits
     )
