@@ -146,7 +146,8 @@ def run_missing(run: TrialRun) -> TrialsDone:
                 _note_seconds(run, done, trial, result)
                 if number not in before:
                     done.ended += 1
-                    results.write()
+                    if run.shard is None:  # else whoever is last writes it: each would read all of the others
+                        results.write()
                     progress.say(f"{begins}: {_ended(run, done, result)}")
     return done
 

@@ -71,11 +71,12 @@ def run_shard(
 
 
 def _begin(asked: Asked, shard: Shard) -> tuple[TrialRun, ThreadsRecord | None]:
-    """One process after the other: who is first measures the threads, the others read what it measured."""
+    """The trials and the number of threads. Only what is written is written by one process after the other:
+    who is first measures the threads, the others read what it measured."""
     own = asked.folder / "shards"  # no other file of the study: taking the lock removes temporary files there
+    store.set_aside_damaged(asked.folder, progress.say)
+    run = asked.trials(shard)
     with store.lock(own / "lock", f"the beginning of {asked.folder}", _WAIT_SECONDS):
-        store.set_aside_damaged(asked.folder, progress.say)
-        run = asked.trials(shard)
         threads = asked.write_head(run)
     asked.fetch_weights()
     return run, threads
