@@ -22,7 +22,8 @@ images enlarged to 128 px, and 47 tiles of 256 px cut from scikit-image's photog
 The last row is CIFAR-10's training set as it is: of 7,535 pairs that the hash proposes, 791 are confirmed.
 Of 24 pairs inspected with correlations between 0.85 and 0.95, all showed one image, or one car of the same
 series, twice; between 0.8 and 0.85 a third to a half did not, hence 0.9. All 1.25e9 pairs of 50,000 hashes
-take 1.9 s of a core of an AMD EPYC; 1,000,000 hashes take 78 s by bands of bits. imagehash's phash gives other hashes (docs/decisions/0017).
+take 1.9 s of a core of an AMD EPYC; 1,000,000 hashes take 78 s by bands of bits. imagehash's phash gives
+other hashes (docs/decisions/0017).
 """
 
 from __future__ import annotations
