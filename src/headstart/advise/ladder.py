@@ -141,7 +141,7 @@ class Ladder(Trying):
         nothing fits."""
         if rung.name in self.plan:
             return self.plan[rung.name]
-        if rung.from_scratch:  # always tried, however shortly
+        if rung.name == "cnn-short":  # always tried, however shortly
             seconds = max(seconds, _LEAST_SECONDS)
         if seconds < _LEAST_SECONDS:
             self.drop(rung, None)
@@ -227,4 +227,11 @@ class Ladder(Trying):
         )
 
     def candidates(self) -> list[Candidate]:
-        return [read_candidate(self.results[rung.name], rung.pixels) for rung in self.rungs]
+        # A trial keeps the name that it ran under first; a rung of the same recipe is the same trial.
+        return [
+            dataclasses.replace(
+                read_candidate(self.results[rung.name], rung.pixels), name=rung.name, label=rung.label
+            )
+            for rung in self.rungs
+            if rung.name in self.results
+        ]
