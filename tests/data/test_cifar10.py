@@ -307,7 +307,7 @@ def test_byte_changed_behind_our_back_is_found_by_verify_and_mended_by_fetch(sou
         file.write(bytes([byte ^ 1]))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(
-        DataError, match=r"the test images.* were altered .*; run `headstart data fetch cifar10`"
+        DataError, match=r"test_images\.npy is damaged: its SHA-256 .*; run `headstart data fetch cifar10`"
     ):
         cifar10.verify_cifar10()
     cifar10.fetch_cifar10()
@@ -355,7 +355,7 @@ def test_altered_array_of_the_same_size_is_noticed(stored_small, tmp_path):
     path.write_bytes(content)
     os.utime(path, ns=(0, 0))
     with pytest.raises(
-        DataError, match=r"test_labels\.npy is damaged: its SHA-256 is not the one it was written with"
+        DataError, match=r"test_labels\.npy is damaged: its SHA-256 is not that of what was written"
     ):
         arrays.read_dataset(tmp_path)
 
@@ -388,7 +388,7 @@ def test_meta_without_a_part_is_a_data_error(stored_small, tmp_path, section):
 def test_missing_array_is_a_data_error(stored_small, tmp_path):
     arrays.write_dataset(tmp_path, stored_small)
     (tmp_path / "train_labels.npy").unlink()
-    with pytest.raises(DataError, match=r"train_labels\.npy cannot be read"):
+    with pytest.raises(DataError, match=r"train_labels\.npy is missing or cannot be read"):
         arrays.read_dataset(tmp_path)
 
 

@@ -430,11 +430,18 @@ input_pixels = 32
 """
 
 
+@pytest.fixture
+def whole_resnets() -> Iterator[None]:
+    """For a test that starts a process of its own."""
+    with narrow(64):
+        yield
+
+
+@pytest.mark.usefixtures("whole_resnets")
 def test_the_command_line_tunes_a_study_names_the_recipe_and_the_report_shows_it(
     headstart, photos: Path, tmp_path: Path
 ) -> None:
-    with narrow(64):  # the command is a process of its own
-        weights = random_weights(tmp_path)
+    weights = random_weights(tmp_path)
     (tmp_path / "small.toml").write_text(STUDY.format(photos=photos, weights=weights))
     options = ("--tries", "3", "--duration", "1 epochs", "--out", "out", "--pixels", "32")
     done = headstart("tune", "small.toml", *options)
