@@ -15,6 +15,9 @@ import pytest
 from PIL import Image
 from tests.support.running_app import running_app
 from tests.support.running_server import RunningServer, form
+from tests.support.synthetic_study import write_synthetic_study
+
+from headstart import store
 
 pytest.importorskip("fastapi")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -102,9 +105,11 @@ def test_what_is_taken_away_are_the_models_own_files(app, folder):
         assert app.ask(f"{BASE}/take/{wrong}")[0] in (404, 422)
 
 
-def test_studies_are_listed_with_their_reports(app):
+def test_studies_are_listed_with_their_reports(app, folder):
+    study = write_synthetic_study(folder / "runs/synthetic", seeds=1, test_images=60)
+    (study / "report.html").write_text("<h1>A report</h1>")
     page = text(app, "/studies")
-    assert "Advice on photos" in page and "trials finished" in page
-    assert app.ask("/studies/photos/report")[0] == 200
+    assert store.read_study(study).title in page and "trials finished" in page
+    assert app.ask("/studies/synthetic/report")[0] == 200
     assert app.ask("/studies/none/report")[0] == 422
     assert b"<h1" in app.ask("/studies/published")[2]

@@ -66,11 +66,11 @@ def cell(project: TheProject, true: int, predicted: int) -> Response:
 
 @router.get("/p/{name}/{part}-image/{place}")
 def seen_image(project: TheProject, part: Literal["train", "test"], place: int) -> Response:
-    """A training or test image as the models saw it."""
+    """A training or held-out image as the models saw it."""
     from PIL import Image
 
-    dataset = read_images(project.folder)
-    images = (dataset.train if part == "train" else dataset.test).images
+    confusion = _confusion(project) if part == "test" else None
+    images = read_images(project.folder).train.images if confusion is None else confusion.images
     if not 0 <= place < len(images):
         raise DataError("there is no such image; reload the page")
     out = io.BytesIO()

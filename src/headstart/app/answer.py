@@ -76,8 +76,11 @@ def read_confusion(folder: Path) -> Confusion | None:
 
 
 def read_images(folder: Path) -> Dataset:
-    """The images of a project's description. Raises: HeadstartError where they cannot be read."""
-    return _images(folder, _state(folder))
+    """The images that the model of a project learned from and was tested on; without an answer, those of its
+    description. Raises: HeadstartError where they cannot be read."""
+    answer = folder / "advice.json"
+    by_folds = answer.exists() and store.read_json(answer).get("how") == "folds"
+    return _images(folder, "all-images.toml" if by_folds else "images.toml", _state(folder))
 
 
 def _state(folder: Path) -> object:
@@ -88,8 +91,8 @@ def _state(folder: Path) -> object:
 
 
 @lru_cache(maxsize=4)
-def _images(folder: Path, state: object) -> Dataset:
-    return load_dataset(folder / "images.toml")
+def _images(folder: Path, name: str, state: object) -> Dataset:
+    return load_dataset(folder / name)
 
 
 @lru_cache(maxsize=4)
@@ -97,7 +100,8 @@ def _read(folder: Path, state: object) -> Confusion:
     answer = store.read_json(folder / "advice.json")
     test = store.read_predictions(folder / str(answer["chosen"]["key"]))["test"]
     by_folds = answer.get("how") == "folds"  # the images that were learned from, each judged by another model
-    images = load_dataset(folder / "all-images.toml").train if by_folds else _images(folder, state).test
+    dataset = read_images(folder)
+    images = dataset.train if by_folds else dataset.test
     ids = test.example_ids
     if not len(ids) or ids.max() >= len(images) or (np.asarray(images.labels)[ids] != test.labels).any():
         raise DataError("the images are others since the advice; ask for advice again")

@@ -191,7 +191,12 @@ def nearest(values: Values, content: bytes) -> tuple[Values, bytes]:
         reference.advance()
     if reference.values is None:
         return {"done": reference.done, "total": reference.total}, b""
-    return reference.nearest(loaded.features(loaded.square(content)[None])[0]), b""
+    image = loaded.square(content)[None]
+    found = reference.nearest(loaded.features(image)[0])
+    _, unfamiliar = loaded.predictor.answers(image)
+    if unfamiliar is not None:  # the model's own score goes before that of the held-out images here
+        found |= {"unfamiliar": bool(unfamiliar[0]), "refused": loaded.predictor.refused_fraction}
+    return found, b""
 
 
 if __name__ == "__main__":
