@@ -110,8 +110,9 @@ def test_a_folder_is_sorted_and_corrected_by_keyboard(desk: Desk, browser: Any, 
     page.fill("input[name=path]", "unlabelled")
     page.click("text=Sort it")
     page.wait_for_selector("text=6 images, least certain first", timeout=WAIT)
+    page.wait_for_selector(".sorted .here", timeout=WAIT)  # from then on the keys are heard
     page.keyboard.press("1")
-    page.wait_for_selector(".sorted .settled")
+    page.wait_for_selector(".sorted .settled", timeout=WAIT)
     page.keyboard.press("2")
     _until_settled(page, 2)
     page.keyboard.press("ArrowUp")
