@@ -212,13 +212,13 @@ def test_in_csv_and_json(tmp_path: Path, name: str) -> None:
 def test_predictions_as_csv_are_no_formulas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from headstart.cli.model import _writer
 
-    write = _writer(1, "csv")
+    write = _writer(1, "csv", False)
     for name in CLASS_NAMES:
-        write(Path(f"{name}.png"), [(name, 0.5)])
+        write(Path(f"{name}.png"), [(name, 0.5)], None)
     assert _formulas(capsys.readouterr().out.encode(errors="replace")) == []
-    shown = _writer(1, "text")
+    shown = _writer(1, "text", False)
     for name in CLASS_NAMES:
-        shown(Path(f"{name}.png"), [(name, 0.5)])
+        shown(Path(f"{name}.png"), [(name, 0.5)], None)
     assert not set(capsys.readouterr().out) & set("\x1b\x07\u202e")
 
 

@@ -468,6 +468,7 @@ _ELSEWHERE = {
 _ANNOUNCED = (  # by the program, which then does it: tests of damaged caches, checkpoints, searches, readings
     "it is planned anew",
     "building {} again",
+    "was fitted anew on all {} images",
     "fetching it again",
     "The data are examined anew",
     "It is made anew",
@@ -485,6 +486,7 @@ _ANNOUNCED = (  # by the program, which then does it: tests of damaged caches, c
 _TRY_AGAIN = (
     "try again",
     "try it again",
+    "came damaged; run the same command again",
     "ask for advice again",
     "put {} ({}) into {}",
     "fetch both files again",

@@ -195,11 +195,16 @@ def test_the_bill_counts_what_was_computed_beside_the_trials(tmp_path: Path) -> 
     for result, seconds in zip(trials, ((10.0, 20.0), (15.0, 25.0)), strict=True):
         store.write_json(
             folder / "robustness" / f"{result.key}.json",
-            {"key": result.key, "seconds": dict(zip(("corrupt", "predict"), seconds, strict=True))},
+            {
+                "key": result.key,
+                "arm": result.arm.name,
+                "settings": {},
+                "seconds": dict(zip(("corrupt", "predict"), seconds, strict=True)),
+            },
         )
     store.write_json(
         folder / "robustness" / "other.json",
-        {"key": "of a trial that is gone", "seconds": {"predict": 1000.0}},
+        {"key": "f" * 64, "arm": "of a trial that is gone", "settings": {}, "seconds": {"predict": 1000.0}},
     )
     tries = [{"number": 1, "seconds": 30.0}, {"number": 2, "seconds": 45.0}]
     store.write_json(
@@ -213,9 +218,8 @@ def test_the_bill_counts_what_was_computed_beside_the_trials(tmp_path: Path) -> 
         ("Tries of searches for recipes", "2", words.duration(75)),
         ("With the trials", "", words.duration(spent + 145)),
     ]
-    store.write_json(
-        folder / "shift" / "new" / f"{trials[0].key}.json", {"key": trials[0].key}
-    )  # as written before
+    as_before = {"set": "new", "key": trials[0].key, "arm": "cnn", "fingerprint": "f", "test_right": 1}
+    store.write_json(folder / "shift" / "new" / f"{trials[0].key}.json", as_before | {"test_images": 2})
     found = spending.spending(load_study(folder)).steps
     assert [(step.count, step.spent) for step in found][1:] == [
         ("1", "not recorded"),

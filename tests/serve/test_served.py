@@ -20,7 +20,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
 
     def load(path: Path, *, arm: str | None = None) -> SimpleNamespace:
         asked.append((str(path), arm))
-        return SimpleNamespace(image_pixels=2, logits=lambda images, size: np.zeros((len(images), 2)))
+        return SimpleNamespace(image_pixels=2, probabilities=lambda images, size: np.zeros((len(images), 2)))
 
     monkeypatch.setattr(served, "load_predictor", load)
     return asked

@@ -19,7 +19,7 @@ from tests.support.small_training import step_of
 from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import store
-from headstart.advise.ladder import _read_plan
+from headstart.advise.trying import _read_plan
 from headstart.data import load_dataset
 from headstart.data.arrays import dataset, image_set, read_dataset, write_dataset
 from headstart.data.download import read_members

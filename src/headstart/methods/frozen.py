@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -142,9 +141,10 @@ class FrozenMethod(Method):
 
     calibration_purpose = "int8 features are calibrated on"  # begins the message where images are missing
 
-    @abstractmethod
     def head(self, model: TrainedModel) -> Head:
-        """The saved model behind its frozen network: features float16 (N, D) -> logits float32 (N, C)."""
+        """The saved model behind its frozen network: features float16 (N, D) -> logits float32 (N, C). A
+        method gives this, or `reader`: then its models have no score for unfamiliar images."""
+        raise NotImplementedError(f"{type(self).__name__} gives no head")
 
     def reader(self, model: TrainedModel) -> Reader:
         rows, head = self.rows(model), self.head(model)
