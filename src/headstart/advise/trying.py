@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from headstart.types import Dataset
 _LABELS_SHARE = 0.15  # of the time left: for the search for wrong labels
 
 
-class Trying:
+class Trying(ABC):
     """Candidates in the minutes that there are.
 
     plan: by name, the candidates as they were planned, by an earlier run of the same command too: planned
@@ -37,13 +38,13 @@ class Trying:
         self.interrupted = False
         time.spent_before, self.plan = _read_plan(folder, images.dataset, balance)
 
+    @abstractmethod
     def climb(self) -> None:
         """Tries all candidates, in their order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def candidates(self) -> list[Candidate]:
         """What has been read so far, in the order of trying."""
-        raise NotImplementedError
 
     def run(self) -> None:
         """Climbs; an interruption ends the climb where a candidate has been read, else it is passed on."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.data.folders.decode import decode_image, quiet_pillow, square
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, StoreError
 from headstart.predict.predictor import Predictor, load_predictor
 from headstart.serve.child import Values, answer_calls
 from headstart.types import Dataset
@@ -109,10 +109,10 @@ class Reference:
 
     def _read(self) -> NDArray[np.float32] | None:
         try:
-            with np.load(self._path, allow_pickle=False) as stored:
-                values = stored["features"].astype(np.float32)
-        except (OSError, ValueError, KeyError, EOFError):
+            stored = store.read_npz(self._path, "they are computed again", ["features"])
+        except StoreError:
             return None
+        values = np.asarray(stored["features"], np.float32)
         return values if len(values) == self.total else None
 
     def nearest(self, feature: NDArray[np.float32]) -> Values:
