@@ -58,13 +58,13 @@ docs: $(ALL)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "site/index.html"
 
-# Pinned versions: the CPU build of torch where pip can find it, else the plain one.
-$(STAMP): pyproject.toml constraints-cpu.txt constraints-gpu.txt tools/install.sh
-	@sh tools/install.sh "$(PYTHON)" "$(VENV)" app,int8
+# From locks: the CPU build of torch where pip can find it, else the plain one.
+$(STAMP): pyproject.toml tools/install.sh locks/study.txt locks/torch-cpu.txt locks/torch-gpu.txt
+	@sh tools/install.sh "$(PYTHON)" "$(VENV)" study
 	@touch $(STAMP)
 
-$(ALL): $(STAMP)
-	@sh tools/install.sh "$(PYTHON)" "$(VENV)" all,dev
+$(ALL): $(STAMP) locks/all.txt
+	@sh tools/install.sh "$(PYTHON)" "$(VENV)" all
 	@touch $(ALL)
 
 $(PEERS_STAMP): benchmarks/requirements.txt benchmarks/install.sh

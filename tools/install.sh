@@ -1,9 +1,9 @@
 #!/bin/sh
-# Creates the environment and installs the package with its pinned versions: install.sh PYTHON VENV EXTRAS
+# Creates the environment from a lock, then installs the package alone: install.sh PYTHON VENV study|all
 set -eu
 python=$1
 venv=$2
-extras=$3
+lock=locks/$3.txt
 
 begin=$(date +%s)
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
@@ -11,15 +11,18 @@ begin=$(date +%s)
     exit 2
 }
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+pip() { "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check "$@"; }
 
 # A machine with an NVIDIA driver takes the plain build; else the CPU build, whose wheel is ten times smaller.
-pinned=constraints-cpu.txt
+torch=locks/torch-cpu.txt
 if command -v nvidia-smi >/dev/null 2>&1; then
-    pinned=constraints-gpu.txt
-elif ! "$venv/bin/python" -m pip install --quiet --dry-run --no-deps -c constraints-cpu.txt torch >/dev/null 2>&1; then
+    torch=locks/torch-gpu.txt
+elif ! pip --dry-run --no-deps --require-hashes -r locks/torch-cpu.txt >/dev/null 2>&1; then
     echo "the CPU build of torch is not to be had here; installing the plain build" >&2
-    pinned=constraints-gpu.txt
+    torch=locks/torch-gpu.txt
 fi
-echo "installing headstart[$extras] and what it needs into $venv ($pinned)"
-"$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check -c "$pinned" --editable ".[$extras]"
+echo "installing $lock, $torch and headstart into $venv"
+# Every file's SHA-256 is in the locks, setuptools among them: nothing is taken, or built with, that is not.
+pip --require-hashes --only-binary :all: -r "$torch" -r "$lock"
+pip --no-deps --no-build-isolation --editable .
 echo "installed in $(($(date +%s) - begin)) s"
