@@ -24,7 +24,7 @@ LOCKS = ROOT / "locks"
 # What `make study` and the image of the Dockerfile install, and what tests and documentation install.
 EXTRAS = {"study": ("app", "explain", "int8"), "all": ("all", "dev")}
 TORCH = re.compile(r"(torch|triton|nvidia-.*|cuda-.*)\Z")
-PYTHONS = ("3.11.5", "3.12.0", "3.13.0")
+PYTHONS = ("3.11.0", "3.12.0", "3.13.0")
 PLATFORMS = ("linux", "darwin", "win32")
 HEADER = "# Made by tools/lock.py: {about}.\n"
 ABOUT = {

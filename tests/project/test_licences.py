@@ -1,4 +1,4 @@
-"""What is shipped is listed with its licence, and the list is true: packages of the locks, contents of files."""
+"""What is shipped is listed with its licence, and the list is true: packages of locks, contents of files."""
 
 from __future__ import annotations
 
