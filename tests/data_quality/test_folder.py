@@ -164,7 +164,7 @@ def test_the_planted_folder_loads_with_its_own_parts(small, tmp_path, monkeypatc
     assert len(dataset.test) == 80 + 16 and dataset.train.class_names == tuple(sorted(CLASS_NAMES))
     told = capsys.readouterr().err
     assert (
-        "5 of" in told and "files give no picture and are skipped" in told and "are read as one class" in told
+        "5 of" in told and "files give no image and are skipped" in told and "are read as one class" in told
     )
 
 
@@ -198,7 +198,7 @@ def test_the_command_prints_tables_and_names_the_page(headstart, photos, tmp_pat
     assert done.returncode == 0, done.stderr
     assert "120 of 120 files give a picture" in done.stdout and "airplane" in done.stdout
     assert f"report: {(tmp_path / 'checks' / 'photos' / 'check.html').resolve()}" in done.stdout
-    assert "120 pictures of 3 classes can be used; nothing wrong was found." in done.stdout
+    assert "120 images of 3 classes can be used; nothing wrong was found." in done.stdout
 
 
 def test_the_command_prints_json_for_programs(headstart, photos, tmp_path):

@@ -78,7 +78,7 @@ def test_a_network_that_tells_no_stages_learns_whole_or_not_at_all() -> None:
     for arguments in ({"from_stage": "head"}, {"from_stage": "stem", "keep_statistics": True}):
         with pytest.raises(ConfigError, match=r"^Mean cannot be frozen in part; use a ResNet, or method"):
             network.set_trainable(**arguments)
-    with pytest.raises(ConfigError, match="pictures are explained for the CNN and this project's ResNets"):
+    with pytest.raises(ConfigError, match="images are explained for the CNN and this project's ResNets"):
         network.last_block()
 
 

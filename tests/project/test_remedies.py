@@ -512,7 +512,7 @@ _OF_PEOPLE = (  # about images, tables and names that only their owner can chang
     "the labels ({}, ...)",
     "remove them",
     "rename or convert those",
-    "has no picture in train",
+    "has no image in train",
 )
 _STATES_A_FACT = (  # a study's command, which keeps what is finished (all cases above run it)
     "run the study again",

@@ -142,11 +142,11 @@ class Advice:
         other = FAMILIES["scratch" if self.chosen.family == "pretrained" else "pretrained"]
         gap = f"{100 * self.rivals_gap:.1f} points ahead of {other} on the same held-out images"
         test = "bootstrap within classes" if self.balanced else "McNemar's test"
-        told = f"({test}, p {_p(self.p_value)}; it compares these trained models on these images)"
+        evidence = f"({test}, p {_p(self.p_value)}; it compares these trained models on these images)"
         if self.p_value < SURE:
-            return f"Sure of the way for these images: {gap}, more than chance explains {told}."
+            return f"Sure of the way for these images: {gap}, more than chance explains {evidence}."
         more = " More images would tell." if not self.all_right else ""
-        return f"Not sure of the way: {gap}, which chance alone could do {told}.{more}"
+        return f"Not sure of the way: {gap}, which chance alone could do {evidence}.{more}"
 
     def labels(self) -> str:
         """What more labels would bring, in a sentence."""

@@ -49,14 +49,14 @@ class Conclusion:
     unfamiliar: float | None = None
 
 
-def write_answer(trying: Trying, found: Conclusion) -> Advice:
+def write_answer(trying: Trying, conclusion: Conclusion) -> Advice:
     """The recommendation; writes advice.json, advice.md and advice.html into the folder, and
     what was said of the held-out images as predictions.npz."""
-    judged, class_names = found.judged, trying.images.dataset.train.class_names
-    spread = FOLD_SPREAD if found.how == "folds" else 1.0
+    judged, class_names = conclusion.judged, trying.images.dataset.train.class_names
+    spread = FOLD_SPREAD if conclusion.how == "folds" else 1.0
     value = Advice(
-        chosen=found.chosen,
-        tries=tuple(found.tries),
+        chosen=conclusion.chosen,
+        tries=tuple(conclusion.tries),
         dropped=tuple(trying.dropped),
         accuracy=judged.score(False),
         interval=accuracy_interval(judged.right, judged.units, spread),
@@ -65,23 +65,23 @@ def write_answer(trying: Trying, found: Conclusion) -> Advice:
         imbalance=imbalance_of(trying.images.dataset.train.labels),
         classes=class_accuracies(judged, class_names, spread),
         test_images=len(judged.labels),
-        val_images=found.val_images,
-        train_images=found.train_images,
-        labels_per_class=found.labels_per_class,
-        doubling=None if found.curve is None else found.curve.doubling,
-        p_value=found.p_value,
-        rivals_gap=found.rivals_gap,
-        seconds_per_image=_seconds_per_image(found.predictor, found.shown),
+        val_images=conclusion.val_images,
+        train_images=conclusion.train_images,
+        labels_per_class=conclusion.labels_per_class,
+        doubling=None if conclusion.curve is None else conclusion.curve.doubling,
+        p_value=conclusion.p_value,
+        rivals_gap=conclusion.rivals_gap,
+        seconds_per_image=_seconds_per_image(conclusion.predictor, conclusion.shown),
         spent_seconds=trying.time.spent(),
         minutes=trying.time.minutes,
         fixes=trying.fixes,
-        model=str(found.model),
+        model=str(conclusion.model),
         interrupted=trying.interrupted,
         balanced=trying.balance,
-        how=found.how,
-        refitted=found.refitted,
+        how=conclusion.how,
+        refitted=conclusion.refitted,
         confusions=_confusions(judged, class_names),
-        unfamiliar=found.unfamiliar,
+        unfamiliar=conclusion.unfamiliar,
         decided=trying.images.decided,
     )
     store.write_json(trying.folder / "advice.json", value.json())
@@ -92,10 +92,10 @@ def write_answer(trying: Trying, found: Conclusion) -> Advice:
     evidence = Evidence(
         advice=value,
         judged=judged,
-        images=found.shown,
-        names=found.names,
+        images=conclusion.shown,
+        names=conclusion.names,
         class_names=class_names,
-        curve=found.curve,
+        curve=conclusion.curve,
         title=trying.images.dataset.title,
     )
     write_pages(evidence, trying.folder)

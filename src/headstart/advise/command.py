@@ -79,18 +79,18 @@ def advise(
             left = time.minutes_left
             count = len(train) + len(test)
             time.observe(Started(minutes_left=left, images=count, classes=train.class_names, minutes=minutes))
-            found = _answer(images, folder, time, wishes)
+            answer = _answer(images, folder, time, wishes)
             time.observe(
                 Answered(
                     minutes_left=time.minutes_left,
-                    sentence=found.sentence(),
-                    accuracy=found.accuracy,
-                    interval=found.interval,
-                    model=found.model,
-                    interrupted=found.interrupted,
+                    sentence=answer.sentence(),
+                    accuracy=answer.accuracy,
+                    interval=answer.interval,
+                    model=answer.model,
+                    interrupted=answer.interrupted,
                 )
             )
-            return found
+            return answer
 
 
 def _answer(images: UserImages, folder: Path, time: Timekeeper, wishes: Wishes) -> Advice:

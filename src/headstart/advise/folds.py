@@ -108,8 +108,8 @@ class FoldReader:
         ids = self.ids(fold)
         trial = self.trial(rung, ids[0])
         folder = self._place(trial, fold)
-        if (found := _stored(folder, fold)) is not None:
-            return found
+        if (stored := _stored(folder, fold)) is not None:
+            return stored
         began = time.perf_counter()
         fitted = self._fit(rung, trial, ids, folder)
         judged = fitted.outcome.predictions["val"]

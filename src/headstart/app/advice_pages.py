@@ -57,11 +57,11 @@ def report(project: TheProject) -> Response:
 @router.get("/p/{name}/cell")
 def cell(project: TheProject, true: int, predicted: int) -> Response:
     confusion = _confusion(project)
-    found = None if confusion is None else confusion.cell(true, predicted)
-    if found is None:
+    confused = None if confusion is None else confusion.cell(true, predicted)
+    if confused is None:
         raise DataError("there is no such cell; reload the page of the advice")
     listing = project.listing()
-    return page("cell.html", project, tab="advice", cell=found, shown=_SHOWN, by_name=listing.by_name)
+    return page("cell.html", project, tab="advice", cell=confused, shown=_SHOWN, by_name=listing.by_name)
 
 
 @router.get("/p/{name}/{part}-image/{place}")

@@ -95,8 +95,8 @@ class Drop:
             ):
                 members = self._members(name, archive, class_name)
                 store.require_space(self.home, sum(info.file_size for info, _ in members), f"the zip {name}")
-                found = self._unpacked(name, archive, members, Path(incoming))
-                for part, digest, member, of_class in found:
+                unpacked = self._unpacked(name, archive, members, Path(incoming))
+                for part, digest, member, of_class in unpacked:
                     self._keep(part, digest, self.home / of_class, member)
         except (
             zipfile.BadZipFile,
@@ -140,7 +140,7 @@ class Drop:
     def _unpacked(
         self, name: str, archive: zipfile.ZipFile, members: list[tuple[zipfile.ZipInfo, str]], incoming: Path
     ) -> list[tuple[Path, str, str, str]]:
-        found = []
+        unpacked = []
         left = self.limits.all_bytes
         for number, (info, of_class) in enumerate(members):
             with archive.open(info) as member:
@@ -151,8 +151,8 @@ class Drop:
                 part = incoming / str(number)
                 digest = _copied(member, part, min(left, self.limits.image_bytes), name)
                 left -= part.stat().st_size
-            found.append((part, digest, info.filename, of_class))
-        return found
+            unpacked.append((part, digest, info.filename, of_class))
+        return unpacked
 
 
 def _class_named(text: str) -> str:

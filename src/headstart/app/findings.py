@@ -1,4 +1,4 @@
-"""What `headstart data check` found, as pictures with a decision each."""
+"""What `headstart data check` found, as images with a decision each."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def read_findings(project: Project) -> CheckResult | None:
     check = store.read_json(path)
     listing, decisions = project.listing(), project.decisions()
 
-    def found(name: str, said: str = "") -> FoundImage | None:
+    def with_decision(name: str, said: str = "") -> FoundImage | None:
         image = listing.by_name.get(name)
         if image is None:
             return None
@@ -99,7 +99,7 @@ def read_findings(project: Project) -> CheckResult | None:
 
     for kind, names_said, suggested in [*_listed(check), *_odd(check, listing)]:
         if len(kinds[kind]) < _SHOWN:
-            add(kind, [found(name, said) for name, said in names_said[:_MEMBERS]], suggested)
+            add(kind, [with_decision(name, said) for name, said in names_said[:_MEMBERS]], suggested)
         else:
             counts[kind] += 1
     return CheckResult(
@@ -114,16 +114,16 @@ def read_findings(project: Project) -> CheckResult | None:
 
 def _listed(check: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]], str]]:
     """(kind, names with what is said of each, suggested class) of each finding of check.json."""
-    found: list[tuple[str, list[tuple[str, str]], str]] = []
+    findings: list[tuple[str, list[tuple[str, str]], str]] = []
     for suspect in check.get("suspects") or ():
         said = f"called {suspect['given']}, looks like {suspect['suggested']}"
-        found.append(("label", [(suspect["name"], said)], suspect["suggested"]))
+        findings.append(("label", [(suspect["name"], said)], suspect["suggested"]))
     for group in check["groups"]:
         kind = "classes" if group["across_classes"] else "parts" if group["across_parts"] else "copies"
         names = [(name, label) for name, label in zip(group["names"], group["classes"], strict=True)]
-        found.append((kind, names, ""))
-    found += [("unreadable", [(bad["name"], bad["reason"])], "") for bad in check["bad"]]
-    return found
+        findings.append((kind, names, ""))
+    findings += [("unreadable", [(bad["name"], bad["reason"])], "") for bad in check["bad"]]
+    return findings
 
 
 def _odd(check: Mapping[str, Any], listing: Listing) -> list[tuple[str, list[tuple[str, str]], str]]:

@@ -102,8 +102,8 @@ def together(
 
 @router.get("/p/{name}/groups")
 def groups(project: TheProject, rule: str) -> Response:
-    found = groups_of(project.listing(), rule)
-    return HTMLResponse(render("groups.html", name=project.name, groups=found))
+    grouped = groups_of(project.listing(), rule)
+    return HTMLResponse(render("groups.html", name=project.name, groups=grouped))
 
 
 @router.post("/p/{name}/drop")

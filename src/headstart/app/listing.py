@@ -58,10 +58,10 @@ def list_images(source: Path, options: SourceOptions) -> Listing:
             for name in names
         ]
         return Listing(images, [canonical(printable(home)) for home in homes])
-    found = find_entries(source, layout=options.layout, group_column=options.group_column)
-    root = str(found.root if found.form != "table" else found.root.parent)
-    entries = [Listed(entry.name, str(entry.path), entry.label, root) for entry in found.entries]
-    return Listing(entries, found.class_names)
+    source_entries = find_entries(source, layout=options.layout, group_column=options.group_column)
+    root = str(source_entries.root if source_entries.form != "table" else source_entries.root.parent)
+    entries = [Listed(entry.name, str(entry.path), entry.label, root) for entry in source_entries.entries]
+    return Listing(entries, source_entries.class_names)
 
 
 def _flat(source: Path) -> dict[str, list[str]] | None:

@@ -60,8 +60,8 @@ class Loaded:
         from headstart.models.preprocessing import preprocess
 
         with torch.no_grad():
-            found = self.network.forward_features(preprocess(images, self.network.preprocessing))
-        values = found.float().numpy().reshape(len(images), -1)
+            features = self.network.forward_features(preprocess(images, self.network.preprocessing))
+        values = features.float().numpy().reshape(len(images), -1)
         lengths = np.linalg.norm(values, axis=1, keepdims=True)
         return np.asarray(values / np.maximum(lengths, 1e-12), np.float32)
 
@@ -192,11 +192,11 @@ def nearest(values: Values, content: bytes) -> tuple[Values, bytes]:
     if reference.values is None:
         return {"done": reference.done, "total": reference.total}, b""
     image = loaded.square(content)[None]
-    found = reference.nearest(loaded.features(image)[0])
+    neighbours = reference.nearest(loaded.features(image)[0])
     _, unfamiliar = loaded.predictor.answers(image)
     if unfamiliar is not None:  # the model's own score goes before that of the held-out images here
-        found |= {"unfamiliar": bool(unfamiliar[0]), "refused": loaded.predictor.refused_fraction}
-    return found, b""
+        neighbours |= {"unfamiliar": bool(unfamiliar[0]), "refused": loaded.predictor.refused_fraction}
+    return neighbours, b""
 
 
 if __name__ == "__main__":

@@ -81,12 +81,12 @@ def _events(path: Path) -> list[Mapping[str, Any]]:
             lines = file.read(_MOST_BYTES).split(b"\n")
     except OSError:
         return []
-    found: list[Mapping[str, Any]] = []
+    events: list[Mapping[str, Any]] = []
     for line in lines[:-1]:  # the last one may still be written
         try:
             event = json.loads(line)
         except ValueError:
             continue
         if isinstance(event, dict) and "kind" in event:
-            found.append(event)
-    return found
+            events.append(event)
+    return events

@@ -102,10 +102,10 @@ class Project:
 
     def image(self, name: str) -> Listed:
         """An image by its name. Raises: DataError where there is none of that name."""
-        found = self.listing().by_name.get(name)
-        if found is None:
+        entry = self.listing().by_name.get(name)
+        if entry is None:
             raise DataError("there is no image of that name; reload the page")
-        return found
+        return entry
 
     def _listed(self) -> Listing:
         listing = list_images(self.source, SourceOptions())
@@ -120,12 +120,12 @@ class Project:
 
     def _signature(self) -> object:
         """Changes where a file has come or gone: the times of the folders."""
-        found = []
+        stamps = []
         for root in (self.source, self.added):
             with os.scandir(root) if root.is_dir() else _nothing() as children:
                 homes = [(child.name, child.stat().st_mtime_ns) for child in children if child.is_dir()]
-            found.append((str(root), root.stat().st_mtime_ns if root.exists() else 0, sorted(homes)))
-        return found
+            stamps.append((str(root), root.stat().st_mtime_ns if root.exists() else 0, sorted(homes)))
+        return stamps
 
     # --- decisions ---
 

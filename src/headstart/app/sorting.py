@@ -138,7 +138,7 @@ def _read(rows: Iterable[list[str]]) -> Iterator[Sorted]:
 
 
 def _corrections(path: Path) -> Mapping[int, str]:
-    found: dict[int, str] = {}
+    labels: dict[int, str] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -148,10 +148,10 @@ def _corrections(path: Path) -> Mapping[int, str]:
             number, label = json.loads(line)
         except ValueError:  # being written when the process was killed
             continue
-        found.pop(number, None)
+        labels.pop(number, None)
         if label:
-            found[number] = label
-    return found
+            labels[number] = label
+    return labels
 
 
 def _line(cells: list[str]) -> str:

@@ -33,11 +33,11 @@ class StudyFolder:
 
 def studies_in(folders: Sequence[Path]) -> list[StudyFolder]:
     """The studies directly below some folders, the last changed first."""
-    found = []
+    studies = []
     for folder in folders:
         children = sorted(folder.iterdir())[:_MOST] if folder.is_dir() else []
-        found += [study for child in children if (study := _read(child)) is not None]
-    return sorted(found, key=lambda study: -study.changed)
+        studies += [study for child in children if (study := _read(child)) is not None]
+    return sorted(studies, key=lambda study: -study.changed)
 
 
 def _read(folder: Path) -> StudyFolder | None:

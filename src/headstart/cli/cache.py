@@ -59,13 +59,13 @@ def cache(
 
 def _roots(home: Path) -> list[str]:
     """The folders whose decoded images lie there."""
-    found = set()
+    roots = set()
     for path in home.glob("*/*/meta.json"):
         try:
-            found.add(str(json.loads(path.read_text(encoding="utf-8")).get("root", "an earlier version")))
+            roots.add(str(json.loads(path.read_text(encoding="utf-8")).get("root", "an earlier version")))
         except (OSError, ValueError):
             continue
-    return sorted(found)
+    return sorted(roots)
 
 
 def _bytes_in(folder: Path) -> int:

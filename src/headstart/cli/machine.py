@@ -63,9 +63,9 @@ def _show_nodes(address: str) -> None:
     from headstart.cluster.doctor import examine_nodes
 
     with connected(address):
-        found = examine_nodes()
+        examined = examine_nodes()
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for each in found:
+    for each in examined:
         node, machine = each.node, each.machine
         table.add_row(
             ("MISS" if each.differs else "ok  ") + f" {node.address}",
@@ -76,9 +76,9 @@ def _show_nodes(address: str) -> None:
             "" if machine is None else machine.processor,
         )
     console.print(table)
-    processors = {each.machine.processor for each in found if each.machine is not None}
+    processors = {each.machine.processor for each in examined if each.machine is not None}
     if len(processors) > 1:
         print("processors differ: a trial's last bits may depend on which node runs it")
-    if different := [each for each in found if each.differs]:
+    if different := [each for each in examined if each.differs]:
         words = "; ".join(f"{each.node.address}: {', '.join(each.differs)}" for each in different)
         raise ConfigError(f"nodes differ from this machine: {words}; install the same versions on every node")

@@ -47,9 +47,9 @@ def predict(
     from headstart.runtime.progress import say
 
     predictor = load_predictor(model, arm=arm)
-    found = find_images(images)
-    paths = found.images
-    if left_out := found.left_out.words():
+    inputs = find_images(images)
+    paths = inputs.images
+    if left_out := inputs.left_out.words():
         say(f"left out: {left_out}")
     failed = 0
 
@@ -58,7 +58,7 @@ def predict(
         failed += 1
         say(f"headstart: {error}")
 
-    for path, error in found.missing:
+    for path, error in inputs.missing:
         unreadable(path, error)
     names = predictor.class_names
     count = min(top, len(names))
@@ -77,7 +77,7 @@ def predict(
         raise StoppedError(f"interrupted; the rows of {done:,} of {len(paths):,} files are printed") from None
     if failed:
         raise DataError(
-            f"{failed:,} of {len(paths) + len(found.missing):,} files could not be read (named above); the "
+            f"{failed:,} of {len(paths) + len(inputs.missing):,} files could not be read (named above); the "
             "others are done"
         )
 

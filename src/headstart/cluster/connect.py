@@ -57,7 +57,7 @@ def nodes() -> list[Node]:
     import ray
 
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    found = [
+    live = [
         Node(
             id=node["NodeID"],
             address=node["NodeManagerAddress"],
@@ -66,7 +66,7 @@ def nodes() -> list[Node]:
         )
         for node in alive
     ]
-    return sorted(found, key=lambda node: (node.address, node.id))
+    return sorted(live, key=lambda node: (node.address, node.id))
 
 
 def slots(machines: list[Node], threads: int, gpus: int) -> list[int]:

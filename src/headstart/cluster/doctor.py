@@ -33,14 +33,14 @@ def examine_nodes() -> list[Examination]:
         ).remote()
         for node in machines
     ]
-    found = []
+    reports = []
     for node, task in zip(machines, asked, strict=True):
         try:
             machine = ray.get(task, timeout=_SECONDS)
         except RayError as error:
             said = (f"it did not answer: {str(error).splitlines()[0]}",)
-            found.append(Examination(node=node, machine=None, differs=said))
+            reports.append(Examination(node=node, machine=None, differs=said))
         else:
             different = tuple(differences(identity(), machine.identity))
-            found.append(Examination(node=node, machine=machine, differs=different))
-    return found
+            reports.append(Examination(node=node, machine=machine, differs=different))
+    return reports

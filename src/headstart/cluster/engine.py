@@ -78,13 +78,13 @@ class _Submission:
 
     def _slots(self) -> list[int]:
         machines = nodes()
-        found = slots(machines, self._threads, self._gpus)
-        if not any(found):
+        free = slots(machines, self._threads, self._gpus)
+        if not any(free):
             gpus = f" and {self._gpus} GPU" if self._gpus else ""
             raise ConfigError(
                 f"no node of the cluster has {self._threads} cores{gpus} for one trial; say fewer --threads"
             )
-        return found
+        return free
 
     def window(self) -> int:
         """How many tasks are under way at once: all that can run and, without a deadline, as many again."""

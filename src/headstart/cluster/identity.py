@@ -57,9 +57,9 @@ def this_machine() -> Machine:
     return Machine(identity=identity(), processor=processor_name(), cores=usable_cores())
 
 
-def differences(expected: Identity, found: Identity) -> list[str]:
+def differences(expected: Identity, other: Identity) -> list[str]:
     """What differs, in words; empty where nothing does."""
-    ours, theirs = asdict(expected), asdict(found)
+    ours, theirs = asdict(expected), asdict(other)
     return [
         f"{name} {theirs[name][:12]} instead of {ours[name][:12]}"
         for name in ours

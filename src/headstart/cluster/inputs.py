@@ -36,15 +36,15 @@ class WeightsFile:
 def weights_files(arms: Iterable[Arm]) -> dict[WeightsFile, Path]:
     """The files that the arms' weights lie in here, each by where a node has it. Weights that an installed
     package or timm brings are none: each node has or fetches them itself."""
-    found = {}
+    paths = {}
     for model, weights in sorted({(arm.model, arm.weights) for arm in arms if arm.weights != "none"}):
         path = _path(model, weights)
         if path is None or not path.is_file():
             continue
         is_cached = path.is_relative_to(store.cache_folder())
         place = path.relative_to(store.cache_folder()).as_posix() if is_cached else ""
-        found[WeightsFile(weights=weights, place=place, sha256=file_hash(path))] = path
-    return found
+        paths[WeightsFile(weights=weights, place=place, sha256=file_hash(path))] = path
+    return paths
 
 
 def _path(model: str, weights: str) -> Path | None:

@@ -110,10 +110,10 @@ def _options_in(path: Path) -> dict[str, Any]:
     Raises: ConfigError for a file that is damaged or names others."""
     _, options = read_toml(path, "images and their options")
     own = ("path", "image_pixels", "bad_files")
-    known = (*own, *(each.name for each in fields(SourceOptions)))
+    allowed = (*own, *(each.name for each in fields(SourceOptions)))
     for name in options:
-        if name not in known:
-            raise unknown_name(f"option in {path}", name, known)
+        if name not in allowed:
+            raise unknown_name(f"option in {path}", name, allowed)
     if "path" not in options:
         raise ConfigError(f'{path} names no images; add path = "FOLDER"')
     given = {name: value for name, value in options.items() if name in own}

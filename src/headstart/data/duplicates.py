@@ -102,13 +102,13 @@ def near_pairs(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE) -> 
     if count < _BANDED_FROM:
         everything = ((slice(top, top + _ROWS), [slice(top, count)]) for top in range(0, count, _ROWS))
         return _sorted_pairs(_compared(hashes, everything, max_distance))
-    found = []
+    by_band = []
     for low, bits in zip(np.cumsum((0, *_BAND_BITS[:-1])), _BAND_BITS, strict=True):
         keys = ((hashes >> np.uint64(low)) & np.uint64(2**bits - 1)).astype(np.int64)
         order = np.argsort(keys, kind="stable")
         blocks = _near_blocks(np.bincount(keys, minlength=2**bits), max_distance // len(_BAND_BITS))
-        found += [np.sort(order[pairs], axis=1) for pairs in _compared(hashes[order], blocks, max_distance)]
-    return _sorted_pairs(found)
+        by_band += [np.sort(order[pairs], axis=1) for pairs in _compared(hashes[order], blocks, max_distance)]
+    return _sorted_pairs(by_band)
 
 
 def _near_blocks(counts: NDArray[np.int64], most: int) -> Iterator[tuple[slice, list[slice]]]:

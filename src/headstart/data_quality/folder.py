@@ -78,7 +78,7 @@ def find_suspects(
     entries = [decoded.source.entries[place] for place in places]
     labels = np.array([class_names.index(entry.label) for entry in entries], np.int64)
     if len(places) < _FEWEST or len(np.unique(labels)) < 2:
-        return None, f"fewer than {_FEWEST} readable pictures, or of one class only"
+        return None, f"fewer than {_FEWEST} readable images, or of one class only"
     try:
         import cleanlab.filter  # noqa: F401
     except ImportError:

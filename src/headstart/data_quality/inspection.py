@@ -127,8 +127,7 @@ def with_suspects(inspection: Inspection, suspects: tuple[LabelSuspect, ...] | N
             Remark(
                 severity="warning",
                 code="label-errors",
-                message=f"{len(suspects):,} pictures ({share:.1f} %) look like another class than their "
-                "label",
+                message=f"{len(suspects):,} images ({share:.1f} %) look like another class than their label",
                 advice="look at them, surest first, and correct those that are wrong",
             )
         )

@@ -43,14 +43,14 @@ class Looks:
 
     def odd_places(self) -> dict[str, list[int]]:
         """Positions of the images to be shown, by what is odd about them; every image once."""
-        found: dict[str, list[int]] = {}
+        places: dict[str, list[int]] = {}
         taken = np.zeros(len(self.places), bool)
         for name in ("blank", "black", "flat"):
             mask = getattr(self, name) & ~taken
             taken |= mask
             if mask.any():
-                found[_TITLES[name]] = self.places[mask].tolist()
-        return found
+                places[_TITLES[name]] = self.places[mask].tolist()
+        return places
 
 
 _TITLES = {"blank": "one colour", "black": "nearly black", "flat": "hardly any contrast"}
@@ -182,8 +182,8 @@ def _deep_values(decoded: DecodedSource) -> Iterator[Remark]:
     kinds = Counter(fact.values[0] for fact in decoded.facts if fact.values is not None)
     ranges = {"integers": decoded.reading.integer_range, "floats": decoded.reading.float_range}
     for kind, count in kinds.items():
-        if (found := ranges[kind]) is not None:
-            black, white = (f"{value:,.6g}" if kind == "floats" else f"{value:,.0f}" for value in found)
+        if (value_range := ranges[kind]) is not None:
+            black, white = (f"{value:,.6g}" if kind == "floats" else f"{value:,.0f}" for value in value_range)
             yield Remark(
                 severity="note",
                 code="value-range",

@@ -75,7 +75,7 @@ def verdict(inspection: Inspection) -> str:
     counts = {
         kind: sum(remark.severity == kind for remark in inspection.remarks) for kind in ("error", "warning")
     }
-    usable = f"{inspection.readable:,} pictures of {len(inspection.classes):,} classes can be used"
+    usable = f"{inspection.readable:,} images of {len(inspection.classes):,} classes can be used"
     if counts["error"]:
         return f"{usable}, but {_number(counts['error'], 'thing')} must be mended first."
     if counts["warning"]:
@@ -85,7 +85,7 @@ def verdict(inspection: Inspection) -> str:
 
 def terminal(inspection: Inspection) -> Group:
     """Show an inspection on a terminal: classes, remarks with advice, and the first of each list."""
-    title = f"{shown(inspection.path)}: {inspection.readable:,} of {inspection.files:,} files give a picture"
+    title = f"{shown(inspection.path)}: {inspection.readable:,} of {inspection.files:,} files give an image"
     classes = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold"
     )

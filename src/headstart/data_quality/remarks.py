@@ -143,7 +143,7 @@ def _file_remarks(inspection: Inspection) -> Iterator[Remark]:
         yield Remark(
             severity="note",
             code="small-images",
-            message=f"{inspection.small:,} pictures have a side below {SMALL_SIDE} pixels and are enlarged",
+            message=f"{inspection.small:,} images have a side below {SMALL_SIDE} pixels and are enlarged",
         )
     yield from _left_out_remarks(inspection)
 

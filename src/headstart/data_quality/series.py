@@ -57,9 +57,9 @@ def find_series(decoded: DecodedSource) -> Series | None:
     nearest = _nearest(decoded.small[places])
     best: Series | None = None
     for rule, keys in candidates:
-        found = _judged(rule, keys, nearest)
-        if found is not None and (best is None or found.share > best.share + 0.02):
-            best = found
+        series = _judged(rule, keys, nearest)
+        if series is not None and (best is None or series.share > best.share + 0.02):
+            best = series
     return best
 
 

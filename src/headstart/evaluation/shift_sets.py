@@ -115,7 +115,7 @@ def _read_folders(
 def _place(name: str, class_names: Sequence[str]) -> int | None:
     """The class that a folder is called after, whatever its Unicode form and letter case; None for none."""
     for same in (str, canonical, lambda text: canonical(text).casefold()):
-        matches = [label for label, known in enumerate(class_names) if same(known) == same(name)]
+        matches = [label for label, class_name in enumerate(class_names) if same(class_name) == same(name)]
         if len(matches) == 1:
             return matches[0]
     return None

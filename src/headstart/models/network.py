@@ -104,7 +104,7 @@ class Network(nn.Module, ABC):
         in the image. Raises: ConfigError where the network does not tell."""
         if len(units := self.units()) < 2:
             raise ConfigError(
-                "pictures are explained for the CNN and this project's ResNets, not for other networks"
+                "images are explained for the CNN and this project's ResNets, not for other networks"
             )
         return units[-2][1]
 

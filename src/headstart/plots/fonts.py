@@ -19,18 +19,18 @@ def families_for(texts: Iterable[str]) -> list[str]:
     for entry in sorted(font_manager.fontManager.ttflist, key=lambda entry: entry.name):
         if not missing:
             break
-        found = {letter for letter in missing if _has(entry.name, letter)}
-        if found:
+        covered = {letter for letter in missing if _has(entry.name, letter)}
+        if covered:
             families.append(entry.name)
-            missing -= found
+            missing -= covered
     return families
 
 
 def drawable(text: str, families: Iterable[str]) -> str:
     r"""The text with letters that none of the families has as escapes: \u65e5."""
-    known = list(families)
+    in_use = list(families)
     return "".join(
-        letter if letter == " " or any(_has(name, letter) for name in known) else _escape(letter)
+        letter if letter == " " or any(_has(name, letter) for name in in_use) else _escape(letter)
         for letter in text
     )
 

@@ -1,4 +1,4 @@
-"""The lines of Python in a model card: they read photos as `headstart predict` does, without headstart."""
+"""The lines of Python in a model card: they read images as `headstart predict` does, without headstart."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def images_to_compare(
         images = read_squares(paths[:count], saved.image_pixels, lambda path, error: None, saved.reading)[1]
         if not len(images):
             raise DataError(f"none of the images in {folder} could be read; give others with --images")
-        return images, f"pictures in {folder}"
+        return images, f"images in {folder}"
     name = saved.dataset.name
     try:
         train = load_dataset(name, image_pixels=saved.image_pixels).train if name else None

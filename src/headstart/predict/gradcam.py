@@ -31,9 +31,9 @@ from headstart.results import metrics
 _DRAWN_PIXELS = 448  # side of the image in the drawing
 _DRAWN_CLASSES = 5
 _DRAWN_TITLES = {
-    "crop": "The picture, cut square",
-    "pad": "The whole picture on grey",
-    "squash": "The whole picture, squashed",
+    "crop": "The image, cut square",
+    "pad": "The whole image on grey",
+    "squash": "The whole image, squashed",
 }
 _OTHER_CLASSES = "#b8bdc6"
 

@@ -109,7 +109,7 @@ def _input_and_output(saved: SavedModel, format: str, file: str) -> list[str]:
         "as in training.",
         f"- `probabilities`: float32 (N, {len(saved.class_names)}), in the order of the labels above, which "
         "the file holds too.",
-        f"- A photo is brought to {size} x {size} before by the lines below, which read it as headstart "
+        f"- An image is brought to {size} x {size} before by the lines below, which read it as headstart "
         "does: turned "
         f"upright, colours in sRGB, transparency laid on white, {_FITS[saved.reading.fit]}, resized with "
         "Pillow's "
@@ -129,9 +129,9 @@ def _ranges(saved: SavedModel) -> list[str]:
     """The values that are black and white in files of more than 8 bits."""
     ranges = {"whole numbers": saved.reading.integer_range, "fractions": saved.reading.float_range}
     return [
-        f"- Files of more than 8 bits, {kind}: {found[0]:g} is black, {found[1]:g} is white."
-        for kind, found in ranges.items()
-        if found is not None
+        f"- Files of more than 8 bits, {kind}: {value_range[0]:g} is black, {value_range[1]:g} is white."
+        for kind, value_range in ranges.items()
+        if value_range is not None
     ]
 
 
@@ -161,7 +161,7 @@ def _comparison(exported: Exported) -> list[str]:
 _LIMITS = (
     "## Limits",
     "",
-    "- It always names one of its classes, also for a picture that shows none of them.",
+    "- It always names one of its classes, also for an image that shows none of them.",
     "- Its accuracy and its probabilities were measured on images like those that it learned from; on "
     "others both can be far off.",
     "- Nothing was measured about people or about fairness between groups.",

@@ -83,15 +83,15 @@ def require_honest(trial: FinishedTrial) -> str:
     content = store.digest(
         [_VERSION, *(store.facts_of(trial.folder / name, REMEDY).sha256 for name in (RESULT, PREDICTIONS))]
     )
-    known = _remembered()
-    if content not in known:
+    remembered = _remembered()
+    if content not in remembered:
         test = store.read_predictions(trial.folder)["test"]
         _compare(trial, test)
-        known[content] = hashlib.sha256(
+        remembered[content] = hashlib.sha256(
             test.example_ids.astype("<i8").tobytes() + test.labels.astype("<i8").tobytes()
         ).hexdigest()
-        _remember(content, known[content])
-    return known[content]
+        _remember(content, remembered[content])
+    return remembered[content]
 
 
 def _compare(trial: FinishedTrial, test: Predictions) -> None:

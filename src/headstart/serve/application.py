@@ -20,9 +20,9 @@ from starlette.types import ASGIApp
 from headstart.errors import HeadstartError
 from headstart.runtime.show import printable
 from headstart.serve.bodies import Wishes, json_example, one_line, read_body
+from headstart.serve.decoder import Decoder
 from headstart.serve.guard import Guard, Rules
 from headstart.serve.metrics import Metrics
-from headstart.serve.pictures import Decoder
 from headstart.serve.refusal import Refused, busy, short
 from headstart.serve.served import ServedModel
 from headstart.serve.settings import Settings

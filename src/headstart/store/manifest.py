@@ -38,10 +38,12 @@ class Manifest(BaseModel):
         require_unchanged(inside(folder, name), self.files[name], remedy)
 
 
-def write_manifest(folder: Path, names: Iterable[str], known: Mapping[str, FileFacts] | None = None) -> None:
-    """Writes manifest.json for the named files of a folder. known: facts of files that need not be read.
-    Raises: StoreError."""
-    files = {name: facts_of(folder / name) for name in names} | dict(known or {})
+def write_manifest(
+    folder: Path, names: Iterable[str], known_facts: Mapping[str, FileFacts] | None = None
+) -> None:
+    """Writes manifest.json for the named files of a folder. known_facts: facts of files that
+    need not be read. Raises: StoreError."""
+    files = {name: facts_of(folder / name) for name in names} | dict(known_facts or {})
     value = Manifest(files=dict(sorted(files.items())))
     write_bytes(folder / FILE, (value.model_dump_json(indent=1, by_alias=True) + "\n").encode())
 

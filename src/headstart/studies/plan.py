@@ -154,15 +154,15 @@ def plan_study(
 
 def _searches(recipes: Iterable[str]) -> tuple[float, ...]:
     """Seconds of the searches behind named recipes; one that was written by hand has none."""
-    found = [provenance_of(name) for name in dict.fromkeys(recipes)]
-    return tuple(float(provenance["seconds"]) for provenance in found if "seconds" in provenance)
+    provenances = [provenance_of(name) for name in dict.fromkeys(recipes)]
+    return tuple(float(provenance["seconds"]) for provenance in provenances if "seconds" in provenance)
 
 
 def _seconds_here(done: Sequence[Path], device: torch.device, every: bool) -> list[float]:
     """Seconds of finished trials, features apart: of those that ran on this machine, one at a time; or of
     every one."""
     here = environment(device, "fp32")
-    found = []
+    estimates = []
     for folder in done:
         trial = store.read_trial(folder)
         theirs = trial.environment
@@ -170,10 +170,10 @@ def _seconds_here(done: Sequence[Path], device: torch.device, every: bool) -> li
             theirs.get("jobs", 1) == 1
             and all(theirs.get(name) == here[name] for name in ("device", "processor"))
         ):
-            found.append(
+            estimates.append(
                 math.fsum(seconds for phase, seconds in trial.cost.seconds.items() if phase != "features")
             )
-    return found
+    return estimates
 
 
 def _after(
@@ -285,11 +285,11 @@ def plan_tables(plan: StudyPlan) -> list[Table | str]:
         parts.append(frozen)
     left: Sequence[Planned] = [row for row in plan.rows if row.trials > row.finished]
     if plan.after:
-        told = [
+        notes = [
             f"{step.what} {'not estimated' if step.seconds is None else progress.clock(step.seconds)}"
             for step in plan.after
         ]
-        parts.append(f"after the trials: {', '.join(told)}")
+        parts.append(f"after the trials: {', '.join(notes)}")
     if plan.searches:
         parts.append(
             f"recipes: {len(plan.searches)} searched before, in {progress.clock(math.fsum(plan.searches))} "

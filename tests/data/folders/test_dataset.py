@@ -108,7 +108,7 @@ def test_few_unreadable_images_are_skipped_and_named(folder, capsys):
     (folder / "cat" / "bad.png").write_bytes(b"")
     assert len(load_dataset(folder).train) == 40
     assert capsys.readouterr().err == (
-        f"{folder}: 1 of 51 files give no picture and are skipped, e.g. cat/bad.png (the file is empty); "
+        f"{folder}: 1 of 51 files give no image and are skipped, e.g. cat/bad.png (the file is empty); "
         f"`headstart data check {folder}` lists them\n"
     )
 

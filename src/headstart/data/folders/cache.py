@@ -119,8 +119,10 @@ def decode_source(
     )
     decoded_now = 0
     with store.lock(home / "lock", f"the cache of {source.root}", wait_seconds=24 * 3600):
-        known = {fact.name: fact.state for other in _states_in(home) for _, fact in _stored_facts(other)}
-        states = states_of(source.entries, known, source.root.name, limits.max_bytes)
+        stored_states = {
+            fact.name: fact.state for other in _states_in(home) for _, fact in _stored_facts(other)
+        }
+        states = states_of(source.entries, stored_states, source.root.name, limits.max_bytes)
         key = store.digest([_identity(state) for state in states] + decoder + [image_pixels])
         folder = home / key[:16]
         if not _is_whole(folder, len(states), image_pixels):
@@ -131,7 +133,7 @@ def decode_source(
                 shutil.rmtree(other, ignore_errors=True)
         facts = dict(_stored_facts(folder))
         _note_untouched(folder, states, facts)
-        found = store.read_as(_Meta, folder / "meta.json").reading
+        used = store.read_as(_Meta, folder / "meta.json").reading
     return DecodedSource(
         source=source,
         facts=tuple(facts[place] for place in range(len(states))),
@@ -139,7 +141,7 @@ def decode_source(
         decoded_now=decoded_now,
         images=_rows(folder / "squares.u8", len(states), image_pixels),
         small=_rows(folder / "small.u8", len(states), SMALL_PIXELS),
-        reading=found,
+        reading=used,
     )
 
 

@@ -70,10 +70,10 @@ def _profiled(image: Image, profile: object, notes: list[str]) -> Image:
     """The image in sRGB where its own profile is another one; else, or where that is damaged, as it is."""
     if not isinstance(profile, bytes) or not profile or image.mode not in _PROFILED:
         return image
-    found = _transform(profile, image.mode)
-    if found is None:
+    to_srgb = _transform(profile, image.mode)
+    if to_srgb is None:
         return image
-    name, transform = found
+    name, transform = to_srgb
     from PIL import ImageCms
 
     converted = ImageCms.applyTransform(image, transform)

@@ -38,7 +38,7 @@ class FileState:
 
 
 def states_of(
-    entries: Sequence[Entry], known: Mapping[str, FileState], what: str, max_bytes: int
+    entries: Sequence[Entry], stored: Mapping[str, FileState], what: str, max_bytes: int
 ) -> list[FileState]:
     """The state of each entry's file, its content hashed unless `known` has the same file by its name.
 
@@ -46,7 +46,7 @@ def states_of(
     states = [_looked_at(entry) for entry in entries]
     hashed: list[int] = []
     for place, state in enumerate(states):
-        before = known.get(state.name)
+        before = stored.get(state.name)
         if before is not None and before.content and state.is_as(before):
             states[place] = before
         elif 0 <= state.bytes <= max_bytes:

@@ -113,7 +113,7 @@ def _say_what_is_left_out(decoded: folders.DecodedSource) -> None:
             say(f"{root}: {note.message}{'; ' + note.advice if note.advice else ''}")
     if bad:
         say(
-            f"{root}: {len(bad):,} of {len(decoded.facts):,} files give no picture and are skipped, e.g. "
+            f"{root}: {len(bad):,} of {len(decoded.facts):,} files give no image and are skipped, e.g. "
             f"{bad[0].name} ({bad[0].reason}); `headstart data check {root}` lists them"
         )
     for mixed in decoded.source.mixed_names:

@@ -51,7 +51,7 @@ def require_mostly_good(decoded: DecodedSource, bad_files: BadFiles = "few") -> 
         else f"at most {100 * BAD_FRACTION:g} % are left out"
     )
     raise DataError(
-        f"{len(bad):,} of {total:,} files in {decoded.source.root} give no picture and {allowed}: "
+        f"{len(bad):,} of {total:,} files in {decoded.source.root} give no image and {allowed}: "
         f"{named}{more}; mend or remove them, or pass --skip-bad"
     )
 
@@ -96,7 +96,7 @@ def _require_every_class(division: Division, decoded: DecodedSource, tests: bool
         if division.is_own:
             if not (in_class & ~held_out).any():
                 raise DataError(
-                    f"{decoded.source.root}: class {name!r} has no picture in train; add some, or remove "
+                    f"{decoded.source.root}: class {name!r} has no image in train; add some, or remove "
                     "the class"
                 )
             continue
@@ -106,7 +106,7 @@ def _require_every_class(division: Division, decoded: DecodedSource, tests: bool
             raise DataError(f"{decoded.source.root}: {_too_few(name, count, distinct)}")
     if division.is_own and not held_out.any():
         raise DataError(
-            f"{decoded.source.root} has pictures for training only; add a folder test with the same classes"
+            f"{decoded.source.root} has images for training only; add a folder test with the same classes"
         )
 
 

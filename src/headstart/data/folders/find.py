@@ -183,13 +183,13 @@ def _list_folder(root: Path, layout: Layout) -> _Listing:
     arranged: Arranged = arrange(root, left_out, layout)
     entries = [
         Entry(
-            path=found.path,
-            name=printable(found.path.relative_to(root).as_posix()),
-            label=printable(found.label),
-            split=found.split,
-            group=found.group,
+            path=file.path,
+            name=printable(file.path.relative_to(root).as_posix()),
+            label=printable(file.label),
+            split=file.split,
+            group=file.group,
         )
-        for found in arranged.files
+        for file in arranged.files
     ]
     form: Form = "split folders" if arranged.in_splits else "folder"
     labels = [printable(label) for label in arranged.labels]

@@ -118,8 +118,8 @@ class _Home:
 def split_of(name: str) -> Split | None:
     """The split that a folder's name speaks of: training_set, seg_test, TRAIN; None where it does not."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
-    found = {SPLIT_NAMES[word.lower()] for word in words if word.lower() in SPLIT_NAMES}
-    return found.pop() if len(found) == 1 else None
+    splits = {SPLIT_NAMES[word.lower()] for word in words if word.lower() in SPLIT_NAMES}
+    return splits.pop() if len(splits) == 1 else None
 
 
 def arrange(root: Path, left_out: LeftOut, layout: Layout = "auto") -> Arranged:

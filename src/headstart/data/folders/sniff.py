@@ -38,8 +38,8 @@ def described(head: bytes) -> str:
     """Say what kind of file starts with these bytes, given that no decoder takes it."""
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         if "HEIF" in available_formats():
-            return "a damaged HEIC photo"
-        return 'a HEIC photo; to read those: pip install "headstart[heic]"'
+            return "a damaged HEIC image"
+        return 'a HEIC image; to read those: pip install "headstart[heic]"'
     if head[:5] == b"%PDF-":
         return "a PDF, not an image"
     if head.startswith(b"version https://git-lfs"):

@@ -61,18 +61,18 @@ class Resolver:
 
     def suffix_of(self, name: str) -> str | None:
         """The suffix that a file called so has, where it was left out."""
-        found = self._with_suffix(name.replace("\\", "/"))
-        return found.suffix if found else None
+        path = self._with_suffix(name.replace("\\", "/"))
+        return path.suffix if path else None
 
     def _one(self, text: str) -> Path:
         plain = self._home / Path(text).expanduser()
         if plain.is_file():
             return plain
-        for kind, found in self._guesses(text):
-            if found is not None:
+        for kind, path in self._guesses(text):
+            if path is not None:
                 self._kinds[kind] += 1
-                self._examples.setdefault(kind, f"{shown(text)} as {shown(str(found))}")
-                return found
+                self._examples.setdefault(kind, f"{shown(text)} as {shown(str(path))}")
+                return path
         return plain
 
     def _guesses(self, text: str) -> Iterator[tuple[str, Path | None]]:
@@ -102,8 +102,8 @@ class Resolver:
         return parent.parent / names[0] if len(names) == 1 else None
 
     @staticmethod
-    def _only(found: list[Path] | None) -> Path | None:
-        return found[0] if found and len(found) == 1 else None
+    def _only(paths: list[Path] | None) -> Path | None:
+        return paths[0] if paths and len(paths) == 1 else None
 
     def _index(self) -> None:
         if self._indexed:

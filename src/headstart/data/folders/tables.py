@@ -238,8 +238,8 @@ def _mended_header(cells: _Cells, path_place: int | None) -> str:
     text = f"make its first line {','.join(mended)}"
     values = cells.column(path_place)
     if values and not any(looks_like_path(value) for value in values):
-        found = Resolver(cells.file).suffix_of(values[0])
-        hint = f": did you mean {found}?" if found else ""
+        suffix = Resolver(cells.file).suffix_of(values[0])
+        hint = f": did you mean {suffix}?" if suffix else ""
         text += f" (its values, such as {shown(values[0])}, lack a suffix{hint})"
     return text
 

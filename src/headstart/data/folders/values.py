@@ -92,10 +92,10 @@ def common_ranges(extents: Iterable[tuple[Kind, float, float]]) -> dict[Kind, tu
     Integers: 0 and the largest number of the fewest bits, 8 to 16, that hold them (4,095 for 12 bits).
     Floats: 0 and 1, 0 and 255, or as integers. Values that are negative, larger than 65,535, or fill less
     than a quarter of such a range are scaled by their own extent."""
-    found: dict[Kind, list[tuple[float, float]]] = {}
+    ranges: dict[Kind, list[tuple[float, float]]] = {}
     for kind, low, high in extents:
-        found.setdefault(kind, []).append((low, high))
-    return {kind: _range(kind, pairs) for kind, pairs in found.items()}
+        ranges.setdefault(kind, []).append((low, high))
+    return {kind: _range(kind, pairs) for kind, pairs in ranges.items()}
 
 
 def _range(kind: Kind, extents: list[tuple[float, float]]) -> tuple[float, float]:

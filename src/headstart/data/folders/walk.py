@@ -82,9 +82,9 @@ class LeftOut:
     def add(self, reason: str, name: str, count: int = 1) -> None:
         """Count a file, or a folder of so many."""
         self.counts[reason] += count
-        known = self.names.setdefault(reason, [])
-        if len(known) < _NAMED:
-            known.append(printable(name))
+        names = self.names.setdefault(reason, [])
+        if len(names) < _NAMED:
+            names.append(printable(name))
 
     def words(self) -> str:
         """How many for each reason, with a name, in one line; empty where nothing was left out."""
@@ -153,9 +153,9 @@ def _has_odd_suffix(name: str) -> bool:
     """Whether something was written behind an image's suffix: photo.jpg_large, photo.jpg?width=300."""
     suffix = name[name.rfind(".") :] if "." in name else ""
     return any(
-        suffix.startswith(known) and not suffix[len(known)].isalnum()
-        for known in IMAGE_SUFFIXES
-        if len(suffix) > len(known)
+        suffix.startswith(image_suffix) and not suffix[len(image_suffix)].isalnum()
+        for image_suffix in IMAGE_SUFFIXES
+        if len(suffix) > len(image_suffix)
     )
 
 

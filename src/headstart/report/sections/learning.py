@@ -183,10 +183,10 @@ def _reach(items: Trials, target: float, cost: str) -> Bracket | None:
     seed
     reaches it."""
     brackets = [bracket_to_accuracy(trial.history, target, cost) for trial in items]
-    known = [bracket for bracket in brackets if bracket is not None]
-    if not known or len(known) < len(items):
+    reached = [bracket for bracket in brackets if bracket is not None]
+    if not reached or len(reached) < len(items):
         return None
-    return float(np.mean([low for low, _ in known])), float(np.mean([high for _, high in known]))
+    return float(np.mean([low for low, _ in reached])), float(np.mean([high for _, high in reached]))
 
 
 def _range(items: Trials, target: float) -> Bracket | None:
@@ -194,10 +194,10 @@ def _range(items: Trials, target: float) -> Bracket | None:
     where some
     seed never reached it."""
     brackets = [bracket_to_accuracy(trial.history, target, "seconds") for trial in items]
-    known = [bracket for bracket in brackets if bracket is not None]
-    if not known or len(known) < len(items):
+    reached = [bracket for bracket in brackets if bracket is not None]
+    if not reached or len(reached) < len(items):
         return None
-    return min(low for low, _ in known), max(high for _, high in known)
+    return min(low for low, _ in reached), max(high for _, high in reached)
 
 
 def _earliest(times: Mapping[str, Bracket]) -> str | None:

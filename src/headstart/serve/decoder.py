@@ -58,7 +58,7 @@ class Decoder:
             for image in images
         )
         results = await asyncio.gather(*calls, return_exceptions=True)
-        found: list[NDArray[np.uint8]] = []
+        decoded: list[NDArray[np.uint8]] = []
         for number, (image, result) in enumerate(zip(images, results, strict=True), 1):
             called = _called(image, number, len(images))
             if isinstance(result, CallError):
@@ -67,8 +67,8 @@ class Decoder:
                 raise busy(f"{called} could not be decoded: {result}; try again")
             if isinstance(result, BaseException):
                 raise result
-            found.append(np.frombuffer(bytearray(result[1]), np.uint8).reshape(result[0]["shape"]))
-        return found
+            decoded.append(np.frombuffer(bytearray(result[1]), np.uint8).reshape(result[0]["shape"]))
+        return decoded
 
 
 def _called(image: SentImage, number: int, count: int) -> str:
