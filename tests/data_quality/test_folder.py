@@ -196,7 +196,7 @@ def test_the_command_prints_tables_and_names_the_page(headstart, photos, tmp_pat
         "data", "check", str(photos), "--no-label-errors", HEADSTART_CACHE=str(tmp_path / "cache")
     )
     assert done.returncode == 0, done.stderr
-    assert "120 of 120 files give a picture" in done.stdout and "airplane" in done.stdout
+    assert "120 of 120 files give an image" in done.stdout and "airplane" in done.stdout
     assert f"report: {(tmp_path / 'checks' / 'photos' / 'check.html').resolve()}" in done.stdout
     assert "120 images of 3 classes can be used; nothing wrong was found." in done.stdout
 
