@@ -51,20 +51,26 @@ def agreement(a: Predictions, b: Predictions) -> dict[str, float]:
     of the two predictions (NaN where both always predict one same class).
 
     Raises: DataError on different images. Source: Cohen (1960)."""
-    from sklearn.metrics import cohen_kappa_score
-
     require_same_images(a, b)
     right_a, right_b = correct(a), correct(b)
     first, second = a.logits.argmax(axis=1), b.logits.argmax(axis=1)
-    constant = len(np.union1d(first, second)) == 1
     return {
         "same_prediction": float((first == second).mean()),
         "both_right": float((right_a & right_b).mean()),
         "both_wrong": float((~right_a & ~right_b).mean()),
         "only_a": float((right_a & ~right_b).mean()),
         "only_b": float((right_b & ~right_a).mean()),
-        "kappa": float("nan") if constant else float(cohen_kappa_score(first, second)),
+        "kappa": _kappa(first, second),
     }
+
+
+def _kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
+    """Cohen's kappa of two predictions, int64 (N,) each: one less the share of differing answers over the
+    share that chance would give; NaN where both always say the same class."""
+    classes = int(max(first.max(), second.max())) + 1
+    shares = [np.bincount(answers, minlength=classes) / len(answers) for answers in (first, second)]
+    by_chance = 1.0 - float(shares[0] @ shares[1])
+    return 1.0 - float((first != second).mean()) / by_chance if by_chance > 0 else float("nan")
 
 
 def disagreements(a: Predictions, b: Predictions, count: int | None = None) -> NDArray[np.int64]:

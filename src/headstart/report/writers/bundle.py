@@ -78,7 +78,7 @@ def write_bundle(study_folder: Path, target: Path) -> Bundle:
 def _write(trials: Path, target: Path) -> Bundle:
     view = load_study(trials)
     document = compose(view, files=f"{TRIALS}/")
-    drawings: dict[str, Drawing] = {}
+    drawings: dict[str, Drawing | Gallery] = {}
     files = _texts(trials, view, document, drawings)
     files.update({name: _png(drawing) for name, drawing in drawings.items()})
     for name, content in files.items():
@@ -96,9 +96,10 @@ def _write(trials: Path, target: Path) -> Bundle:
 
 
 def _texts(
-    trials: Path, view: StudyView, document: Document, drawings: dict[str, Drawing]
+    trials: Path, view: StudyView, document: Document, drawings: dict[str, Drawing | Gallery]
 ) -> dict[str, bytes]:
-    """The files of a report that are text, by name; what is drawn as PNG comes into `drawings`."""
+    """The files of a report that are text, by name; what is drawn as PNG comes into
+    `drawings`."""
     files: dict[str, bytes] = {"report.html": html(document, style_sheet()).encode()}
     for figure in figures(document):
         files[f"figures/{figure.name}.svg"] = svg_file(figure.svg).encode()
@@ -107,7 +108,7 @@ def _texts(
 
     def picture(gallery: Gallery) -> str:
         name = f"figures/gallery-{gallery.name}.png"
-        drawings[name] = sheet(gallery)
+        drawings[name] = gallery
         return name
 
     files["README.md"] = markdown(document, picture).encode()
@@ -118,7 +119,9 @@ def _texts(
     return files
 
 
-def _png(drawing: Drawing) -> bytes:
+def _png(drawing: Drawing | Gallery) -> bytes:
+    if isinstance(drawing, Gallery):
+        drawing = sheet(drawing)
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         drawing.savefig(buffer, format="png", dpi=_PNG_DPI, facecolor="#ffffff", metadata={"Software": None})
@@ -156,7 +159,7 @@ def _written(again: Path) -> dict[str, Callable[[Path], bool]]:
 
 def _only_texts(again: Path) -> dict[str, Callable[[Path], bool]]:
     """As _written, of the files that are text alone; PNG files and the PDF are any file."""
-    drawings: dict[str, Drawing] = {}
+    drawings: dict[str, Drawing | Gallery] = {}
     view = load_study(again / TRIALS)
     texts = _texts(again / TRIALS, view, compose(view, files=f"{TRIALS}/"), drawings)
     files: dict[str, Callable[[Path], bool]] = {
