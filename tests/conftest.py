@@ -75,6 +75,17 @@ def narrow_resnets() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread for torch in this process, as a process with OMP_NUM_THREADS=1 has."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def models(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished study in float32 with a model of every method: see run_models."""

@@ -168,6 +168,7 @@ def test_the_same_command_goes_on_and_trains_nothing_twice(held_out: Path, photo
     assert again.accuracy == before["accuracy"]
 
 
+@pytest.mark.slow
 def test_an_interruption_keeps_what_there_is(photos: Path, tmp_path: Path, monkeypatch) -> None:
     from headstart.advise import ladder as module
     from headstart.advise.command import Wishes, advise

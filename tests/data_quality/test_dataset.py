@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support import transfer_trials
+from tests.support.narrow import narrow
 from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import report, store
@@ -58,14 +59,13 @@ RANDOM_NETWORK = ((-0.9, 0.97),)  # whose features say little: here the aligned 
 
 @pytest.fixture(scope="module")
 def examined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Health, Path, Backbone, Dataset]:
-    """An examination by a real (random) ResNet-18 and the probe on it."""
+    """An examination by a random, narrow ResNet-18 and the probe on it."""
     pytest.importorskip("cleanlab")
     data = planted()
     folder = tmp_path_factory.mktemp("health")
-    backbone = Backbone(
-        model="resnet18", weights=transfer_trials.random_weights(folder), input_pixels=32, precision="fp32"
-    )
-    with pytest.MonkeyPatch.context() as patch:
+    with narrow(), pytest.MonkeyPatch.context() as patch:
+        weights = transfer_trials.random_weights(folder)
+        backbone = Backbone(model="resnet18", weights=weights, input_pixels=32, precision="fp32")
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(examination, "ALIKE", RANDOM_NETWORK)
         return examine_into(folder / "found", data, backbone), folder / "found", backbone, data

@@ -6,12 +6,14 @@ import dataclasses
 import errno
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.support.narrow import narrow
 
 from headstart import store
 from headstart.data import load_dataset
@@ -25,19 +27,27 @@ from headstart.types import ImageSet, Preprocessing
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def narrow_networks() -> Iterator[None]:
+    with narrow():
+        yield
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
     return tmp_path
 
 
+TRAIN = load_dataset("cifar10").train  # with the cache of the machine, not that of a test
+
+
 def _few(count: int) -> ImageSet:
-    train = load_dataset("cifar10").train
     return ImageSet(
-        images=train.images[:count],
-        labels=train.labels[:count],
-        class_names=train.class_names,
-        fingerprint=f"first {count} of {train.fingerprint}",
+        images=TRAIN.images[:count],
+        labels=TRAIN.labels[:count],
+        class_names=TRAIN.class_names,
+        fingerprint=f"first {count} of {TRAIN.fingerprint}",
     )
 
 
@@ -69,7 +79,7 @@ def test_features_are_those_of_the_whole_network_in_eval_mode(cache: Path) -> No
     model = load_model("resnet18", "none", image_pixels=32).eval()
     with torch.no_grad():
         want = model.forward_features(preprocess(FEW.images, model.preprocessing)).numpy()
-    assert found.features.values.shape == (150, 512) and found.features.values.dtype == np.float16
+    assert found.features.values.shape == (150, 64) and found.features.values.dtype == np.float16
     np.testing.assert_allclose(found.features.values, want, rtol=2e-3, atol=2e-3)
 
 
@@ -133,10 +143,10 @@ def test_keys_are_those_of_caches_that_version_0_1_1_wrote(
 
 def test_the_bytes_still_missing_are_those_that_extracting_writes(cache: Path) -> None:
     request = _request(ids=np.arange(0, 150, 2))
-    assert request.missing_bytes() == 75 * 512 * 2
+    assert request.missing_bytes() == 75 * 64 * 2
     request.extract()
     assert request.missing_bytes() == 0
-    assert [path.stat().st_size for path in cache.rglob("values.f16")] == [75 * 512 * 2]
+    assert [path.stat().st_size for path in cache.rglob("values.f16")] == [75 * 64 * 2]
 
 
 def test_an_interrupted_extraction_goes_on_where_it_stopped(
@@ -253,13 +263,13 @@ print(peak_memory_bytes() - before)
 def test_memory_mapped_images_are_let_go_as_they_are_read(cache: Path) -> None:
     path = cache / "images.npy"
     images = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.uint8, shape=(8_000, 96, 96, 3)
-    )  # 221 MB, a hole on disk
+        path, mode="w+", dtype=np.uint8, shape=(5_000, 96, 96, 3)
+    )  # 138 MB, a hole on disk
     del images
     done = subprocess.run(
         [sys.executable, "-c", _READ_ALL, str(path)], capture_output=True, text=True, check=True
     )
-    assert int(done.stdout) < 150e6  # two blocks of 1,024 images are 57 MB
+    assert int(done.stdout) < 100e6  # two blocks of 1,024 images are 57 MB
 
 
 def test_fused_or_not_bf16_features_are_near_float32s(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,11 +279,12 @@ def test_fused_or_not_bf16_features_are_near_float32s(cache: Path, monkeypatch: 
     again = dataclasses.replace(FEW, fingerprint="again")
     plain = _request(again, precision="bf16").extract().features.values.astype(np.float64)
     for found in (first, plain):
-        assert np.linalg.norm(found - want) < 0.01 * np.linalg.norm(want)
+        assert np.linalg.norm(found - want) < 0.02 * np.linalg.norm(want)
 
 
 def test_operations_are_those_of_the_paper_for_every_image_and_precision(cache: Path) -> None:
     # torchvision's 1,814,073,344 multiply-adds at 224 px less the head's 512,000, scaled to 32 px: (32 /
     # 224)^2
     each = 2 * (1_814_073_344 - 512_000) * 32**2 // 224**2
-    assert _extract().flops == 150 * each
+    with narrow(64):
+        assert _extract().flops == 150 * each

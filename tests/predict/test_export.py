@@ -54,8 +54,18 @@ def _in_pytorch(predictor, images: np.ndarray) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize("format", ["onnx", "torchscript"])
-@pytest.mark.parametrize("arm", ["cnn", "probe", "partial", "finetune"])
+@pytest.mark.parametrize(
+    ("arm", "format"),
+    [
+        ("cnn", "onnx"),
+        ("cnn", "torchscript"),
+        ("probe", "onnx"),  # a published ResNet-50
+        ("finetune", "torchscript"),
+        pytest.param("probe", "torchscript", marks=pytest.mark.slow),
+        pytest.param("finetune", "onnx", marks=pytest.mark.slow),
+        *(pytest.param("partial", each, marks=pytest.mark.slow) for each in ("onnx", "torchscript")),
+    ],
+)
 def test_a_file_answers_as_pytorch_does_for_any_number_of_images(
     arm: str, format: str, exported: Callable[[str, str], Exported], models: Path, cifar: np.ndarray
 ) -> None:

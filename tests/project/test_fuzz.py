@@ -21,7 +21,7 @@ from headstart.errors import HeadstartError
 from headstart.runtime.show import shown
 from headstart.store import manifest
 
-FEW, MANY = 6, 200
+FEW, MANY = 3, 200
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.document_text import read_markdown, without_spaces, words
 from tests.support.html_tree import parse
 from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import report, store
 from headstart.errors import StoreError
+from headstart.report.chapters.whole import compose
+from headstart.report.load import load_study
 from headstart.report.writers import bundle as bundles
 from headstart.results.published import LIMIT_BYTES, packed, publish
 
@@ -218,7 +221,7 @@ def test_everything_is_made_again_from_the_trials_alone_and_what_was_changed_is_
     (copy / "findings.json").unlink()
     code = (
         "import sys; from pathlib import Path; from headstart.report import differences\n"
-        "print(*differences(Path(sys.argv[1])), 'torch' in sys.modules, sep='\\n')"
+        "print(*differences(Path(sys.argv[1]), drawn=False), 'torch' in sys.modules, sep='\\n')"
     )
     done = subprocess.run([sys.executable, "-c", code, str(copy)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
@@ -227,6 +230,24 @@ def test_everything_is_made_again_from_the_trials_alone_and_what_was_changed_is_
         "figures/fig-old.svg is of an earlier report",
         "False",
     ]
+
+
+def test_html_markdown_and_pdf_hold_the_same_text(published: Path, page: str) -> None:
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed; on Debian: apt-get install poppler-utils")
+    pieces = words(compose(load_study(published / "trials"), files="trials/"))
+    assert len(pieces) > 400
+    forms = {
+        "report.html": parse(page).text,
+        "README.md": read_markdown((published / "README.md").read_text(encoding="utf-8")),
+    }
+    if (published / "report.pdf").exists():
+        forms["report.pdf"] = bundles._pdf_text(published / "report.pdf", "-raw")
+    for name, text in forms.items():
+        bare = without_spaces(text.replace("`", "") if name == "README.md" else text).casefold()
+        missing = [piece for piece in pieces if piece.replace("`", "").casefold() not in bare]
+        allowed = 0.02 if name == "report.pdf" else 0.0  # a cell that a page's end divides
+        assert len(missing) <= allowed * len(pieces), (name, missing[:5])
 
 
 def test_setting_a_pdf_leaves_pillow_strict(published: Path) -> None:

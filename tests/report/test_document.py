@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tests.support.document_text import read_markdown, without_spaces
 from tests.support.html_tree import parse
 from tests.support.synthetic_study import write_synthetic_study
 
@@ -16,67 +16,16 @@ from headstart.plots import visible
 from headstart.report import document as doc
 from headstart.report.chapters.whole import compose
 from headstart.report.load import load_study
-from headstart.report.writers import bundle as bundles
 from headstart.report.writers.html import html
 from headstart.report.writers.markdown import markdown
 
 HOSTILE = "</title><script>alert(1)</script> [/b] **x** [31m `y` & <b>"
 
 
-def without_spaces(text: str) -> str:
-    return re.sub(r"[\s\u2060\u202f\u00a0]+", "", text)
-
-
-def read_markdown(text: str) -> str:
-    """What a reader of the rendered Markdown sees: marks, links and escapes undone."""
-    text = re.sub(r"</?(?:sub|br|details|summary)>|<a id=[^>]*></a>", "", text)
-    text = re.sub(r"\[((?:[^\[\]\\]|\\.)*)\]\([^)]*\)", r"\1", text)
-    text = re.sub(r"(?<![\\*])\*{1,2}(?!\*)", "", text)
-    text = re.sub(r"\\([\\*_`\[\]~$|#+\-])", r"\1", text)
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-
-
-def words(document: doc.Document) -> list[str]:
-    """Every piece of text of a document that all three forms show, without white space."""
-    pieces = [document.title, document.question, document.footer]
-    for block in doc.walk(document.blocks):
-        if isinstance(block, doc.Gallery | doc.Contents):
-            continue  # pictures' words are in the picture's file; the list of links is for a screen
-        if isinstance(block, doc.Table) and block.kind in ("trials", "settings"):
-            continue  # paper leaves out a row a trial, and a method's settings
-        if isinstance(block, doc.Details) and block.kind == "long":
-            continue
-        pieces += [
-            doc.plain(each) for each in doc.texts(block) if "every setting" not in doc.plain(each).lower()
-        ]
-    return [bare for piece in pieces if (bare := without_spaces(visible(piece)))]
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "study"
     return write_synthetic_study(folder, seeds=2, labels_per_class=(10, None), test_images=200)
-
-
-def test_html_markdown_and_pdf_hold_the_same_text(study: Path, tmp_path: Path) -> None:
-    if shutil.which("pdftotext") is None:
-        pytest.skip("pdftotext is not installed; on Debian: apt-get install poppler-utils")
-    report.write_bundle(study, tmp_path / "report")
-    document = compose(load_study(tmp_path / "report" / "trials"), files="trials/")
-    pieces = words(document)
-    assert len(pieces) > 400
-    forms = {
-        "report.html": parse((tmp_path / "report" / "report.html").read_text(encoding="utf-8")).text,
-        "README.md": read_markdown((tmp_path / "report" / "README.md").read_text(encoding="utf-8")),
-    }
-    if (tmp_path / "report" / "report.pdf").exists():
-        forms["report.pdf"] = bundles._pdf_text(tmp_path / "report" / "report.pdf", "-raw")
-    for name, text in forms.items():
-        bare = without_spaces(text.replace("`", "") if name == "README.md" else text)
-        bare = bare.casefold()
-        missing = [piece for piece in pieces if piece.replace("`", "").casefold() not in bare]
-        allowed = 0.02 if name == "report.pdf" else 0.0  # a cell that a page's end divides
-        assert len(missing) <= allowed * len(pieces), (name, missing[:5])
 
 
 def test_a_hostile_label_is_text_in_every_form(study: Path, tmp_path: Path) -> None:

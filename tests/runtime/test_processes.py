@@ -3,6 +3,7 @@ and ends alike."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -25,7 +26,6 @@ from headstart.runtime.cores import usable_cores
 from headstart.runtime.processes import attempts
 from headstart.store import FinishedTrial
 from headstart.studies.run import run_study
-from headstart.types import Result
 
 ARM = """[[arms]]
 name = "{name}"
@@ -64,24 +64,49 @@ def alone(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.set_num_threads(threads)
 
 
-def test_two_processes_give_the_bits_of_one_and_say_so_in_the_environment(
-    alone: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    folder = run_study(_file(tmp_path, photos), tmp_path / "runs", jobs=2)
-    one, two = _results(alone), _results(folder)
+class Mixed(NamedTuple):
+    """A study's folder, the error that ended it, and what was printed meanwhile."""
+
+    folder: Path
+    error: str
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def mixed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Mixed:
+    """By two processes: the trials of `alone`, an arm that fails, and two on the same features, in a cache
+    that has none yet."""
+    folder = tmp_path_factory.mktemp("mixed")
+    small = f'model = "resnet18"\nweights = "{random_weights(folder)}"\ninput_pixels = 48\n'
+    frozen = [f'[[arms]]\nname = "{name}"\nmethod = "{name}"\n{small}' for name in ("linear_probe", "knn")]
+    study = _file(folder, photos, _cnn("cnn"), _cnn("bad", more=NO_NUMBER), *frozen)
+    printed = folder / "printed"
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(TrialsFailedError) as caught,
+        printed.open("w") as file,
+        contextlib.redirect_stderr(file),
+    ):
+        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
+        run_study(study, folder / "runs", jobs=2)
+    return Mixed(folder / "runs", str(caught.value), printed.read_text())
+
+
+def test_two_processes_give_the_bits_of_one_and_say_so_in_the_environment(alone: Path, mixed: Mixed) -> None:
+    one, two = _results(alone), [trial for trial in _results(mixed.folder) if trial.arm.name == "cnn"]
     assert [(r.key, r.metrics) for r in two] == [(r.key, r.metrics) for r in one]
     for result in one:
-        theirs = (folder / result.key / "model.safetensors").read_bytes()
+        theirs = (mixed.folder / result.key / "model.safetensors").read_bytes()
         assert (alone / result.key / "model.safetensors").read_bytes() == theirs
     assert [r.environment.get("jobs") for r in one + two] == [None, None, 2, 2]
     assert {r.environment["threads"] for r in one + two} == {max(1, usable_cores() // 2)}
-    assert (folder / "results.csv").read_text().count("\n") == 3
-    told = sorted(capfd.readouterr().err.splitlines())
-    assert [line.split(":")[0] for line in told if line.startswith("trial")] == [
-        "trial 1 of 2 (cnn, all labels, seed 0)",
-        "trial 2 of 2 (cnn, all labels, seed 1)",
+    assert (mixed.folder / "results.csv").read_text().count("\n") == 5
+    lines = [line for line in mixed.printed.splitlines() if re.match(r"trial \d of 6 \(cnn, ", line)]
+    assert sorted(re.findall(r"\((.*?)\)", line)[0] for line in lines) == [
+        "cnn, all labels, seed 0",
+        "cnn, all labels, seed 1",
     ]
-    assert not [line for line in told if " steps in " in line]
+    assert " steps in " not in mixed.printed
 
 
 def test_times_of_trials_side_by_side_compare_with_no_others(alone: Path) -> None:
@@ -104,30 +129,16 @@ def test_what_is_finished_needs_no_other_process(
     assert [r.key for r in _results(folder)] == [r.key for r in _results(alone)]
 
 
-@pytest.fixture(scope="module")
-def mixed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Result], str]:
-    """Two arms on the same features, in a cache that has none yet, and one that fails: what is finished, and
-    the error."""
-    folder = tmp_path_factory.mktemp("mixed")
-    small = f'model = "resnet18"\nweights = "{random_weights(folder)}"\ninput_pixels = 48\n'
-    frozen = [f'[[arms]]\nname = "{name}"\nmethod = "{name}"\n{small}' for name in ("linear_probe", "knn")]
-    study = _file(folder, photos, _cnn("bad", more=NO_NUMBER), *frozen)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(TrialsFailedError) as caught:
-        patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
-        run_study(study, folder / "runs", jobs=2)
-    return _results(folder / "runs"), str(caught.value)
-
-
-def test_a_trial_that_fails_is_named_and_the_others_are_kept(mixed: tuple[list[Result], str]) -> None:
-    results, error = mixed
+def test_a_trial_that_fails_is_named_and_the_others_are_kept(mixed: Mixed) -> None:
     assert re.match(
-        r"2 of 4 trials failed \(bad, all labels, seed [01]: the loss became .*; bad, all labels, seed", error
+        r"2 of 6 trials failed \(bad, all labels, seed [01]: the loss became .*; bad, all labels, seed",
+        mixed.error,
     )
-    assert [result.arm.name for result in results] == ["knn", "linear_probe"]
+    assert sorted({trial.arm.name for trial in _results(mixed.folder)}) == ["cnn", "knn", "linear_probe"]
 
 
-def test_features_that_two_want_are_computed_once(mixed: tuple[list[Result], str]) -> None:
-    knn, probe = mixed[0]
+def test_features_that_two_want_are_computed_once(mixed: Mixed) -> None:
+    knn, probe = (trial for trial in _results(mixed.folder) if trial.arm.name != "cnn")
     assert knn.cost.seconds["features"] == probe.cost.seconds["features"] > 0
     # Each part of the features (training, test, mirrored test) was computed by one of the two and read by the
     # other.

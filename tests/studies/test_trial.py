@@ -67,20 +67,23 @@ def test_training_validation_and_test_images_never_overlap(tmp_path: Path) -> No
     assert len(refit.train_ids) == 50_000 and len(refit.val_ids) == 0
 
 
-def test_a_killed_study_goes_on_to_the_same_bits(photos: Path, tmp_path: Path) -> None:
-    """A real process is killed with SIGKILL after its first checkpoint; the same command then ends as if
-    never stopped."""
+def test_a_killed_study_goes_on_to_the_same_bits(
+    photos: Path, tmp_path: Path, one_thread: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A real process is killed with SIGKILL after its first checkpoint; the same study then ends as if never
+    stopped."""
     (tmp_path / "small.toml").write_text(
         STUDY.replace("cifar10", str(photos)).replace("8 epochs", "40 epochs")
     )
-    script = "import sys, headstart; headstart.run_study(*sys.argv[1:])"  # the command without its report
-    command = [sys.executable, "-c", script, str(tmp_path / "small.toml")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run([*command, str(whole)], check=True, capture_output=True, env=environment, timeout=300)
+    run_study(tmp_path / "small.toml", whole)
 
+    script = "import sys, headstart; headstart.run_study(*sys.argv[1:])"  # the command without its report
     process = subprocess.Popen(
-        [*command, str(cut)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        [sys.executable, "-c", script, str(tmp_path / "small.toml"), str(cut)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 120
     while not list(cut.glob("*/checkpoint.safetensors")):
@@ -91,10 +94,9 @@ def test_a_killed_study_goes_on_to_the_same_bits(photos: Path, tmp_path: Path) -
     assert process.returncode == -signal.SIGKILL
     assert not list(cut.glob("*/result.json"))
 
-    again = subprocess.run(
-        [*command, str(cut)], check=True, capture_output=True, text=True, env=environment, timeout=300
-    )
-    assert "resuming after epoch" in again.stderr
+    capfd.readouterr()
+    run_study(tmp_path / "small.toml", cut)
+    assert "resuming after epoch" in capfd.readouterr().err
     first, second = store.finished_trials(whole)[0], store.finished_trials(cut)[0]
     a, b = first.folder, second.folder
     assert first.key == second.key

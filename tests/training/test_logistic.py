@@ -63,7 +63,7 @@ def sklearn_optimum(values, labels, l2, sample_weight=None):
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns"), [(700, 40), (90, 300), (5000, 24)]
+    ("rows", "columns"), [(700, 40), (90, 300), (2000, 24)]
 )  # N > D, N < D, N > 4 D (rows drawn)
 def test_the_optimum_is_scikit_learns(rows, columns):
     values, labels = made_up(rows, columns)
