@@ -157,6 +157,7 @@ def test_the_report_beside_the_advice_recommends_the_same_way(held_out: Path) ->
     )
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_and_trains_nothing_twice(held_out: Path, photos: Path, monkeypatch) -> None:
     from headstart.advise.command import Wishes, advise
     from headstart.studies import trial

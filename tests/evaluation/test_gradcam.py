@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from tests.support.small_cifar10 import small_cifar10
 
 from headstart import plots, report, store
 from headstart.data import load_dataset
@@ -39,6 +41,12 @@ model = "cnn"
 method = "scratch"
 recipe_changes = { duration = "8 epochs", batch_size = 50, widths = [8, 16, 16] }
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_images() -> Iterator[None]:
+    with small_cifar10():
+        yield
 
 
 @pytest.fixture(scope="module")

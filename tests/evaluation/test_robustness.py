@@ -4,12 +4,14 @@ each mistake."""
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.small_cifar10 import small_cifar10
 
 from headstart import store
 from headstart.data import load_dataset
@@ -40,6 +42,12 @@ seed = 1
 name = "elsewhere"
 path = "{elsewhere}"
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_images() -> Iterator[None]:
+    with small_cifar10():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -206,8 +214,11 @@ def test_shift_sets_are_added_to_a_finished_study_and_read_again_when_they_chang
         run_shift(study, ShiftSet(name="a b", path=str(home)))
 
 
-def test_commands_read_a_finished_study_and_render_it(done: Path, tmp_path: Path, headstart) -> None:  # type: ignore[no-untyped-def]
-    study = shutil.copytree(done, tmp_path / "study")
+def test_commands_read_a_finished_study_and_render_it(photos: Path, tmp_path: Path, headstart) -> None:  # type: ignore[no-untyped-def]
+    text = STUDY.split("[robustness]")[0].format().replace('"cifar10"', f'"{photos}"')
+    text = text.replace("seeds = [0, 1]", "seeds = [0]").replace("labels_per_class = [20]\n", "")
+    (tmp_path / "small.toml").write_text(text.replace("8 epochs", "2 steps").replace("50", "20"))
+    study = run_study(str(tmp_path / "small.toml"), tmp_path / "study")
     ran = headstart("robustness", str(study), "--images", "6", "--arms", "cnn")
     assert ran.returncode == 0, ran.stderr
     assert 'id="robustness"' in (study / "report.html").read_text()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.changed_trial import rewrite_result
+from tests.support.small_cifar10 import small_cifar10
 from tests.support.transfer_trials import random_weights
 
 from headstart import store
@@ -46,6 +48,12 @@ recipe_changes = {{ duration = "0.001 PFLOP", batch_size = 50 }}
 def study(tmp_path: Path) -> str:
     (tmp_path / "small.toml").write_text(STUDY.format(weights=random_weights(tmp_path)))
     return str(tmp_path / "small.toml")
+
+
+@pytest.fixture
+def few_images() -> Iterator[None]:
+    with small_cifar10():
+        yield
 
 
 def test_a_plan_names_what_is_missing_and_trains_nothing(study: str, tmp_path: Path) -> None:
@@ -132,6 +140,7 @@ def test_what_was_read_already_is_not_left(photos: Path, tmp_path: Path) -> None
     assert left[0].seconds > 0 and left[1].seconds == 0
 
 
+@pytest.mark.usefixtures("few_images")
 def test_finished_trials_are_not_left_and_tell_how_long_the_others_take(tmp_path: Path) -> None:
     text = STUDY.split('[[arms]]\nname = "probe"')[0].format()
     (tmp_path / "small.toml").write_text(text)
@@ -147,6 +156,7 @@ def test_finished_trials_are_not_left_and_tell_how_long_the_others_take(tmp_path
         assert row.seconds_left == pytest.approx(spent[budget])
 
 
+@pytest.mark.usefixtures("few_images")
 @pytest.mark.parametrize("elsewhere", [{"processor": "another"}, {"device": "NVIDIA H200"}, {"jobs": 8}])
 def test_seconds_of_another_machine_say_nothing_of_this_one(
     elsewhere: dict[str, Any], tmp_path: Path
