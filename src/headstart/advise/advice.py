@@ -34,15 +34,16 @@ class Confusion:
 class Advice:
     """The answer.
 
-    how: what `accuracy` and `interval` (95 %, Wilson) rest on, `test_images` images: "folds", each judged by
-    a model that had not learned from it, an estimate for the saved model; "own test", the user's test split,
-    read once by the saved model; "hold-out", a part that the saved model never saw. chosen by its accuracy on
-    `val_images` images. train_images: what the saved model learned from; refitted: all but the user's own
-    test split. doubling: accuracy gained by twice the labels, from a learning curve up to `labels_per_class`;
-    None where the data cannot say. p_value: of "the best of the other family is as good" on the images that
-    choose; None where there is no other. rivals_gap: accuracy there of the chosen one minus that of the other
-    family's best. unfamiliar: share of held-out images that the saved model's score for unfamiliar images
-    refuses; None where it has none."""
+    how: what `accuracy` and `interval` (95 %, Wilson) rest on, `test_images` images: "folds", each judged
+    by a model that had not learned from it, an estimate for the saved model; "own test", the user's test
+    split, read once by the saved model; "hold-out", a part that the saved model never saw. chosen by its
+    accuracy on `val_images` images. train_images: what the saved model learned from; refitted: all but
+    the user's own test split. repetitions: divisions into folds that `accuracy` is the mean of. doubling:
+    accuracy gained by twice the labels, from a learning curve up to `labels_per_class`; None where the
+    data cannot say. p_value: of "the best of the other family is as good" on the images that choose; None
+    where there is no other. rivals_gap: accuracy there of the chosen one minus that of the other family's
+    best. unfamiliar: share of held-out images that the saved model's score for unfamiliar images refuses;
+    None where it has none."""
 
     chosen: Candidate
     tries: tuple[Candidate, ...]
@@ -69,6 +70,7 @@ class Advice:
     balanced: bool  # each class weighed alike, and balanced accuracy chose
     how: How = "hold-out"
     refitted: bool = False
+    repetitions: int = 1
     confusions: tuple[Confusion, ...] = ()  # the most frequent first
     unfamiliar: float | None = None
     decided: str = ""  # in words: decisions about single images (data/folders/decisions.py)
@@ -154,8 +156,8 @@ class Advice:
             return "No held-out image was wrong: what more labels would bring cannot be seen here."
         if self.doubling is None:
             return (
-                "What more labels would bring cannot be said from so few, or accuracy does not grow "
-                "steadily with labels."
+                "What more labels would bring cannot be said: there are too few, there was too little time, "
+                "or accuracy does not grow steadily with them."
             )
         spread = ""
         if self.doubling.interval is not None:
@@ -199,6 +201,8 @@ class Advice:
             )
         if self.how == "folds":
             rest = "each was judged by a model that had learned from about four fifths of the others"
+            if self.repetitions > 1:
+                rest += f", in {self.repetitions} divisions into fifths"
             if self.refitted:
                 return (
                     f"The saved model was fitted anew on all {self.train_images:,} images; the accuracy "

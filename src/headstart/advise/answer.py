@@ -12,7 +12,7 @@ import numpy as np
 
 from headstart import store
 from headstart.advise.advice import Advice, Confusion, How
-from headstart.advise.candidates import FOLD_SPREAD, Candidate, Judged, accuracy_interval, class_accuracies
+from headstart.advise.candidates import Candidate, Judged, accuracy_interval, class_accuracies
 from headstart.advise.label_curve import LabelCurve
 from headstart.advise.page import Evidence, write_pages
 from headstart.advise.trying import Trying
@@ -53,15 +53,15 @@ def write_answer(trying: Trying, conclusion: Conclusion) -> Advice:
     """The recommendation; writes advice.json, advice.md and advice.html into the folder, and
     what was said of the held-out images as predictions.npz."""
     judged, class_names = conclusion.judged, trying.images.dataset.train.class_names
-    spread = FOLD_SPREAD if conclusion.how == "folds" else 1.0
+    spread = judged.spread if conclusion.how == "folds" else 1.0
     value = Advice(
         chosen=conclusion.chosen,
         tries=tuple(conclusion.tries),
         dropped=tuple(trying.dropped),
         accuracy=judged.score(False),
-        interval=accuracy_interval(judged.right, judged.units, spread),
+        interval=accuracy_interval(judged.share_right, judged.units, spread),
         balanced_accuracy=judged.score(True),
-        macro_f1=metrics.macro_f1(judged.logits, judged.labels),
+        macro_f1=judged.mean_of(metrics.macro_f1),
         imbalance=imbalance_of(trying.images.dataset.train.labels),
         classes=class_accuracies(judged, class_names, spread),
         test_images=len(judged.labels),
@@ -80,6 +80,7 @@ def write_answer(trying: Trying, conclusion: Conclusion) -> Advice:
         balanced=trying.balance,
         how=conclusion.how,
         refitted=conclusion.refitted,
+        repetitions=len(judged.readings),
         confusions=_confusions(judged, class_names),
         unfamiliar=conclusion.unfamiliar,
         decided=trying.images.decided,

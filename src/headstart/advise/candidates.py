@@ -3,9 +3,9 @@ compare."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,8 @@ from headstart.store import FinishedTrial
 
 _DRAWS = 2000  # of the bootstrap
 # Images of cross-validation say as much as this many times fewer held-out ones: folds share training images,
-# and the final model learns from a quarter more (docs/decisions/0027).
-FOLD_SPREAD = 1.6
+# and the final model learns from a quarter more. By divisions into folds (docs/decisions/0039).
+FOLD_SPREADS = {1: 1.6, 3: 1.6}
 SURE = 0.05  # p value below which a difference is called more than chance
 FAMILIES = {"scratch": "a network trained from scratch", "pretrained": "a pretrained network"}
 
@@ -51,34 +51,62 @@ class Candidate:
 class Judged:
     """What a candidate said of images that it had not learned from.
 
-    ids: int64 (M,), sorted. logits: float32 (M, C). labels, units: int64 (M,); units as in Division."""
+    ids: int64 (M,), sorted. logits: float32 (M, C). labels, units: int64 (M,); units as in Division. again:
+    logits of the same images by further divisions into folds."""
 
     ids: NDArray[np.int64]
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
     units: NDArray[np.int64]
+    again: tuple[NDArray[np.float32], ...] = ()
 
     @property
     def right(self) -> NDArray[np.bool_]:
         return np.asarray(self.logits.argmax(axis=1) == self.labels)
 
+    @property
+    def readings(self) -> tuple[NDArray[np.float32], ...]:
+        """The logits of every division."""
+        return self.logits, *self.again
+
+    @property
+    def share_right(self) -> NDArray[np.float64]:
+        """Of an image's readings, those that are right: float64 (M,)."""
+        right = [logits.argmax(axis=1) == self.labels for logits in self.readings]
+        return np.asarray(np.mean(right, axis=0), np.float64)
+
+    @property
+    def spread(self) -> float:
+        """As of accuracy_interval, for images judged by cross-validation."""
+        return FOLD_SPREADS[len(self.readings)]
+
     def only(self, ids: NDArray[np.int64]) -> Judged:
         """The part about these images, all of which must be among its own."""
         rows = np.searchsorted(self.ids, ids)
-        return Judged(ids=ids, logits=self.logits[rows], labels=self.labels[rows], units=self.units[rows])
+        return Judged(
+            ids=ids,
+            logits=self.logits[rows],
+            labels=self.labels[rows],
+            units=self.units[rows],
+            again=tuple(logits[rows] for logits in self.again),
+        )
 
     def score(self, balanced: bool) -> float:
-        measure = metrics.balanced_accuracy if balanced else metrics.accuracy
-        return measure(self.logits, self.labels)
+        return self.mean_of(metrics.balanced_accuracy if balanced else metrics.accuracy)
+
+    def mean_of(self, measure: Callable[[NDArray[np.floating[Any]], NDArray[np.int64]], float]) -> float:
+        """Of a measure of (logits, labels), over the divisions into folds."""
+        return float(np.mean([measure(logits, self.labels) for logits in self.readings]))
 
 
 def accuracy_interval(
-    right: NDArray[np.bool_], units: NDArray[np.int64], spread: float = 1.0
+    right: NDArray[np.float64] | NDArray[np.bool_], units: NDArray[np.int64], spread: float = 1.0
 ) -> tuple[float, float]:
     """The 95 % interval of an accuracy over images, some of which belong together.
 
-    Wilson's, with as many independent images as the variance between units allows, over `spread`. right: bool
-    (M,); units: int64 (M,). Source: Kish (1965), Survey Sampling, design effect."""
+    Wilson's, with as many independent images as the variance between units allows, over `spread`. right:
+    float64 (M,), the share of an image's readings that were right; units: int64 (M,). Source: Kish (1965),
+    Survey Sampling, design effect."""
     count, share = len(right), float(right.mean())
     _, place = np.unique(units, return_inverse=True)
     sums = np.bincount(place, weights=right - share)
@@ -87,11 +115,8 @@ def accuracy_interval(
         variance = float((sums**2).sum()) * len(sums) / max(len(sums) - 1, 1)
         plain = count * share * (1 - share)
         effective = count / max(variance / plain, 1.0) if plain > 0 else len(sums)
-    number = max(1, math.floor(effective / spread + 1e-9))
-    right_of_them = int(right.sum()) if number == count else round(share * number)
-    if right_of_them == number and share < 1:  # rounding must not make it certain
-        right_of_them -= 1
-    return wilson_interval(right_of_them, number)
+    number = max(1.0, effective / spread)
+    return wilson_interval(share * number if share < 1 else number, number)
 
 
 def common(first: Judged, second: Judged) -> tuple[Judged, Judged]:
@@ -108,7 +133,7 @@ def compare(first: Judged, second: Judged, balanced: bool = False) -> float:
     first, second = common(first, second)
     if not balanced:
         return mcnemar(first.right, second.right).p_value
-    gains = first.right.astype(float) - second.right
+    gains = _gains(first, second)
     generator = np.random.default_rng(0)
     by_class = [gains[first.labels == label] for label in np.unique(first.labels)]
     drawn = np.mean(
@@ -120,13 +145,20 @@ def compare(first: Judged, second: Judged, balanced: bool = False) -> float:
 def gain(first: Judged, second: Judged, balanced: bool) -> tuple[float, float]:
     """(first's score less second's, its standard error) on the images that both have judged."""
     first, second = common(first, second)
-    differences = first.right.astype(float) - second.right
+    differences = _gains(first, second)
     if balanced:
         counts = np.bincount(first.labels)
         differences = differences * len(differences) / (np.count_nonzero(counts) * counts[first.labels])
     _, place = np.unique(first.units, return_inverse=True)
     sums = np.bincount(place, weights=differences - differences.mean())
     return float(differences.mean()), float(np.sqrt((sums**2).sum())) / max(len(differences), 1)
+
+
+def _gains(first: Judged, second: Judged) -> NDArray[np.float64]:
+    """By image; over all divisions into folds where both have judged as many."""
+    if len(first.readings) == len(second.readings):
+        return first.share_right - second.share_right
+    return first.right.astype(np.float64) - second.right
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +173,7 @@ class ClassAccuracy:
 
 def class_accuracies(judged: Judged, names: Sequence[str], spread: float = 1.0) -> tuple[ClassAccuracy, ...]:
     """In the classes' order; classes without images are left out. spread: as of accuracy_interval."""
-    right = judged.right
+    right = judged.share_right
     return tuple(
         ClassAccuracy(
             name=name,

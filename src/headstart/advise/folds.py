@@ -1,8 +1,9 @@
 """Candidates read by cross-validation: every image is judged by a model that has not learned from it.
 
 Five folds, stratified by class; images that belong together are in one fold. All candidates have the same
-folds, so that they compare image by image. What is chosen inside a candidate (L2, neighbours) is chosen on
-folds of the images that it learns from alone. A reading is kept in the folder: the same command reads it.
+folds, so that they compare image by image; heads are read on other divisions into folds too. What is chosen
+inside a candidate (L2, neighbours) is chosen on folds of the images that it learns from alone. A reading is
+kept in the folder: the same command reads it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import store
+from headstart.advise.heads import Heads, fold_trial, training_alone
 from headstart.advise.rung import Rung
-from headstart.data.arrays import image_set
 from headstart.data.splits import FOLDS, Ids, fold_numbers
 from headstart.errors import StoreError
 from headstart.methods import method_spec
@@ -30,9 +32,9 @@ from headstart.store.reading import read_npz
 from headstart.store.remedies import CACHED
 from headstart.studies.fit import Fitted, fit, make_fold_context
 from headstart.studies.trial import resolve
-from headstart.studies.trials import trials_of
-from headstart.types import Dataset, LabelBudget, Study, Trial
+from headstart.types import Dataset, Trial
 
+REPETITIONS = 3  # divisions into folds: heads are cheap, and more would say little more
 _READING, _LOGITS = "reading.json", "logits.npz"
 
 
@@ -63,23 +65,28 @@ class FoldReader:
 
     def __init__(self, dataset: Dataset, name: str, folder: Path) -> None:
         train = dataset.train
-        nothing = image_set(train.images[:0], train.labels[:0], train.class_names)
-        self.dataset = dataclasses.replace(dataset, test=nothing)
+        self.dataset = training_alone(dataset)
         self.name, self.folder, self.device = name, folder / "folds", default_device()
-        units = np.arange(len(train)) if train.groups is None else train.groups
-        self.fold_of = fold_numbers(train.labels, units)
-        self.units = units
+        self.units = np.arange(len(train)) if train.groups is None else train.groups
+        self.divisions = [fold_numbers(train.labels, self.units, FOLDS, each) for each in range(REPETITIONS)]
+
+    @property
+    def fold_of(self) -> NDArray[np.int64]:
+        """Each image's fold of the first repetition, int64 (N,)."""
+        return self.divisions[0]
 
     def ids(self, fold: int) -> tuple[Ids, Ids]:
-        """(learned from, judged) on a fold, int64, sorted."""
-        return np.flatnonzero(self.fold_of != fold), np.flatnonzero(self.fold_of == fold)
+        """(learned from, judged) on a fold, int64, sorted. The second repetition's folds begin at FOLDS."""
+        fold_of = self.divisions[fold // FOLDS]
+        return np.flatnonzero(fold_of != fold % FOLDS), np.flatnonzero(fold_of == fold % FOLDS)
 
     def trial(self, rung: Rung, ids: Ids) -> Trial:
         """The rung as a trial whose hyperparameters are chosen on folds of `ids`."""
-        study = Study(name="advice", dataset=self.name, arms=(rung.arm(self.name),))
-        train = self.dataset.train
-        smallest = int(np.bincount(train.labels[ids], minlength=len(train.class_names)).min())
-        return dataclasses.replace(trials_of(study)[0], label_budget=LabelBudget(max(smallest, 1)))
+        return fold_trial(rung, self.name, self.dataset, ids)
+
+    def heads(self, probe: Rung) -> Heads:
+        """Fits the probe of a rung on any of the training images."""
+        return Heads(probe, self.name, self.dataset, self.folder)
 
     def prepare(self, rung: Rung) -> tuple[float, float]:
         """Computes the frozen layers' outputs of all images, or finds them: (seconds cold, seconds now)."""
@@ -134,9 +141,15 @@ class FoldReader:
     def refit(self, rung: Rung) -> Fitted:
         """The candidate fitted on all training images."""
         everything = np.arange(len(self.dataset.train))
-        trial = dataclasses.replace(self.trial(rung, everything), phase="refit")
-        key = store.digest(resolve(trial, self.dataset) | {"fold": "all"})
-        return self._fit(rung, trial, (everything, everything[:0]), self.folder / key[:32])
+        place = self.folder / self.refit_key(rung)[:32]
+        return self._fit(rung, self._refit_trial(rung), (everything, everything[:0]), place)
+
+    def refit_key(self, rung: Rung) -> str:
+        """Names all that a refit depends on."""
+        return store.digest(resolve(self._refit_trial(rung), self.dataset) | {"fold": "all"})
+
+    def _refit_trial(self, rung: Rung) -> Trial:
+        return dataclasses.replace(self.trial(rung, np.arange(len(self.dataset.train))), phase="refit")
 
     def _fit(self, rung: Rung, trial: Trial, ids: tuple[Ids, Ids], folder: Path) -> Fitted:
         folder.mkdir(parents=True, exist_ok=True)
@@ -155,6 +168,13 @@ class FoldReader:
             (folder / "checkpoint.safetensors").unlink(missing_ok=True)
             if folder.is_dir() and not (folder / _READING).exists():
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def joined(readings: Sequence[FoldReading]) -> tuple[Ids, NDArray[np.float32]]:
+    """(ids, sorted; logits in their order) of several folds of one division."""
+    ids = np.concatenate([each.ids for each in readings])
+    order = np.argsort(ids)
+    return ids[order], np.concatenate([each.logits for each in readings])[order]
 
 
 def _stored(folder: Path, fold: int) -> FoldReading | None:

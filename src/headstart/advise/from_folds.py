@@ -5,24 +5,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from headstart import store
 from headstart.advise.advice import Advice
 from headstart.advise.answer import Conclusion, file_names, write_answer
 from headstart.advise.candidates import Candidate, Judged, best_rival, compare, gain
 from headstart.advise.label_curve import LabelCurve, measure_curve
 from headstart.advise.rung import Rung
 from headstart.advise.search import Search
-from headstart.methods.frozen import backbone_layers
-from headstart.models.features import FeatureRequest
+from headstart.errors import StoreError
+from headstart.models.saved import FILE
 from headstart.predict.predictor import Predictor, load_predictor
 from headstart.runtime import progress
-from headstart.runtime.precision import default_device
-from headstart.studies.fit import make_fold_context
-from headstart.types import Features
+from headstart.store.hashes import sha256_of
+from headstart.store.remedies import CACHED
 
 _REFIT_FACTOR = 1.4  # all images instead of four fifths, with room
 _CURVE_FOLDS = 3
-_L2 = 0.1
-_CURVE_SECONDS = 10.0
+_PAGE_SECONDS = 4.0
+_FINAL = "final.json"  # which candidate the folder's model is
 
 
 def answer_from_folds(search: Search) -> Advice:
@@ -31,10 +31,12 @@ def answer_from_folds(search: Search) -> Advice:
     assert chosen is not None  # a search without a candidate raises
     rung = next(each for each in search.rungs if each.name == chosen.name)
     predictor, refitted = _final_model(search, rung)
-    features = _features(search, rung) if rung.is_frozen else None
-    if features is not None:
-        predictor.learn_familiar(features.values, search.reader.fold_of)
+    if rung.is_frozen:
+        values = search.reader.heads(rung).features.values
+        predictor.learn_familiar(values, search.reader.fold_of)
     model = predictor.save(search.folder / "model", self_contained=True)
+    if refitted:
+        _note_final(search, rung)
     test, train = search.images.dataset.test, search.images.dataset.train
     if search.images.own_test:
         judged, images = _own_test(search, predictor), test.images
@@ -74,10 +76,12 @@ def answer_from_folds(search: Search) -> Advice:
 def _final_model(search: Search, rung: Rung) -> tuple[Predictor, bool]:
     """The candidate fitted on all images; a network for which there is no time is that of its first fold."""
     first = search.read[rung.name][0]
+    if not rung.is_frozen and _is_final(search, rung):
+        return load_predictor(search.folder / "model"), True
     if not rung.is_frozen and search.time.left() < _REFIT_FACTOR * first.seconds and first.model_kept:
         return load_predictor(first.folder), False
     progress.say(f"fitting {rung.label} on all {len(search.reader.dataset.train):,} images")
-    fitted = search.reader.refit(search.fixed(rung, 1.25))
+    fitted = search.reader.refit(_on_all(search, rung))
     state = Predictor(fitted.saved, fitted.state).complete_state()
     return Predictor(fitted.saved, state), True
 
@@ -92,20 +96,34 @@ def _own_test(search: Search, predictor: Predictor) -> Judged:
     )
 
 
-def _features(search: Search, rung: Rung) -> Features:
-    """The frozen features of all training images, from the cache."""
-    reader = search.reader
-    ids = reader.ids(0)
-    context = make_fold_context(
-        reader.trial(rung, ids[0]), reader.dataset, ids, reader.folder, default_device()
-    )
-    return FeatureRequest(layers=backbone_layers(context), images=reader.dataset.train).extract().features
+def _on_all(search: Search, rung: Rung) -> Rung:
+    """A quarter more images have a quarter more steps."""
+    return search.fixed(rung, 1.25)
+
+
+def _is_final(search: Search, rung: Rung) -> bool:
+    """Whether the folder's model is this candidate, fitted by an earlier run of the same command."""
+    try:
+        noted = store.read_json(search.folder / _FINAL, CACHED)
+        return bool(noted == _final_facts(search, rung))
+    except (StoreError, OSError):
+        return False
+
+
+def _note_final(search: Search, rung: Rung) -> None:
+    store.write_json(search.folder / _FINAL, _final_facts(search, rung))
+
+
+def _final_facts(search: Search, rung: Rung) -> dict[str, str]:
+    with (search.folder / "model" / FILE).open("rb") as file:
+        content = sha256_of(file)
+    return {"key": search.reader.refit_key(_on_all(search, rung)), "model": content}
 
 
 def _curve(search: Search, chosen: Candidate) -> LabelCurve | None:
-    """From the first probe's features, where there is time and something was wrong."""
+    """Of the first probe, where there is time and something was wrong."""
     probe = next((each for each in search.rungs if each.method == "linear_probe"), None)
-    if probe is None or chosen.score(search.balance) >= 1 or search.time.left() < _CURVE_SECONDS:
+    if probe is None or chosen.score(search.balance) >= 1:
         return None
     splits = [search.reader.ids(fold) for fold in range(_CURVE_FOLDS)]
-    return measure_curve(_features(search, probe).values, search.reader.dataset.train, splits, _L2)
+    return measure_curve(search.reader.heads(probe), splits, search.time.left() - _PAGE_SECONDS)

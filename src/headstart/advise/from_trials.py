@@ -9,19 +9,14 @@ import numpy as np
 from headstart.advise.advice import Advice
 from headstart.advise.answer import Conclusion, file_names, write_answer
 from headstart.advise.candidates import best_rival, choose, compare, read_part
+from headstart.advise.heads import Heads
 from headstart.advise.label_curve import LabelCurve, measure_curve
 from headstart.advise.ladder import Ladder
-from headstart.advise.rung import BACKBONE
-from headstart.methods.linear_probe import scaling_of
-from headstart.models import load_model
-from headstart.models.features import FeatureRequest, FrozenLayers
 from headstart.predict.predictor import load_predictor
-from headstart.runtime.precision import default_device
 from headstart.studies.run import run_study
-from headstart.studies.trials import trials_of
 
 _CURVE_SEEDS = 3
-_CURVE_SECONDS = 5.0
+_PAGE_SECONDS = 4.0
 
 
 def answer_from_trials(ladder: Ladder) -> Advice:
@@ -65,18 +60,8 @@ def answer_from_trials(ladder: Ladder) -> Advice:
 def _curve(ladder: Ladder) -> LabelCurve | None:
     """From the best probe's features, its heads read on the images kept for choosing."""
     probes = [rung for rung in ladder.rungs if rung.method == "linear_probe"]
-    if not probes or ladder.time.left() < _CURVE_SECONDS:
+    if not probes:
         return None
     probe = max(probes, key=lambda rung: ladder.results[rung.name].metrics["val_accuracy"] or 0.0)
-    train, trial = ladder.images.dataset.train, trials_of(ladder.study([probe]))[0]
-    layers = FrozenLayers(
-        network=load_model(BACKBONE, "imagenet-keras", image_pixels=probe.pixels),
-        precision=trial.feature_precision,
-        device=default_device(),
-        calibration=train,
-    )
-    values = FeatureRequest(layers=layers, images=train).extract().features.values
-    l2 = float(ladder.results[probe.name].selected["l2"])
-    return measure_curve(
-        values, train, [ladder.training_ids()] * _CURVE_SEEDS, l2, scaling_of(trial.arm.recipe)
-    )
+    heads = Heads(probe, ladder.images.name, ladder.images.dataset, ladder.folder)
+    return measure_curve(heads, [ladder.training_ids()] * _CURVE_SEEDS, ladder.time.left() - _PAGE_SECONDS)

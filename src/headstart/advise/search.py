@@ -18,11 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headstart.advise import candidates as reading
 from headstart.advise.candidates import SURE, Candidate, Judged
-from headstart.advise.folds import FoldReader, FoldReading
+from headstart.advise.folds import REPETITIONS, FoldReader, FoldReading, joined
 from headstart.advise.images import UserImages
 from headstart.advise.mirrors import mirroring_hurts
 from headstart.advise.pace import REST_SECONDS, Pace
@@ -72,8 +70,11 @@ class Search(Trying):
     def climb(self) -> None:
         self._first_answer()
         cnn = self._short_cnn()
-        if self._done():
-            return
+        if not self._done():
+            self._climb_further(cnn)
+        self._repeat_heads()
+
+    def _climb_further(self, cnn: Rung) -> None:
         self._more_features()
         if not self._done():
             self._check_mirrors()
@@ -245,6 +246,19 @@ class Search(Trying):
             self.read[rung.name][fold] = self.reader.read(fixed, fold)
             self.tell(rung.name)
 
+    def _repeat_heads(self) -> None:
+        """Heads on further divisions into folds, the best first, as long as there is time."""
+        heads = [rung for rung in self.rungs if rung.method == "linear_probe"]
+        for rung in sorted(heads, key=lambda rung: self._rank(self._candidate(rung)), reverse=True):
+            needed = sum(self.read[rung.name][fold].seconds for fold in range(FOLDS))
+            folds = range(FOLDS, REPETITIONS * FOLDS)
+            if self.time.left() < (REPETITIONS - 1) * needed + REST_SECONDS and not all(
+                self.reader.has(rung, fold) for fold in folds
+            ):
+                return
+            self.read[rung.name] |= {fold: self.reader.read(rung, fold) for fold in folds}
+            self.tell(rung.name)
+
     # --- one candidate ---
 
     def _try(self, rung: Rung) -> None:
@@ -319,15 +333,18 @@ class Search(Trying):
 
     def judged(self, name: str) -> Judged:
         """What a candidate said of the images of the folds on which it was read."""
-        parts = [*self.read[name].values()]
-        ids = np.concatenate([part.ids for part in parts])
-        order = np.argsort(ids)
-        ids = ids[order]
+        by_fold = self.read[name]
+        divisions = [
+            [by_fold[fold] for fold in range(first, first + FOLDS) if fold in by_fold]
+            for first in range(0, REPETITIONS * FOLDS, FOLDS)
+        ]
+        ids, logits = joined(divisions[0])
         return Judged(
             ids=ids,
-            logits=np.concatenate([part.logits for part in parts])[order],
+            logits=logits,
             labels=self.images.dataset.train.labels[ids],
             units=self.reader.units[ids],
+            again=tuple(joined(division)[1] for division in divisions[1:] if division),
         )
 
     def candidates(self) -> list[Candidate]:
@@ -343,11 +360,11 @@ class Search(Trying):
             val_accuracy=judged.score(False),
             val_balanced_accuracy=judged.score(True),
             seconds=self.seconds.get(rung.name, 0.0)
-            + sum(part.seconds for part in self.read[rung.name].values()),
+            + sum(part.seconds for fold, part in self.read[rung.name].items() if fold < FOLDS),
             key="",
             images=len(judged.ids),
-            interval=reading.accuracy_interval(judged.right, judged.units, reading.FOLD_SPREAD),
-            folds=len(self.read[rung.name]),
+            interval=reading.accuracy_interval(judged.share_right, judged.units, judged.spread),
+            folds=min(len(self.read[rung.name]), FOLDS),
         )
 
     def _best_frozen(self) -> Candidate | None:

@@ -188,19 +188,20 @@ def _ranked(labels: NDArray[np.int64], label: int, *parts: str | int) -> Ids:
 
 
 def fold_numbers(
-    labels: NDArray[np.int64], units: NDArray[np.int64], folds: int = FOLDS
+    labels: NDArray[np.int64], units: NDArray[np.int64], folds: int = FOLDS, repetition: int = 0
 ) -> NDArray[np.int64]:
     """Assign each image to a fold, int64 (N,) in [0, folds): units stay together, classes are spread evenly.
 
     labels, units: int64 (N,). Units are dealt in a fixed random order, each to the fold that has fewest
-    images of its first class."""
+    images of its first class. repetition: another number gives another order."""
+    salt = f" {repetition}" if repetition else ""
     fold_of = np.zeros(len(labels), np.int64)
     members: dict[int, list[int]] = {}
     for place, unit in enumerate(units.tolist()):
         members.setdefault(unit, []).append(place)
     sizes = np.zeros((int(labels.max(initial=0)) + 1, folds), np.int64)
     for unit in sorted(
-        members, key=lambda unit: hashlib.sha256(f"headstart folds 1 {unit}".encode()).digest()
+        members, key=lambda unit: hashlib.sha256(f"headstart folds 1 {unit}{salt}".encode()).digest()
     ):
         places = members[unit]
         label = int(labels[places[0]])

@@ -182,6 +182,16 @@ def fit_heads(
     )
 
 
+def head_by_recipe(context: Context, train: Features) -> Head:
+    """The head that the trial's recipe gives on these features of all training images: the L2 chosen as the
+    trial chooses it, then fitted on context.train_ids."""
+    recipe = context.trial.arm.recipe
+    assert isinstance(recipe, LogisticRecipe)
+    choice = select_l2(context, train, recipe)
+    (fit,) = fit_heads(context, train, recipe, context.train_ids, [choice.l2])
+    return lambda rows: predict_logits(rows, fit.weight, fit.bias, scaling=scaling_of(recipe))
+
+
 def head_fits(context: Context) -> int:
     """How many regressions a trial fits: the candidates on every split, and the chosen one."""
     recipe = context.trial.arm.recipe

@@ -48,10 +48,11 @@ def _spread(sample: NDArray[np.float64], resolution: float) -> float:
     return max(spread, resolution / math.sqrt(12))
 
 
-def wilson_interval(successes: int, count: int, confidence: float = 0.95) -> Interval:
+def wilson_interval(successes: float, count: float, confidence: float = 0.95) -> Interval:
     """Interval for a proportion, as an accuracy over `count` test images; inside [0, 1] also at 0 and at 1.
 
-    Raises: DataError on no images. Source: Wilson (1927); Brown, Cai and DasGupta (2001), equation 4."""
+    Both may be fractions, where images say as much as fewer independent ones. Raises: DataError on no images.
+    Source: Wilson (1927); Brown, Cai and DasGupta (2001), equation 4."""
     if count < 1 or not 0 <= successes <= count:
         raise DataError(
             f"{successes} right of {count} images is no proportion; expected at least one image, "
