@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from headstart.types import Arm
 
 BACKBONE, BACKBONE_WEIGHTS = "resnet50", "imagenet-keras"
 PROBE_RECIPE = "probe-unit"  # people's labels are few: docs/decisions/0033
+_ALL_LAYERS_PIXELS = 128
 BACKBONE_TITLES = {"resnet50": "ResNet-50", "efficientnet-lite0": "EfficientNet-Lite0"}
 
 
@@ -64,3 +66,27 @@ class Rung:
             recipe=recipe.replace(**changes),
             input_pixels=self.pixels,
         )
+
+
+def pretrained_networks(model: str, weights: str, pixels: int, flips: bool) -> Iterator[tuple[Rung, int]]:
+    """Ways in which layers of a pretrained network go on learning, the cheapest first, with the epochs that
+    are enough. pixels: of the best head on it; all layers learn from at most _ALL_LAYERS_PIXELS."""
+    title = BACKBONE_TITLES.get(model, model)
+    own: dict[str, Any] = {"model": model, "weights": weights, "flips": flips}
+    if model.startswith("resnet"):
+        label = f"a {title} whose last stage goes on learning"
+        yield Rung(name="partial", label=label, method="partial", pixels=pixels, **own), 20
+    own["pixels"] = min(pixels, _ALL_LAYERS_PIXELS)
+    yield (
+        Rung(name="lp_ft", label=f"a {title}: new head first, then all layers", method="lp_ft", **own),
+        10,
+    )
+    yield (
+        Rung(
+            name="finetune",
+            label=f"a {title} whose layers all go on learning",
+            method="finetune",
+            **own,
+        ),
+        10,
+    )

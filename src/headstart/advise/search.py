@@ -24,7 +24,7 @@ from headstart.advise.folds import REPETITIONS, FoldReader, FoldReading, joined
 from headstart.advise.images import UserImages
 from headstart.advise.mirrors import mirroring_hurts
 from headstart.advise.pace import REST_SECONDS, Pace
-from headstart.advise.rung import BACKBONE, BACKBONE_TITLES, BACKBONE_WEIGHTS, Rung
+from headstart.advise.rung import BACKBONE, BACKBONE_TITLES, BACKBONE_WEIGHTS, Rung, pretrained_networks
 from headstart.advise.timekeeper import Timekeeper
 from headstart.advise.trying import Trying
 from headstart.data.splits import FOLDS
@@ -192,43 +192,10 @@ class Search(Trying):
         if frozen is None:
             return
         model, weights = self.backbones[0]
-        title = BACKBONE_TITLES.get(model, model)
         pixels = max(
             (rung.pixels for rung in self.rungs if rung.is_frozen and rung.model == model), default=0
         )
-        own: dict[str, Any] = {"model": model, "weights": weights, "flips": self.flips}
-        if model.startswith("resnet"):
-            yield (
-                Rung(
-                    name="partial",
-                    label=f"a {title} whose last stage goes on learning",
-                    method="partial",
-                    pixels=pixels,
-                    **own,
-                ),
-                20,
-            )
-        small = min(pixels, 128)
-        yield (
-            Rung(
-                name="lp_ft",
-                label=f"a {title}: new head first, then all layers",
-                method="lp_ft",
-                pixels=small,
-                **own,
-            ),
-            10,
-        )
-        yield (
-            Rung(
-                name="finetune",
-                label=f"a {title} whose layers all go on learning",
-                method="finetune",
-                pixels=small,
-                **own,
-            ),
-            10,
-        )
+        yield from pretrained_networks(model, weights, pixels, self.flips)
 
     def _other_folds(self, rung: Rung) -> None:
         """The other folds of a network, as long as there is time for them and for training on all images."""
