@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from tests.support.local_server import serving
 
-from headstart.data import download
+from headstart.data import download, fetchers
 from headstart.errors import DownloadError, StoreError
 from headstart.store import locks
 
@@ -174,7 +174,7 @@ def test_npm_that_delivers_nothing_is_an_error(cache, fake_npm):
 
 
 def test_npm_that_stalls_is_killed(cache, fake_npm, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "NPM_STALL_SECONDS", 0.3)
+    monkeypatch.setattr(fetchers, "STALL_SECONDS", 0.3)
     fake_npm(b"", "echo $$ > {folder}/pid; exec sleep 600")
     with pytest.raises(DownloadError, match=r"`npm pack toy@1\.0\.0` stalled"):
         download.fetch_npm_package("toy", "1.0.0", sri(PACKAGE))
@@ -252,12 +252,15 @@ def server():
                 self.send_error(404)
                 return
             self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
+            if stall != "endless":
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[:1000] if stall else body)
             self.wfile.flush()
             if stall == "silent":
                 self.server.stop_stalling.wait(60)
+            elif stall == "endless":
+                self.wfile.write(bytes(100_000))
             elif stall == "drip":
                 with suppress(OSError):  # the other side has hung up
                     for _ in range(1000):
@@ -330,6 +333,25 @@ def test_download_that_drips_is_given_up(cache, server):
         download.fetch_archive(server.url, MD5, stall_seconds=0.2, least_bytes_per_second=1_000_000)
     assert not server.dripped_to_the_end.is_set()
     assert left_in(cache) == []
+
+
+@pytest.mark.parametrize("stall", [None, "endless"], ids=["stated", "not stated"])
+def test_a_file_that_is_larger_than_expected_is_given_up(cache, server, monkeypatch, stall):
+    monkeypatch.setattr(fetchers, "_SPARE_BYTES", 0)
+    server.answer = (PACKAGE, stall)
+    with pytest.raises(
+        DownloadError, match=r"brings more than 0 MB, 0 MB were expected: given up, nothing is kept"
+    ):
+        download.fetch_archive(server.url, MD5, size_bytes=len(PACKAGE) // 3)
+    assert left_in(cache) == []
+
+
+def test_a_file_whose_size_nobody_has_stated_has_a_limit_too(cache, server, monkeypatch):
+    monkeypatch.setattr(fetchers, "UNKNOWN_BYTES", len(PACKAGE) - 1)
+    with pytest.raises(DownloadError, match=r"brings more than 0 MB: given up"):
+        download.fetch_archive(server.url, MD5)
+    monkeypatch.setattr(fetchers, "UNKNOWN_BYTES", len(PACKAGE))
+    assert download.fetch_archive(server.url, MD5).read_bytes() == PACKAGE
 
 
 def test_server_that_is_not_there_is_given_up_at_once(cache, closed_port):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import scipy.fft
 from PIL import Image, ImageEnhance
 
 from headstart.data import duplicates, load_dataset
+from headstart.runtime.progress import Track
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,27 @@ def test_no_images_have_no_hashes_and_no_pairs():
     none = np.zeros((0, 32, 32, 3), np.uint8)
     assert duplicates.perceptual_hashes(none).shape == (0,)
     assert duplicates.near_duplicates(none).shape == (0, 2)
+
+
+def test_every_step_of_a_long_search_says_how_far_it_is(photos, monkeypatch, capsys):
+    monkeypatch.setattr("headstart.runtime.progress._LOG_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(duplicates, "_CHUNK", 300)
+    duplicates.near_duplicates(np.concatenate([photos, photos[:500]]))
+    said = capsys.readouterr().err
+    assert "hashing images: 900 of 1,500 images, 0 s left" in said
+    assert re.search(r"comparing hashes: 1 of 1 million pairs, \d+ s left", said)
+    assert re.search(r"comparing near images: 300 of \d+ pairs, 0 s left", said)
+
+
+def test_progress_among_many_hashes_counts_to_what_was_expected(monkeypatch):
+    monkeypatch.setattr(duplicates, "_BANDED_FROM", 1000)
+    monkeypatch.setattr(
+        duplicates, "track", lambda *words: opened.append(Track(*words)) or nullcontext(opened[-1])
+    )
+    opened: list[Track] = []
+    duplicates.near_pairs(np.random.default_rng(0).integers(0, 2**64, 300, np.uint64))
+    (bar,) = opened
+    assert bar.done == pytest.approx(bar.total) and bar.total > 0
 
 
 @pytest.mark.parametrize("count", [1, 2, 300, 5000])

@@ -3,8 +3,8 @@
 import dataclasses
 import gzip
 import io
+import os
 import struct
-import subprocess
 import tarfile
 
 import numpy as np
@@ -114,13 +114,11 @@ def test_without_network_or_apt_both_sources_are_named(cache, monkeypatch):
         DATASETS["fashion-mnist"].load()
 
 
-def test_apts_own_reason_is_told(cache, monkeypatch):
-    def run(command, **_):
-        return subprocess.CompletedProcess(command, 100, "", "E: Unable to locate package")
-
+def test_apts_own_reason_is_told(cache, monkeypatch, tmp_path):
+    (tmp_path / "apt-get").write_text("#!/bin/sh\necho 'E: Unable to locate package' >&2; exit 100\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(download, "is_reachable", lambda url: False)
-    monkeypatch.setattr(fashion_mnist.shutil, "which", lambda name: "/usr/bin/apt-get")
-    monkeypatch.setattr(fashion_mnist.subprocess, "run", run)
     with pytest.raises(DownloadError, match=r"failed \(E: Unable to locate package\); put dataset-fashion"):
         DATASETS["fashion-mnist"].load()
 

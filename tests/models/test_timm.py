@@ -433,6 +433,19 @@ def test_offline_the_line_names_what_to_give_instead(monkeypatch: pytest.MonkeyP
     assert "\n" not in str(caught.value)
 
 
+def test_weights_on_the_hub_beyond_the_limit_are_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    class File:
+        size = 5_000_000_000
+
+    monkeypatch.setattr("headstart.models.timm_network.is_reachable", lambda url: True)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *arguments: None)
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url: File())
+    with pytest.raises(
+        DownloadError, match=r"it has 5,000 MB, over the limit of 4,295 MB\); try again, or give"
+    ):
+        load_model(SMALL, "r160_in1k")
+
+
 def test_an_unknown_architecture_gets_the_nearest_name() -> None:
     with pytest.raises(
         ConfigError, match=r"unknown timm architecture 'resnet81' \(did you mean 'resnet\d+'\?\)"

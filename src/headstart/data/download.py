@@ -12,9 +12,7 @@ import base64
 import hashlib
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import tarfile
 import threading
 import time
@@ -29,14 +27,15 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock
 
 from headstart import store
+from headstart.data.fetchers import Fetcher, most_bytes, too_large
 from headstart.errors import BusyError, DownloadError, StoreError
-from headstart.runtime.progress import Track, say, track
+from headstart.runtime.progress import say, track
 
 ONLINE_WAIT_SECONDS = 2.0  # name resolution and connection together
 STALL_SECONDS = 30.0
-NPM_STALL_SECONDS = 120.0  # npm resolves, downloads and writes without a word in between
 LOCK_WAIT_SECONDS = 3600.0
 _CHUNK_BYTES = 1 << 18
+_USUAL_BYTES = 200_000_000  # of a file whose size is not stated
 _MAX_MEMBER_BYTES = 1 << 30
 
 
@@ -76,10 +75,10 @@ def cached_archive(file_name: str, integrity: str) -> Path | None:
 def fetch_npm_package(name: str, version: str, integrity: str, *, size_bytes: int = 200_000_000) -> Path:
     """Fetch the archive of an npm package through `npm pack`, or take it from the cache; verified.
 
-    integrity: "sha512-BASE64", as npm states it. size_bytes: of the archive; for progress and the free-space
-    check only.
-    Raises: DownloadError where npm is missing, fails, or delivers something else; StoreError where the disk
-    is full or cannot be written.
+    integrity: "sha512-BASE64", as npm states it. size_bytes: of the archive; for progress, the free-space
+    check and the limit (`fetchers.most_bytes`).
+    Raises: DownloadError where npm is missing, fails, or delivers something else or too much; StoreError
+    where the disk is full or cannot be written.
     """
     file_name = npm_file_name(name, version)
     with single_download(file_name, integrity) as cached:
@@ -117,14 +116,15 @@ def fetch_archive(
     url: str,
     integrity: str,
     *,
-    size_bytes: int = 200_000_000,
+    size_bytes: int | None = None,
     least_bytes_per_second: float = 1000.0,
     stall_seconds: float = STALL_SECONDS,
 ) -> Path:
     """Fetch a file by HTTP(S), or take it from the cache; verified.
 
     integrity: "md5:HEX" or "sha256:HEX". The download is given up at once where the server cannot be reached,
-    and when `stall_seconds` bring fewer than `least_bytes_per_second`.
+    when `stall_seconds` bring fewer than `least_bytes_per_second`, and when it brings more than
+    `fetchers.most_bytes` of its stated size.
     Raises: DownloadError where it cannot be fetched or is not what was asked for; StoreError where it cannot
     be written.
     """
@@ -137,7 +137,7 @@ def fetch_archive(
             raise DownloadError(
                 f"cannot fetch {url}: its server cannot be reached; connect to the network, or {by_hand}"
             )
-        store.require_space(downloads_folder(), size_bytes, f"fetching {file_name}")
+        store.require_space(downloads_folder(), size_bytes or _USUAL_BYTES, f"fetching {file_name}")
         part = downloads_folder() / f".{file_name}.part"
         try:
             with part.open("wb") as file:
@@ -278,7 +278,7 @@ def _algorithm(integrity: str) -> str:
 
 
 def _npm_pack(npm: str, package: str, folder: Path, size_bytes: int, by_hand: str) -> None:
-    """Run `npm pack` in `folder`. npm prints nothing while it works, so progress is the size of the folder.
+    """Run `npm pack` in `folder`.
 
     npm's defaults retry for 70 s where the network is down (measured, npm 11); these take 4 s.
     """
@@ -295,58 +295,13 @@ def _npm_pack(npm: str, package: str, folder: Path, size_bytes: int, by_hand: st
         "--fetch-retry-mintimeout=1000",
         "--fetch-retry-maxtimeout=3000",
     ]
-    with (folder / "errors").open("w+b") as errors:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            start_new_session=True,
+    name = f"npm pack {package}"
+    fetcher = Fetcher(command=command, folder=folder, name=name, size_bytes=size_bytes, by_hand=by_hand)
+    code, said = fetcher.run()
+    if code:
+        raise DownloadError(
+            f"`{name}` failed ({_npm_reason(said)}); check the network and npm's settings, or {by_hand}"
         )
-        try:
-            with track(f"fetch {package}", size_bytes // 1_000_000, "MB") as bar:
-                _watch(process, folder, size_bytes, bar, package, by_hand)
-        finally:
-            if process.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        if process.returncode:
-            errors.seek(0)
-            raise DownloadError(
-                f"`npm pack {package}` failed ({_npm_reason(errors.read().decode(errors='replace'))}); "
-                f"check the network and npm's settings, or {by_hand}"
-            )
-
-
-def _watch(
-    process: subprocess.Popen[bytes], folder: Path, size_bytes: int, bar: Track, package: str, by_hand: str
-) -> None:
-    """Wait for npm to end, showing progress. Raises: DownloadError where it writes nothing for too long."""
-    last_size, last_growth = 0, time.monotonic()
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.25)
-        size = sum(_size(path) for path in folder.rglob("*"))
-        bar.advance(
-            max(min(size / 2, size_bytes) / 1e6 - bar.done, 0)
-        )  # npm writes everything twice: its cache, the archive
-        if process.returncode is not None:
-            return
-        if size > last_size:
-            last_size, last_growth = size, time.monotonic()
-        if time.monotonic() - last_growth > NPM_STALL_SECONDS:
-            raise DownloadError(
-                f"`npm pack {package}` stalled for {NPM_STALL_SECONDS:.0f} s; try again, or {by_hand}"
-            )
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # npm moved it meanwhile
-        return 0
 
 
 def _npm_reason(text: str) -> str:
@@ -362,22 +317,27 @@ def _npm_reason(text: str) -> str:
 
 def _read_url(
     url: str,
-    size_bytes: int,
+    size_bytes: int | None,
     file_name: str,
     least_bytes_per_second: float,
     stall_seconds: float,
     by_hand: str,
 ) -> Iterator[bytes]:
     """Yield the body of a URL in chunks. Raises: DownloadError for every failure of the network."""
-    window_start, window_bytes = time.monotonic(), 0
+    window_start, window_bytes, all_bytes = time.monotonic(), 0, 0
     request = urllib.request.Request(url, headers={"User-Agent": "headstart"})
     try:
         with (
             urllib.request.urlopen(request, timeout=stall_seconds) as response,
-            track(f"fetch {file_name}", size_bytes // 1_000_000, "MB") as bar,
+            track(f"fetch {file_name}", (size_bytes or _USUAL_BYTES) // 1_000_000, "MB") as bar,
         ):
+            if int(response.headers.get("Content-Length") or 0) > most_bytes(size_bytes):
+                raise too_large(url, size_bytes, by_hand)
             # read() would wait for a full chunk, however slowly it comes in
             while chunk := response.read1(_CHUNK_BYTES):
+                all_bytes += len(chunk)
+                if all_bytes > most_bytes(size_bytes):
+                    raise too_large(url, size_bytes, by_hand)
                 yield chunk
                 bar.advance(len(chunk) / 1e6)
                 window_bytes += len(chunk)

@@ -34,6 +34,8 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.runtime.progress import Track, track
+
 SMALL_PIXELS = 32  # side of the small version that is hashed and compared
 MAX_DISTANCE = 12  # bits of 64 that the hashes of a near duplicate may differ in
 MIN_CORRELATION = 0.9  # of the small colour versions
@@ -70,12 +72,15 @@ def perceptual_hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
         return np.zeros(0, np.uint64)
     basis = _cosines(SMALL_PIXELS, _HASH_SIDE + 1)[1:]
     hashes = []
-    for start in range(0, len(images), _CHUNK):
-        grey = small_versions(images[start : start + _CHUNK]) @ np.array([0.299, 0.587, 0.114], np.float32)
-        waves = (basis @ grey @ basis.T).reshape(len(grey), -1)
-        # A hundredth of a grey level: rounding must not decide the bits of a flat image.
-        bits = waves > np.median(waves, axis=1, keepdims=True) + 0.01
-        hashes.append(np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64))
+    with track("hashing images", len(images), "images") as bar:
+        for start in range(0, len(images), _CHUNK):
+            small = small_versions(images[start : start + _CHUNK])
+            grey = small @ np.array([0.299, 0.587, 0.114], np.float32)
+            waves = (basis @ grey @ basis.T).reshape(len(grey), -1)
+            # A hundredth of a grey level: rounding must not decide the bits of a flat image.
+            bits = waves > np.median(waves, axis=1, keepdims=True) + 0.01
+            hashes.append(np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64))
+            bar.advance(len(small))
     return np.concatenate(hashes)
 
 
@@ -101,14 +106,29 @@ def near_pairs(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE) -> 
     count = len(hashes)
     if count < _BANDED_FROM:
         everything = ((slice(top, top + _ROWS), [slice(top, count)]) for top in range(0, count, _ROWS))
-        return _sorted_pairs(_compared(hashes, everything, max_distance))
-    by_band = []
+        with track("comparing hashes", count * count / 2e6, "million pairs") as bar:
+            return _sorted_pairs(_compared(hashes, everything, max_distance, bar))
+    most = max_distance // len(_BAND_BITS)
+    bands = []
     for low, bits in zip(np.cumsum((0, *_BAND_BITS[:-1])), _BAND_BITS, strict=True):
         keys = ((hashes >> np.uint64(low)) & np.uint64(2**bits - 1)).astype(np.int64)
-        order = np.argsort(keys, kind="stable")
-        blocks = _near_blocks(np.bincount(keys, minlength=2**bits), max_distance // len(_BAND_BITS))
-        by_band += [np.sort(order[pairs], axis=1) for pairs in _compared(hashes[order], blocks, max_distance)]
+        bands.append((np.argsort(keys, kind="stable"), np.bincount(keys, minlength=2**bits)))
+    by_band = []
+    with track(
+        "comparing hashes", sum(_work(counts, most) for _, counts in bands) / 1e6, "million pairs"
+    ) as bar:
+        for order, counts in bands:
+            blocks = _near_blocks(counts, most)
+            compared = _compared(hashes[order], blocks, max_distance, bar)
+            by_band += [np.sort(order[pairs], axis=1) for pairs in compared]
     return _sorted_pairs(by_band)
+
+
+def _work(counts: NDArray[np.int64], most: int) -> int:
+    """How many pairs the blocks of `_near_blocks` have."""
+    keys = np.arange(len(counts))
+    near = keys[:, None] ^ keys[np.bitwise_count(keys) <= most]
+    return int((counts * np.where(near >= keys[:, None], counts[near], 0).sum(axis=1)).sum())
 
 
 def _near_blocks(counts: NDArray[np.int64], most: int) -> Iterator[tuple[slice, list[slice]]]:
@@ -127,7 +147,7 @@ def _near_blocks(counts: NDArray[np.int64], most: int) -> Iterator[tuple[slice, 
 
 
 def _compared(
-    hashes: NDArray[np.uint64], blocks: Iterable[tuple[slice, list[slice]]], max_distance: int
+    hashes: NDArray[np.uint64], blocks: Iterable[tuple[slice, list[slice]]], max_distance: int, bar: Track
 ) -> Iterator[NDArray[np.int64]]:
     """The pairs of places (P, 2), first < second, that are near among each block's rows and columns."""
     differs = np.empty((_ROWS, _COLUMNS), np.uint64)
@@ -150,6 +170,7 @@ def _compared(
             first, second = np.divmod(near, right.shape[1])
             pairs = np.stack([first + rows.start, places[second + start]], axis=1)
             yield pairs[pairs[:, 0] < pairs[:, 1]]
+        bar.advance(len(left) * len(columns) / 1e6)
 
 
 def _sorted_pairs(parts: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -172,16 +193,18 @@ def confirmed(
     decides.
     """
     is_alike = np.zeros(len(pairs), bool)
-    for start in range(0, len(pairs), _CHUNK):
-        part = pairs[start : start + _CHUNK]
-        a, b = (_blurred(images[part[:, side]]) for side in (0, 1))
-        difference = np.abs(a - b).mean(axis=(1, 2))
-        colour, _ = _correlation(a, b, axis=(1, 2))
-        pattern, deviation = _correlation(a, b, axis=1)
-        correlated = np.minimum(colour, pattern) >= min_correlation
-        is_alike[start : start + _CHUNK] = np.where(
-            deviation < FLAT_DEVIATION, difference <= FLAT_DIFFERENCE, correlated
-        )
+    with track("comparing near images", len(pairs), "pairs") as bar:
+        for start in range(0, len(pairs), _CHUNK):
+            part = pairs[start : start + _CHUNK]
+            a, b = (_blurred(images[part[:, side]]) for side in (0, 1))
+            difference = np.abs(a - b).mean(axis=(1, 2))
+            colour, _ = _correlation(a, b, axis=(1, 2))
+            pattern, deviation = _correlation(a, b, axis=1)
+            correlated = np.minimum(colour, pattern) >= min_correlation
+            is_alike[start : start + _CHUNK] = np.where(
+                deviation < FLAT_DEVIATION, difference <= FLAT_DIFFERENCE, correlated
+            )
+            bar.advance(len(part))
     return is_alike
 
 

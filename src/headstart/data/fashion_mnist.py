@@ -14,7 +14,6 @@ import gzip
 import io
 import shutil
 import struct
-import subprocess
 import tempfile
 import zlib
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.data import download
+from headstart.data.fetchers import Fetcher
 from headstart.data.pinned import Arrays, Pinned, first_of
 from headstart.errors import DataError, DownloadError
 
@@ -62,7 +62,6 @@ DEBIAN_FILE = f"{DEBIAN_PACKAGE}_{DEBIAN_VERSION}_all.deb"
 DEBIAN_INTEGRITY = "sha256:39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"
 DEBIAN_BYTES = 30_900_652
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
-_APT_SECONDS = 300.0
 _MEMBER_HEADER = 60  # bytes of a member's header in an ar archive
 _COUNTS = {"train": 60_000, "test": 10_000}
 _LARGEST_BYTES = 16 + 60_000 * 28 * 28
@@ -110,23 +109,18 @@ def _fetch_package() -> Path:
         store.require_space(download.downloads_folder(), 2 * DEBIAN_BYTES, f"fetching {DEBIAN_PACKAGE}")
         with tempfile.TemporaryDirectory(dir=download.downloads_folder(), prefix=".apt.") as folder:
             wanted = f"{DEBIAN_PACKAGE}={DEBIAN_VERSION}"
-            command = ["apt-get", "download", "--quiet", wanted]
-            try:
-                finished = subprocess.run(
-                    command,
-                    cwd=folder,
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    text=True,
-                    errors="replace",
-                    timeout=_APT_SECONDS,
-                )
-            except subprocess.TimeoutExpired:
-                raise DownloadError(f"`apt-get download {wanted}` took over 300 s; {by_hand}") from None
+            fetcher = Fetcher(
+                command=["apt-get", "download", "--quiet", wanted],
+                folder=Path(folder),
+                name=f"apt-get download {wanted}",
+                size_bytes=DEBIAN_BYTES,
+                by_hand=by_hand,
+            )
+            code, said = fetcher.run()
             arrived = sorted(Path(folder).glob("*.deb"))
-            if finished.returncode or len(arrived) != 1:
-                reason = " ".join(finished.stderr.split())[:200] or f"exit code {finished.returncode}"
-                raise DownloadError(f"`apt-get download {wanted}` failed ({reason}); {by_hand}")
+            if code or len(arrived) != 1:
+                reason = " ".join(said.split())[:200] or f"exit code {code}"
+                raise DownloadError(f"`{fetcher.name}` failed ({reason}); {by_hand}")
             return download.keep_verified(
                 arrived[0], DEBIAN_FILE, DEBIAN_INTEGRITY, f"`apt-get download {wanted}`"
             )

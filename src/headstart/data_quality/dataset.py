@@ -197,7 +197,11 @@ def _pairs(dataset: Dataset, features: tuple[Features, Features] | None) -> Pair
     parts = (dataset.train.images, dataset.test.images)
     count = len(dataset.train) + len(dataset.test)
     progress.say("comparing images")
-    digests = [hashlib.sha256(np.ascontiguousarray(image).data).digest() for part in parts for image in part]
+    digests = []
+    with progress.track("hashing contents", count, "images") as bar:
+        for image in itertools.chain(*parts):
+            digests.append(hashlib.sha256(np.ascontiguousarray(image).data).digest())
+            bar.advance()
     exact = [
         pair
         for group in duplicates.exact_groups(digests)

@@ -150,16 +150,18 @@ def aligned_correlation(small: NDArray[np.uint8], pairs: NDArray[np.int64]) -> N
     brightness, contrast, mirroring and shifts do not count."""
     best = np.full(len(pairs), -1, np.float32)
     middle = slice(_SHIFT, _SHIFT + _CENTRE)
-    for start in range(0, len(pairs), _CHUNK):
-        part = pairs[start : start + _CHUNK]
-        centre = _standardised(small[part[:, 0]][:, middle, middle])
-        other = small[part[:, 1]]
-        best_here = best[start : start + _CHUNK]
-        for view in (other, other[:, :, ::-1]):
-            for top in range(2 * _SHIFT + 1):
-                for left in range(2 * _SHIFT + 1):
-                    window = _standardised(view[:, top : top + _CENTRE, left : left + _CENTRE])
-                    np.maximum(best_here, np.einsum("ij,ij->i", centre, window), out=best_here)
+    with progress.track("aligning images", len(pairs), "pairs") as bar:
+        for start in range(0, len(pairs), _CHUNK):
+            part = pairs[start : start + _CHUNK]
+            centre = _standardised(small[part[:, 0]][:, middle, middle])
+            other = small[part[:, 1]]
+            best_here = best[start : start + _CHUNK]
+            for view in (other, other[:, :, ::-1]):
+                for top in range(2 * _SHIFT + 1):
+                    for left in range(2 * _SHIFT + 1):
+                        window = _standardised(view[:, top : top + _CENTRE, left : left + _CENTRE])
+                        np.maximum(best_here, np.einsum("ij,ij->i", centre, window), out=best_here)
+            bar.advance(len(part))
     return best
 
 

@@ -8,7 +8,8 @@ are looked at whole, as everywhere here. timm comes with the extra of that name.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.data.download import is_reachable
+from headstart.data.fetchers import UNKNOWN_BYTES
 from headstart.errors import ConfigError, DownloadError, WeightsError, unknown_name
 from headstart.models.network import Network
 from headstart.models.torchvision_import import import_torchvision
@@ -142,6 +144,18 @@ def preprocessing_of_config(architecture: str, config: Any) -> Preprocessing:
     )
 
 
+def _bytes_on_hub(repository: str, names: Sequence[str]) -> int:
+    """The size of the largest of these files that the repository has."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    largest = 0
+    for name in names:
+        with suppress(EntryNotFoundError):
+            largest = max(largest, get_hf_file_metadata(hf_hub_url(repository, name)).size or 0)
+    return largest
+
+
 def fetch_state(architecture: str, config: Any) -> dict[str, Tensor]:
     """A tag's state dict from timm's own cache, or fetched by timm.
 
@@ -169,6 +183,8 @@ def fetch_state(architecture: str, config: Any) -> dict[str, Tensor]:
             f"to the network, {by_hand}"
         )
     try:
+        if not cached and (size := _bytes_on_hub(config.hf_hub_id, files)) > UNKNOWN_BYTES:
+            raise ValueError(f"it has {size / 1e6:,.0f} MB, over the limit of {UNKNOWN_BYTES / 1e6:,.0f} MB")
         named = {"filename": config.hf_hub_filename} if config.hf_hub_filename else {}
         return dict(load_state_dict_from_hf(config.hf_hub_id, weights_only=True, **named))
     except Exception as error:  # the hub's client, requests and safetensors each have their own
