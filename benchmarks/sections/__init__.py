@@ -9,6 +9,7 @@ from sections.busy import busy
 from sections.frozen import features, int8, linear
 from sections.head import head
 from sections.memory import memory
+from sections.serving import serving
 from sections.start import start
 from sections.training import threads, train, tutorial
 
@@ -23,6 +24,7 @@ SECTIONS: dict[str, Callable[[Bench], Report]] = {
     "threads": threads,
     "busy": busy,
     "start": start,
+    "serving": serving,
 }
 
 __all__ = ["SECTIONS", "SIZES", "Bench", "Report"]

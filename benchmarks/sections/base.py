@@ -86,6 +86,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "memory_pixels": 96,
         "int8_images": None,
         "busy_features": 32,
+        "serving_seconds": 5,
     },
     "quick": {
         "batch_size": 50,
@@ -103,6 +104,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "memory_pixels": 64,
         "int8_images": 400,
         "busy_features": 32,
+        "serving_seconds": 1,
     },
 }
 
