@@ -189,8 +189,7 @@ def _formulas(content: bytes) -> list[str]:
 def test_in_csv_and_json(tmp_path: Path, name: str) -> None:
     import pandas as pd
 
-    table = pd.DataFrame({"arm": [name], name: [-1.5]})
-    written = store.csv_bytes(table)
+    written = store.csv_bytes([{"arm": name, name: -1.5}], ["arm", name])
     assert _formulas(written) == []
     back = pd.read_csv(io.BytesIO(written))
     assert back["arm"][0].removeprefix("'") == name and back.iloc[0, 1] == -1.5

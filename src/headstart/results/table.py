@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,13 +73,15 @@ def results_row(trial: FinishedTrial) -> dict[str, Any]:
 
 def results_table(study_folder: Path) -> pd.DataFrame:
     """A row a finished trial with the columns of results.csv; extra metrics stay in the run folders."""
-    return _table(store.finished_trials(study_folder))
-
-
-def _table(trials: Sequence[FinishedTrial]) -> pd.DataFrame:
     import pandas as pd  # a third of a second, of which few commands have any use
 
-    return pd.DataFrame(list(map(results_row, trials)), columns=list(RESULT_COLUMNS))
+    rows = map(results_row, store.finished_trials(study_folder))
+    return pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS))
+
+
+def results_csv(trials: Iterable[FinishedTrial]) -> bytes:
+    """The content of results.csv."""
+    return store.csv_bytes(map(results_row, trials), RESULT_COLUMNS)
 
 
 def load_results(folder: str | Path) -> pd.DataFrame:
@@ -107,8 +109,7 @@ class ResultsFile:
         """Writes results.csv anew. Raises: StoreError as `finished_trials`."""
         folders = store.finished_folders(self._folder)
         self._trials = {folder: self._trials.get(folder) or store.read_trial(folder) for folder in folders}
-        table = _table(store.in_order(self._trials.values()))
-        store.write_bytes(self._folder / "results.csv", store.csv_bytes(table))
+        store.write_bytes(self._folder / "results.csv", results_csv(store.in_order(self._trials.values())))
 
 
 def write_results_csv(study_folder: Path) -> None:

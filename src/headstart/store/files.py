@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -17,10 +19,6 @@ from numpy.typing import NDArray
 
 from headstart.store.durable import write_bytes
 from headstart.types import LabelBudget, Recipe
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
 
@@ -97,11 +95,20 @@ def as_cell(text: str) -> str:
     return f"'{text}" if text[:1] in _FORMULA else text
 
 
-def csv_bytes(table: pd.DataFrame) -> bytes:
-    """A table as CSV, UTF-8; texts as `as_cell`."""
-    texts = table.map(lambda cell: as_cell(cell) if isinstance(cell, str) else cell)
-    named = texts.rename(columns=lambda name: as_cell(str(name)))
-    return str(named.to_csv(index=False, lineterminator="\n")).encode()
+def csv_bytes(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    """Rows as CSV, UTF-8, one below the names of the columns; texts as `as_cell`, None, NaN and what a row
+    lacks as empty cells."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(map(as_cell, columns))
+    table.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return as_cell(value)
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from headstart import store
@@ -74,20 +73,19 @@ def write_candidates(question: Question, asked: int, candidates: Sequence[Candid
             "best": best.number if best else None,
         },
     )
-    table = pd.DataFrame(
-        [
-            {
-                "try": each.number,
-                **each.values,
-                "val_accuracy": each.accuracy,
-                "val_nll": each.nll,
-                "seconds": each.seconds,
-                "failed": each.failed,
-            }
-            for each in candidates
-        ]
-    )
-    store.write_bytes(question.folder / "tuning.csv", store.csv_bytes(table))
+    rows = [
+        {
+            "try": each.number,
+            **each.values,
+            "val_accuracy": each.accuracy,
+            "val_nll": each.nll,
+            "seconds": each.seconds,
+            "failed": each.failed,
+        }
+        for each in candidates
+    ]
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    store.write_bytes(question.folder / "tuning.csv", store.csv_bytes(rows, columns))
 
 
 def write_recipe(question: Question, candidates: Sequence[Candidate]) -> Path:

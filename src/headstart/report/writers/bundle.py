@@ -112,7 +112,7 @@ def _texts(
         return name
 
     files["README.md"] = markdown(document, picture).encode()
-    files["results.csv"] = store.csv_bytes(table.results_table(trials))
+    files["results.csv"] = table.results_csv(store.finished_trials(trials))
     files["findings.json"] = as_json(decide(view.study.claims, view.trials)).encode()
     if (trials / "study.toml").is_file():
         files["study.toml"] = store.read_bytes(store.inside(trials, "study.toml"))

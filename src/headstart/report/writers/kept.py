@@ -11,7 +11,6 @@ from typing import get_args
 import headstart
 from headstart import plugins, store
 from headstart.errors import HeadstartError
-from headstart.report.writers.page import write_report
 
 PAGE, RECORD = "report.html", "report.json"
 _NO_SOURCE = {PAGE, RECORD, "lock"}
@@ -27,6 +26,8 @@ def keep_report(study_folder: Path) -> Path:
     page, made_from = folder / PAGE, _digest(folder)
     if _is_current(folder, made_from):
         return page
+    from headstart.report.writers.page import write_report  # with all that draws: half a second
+
     page = write_report(folder)
     record = {"made_from": made_from, "page_sha256": store.facts_of(page).sha256}
     store.write_json(folder / RECORD, record)
