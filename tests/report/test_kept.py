@@ -9,7 +9,7 @@ import pytest
 from tests.support.synthetic_study import write_synthetic_study
 
 from headstart import report, store
-from headstart.report.writers import kept
+from headstart.report.writers import page as page_writer
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_what_has_changed_is_written_anew(
     report.keep_report(copy)  # a copy's run folders have other times
     written: list[Path] = []
     monkeypatch.setattr(
-        kept, "write_report", lambda folder: (written.append(folder), copy / "report.html")[1]
+        page_writer, "write_report", lambda folder: (written.append(folder), copy / "report.html")[1]
     )
     report.keep_report(copy)
     assert written == []
