@@ -22,7 +22,7 @@ elif ! pip --dry-run --no-deps --require-hashes -r locks/torch-cpu.txt >/dev/nul
     torch=locks/torch-gpu.txt
 fi
 echo "installing $lock, $torch and headstart into $venv"
-# Every file's SHA-256 is in the locks, setuptools among them: nothing is taken, or built with, that is not.
-pip --require-hashes --only-binary :all: -r "$torch" -r "$lock"
+# The locks hold everything, setuptools too, each file with its SHA-256: nothing is resolved or taken beside them.
+pip --no-deps --require-hashes --only-binary :all: -r "$torch" -r "$lock"
 pip --no-deps --no-build-isolation --editable .
 echo "installed in $(($(date +%s) - begin)) s"

@@ -60,7 +60,7 @@ def test_every_step_of_a_long_search_says_how_far_it_is(photos, monkeypatch, cap
 
 
 def test_progress_among_many_hashes_counts_to_what_was_expected(monkeypatch):
-    monkeypatch.setattr(duplicates, "_BANDED_FROM", 1000)
+    monkeypatch.setattr(duplicates, "_BANDED_FROM", 100)
     monkeypatch.setattr(
         duplicates, "track", lambda *words: opened.append(Track(*words)) or nullcontext(opened[-1])
     )

@@ -145,5 +145,6 @@ def test_the_set_up_takes_nothing_without_a_digest(
     *probe, packages, ours = calls
     assert all("--require-hashes" in call for call in [*probe, packages])
     assert f"-r locks/torch-{build}.txt -r locks/all.txt" in packages and "--only-binary :all:" in packages
+    assert "--no-deps" in packages
     assert "--no-deps --no-build-isolation --editable ." in ours
     assert ("the CPU build of torch is not to be had here" in said) == (not cpu)

@@ -105,8 +105,10 @@ def near_pairs(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE) -> 
     at most max_distance, one is at most a fifth of it. That is 6 % of the pairs at 12 bits."""
     count = len(hashes)
     if count < _BANDED_FROM:
-        everything = ((slice(top, top + _ROWS), [slice(top, count)]) for top in range(0, count, _ROWS))
-        with track("comparing hashes", count * count / 2e6, "million pairs") as bar:
+        tops = range(0, count, _ROWS)
+        everything = ((slice(top, top + _ROWS), [slice(top, count)]) for top in tops)
+        all_pairs = sum(min(_ROWS, count - top) * (count - top) for top in tops)
+        with track("comparing hashes", all_pairs / 1e6, "million pairs") as bar:
             return _sorted_pairs(_compared(hashes, everything, max_distance, bar))
     most = max_distance // len(_BAND_BITS)
     bands = []
