@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sections.base import SIZES, Bench, Report
 from sections.busy import busy
+from sections.cluster import cluster
 from sections.frozen import features, int8, linear
 from sections.head import head
 from sections.memory import memory
@@ -25,6 +26,7 @@ SECTIONS: dict[str, Callable[[Bench], Report]] = {
     "busy": busy,
     "start": start,
     "serving": serving,
+    "cluster": cluster,
 }
 
 __all__ = ["SECTIONS", "SIZES", "Bench", "Report"]

@@ -87,6 +87,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "int8_images": None,
         "busy_features": 32,
         "serving_seconds": 5,
+        "cluster_trials": 24,
     },
     "quick": {
         "batch_size": 50,
@@ -105,6 +106,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "int8_images": 400,
         "busy_features": 32,
         "serving_seconds": 1,
+        "cluster_trials": 8,
     },
 }
 

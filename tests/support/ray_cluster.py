@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 _STORE_BYTES = 100_000_000
+_STARTS = 4
 
 
 class RayCluster:
@@ -28,7 +29,12 @@ class RayCluster:
         return str(self._cluster.address)
 
     def _add(self):  # type: ignore[no-untyped-def]
-        return self._cluster.add_node(num_cpus=self._cores, object_store_memory=_STORE_BYTES)
+        for left in reversed(range(_STARTS)):
+            try:
+                return self._cluster.add_node(num_cpus=self._cores, object_store_memory=_STORE_BYTES)
+            except Exception:  # Ray gives a node 30 s to start, too few on a busy machine
+                if not left:
+                    raise
 
     def kill(self, number: int) -> None:
         """SIGKILL to every process of a node, its workers included; another node takes its place."""
