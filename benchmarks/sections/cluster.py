@@ -98,33 +98,43 @@ def _row(entry: Measured) -> dict[str, Any]:
     }
 
 
-def _start(options: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PYTHONPATH": str(_ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "headstart.cli", "study", *options],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with log.open("w") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "headstart.cli", "study", *options],
+            env=environment,
+            stdout=file,
+            stderr=file,
+        )
+
+
+def _require_success(process: subprocess.Popen[bytes], log: Path) -> None:
+    if process.wait():
+        raise RuntimeError(f"exit code {process.returncode}: {log.read_text()[-600:]}")
 
 
 def _by_processes(study: Path, out: Path) -> None:
-    running = [_start([str(study), "--out", str(out), "--shard", f"{part}/2"]) for part in (1, 2)]
-    for process in running:
-        if process.wait():
-            raise subprocess.CalledProcessError(process.returncode, process.args)
+    logs = [study.with_name(f"shard-{part}.log") for part in (1, 2)]
+    running = [
+        _start([str(study), "--out", str(out), "--shard", f"{part}/2"], log)
+        for part, log in enumerate(logs, 1)
+    ]
+    for process, log in zip(running, logs, strict=True):
+        _require_success(process, log)
 
 
 def _by_ray(study: Path, out: Path) -> None:
+    log = study.with_name("ray.log")
     with _nodes() as address:
-        process = _start([str(study), "--out", str(out), "--cluster", address, "--threads", "1"])
-        if process.wait():
-            raise subprocess.CalledProcessError(process.returncode, process.args)
+        options = [str(study), "--out", str(out), "--cluster", address, "--threads", "1"]
+        _require_success(_start(options, log), log)
 
 
 @contextmanager
 def _nodes() -> Iterator[str]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["PYTHONPATH"] = str(_ROOT / "src")  # the nodes' processes inherit it
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
