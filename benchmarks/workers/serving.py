@@ -208,7 +208,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, body: bytes) -> None:
             if _send(connection, body) == 200:
                 return
         time.sleep(0.2)
-    process.kill()
+    _end(process)
     raise Unavailable(f"the server did not answer within {_WAIT_SECONDS:.0f} s; see the log")
 
 
