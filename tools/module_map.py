@@ -40,11 +40,12 @@ contract stands in pyproject.toml (`tool.importlinter`), and `make test` checks 
 
 
 def floors() -> list[list[str]]:
-    """The top-level names on each floor, from the top, as import-linter's contract states them."""
+    """The top-level names on each floor, from the top, as import-linter's contract states them; `__main__`,
+    which only starts the command line, is no folder to look into."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
-    return [[name.strip() for name in layer.split("|")] for layer in layers]
+    return [[name.strip() for name in layer.split("|")] for layer in layers if layer != "__main__"]
 
 
 def module_files(name: str) -> list[Path]:
@@ -71,7 +72,7 @@ def imports_between(names: Sequence[str]) -> dict[str, set[str]]:
         importer = module.split(".")[1:2]
         for imported in graph.find_modules_directly_imported_by(module):
             target = imported.split(".")[1:2]
-            if importer and target and importer != target:
+            if importer and target and importer != target and importer[0] in imports:
                 imports[importer[0]].add(target[0])
     return imports
 

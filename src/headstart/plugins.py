@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from headstart.errors import ConfigError, unknown_name
 
@@ -54,6 +54,16 @@ def load_all(kind: Kind, registry: dict[str, Entry], entry_type: type[Entry]) ->
         except ConfigError as error:
             problems.append(str(error))
     return problems
+
+
+def installed() -> list[str]:
+    """A line for each entry that an installed package adds: what it is, whose, and of which version."""
+    return sorted(
+        f"{kind} {name} {point.value} {_package(point)}"
+        for kind in get_args(Kind)
+        for name, points in _entry_points(kind).items()
+        for point in points
+    )
 
 
 @functools.cache

@@ -15,7 +15,7 @@ def run_headstart(
     *arguments: str, cwd: Path, timeout: float = 300, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "headstart.cli", *arguments],
+        [sys.executable, "-m", "headstart", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import get_args
 
 import headstart
 from headstart import plugins, store
@@ -57,11 +55,7 @@ def _code() -> Iterator[str]:
     """Which code writes the page: the version, packages that add to it, and the files themselves."""
     root = Path(headstart.__file__).parent
     yield headstart.__version__
-    for kind in get_args(plugins.Kind):
-        points = entry_points(group=f"headstart.{kind}s")
-        yield from sorted(
-            f"{kind} {p.name} {p.value} {p.dist.name} {p.dist.version}" for p in points if p.dist
-        )
+    yield from plugins.installed()
     yield from (
         _by_time(path, root) for path in sorted(root.rglob("*")) if path.suffix in (".py", ".css", ".toml")
     )
