@@ -226,7 +226,7 @@ def test_too_many_bad_files_end_with_the_list_and_exit_code_3(headstart, photos,
     seven = headstart(*options, **cache)
     assert (
         seven.returncode == 3
-        and "dog/bad0.jpg: the file is empty" in seven.stdout
+        and "dog/bad0.jpg, dog/bad1.jpg and 4 more: the file is empty" in seven.stdout
         and "7 of 127 files" in seven.stderr
     )
     assert headstart(*options, "--skip-bad", **cache).returncode == 0

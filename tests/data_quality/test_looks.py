@@ -55,7 +55,7 @@ def test_dark_blank_and_flat_images_are_counted(tmp_path):
     found = _remarks(_folder(tmp_path / "p", images))
     assert found["nearly-black"].message.startswith("3 images are nearly black")
     assert found["blank"].message == "2 images show nothing but one colour"
-    assert found["flat"].message.startswith("1 images have hardly any contrast")
+    assert found["flat"].message.startswith("1 image has hardly any contrast")
 
 
 def test_a_class_of_blank_images_is_a_note(tmp_path):
@@ -110,9 +110,7 @@ def test_drawings_that_white_would_hide_are_told(tmp_path):
         return clear
 
     remark = _remarks(_folder(tmp_path / "p", _two_classes(drawn)))["transparent"]
-    assert (
-        remark.message == "24 images would be blank once transparency lies on white; they are laid on black"
-    )
+    assert remark.message == "24 images would be blank once transparency lies on white; laid on black instead"
 
 
 def test_pages_with_their_sizes_are_told(tmp_path):
@@ -186,3 +184,11 @@ def test_images_alike_by_nature_are_divided_with_the_option(tmp_path):
     folder = _folder(tmp_path / "p", images)
     assert "pass --alike" in _remarks(folder)["no-split"].message
     assert "no-split" not in _remarks(folder, alike=True)
+
+
+def test_a_class_that_is_called_like_a_split_is_told(tmp_path):
+    home = _folder(tmp_path / "p", _two_classes(lambda image, k: image))
+    (home / "Testing").mkdir()
+    for path in sorted((home / "a").iterdir())[:2]:
+        path.rename(home / "Testing" / path.name)
+    assert _remarks(home)["split-name"].message.startswith("Testing is read as a class")

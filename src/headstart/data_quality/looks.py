@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headstart.data.folders import DecodedSource, shown
 from headstart.data.folders.decode import LARGER_PAGE
-from headstart.data_quality.remark import Remark
+from headstart.data_quality.remark import Remark, images
 
 _DARK = 40  # of 255: an image whose brightest value is below is nearly black
 _BLANK, _FLAT = 3, 16  # grey levels between an image's darkest and brightest value
@@ -102,7 +102,7 @@ def _dark_or_blank(decoded: DecodedSource, looks: Looks, labels: NDArray[np.obje
         yield Remark(
             severity="warning",
             code="nearly-black",
-            message=f"{count:,} images are nearly black: no value above {_DARK} of 255",
+            message=f"{images(count, 'is', 'are')} nearly black: no value above {_DARK} of 255",
             advice="look at them; values may be stored in a range that is not read as it was meant",
         )
     if count := int(looks.blank.sum()):
@@ -116,21 +116,21 @@ def _dark_or_blank(decoded: DecodedSource, looks: Looks, labels: NDArray[np.obje
         yield Remark(
             severity="warning" if not whole or all_ else "note",
             code="blank",
-            message=f"{count:,} images show nothing but one colour{of}",
+            message=f"{images(count, 'shows', 'show')} nothing but one colour{of}",
             advice="" if whole and not all_ else "remove them unless nothing is what their class is about",
         )
     if count := int(looks.flat.sum()):
         yield Remark(
             severity="note",
             code="flat",
-            message=f"{count:,} images have hardly any contrast ({_FLAT} levels of 255 or fewer)",
+            message=f"{images(count, 'has', 'have')} hardly any contrast ({_FLAT} levels of 255 or fewer)",
         )
     if (count := int(looks.clipped.sum())) > _SOME * len(looks.places):
         yield Remark(
             severity="note",
             code="clipped",
-            message=f"{count:,} images are mostly pure black or white: drawings, or clipped by too much "
-            "light",
+            message=f"{images(count, 'is', 'are')} mostly pure black or white: drawings, or clipped "
+            "by too much light",
         )
 
 
@@ -146,7 +146,7 @@ def _cut_off(decoded: DecodedSource, looks: Looks) -> Iterator[Remark]:
     yield Remark(
         severity="warning" if cut.mean() > _SOME else "note",
         code="cut-off",
-        message=f"{len(facts):,} images are {ratio:.1f} times as {way}; the middle square leaves "
+        message=f"{images(len(facts), 'is', 'are')} {ratio:.1f} times as {way}; the middle square leaves "
         f"{share:.0f} % of "
         "them out",
         advice="where what matters may lie outside, keep all of it with --fit pad (or --fit squash)",
@@ -201,7 +201,7 @@ def _profiles(decoded: DecodedSource) -> Iterator[Remark]:
         yield Remark(
             severity="note",
             code="colour-profile",
-            message=f"{count:,} images have another colour profile{rest} ({name}); they are brought to sRGB",
+            message=f"{images(count, 'has', 'have')} another colour profile{rest} ({name}), brought to sRGB",
         )
 
 
@@ -211,15 +211,14 @@ def _grounds(decoded: DecodedSource) -> Iterator[Remark]:
         yield Remark(
             severity="warning",
             code="transparent",
-            message=f"{count:,} images would be blank once transparency lies on white; they are laid on "
-            "black",
+            message=f"{images(count)} would be blank once transparency lies on white; laid on black instead",
             advice="save them on the ground that new images will have",
         )
     if count := notes["stored colours, as transparency hides everything"]:
         yield Remark(
             severity="warning",
             code="transparent",
-            message=f"{count:,} images are transparent everywhere; their stored colours are used",
+            message=f"{images(count, 'is', 'are')} transparent everywhere; their stored colours are used",
             advice="save them without the alpha channel",
         )
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headstart.data.folders.cache import DecodedSource
+from headstart.data.folders.divide import by_reason
 from headstart.data_quality.inspection import DuplicateGroup, Inspection
 from headstart.runtime.show import shown
 
@@ -110,7 +111,7 @@ def terminal(inspection: Inspection) -> Group:
         mark, style = _MARKS[remark.severity]
         advice = f"\n    {remark.advice}" if remark.advice else ""
         lines.append(Text.assemble((f"{mark} ", style), remark.message, (advice, "dim")))
-    lines += _listed("unreadable", [f"{name}: {reason}" for name, reason in inspection.bad])
+    lines += _listed("unreadable, by cause", by_reason(inspection.bad))
     lines += _listed(
         "copies across splits or labels",
         [f"{g.kind}: {', '.join(g.names)}" for g in inspection.groups if g.across_parts or g.across_classes],

@@ -16,3 +16,9 @@ class Remark:
     code: str
     message: str
     advice: str = ""
+
+
+def images(count: int, one: str = "", many: str = "") -> str:
+    """A number of images, followed by the word that its verb takes: "1 image is", "2 images are"."""
+    verb = one if count == 1 else many
+    return f"{count:,} {'image' if count == 1 else 'images'}{' ' if verb else ''}{verb}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headstart.data.folders import shown
+from headstart.data.folders.layout import split_of
 from headstart.data.folders.walk import JUNK, LOOP, NO_IMAGE, OUTSIDE
 from headstart.data_quality.inspection import SMALL_SIDE, Inspection
-from headstart.data_quality.remark import Remark
+from headstart.data_quality.remark import Remark, images
 from headstart.data_quality.series import Series
 
 FEW_IMAGES = 20  # of a class with fewer, a fifth for testing is four: too few for an accuracy
@@ -114,6 +115,15 @@ def _class_remarks(inspection: Inspection) -> Iterator[Remark]:
             message=f"the largest class has {max(sizes) / min(sizes):.1f} times the images of the smallest",
             advice="look at balanced accuracy and macro-F1, not at accuracy alone",
         )
+    named = [row.name for row in inspection.classes if split_of(row.name) in ("val", "test")]
+    if named and len(inspection.classes) - len(named) >= 2:
+        yield Remark(
+            severity="warning",
+            code="split-name",
+            message=f"{_names(named)} is read as a class, as its name beside the others says nothing else",
+            advice="where it holds images to test on, sort the others into train/CLASS and these into "
+            "test/CLASS, or move it away",
+        )
     for mixed in inspection.mixed_names:
         # Spellings that differ in Unicode form look the same: their code points tell them apart.
         spelled = ascii if mixed["merged"] else lambda name: repr(shown(name))
@@ -143,7 +153,7 @@ def _file_remarks(inspection: Inspection) -> Iterator[Remark]:
         yield Remark(
             severity="note",
             code="small-images",
-            message=f"{inspection.small:,} images have a side below {SMALL_SIDE} pixels and are enlarged",
+            message=f"{images(inspection.small, 'has', 'have')} a side below {SMALL_SIDE} pixels: enlarged",
         )
     yield from _left_out_remarks(inspection)
 

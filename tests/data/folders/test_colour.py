@@ -32,6 +32,7 @@ def test_a_drawing_on_nothing_is_seen_whatever_its_colour():
     note = "transparency on black, as on white nothing is seen"
     assert _found(_drawn((255, 255, 255))) == ([0] * 3, [255] * 3, (note,))
     assert _found(_drawn((254, 253, 255))) == ([0] * 3, [254, 253, 255], (note,))
+    assert _found(_drawn((245, 248, 244))) == ([0] * 3, [245, 248, 244], (note,))  # as good as nothing
 
 
 def test_where_transparency_hides_everything_the_stored_colours_are_used():

@@ -118,7 +118,7 @@ def test_too_many_unreadable_images_are_named(folder, content):
     for number in range(2):
         (folder / "cat" / f"bad{number}.png").write_bytes(content)
     with pytest.raises(
-        DataError, match=r"2 of 22 files in .*pets .*: cat/bad0\.png: .+; cat/bad1\.png: "
+        DataError, match=r"2 of 22 files in .*pets .*: cat/bad0\.png, cat/bad1\.png: .+; mend"
     ) as error:
         load_dataset(folder)
     assert "\n" not in str(error.value)
@@ -257,3 +257,12 @@ def test_images_keep_the_names_of_their_files(tmp_path):
         assert name.split("/")[0] == dataset.train.class_names[label]
     first = np.array(Image.open(tmp_path / "photos" / str(dataset.test.names[0])))
     assert (dataset.test.images[0] == first).all()
+
+
+def test_files_that_give_no_image_are_named_by_cause(folder):
+    for path in (folder / "cat").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"files in .*: cat/\S+, cat/\S+ and \d+ more: the file is empty"):
+        load_dataset(folder)
+    with pytest.raises(DataError, match=r"class 'cat' has no image that can be read \(of \d+ files\)"):
+        load_images(folder, bad_files="skip")

@@ -240,7 +240,7 @@ def _truncated(photo, format, **options):
             "a pointer of Git LFS, not the image itself: fetch it with git lfs pull",
         ),
         (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", "macOS's notes on a file, not an image"),
-        (b"\0\0\0\x18ftypheic" + b"\0" * 600, "a damaged HEIC photo"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 600, "a damaged HEIC image"),
         (bytes(4000), "not an image of a known format, or its start is damaged"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "text, not an image"),
         (_bytes(np.zeros((1, 1, 3), np.uint8)), "1 x 1 pixels: too small to show anything"),
@@ -331,3 +331,16 @@ def test_a_square_is_the_middle_the_whole_on_grey_or_the_whole_squashed():
     assert np.array_equal(padded[8:16], wide[..., 0])
     squashed = square(wide, 8, "squash")[..., 0]
     assert squashed[:, 0].max() < 30 and squashed[:, 4].min() > 170 and squashed[:, 7].max() < 30
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((20, 20, 5), np.uint8), "a TIFF of 5 channels"),
+        (np.zeros((20, 20, 3), np.float32), "whose colours are fractions of 32 bits"),
+        (np.zeros((20, 20)), "whose grey levels are fractions of 64 bits; .* with 32"),
+    ],
+)
+def test_a_tiff_that_is_not_read_says_why(array, reason):
+    with pytest.raises(UnreadableError, match=reason):
+        decode_image(tiff(array))

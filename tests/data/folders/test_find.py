@@ -238,7 +238,7 @@ def test_group_options_that_make_no_sense_are_one_line(tmp_path, options, messag
 
 def test_a_folder_around_the_folder_is_named(tmp_path):
     _fill(tmp_path, "photos/cat/a.png", "photos/dog/b.png")
-    with pytest.raises(DataError, match=r"has 1 sub-folders; .* two at least; did you mean .*photos\?"):
+    with pytest.raises(DataError, match=r"has 1 sub-folder; .* two at least; did you mean .*photos\?"):
         find_entries(tmp_path)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from headstart.data.folders import find_entries
+from headstart.data.folders.table_paths import Resolver
+from headstart.data.folders.tables import read_table
 from headstart.errors import DataError
 
 ROWS = [(f"imgs/{kind}_{number}.png", kind) for kind in ("circle", "square") for number in range(3)]
@@ -148,3 +150,38 @@ def test_a_class_of_two_words_is_no_pair_of_labels(home):
     rows = [(path, f"{kind}, painted") for path, kind in ROWS]
     table = _table(home, [(path, f'"{label}"') for path, label in rows])
     assert _read(table) == rows
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("imgs/circle_0.jpg", "other-suffix"),
+        ("'imgs/circle_0.png'", "quotes"),
+        ("imgs/circle%5F0.png", "encoded"),
+    ],
+)
+def test_paths_with_another_suffix_in_quotes_or_as_in_an_address_are_found(tmp_path, written, kind):
+    (tmp_path / "imgs").mkdir()
+    (tmp_path / "imgs" / "circle_0.png").touch()
+    resolver = Resolver(tmp_path / "t.csv")
+    assert resolver.resolve([written]) == [tmp_path / "imgs" / "circle_0.png"]
+    assert [code for code, _ in resolver.notes()] == [f"paths-{kind}"]
+
+
+@pytest.mark.parametrize("start", ["# made by hand\n", ""])
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_old_line_ends_and_a_comment_above_the_header_are_understood(tmp_path, start, end):
+    text = start + "path,label\na.png,cat\nb.png,dog\n"
+    (tmp_path / "t.csv").write_bytes(text.replace("\n", end).encode())
+    assert [(row.name, row.label) for row in read_table(tmp_path / "t.csv").rows] == [
+        ("a.png", "cat"),
+        ("b.png", "dog"),
+    ]
+
+
+@pytest.mark.parametrize("several", ["qwx;zzb", "qwx | zzb", "['qwx', 'zzb']", "{qwx,zzb}"])
+def test_lists_of_labels_are_refused_where_only_one_of_them_stands_alone(tmp_path, several):
+    lines = ["path\tlabel", *(f"{n}.png\t{'zzb' if n % 2 else several}" for n in range(8))]
+    (tmp_path / "t.tsv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="look like several"):
+        read_table(tmp_path / "t.tsv")

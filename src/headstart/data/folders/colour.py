@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _BLANK_SPAN = 3  # grey levels between the darkest and the brightest pixel of an image that shows nothing
+_FAINT_SPAN, _CLEARER = 16, 3  # hardly anything is seen; another ground shows this many times more
 _SAME_LEVELS = 3  # a profile that moves no colour by more is sRGB
 _PROFILED = ("RGB", "L", "CMYK")
 _SHADES = 9  # a side of the cube of colours that a profile is tried on
@@ -46,10 +47,11 @@ def on_ground(colours: Image, alpha: Image, notes: list[str]) -> Image:
         return colours
     white = pillow.new("RGB", colours.size, "white")
     white.paste(colours, mask=alpha)
-    if _is_blank(white):
+    on_white = _span(white)
+    if on_white <= _FAINT_SPAN:
         black = pillow.new("RGB", colours.size, "black")
         black.paste(colours, mask=alpha)
-        if not _is_blank(black):
+        if _span(black) > max(_BLANK_SPAN, _CLEARER * on_white):
             notes.append("transparency on black, as on white nothing is seen")
             return black
     notes.append("transparency on white")
@@ -62,8 +64,9 @@ def _extrema(channel: Image) -> tuple[int, int]:
     return low, high
 
 
-def _is_blank(image: Image) -> bool:
-    return all(high - low <= _BLANK_SPAN for low, high in map(_extrema, image.split()))
+def _span(image: Image) -> int:
+    """Grey levels between the darkest and the brightest value of the channel that has most."""
+    return max(high - low for low, high in map(_extrema, image.split()))
 
 
 def _profiled(image: Image, profile: object, notes: list[str]) -> Image:

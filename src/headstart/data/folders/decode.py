@@ -230,7 +230,7 @@ def _opened_image(file: IO[bytes], name: str) -> Image:
     try:
         return pillow.open(file, formats=available_formats())
     except UnidentifiedImageError:
-        raise UnreadableError(name, described(head)) from None
+        raise UnreadableError(name, described(file)) from None
 
 
 def _check_size(full: tuple[int, int], decoded: tuple[int, int], name: str, limits: Limits) -> None:

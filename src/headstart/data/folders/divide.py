@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,8 +44,9 @@ def require_mostly_good(decoded: DecodedSource, bad_files: BadFiles = "few") -> 
     bad, total = decoded.bad, len(decoded.facts)
     if not bad or bad_files == "skip" or (bad_files == "few" and len(bad) < BAD_FRACTION * total):
         return
-    named = "; ".join(f"{fact.name}: {fact.reason}" for fact in bad[:_LISTED])
-    more = f"; and {len(bad) - _LISTED:,} more" if len(bad) > _LISTED else ""
+    causes = by_reason([(fact.name, fact.reason or "") for fact in bad])
+    named = "; ".join(causes[:_LISTED])
+    more = f"; and {len(causes) - _LISTED:,} more causes" if len(causes) > _LISTED else ""
     allowed = (
         "none may be bad (--strict)"
         if bad_files == "refuse"
@@ -54,6 +56,17 @@ def require_mostly_good(decoded: DecodedSource, bad_files: BadFiles = "few") -> 
         f"{len(bad):,} of {total:,} files in {decoded.source.root} give no image and {allowed}: "
         f"{named}{more}; mend or remove them, or pass --skip-bad"
     )
+
+
+def by_reason(bad: Sequence[tuple[str, str]]) -> list[str]:
+    """Files that give no image, (name, reason) each, a line for each reason, the most frequent first."""
+    named: dict[str, list[str]] = {}
+    for name, reason in bad:
+        named.setdefault(reason, []).append(name)
+    return [
+        f"{', '.join(names[:2])}{f' and {len(names) - 2:,} more' if len(names) > 2 else ''}: {reason}"
+        for reason, names in sorted(named.items(), key=lambda item: -len(item[1]))
+    ]
 
 
 def divide(decoded: DecodedSource, *, fraction: float = TEST_FRACTION, near: bool = True) -> Division:
@@ -103,15 +116,21 @@ def _require_every_class(division: Division, decoded: DecodedSource, tests: bool
         count = int(in_class.sum())
         distinct = len(np.unique(division.units[in_class]))
         if count < 2 or distinct < 2 or (tests and not (in_class & held_out).any()):
-            raise DataError(f"{decoded.source.root}: {_too_few(name, count, distinct)}")
+            files = sum(entry.label == name for entry in decoded.source.entries)
+            raise DataError(f"{decoded.source.root}: {_too_few(name, files, count, distinct)}")
     if division.is_own and not held_out.any():
         raise DataError(
             f"{decoded.source.root} has images for training only; add a folder test with the same classes"
         )
 
 
-def _too_few(name: str, count: int, distinct: int) -> str:
-    """Why a class cannot be divided, and what to do."""
+def _too_few(name: str, files: int, count: int, distinct: int) -> str:
+    """Why a class of so many files, images and groups of them cannot be divided, and what to do."""
+    if files and not count:
+        return (
+            f"class {shown(name)!r} has no image that can be read (of {files:,} "
+            f"{'file' if files == 1 else 'files'}); mend them, or remove the class"
+        )
     if count < 2:
         return (
             f"class {shown(name)!r} has {count} readable image{'' if count == 1 else 's'}; each class "

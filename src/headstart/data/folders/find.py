@@ -128,11 +128,20 @@ def find_entries(
     )
 
 
+_OTHER_FILES = (
+    dict.fromkeys(IMAGE_SUFFIXES, "is one image")
+    | dict.fromkeys(
+        (".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "is an archive that is not read; unpack it"
+    )
+    | dict.fromkeys((".xlsx", ".xls", ".ods"), "is a spreadsheet; save it as CSV")
+)
+
+
 def _list_files(path: Path, group_column: str | None, layout: Layout) -> _Listing:
     if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
         return _list_table(path, group_column)
     if not path.is_dir():
-        what = "is one image" if path.suffix.lower() in IMAGE_SUFFIXES else "is neither a folder nor a table"
+        what = _OTHER_FILES.get(path.suffix.lower(), "is neither a folder nor a table")
         raise ConfigError(
             f"{path} {what if path.exists() else 'is neither a folder nor a CSV or Parquet table'}; give a "
             "folder with one sub-folder a class, a zip of one, or a table with columns path and "
@@ -215,8 +224,8 @@ def _too_few_classes(path: Path, listing: _Listing, class_names: tuple[str, ...]
             "second class to tell it from: add a folder of other images"
         )
     return (
-        f"{path} has {len(class_names)} sub-folders; a dataset needs one for each class, two at "
-        f"least{_inner_hint(path)}"
+        f"{path} has {len(class_names)} sub-folder{'' if len(class_names) == 1 else 's'}; a dataset needs "
+        f"one for each class, two at least{_inner_hint(path)}"
     )
 
 

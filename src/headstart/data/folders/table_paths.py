@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from headstart.data.folders.walk import IMAGE_SUFFIXES, is_junk
 from headstart.errors import DataError
@@ -16,6 +17,9 @@ _WORDS = {
     "backslashes": "are written with backslashes",
     "elsewhere": "are those of another folder or machine; the files are taken from beside the table",
     "suffix": "have no suffix; the files with one are taken",
+    "other-suffix": "end in another suffix than the files that are taken",
+    "quotes": "stand in quotes",
+    "encoded": "are written as in an address (%20)",
     "case": "differ from the files' names in upper and lower case",
     "folder": "leave out the folder that the files lie in",
 }
@@ -79,11 +83,16 @@ class Resolver:
         slashed = text.replace("\\", "/")
         if slashed != text:
             yield "backslashes", self._existing(slashed)
+        if text[:1] in "'\"`" and text[:1] == text[-1:]:
+            yield "quotes", self._existing(slashed[1:-1])
+        if "%" in text:
+            yield "encoded", self._existing(unquote(slashed))
         parts = PurePosixPath(slashed).parts
         for start in range(1, len(parts)):
             yield "elsewhere", self._existing("/".join(parts[start:]))
         self._index()
         yield "suffix", self._with_suffix(slashed)
+        yield "other-suffix", self._with_suffix(str(PurePosixPath(slashed).with_suffix("")))
         yield "case", self._only(self._by_path.get(slashed.casefold()))
         if len(parts) == 1:
             yield "folder", self._only(self._by_end.get(slashed.casefold()))

@@ -27,6 +27,8 @@ _FLAGS = {"is_valid": "val", "is_val": "val", "is_test": "test"}  # columns of t
 _TRUE, _FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "")
 _MISSING_WORDS = ("nan", "null", "n/a", "none", "na", "?", "unknown")
 _SEVERAL = re.compile(r"[\s,;|/+&]+")
+_LISTED = re.compile(r"\s*[;|]\s*")  # one of them alone in another row says that these are several labels
+_IN_BRACKETS = re.compile(r"[\[{](.*)[\]}]")  # as programs print a list of labels
 _MANY_LABELS = 20  # labels from which they are compared with the number of rows
 _READ_AS_ROWS = 0.5  # labels for each row, from which they are no classes
 
@@ -119,6 +121,10 @@ def _read(table: Path) -> _Cells:
         raise DataError(f"{table} cannot be read as a table ({error.strerror})") from error
     notes: list[Note] = []
     text = _decoded(content, notes)
+    if "\n" not in text:  # old Macs end lines so
+        text = text.replace("\r", "\n")
+    while text.startswith("#"):  # a comment above the header
+        text = text.partition("\n")[2]
     first = text.lstrip("\r\n").split("\n", 1)[0]
     separator = _separator(table, first)
     try:
@@ -348,6 +354,11 @@ def _check_labels(cells: _Cells, labels: Sequence[str]) -> None:
 
 
 def _is_several(label: str, counts: Counter[str]) -> bool:
+    if (bracketed := _IN_BRACKETS.fullmatch(label)) and "," in bracketed[1]:
+        return True
+    listed = [part for part in _LISTED.split(label) if part]
+    if len(listed) > 1 and any(part in counts for part in listed):
+        return True
     parts = [part for part in _SEVERAL.split(label) if part]
     return len(parts) > 1 and all(part in counts and part != label for part in parts)
 

@@ -48,6 +48,10 @@ _JUNK = {
     "$recycle.bin",
     "system volume information",
     "lost+found",
+    "#recycle",
+    "#snapshot",
+    "@recycle",
+    "@recently-snapshot",
     "__pycache__",
     "icon\r",
 }
