@@ -15,12 +15,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def on_config(config: Any) -> Any:
-    """Put the decisions into the navigation, in their order."""
+    """Let the pages' generator say warnings alone."""
     logging.getLogger("mkdocs.plugins.mkdocstrings").setLevel(logging.WARNING)
-    decisions = [{title: f"decisions/{path.name}"} for path, title in decision_titles()]
-    for place, entry in enumerate(config["nav"]):
-        if "Decisions" in entry:
-            config["nav"][place] = {"Decisions": [{"All": "decisions/index.md"}, *decisions]}
     return config
 
 

@@ -124,26 +124,29 @@ def _between(before: str, mark: str, text: str) -> str:
 def _answer(view: StudyView) -> str:
     """The published answer for a reader with one minute: a sentence, a figure, the ladder, the claims."""
     trust = "[in the report](report/README.md#can-i-trust-it)"
-    return _in_brief(view, FIGURE.relative_to(ROOT).as_posix(), trust)
+    return _in_brief(view, FIGURE.relative_to(ROOT).as_posix(), trust, "docs/")
 
 
 def _home(view: StudyView) -> str:
     """The same for the documentation's first page, whose pictures lie in docs/."""
-    return _in_brief(view, PICTURE.relative_to(ROOT / "docs").as_posix(), "in `report/README.md`")
+    return _in_brief(view, PICTURE.relative_to(ROOT / "docs").as_posix(), "in `report/README.md`", "")
 
 
-def _in_brief(view: StudyView, picture: str, trust: str) -> str:
-    return "\n".join([*_headline(view, picture, trust), *_ladder(view), "", *_claims(view), ""])
+def _in_brief(view: StudyView, picture: str, trust: str, docs: str) -> str:
+    return "\n".join([*_headline(view, picture, trust, docs), *_ladder(view), "", *_claims(view), ""])
 
 
-def _headline(view: StudyView, picture: str, trust: str) -> list[str]:
+def _headline(view: StudyView, picture: str, trust: str, docs: str) -> list[str]:
+    """docs: the folder of the documentation, seen from the page."""
     answer = headline.headline(view.study, [item for arm in view.arms for item in arm.trials])
     arms = words.listing([arm.label for arm in compared(view)])
     return [
         f"**{answer}**",
         "",
-        f"{_with_few_labels(view)} Can I trust it? Seeds, intervals and threats stand {trust}. For images of "
-        "your own: `headstart advise photos --minutes 10`.",
+        f"{_with_few_labels(view)} Minutes stand under "
+        f"[which should I choose?]({docs}questions/which-should-i-choose.md). Can I trust it? Seeds, "
+        f"intervals and threats stand {trust}. For images of your own: "
+        "`headstart advise photos --minutes 10`.",
         "",
         f"![Test accuracy by labels per class: {arms}]({picture})",
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +82,13 @@ def test_the_browser_reports_no_error_and_asks_for_nothing_else(
     )
     assert errors == []
     assert [url for url in requests if not url.startswith("data:")] == [address]
+
+
+def test_the_first_part_of_the_published_report_fits_on_three_screens(browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((Path(__file__).parents[2] / "report" / "report.html").as_uri())
+    assert page.evaluate("document.querySelector('.front').getBoundingClientRect().bottom") <= 3 * 900
+    page.close()
 
 
 @pytest.mark.parametrize("opened", [(1280, "light"), (390, "light")], indirect=True, ids=["desk", "phone"])

@@ -13,6 +13,7 @@ import pytest
 
 from headstart.results import full_study
 from headstart.results.full_study import beside_the_full_study, published_answer
+from headstart.studies.study_file import load_study
 
 
 def trial(arm: str, accuracy: float, seed: int = 0) -> Any:
@@ -52,6 +53,13 @@ def test_the_packages_file_is_of_every_full_study() -> None:
     stored = json.loads(full_study.FILE.read_text())
     assert set(stored) == set(full_study.FULL.values())
     assert "Fine-tuned ResNet-50" in stored["cifar10"]["sentence"]
+
+
+@pytest.mark.parametrize("quick", full_study.FULL)
+def test_every_arm_of_a_quick_study_stands_in_the_full_one(quick: str) -> None:
+    stored = json.loads(full_study.FILE.read_text())[full_study.FULL[quick]]
+    arms = {arm.name for arm in load_study(quick)[0].arms}
+    assert arms <= set(stored["test_accuracy"]) and {"cnn", "probe", "lp-ft"} <= arms
 
 
 @pytest.mark.slow

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from headstart.runtime import precision
-from headstart.runtime.precision import has_native_bf16, processor_has_native_bf16, resolve_precision
+from headstart.runtime.precision import (
+    has_native_bf16,
+    possible_precisions,
+    processor_has_native_bf16,
+    resolve_feature_precision,
+    resolve_precision,
+)
 
 CPU = torch.device("cpu")
 
@@ -64,3 +70,30 @@ def test_bf16_is_native_where_the_list_has_it_and_no_limit_takes_it_away(
     if limit is not None:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     assert processor_has_native_bf16() is native
+
+
+@pytest.mark.parametrize(
+    ("native", "installed", "device", "expected"),
+    [
+        (False, True, "cpu", "int8"),
+        (False, False, "cpu", "fp32"),
+        (True, True, "cpu", "bf16"),
+        (True, True, "cuda", "bf16"),
+    ],
+)
+def test_fast_features_are_int8_where_bf16_is_not_native_and_the_extra_is_there(
+    native: bool, installed: bool, device: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_native_bf16", lambda of: native)
+    monkeypatch.setattr(precision, "find_spec", lambda name: object() if installed else None)
+    assert resolve_feature_precision("fast", torch.device(device)) == expected
+
+
+@pytest.mark.parametrize(
+    ("chosen", "possible"),
+    [("auto", ("bf16", "fp32")), ("fast", ("bf16", "fp32", "int8")), ("bf16", ()), ("int8", ())],
+)
+def test_another_machine_may_have_resolved_a_choice_and_no_named_precision(
+    chosen: str, possible: tuple[str, ...]
+) -> None:
+    assert tuple(possible_precisions(chosen)) == possible

@@ -109,8 +109,8 @@ ChangesWithExample = Annotated[
 FeaturePrecision = Annotated[
     str | None,
     typer.Option(
-        help="Of frozen features: auto, bf16, fp32, or int8 (a processor, "
-        "extra int8; half of fp32's time). Left out: as the study says."
+        help="Of frozen features: auto, bf16, fp32, int8 (a processor, extra int8; half of fp32's "
+        "time), or fast (int8 where bf16 is not native). Left out: as the study says."
     ),
 ]
 Tries = Annotated[

@@ -4,7 +4,9 @@ choice of precision imports no torch."""
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from headstart.errors import ConfigError
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 NATIVE_PRECISIONS = ("bf16", "fp32")  # what "auto" may become, by machine
 PRECISIONS = ("auto", *NATIVE_PRECISIONS)
-FEATURE_PRECISIONS = ("auto", "bf16", "fp32", "int8")
+FEATURE_PRECISIONS = ("auto", "fast", "bf16", "fp32", "int8")
 # Values of oneDNN's own ONEDNN_MAX_CPU_ISA under which it does bf16 products in float32, on any processor.
 _ONEDNN_LIMITS_BELOW_BF16 = frozenset(
     ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -89,9 +91,22 @@ def autocast(precision: str, device: torch.device, cache: bool = True) -> Abstra
 
 
 def resolve_feature_precision(precision: str, device: torch.device) -> str:
-    """Resolve the precision of frozen layers; "auto" is the precision of training.
+    """Resolve the precision of frozen layers to "bf16", "fp32" or "int8".
 
+    "auto" is the precision of training. "fast" is int8 on a processor without native bf16 where the extra
+    int8 is installed, else as "auto".
     Raises: ConfigError for anything but FEATURE_PRECISIONS."""
     if precision not in FEATURE_PRECISIONS:
         raise ConfigError(f"feature precision {precision!r} is not one of {', '.join(FEATURE_PRECISIONS)}")
-    return resolve_precision("auto", device) if precision == "auto" else precision
+    if precision == "fast" and device.type == "cpu" and not has_native_bf16(device) and _has_int8():
+        return "int8"
+    return resolve_precision("auto", device) if precision in ("auto", "fast") else precision
+
+
+def possible_precisions(precision: str) -> Sequence[str]:
+    """What a study's choice of precision may have become on another machine; nothing where it names one."""
+    return {"auto": NATIVE_PRECISIONS, "fast": (*NATIVE_PRECISIONS, "int8")}.get(precision, ())
+
+
+def _has_int8() -> bool:
+    return all(find_spec(name) is not None for name in ("onnx", "onnxruntime"))

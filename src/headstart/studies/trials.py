@@ -10,8 +10,8 @@ from pathlib import Path
 from headstart import store
 from headstart.registry.methods import method_spec
 from headstart.runtime.precision import (
-    NATIVE_PRECISIONS,
     default_device,
+    possible_precisions,
     resolve_feature_precision,
     resolve_precision,
 )
@@ -63,8 +63,8 @@ def as_finished(trial: Trial, study: Study, dataset: Dataset, folders: Sequence[
 
     It is returned as it is where no folder does, or where the study itself says the precision. So a study is
     resumed where another machine computes natively in another precision."""
-    precisions = [trial.precision, *(NATIVE_PRECISIONS if study.precision == "auto" else ())]
-    of_features = [trial.feature_precision, *(NATIVE_PRECISIONS if study.feature_precision == "auto" else ())]
+    precisions = [trial.precision, *possible_precisions(study.precision)]
+    of_features = [trial.feature_precision, *possible_precisions(study.feature_precision)]
     for precision, feature_precision in product(dict.fromkeys(precisions), dict.fromkeys(of_features)):
         candidate = dataclasses.replace(trial, precision=precision, feature_precision=feature_precision)
         if is_finished(candidate, dataset, folders):

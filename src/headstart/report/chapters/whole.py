@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from headstart.data_quality.record import Health
 from headstart.report.chapters import closing, generalization, images, opening, results, study
-from headstart.report.document import Block, Contents, Document, Group, Heading, Section, plain, text
+from headstart.report.document import Block, Contents, Details, Document, Group, Heading, Section, plain, text
 from headstart.report.load import StudyView
 from headstart.report.sections import health, labels
 
@@ -30,7 +30,10 @@ def compose(view: StudyView, files: str = "") -> Document:
         id="contents",
         blocks=(
             Heading(level=2, text=text("Appendix")),
-            Contents(title="Contents of the appendix", entries=tuple(entries)),
+            Details(
+                summary="Contents",
+                blocks=(Contents(title="Contents of the appendix", entries=tuple(entries)),),
+            ),
         ),
     )
     first = Group(layout="front", blocks=(*_first(view, fits), contents))
