@@ -290,7 +290,8 @@ def study_folder(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     ):
         assert shown in text
         text = text.replace(shown, small)
-    text = text[: text.index("[[claims]]")] + claims[claims.index("[[claims]]") :]
+    claims = claims[claims.index("[[claims]]") :].replace('"lp-ft"', '"probe"')  # the how-to has two arms
+    text = text[: text.index("[[claims]]")] + claims
     (home / "mine.toml").write_text(text, encoding="utf-8")
     return home
 

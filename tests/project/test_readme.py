@@ -24,6 +24,12 @@ SHORT = (
     "arms.cnn.recipe.batch_size=16",
     "--set",
     "arms.probe.input_pixels=32",
+    "--set",
+    "arms.lp-ft.recipe.duration='1 steps'",
+    "--set",
+    "arms.lp-ft.recipe.batch_size=4",
+    "--set",
+    "arms.lp-ft.input_pixels=32",
 )
 
 
