@@ -80,7 +80,13 @@ def made(
     return run
 
 
-@pytest.mark.parametrize("command", _shown_commands("headstart"))
+def _with_costs(command: str) -> object:
+    """Variants of the quick study, itself run every time, are slow tests: 9 s of a processor each."""
+    again = command.startswith(f"{STUDY} ") and "--plan" not in command
+    return pytest.param(command, marks=pytest.mark.slow) if again else command
+
+
+@pytest.mark.parametrize("command", map(_with_costs, _shown_commands("headstart")))
 def test_every_shown_command_runs(
     command: str, made: Callable[[str], Path], photos: Path, warm_process: WarmProcess, tmp_path: Path
 ) -> None:
