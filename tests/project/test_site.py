@@ -54,3 +54,24 @@ def test_search_works_from_disk_without_a_network(site: Path, page: str) -> None
         tab.wait_for_selector(".md-search-result__item", timeout=60_000)
         assert "matching document" in tab.inner_text(".md-search-result__meta")
         context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_page_is_wider_than_its_window_and_every_picture_is_drawn(site: Path, width: int) -> None:
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    if screenshots.chromium() is None:
+        pytest.skip("no chromium found")
+    faults = []
+    with screenshots.browser() as launched:
+        tab = launched.new_page(viewport={"width": width, "height": 900})
+        for page in sorted(site.rglob("*.html")):
+            if page.name == "404.html":  # made for a server: its links begin at the root
+                continue
+            tab.goto(page.as_uri())
+            wide, broken = tab.evaluate(
+                "[document.documentElement.scrollWidth > innerWidth,"
+                " [...document.images].filter((image) => image.complete && !image.naturalWidth).length]"
+            )
+            if wide or broken:
+                faults.append((page.relative_to(site).as_posix(), wide, broken))
+    assert faults == []
