@@ -48,7 +48,12 @@ def test_fields_stand_in_the_order_in_which_files_list_them() -> None:
         "balance",
         "duration",
     ]
-    assert list(FineTuneRecipe.model_fields)[-3:] == ["stage_lr_decay", "head_lr_scale", "batchnorm"]
+    assert list(FineTuneRecipe.model_fields)[-4:] == [
+        "stage_lr_decay",
+        "head_lr_scale",
+        "batchnorm",
+        "clip_norm",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from headstart.errors import ConfigError
 from headstart.models.cnn import CNN
 from headstart.models.network import Network
 from headstart.models.preprocessing import preprocess
-from headstart.recipes import CNNRecipe, TrainingRecipe
+from headstart.recipes import CNNRecipe, FineTuneRecipe, TrainingRecipe
 from headstart.training import loop, step
 from headstart.training.loop import DivergedError, Training, train
 from headstart.training.step import Step
@@ -298,3 +298,34 @@ def test_a_duration_in_steps_does_not_mind_the_clock(monkeypatch: pytest.MonkeyP
     clock.rule(monkeypatch)
     recipe = SGD.replace(duration="9 steps")
     assert train(dataclasses.replace(step_of(recipe), prepare=clock.prepare), Numbers()).step == 9
+
+
+def test_the_gradient_is_bounded_where_batchnorm_keeps_its_statistics() -> None:
+    """A step of plain SGD at a rate of 1 moves the weights by the gradient: by 0.5 where that is bounded."""
+    moved = {}
+    for batchnorm in ("train", "frozen"):
+        recipe = FineTuneRecipe(
+            duration="1 steps",
+            batch_size=4,
+            learning_rate=1.0,
+            momentum=0.0,
+            weight_decay=0.0,
+            batchnorm=batchnorm,
+            clip_norm=0.5,
+        )
+        network = torch.nn.Linear(2, 2)
+        torch.nn.init.zeros_(network.weight)
+        torch.nn.init.zeros_(network.bias)
+        step = Step(
+            network=network,  # type: ignore[arg-type]
+            recipe=recipe,
+            prepare=lambda x: x,
+            device=torch.device("cpu"),
+            precision="fp32",
+        )
+        optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+        step.take(torch.full((4, 2), 30.0), torch.tensor([0, 0, 0, 1]), [optimizer])
+        weights = torch.cat([each.detach().flatten() for each in network.parameters()])
+        moved[batchnorm] = float(weights.norm())
+    assert moved["frozen"] == pytest.approx(0.5, rel=1e-4)
+    assert moved["train"] > 10

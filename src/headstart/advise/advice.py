@@ -14,6 +14,7 @@ from headstart.results.label_curves import Estimate
 from headstart.runtime import progress
 
 How = Literal["folds", "own test", "hold-out"]
+_OVERRUN_SECONDS = 5.0
 INTERVALS = (
     "Intervals are 95 % ones over images (Wilson's, wider where folds judge and where images belong "
     "together). They say how far chance in these images goes, not what another camera, place or season "
@@ -189,7 +190,17 @@ class Advice:
         """What it costs, in a sentence."""
         return (
             f"Training took {progress.clock(self.chosen.seconds)} on this machine, everything that was tried "
-            f"{progress.clock(self.spent_seconds)}; in use {1000 * self.seconds_per_image:.0f} ms an image."
+            f"{progress.clock(self.spent_seconds)}{self._overrun()}; in use "
+            f"{1000 * self.seconds_per_image:.0f} ms an image."
+        )
+
+    def _overrun(self) -> str:
+        asked = 60 * self.minutes
+        if self.spent_seconds <= asked + max(_OVERRUN_SECONDS, 0.1 * asked):
+            return ""
+        return (
+            f", more than the {progress.clock(asked)} asked for: a first head and a short training of a CNN "
+            "are always tried"
         )
 
     def learned(self) -> str:

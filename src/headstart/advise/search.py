@@ -287,7 +287,7 @@ class Search(Trying):
     def _check_mirrors(self) -> None:
         """Whether networks may learn from mirror images: not where the head confuses them."""
         probe = next((rung for rung in self.rungs if rung.name == "probe"), None)
-        if probe is None:
+        if probe is None or self.time.left() <= REST_SECONDS:  # no network will learn
             return
         self.flips = not mirroring_hurts(self.reader, probe)
         if not self.flips:

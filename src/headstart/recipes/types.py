@@ -69,6 +69,11 @@ class TrainingRecipe(Recipe):
             raise ValueError("optimizer 'muon' is for the custom CNN's recipes; choose 'sgd' or 'adamw'")
         return value
 
+    @property
+    def gradient_bound(self) -> float | None:
+        """Largest norm of the gradient; None: no bound."""
+        return None
+
 
 class CNNRecipe(TrainingRecipe):
     """A TrainingRecipe for the custom CNN.
@@ -158,11 +163,20 @@ class TransferRecipe(TrainingRecipe):
     batchnorm: of the layers that learn. "train": normalise with the batch's statistics and update the stored
     ones; "frozen": normalise with the stored ones and leave them, in training too. Scales and shifts learn in
     both.
+    clip_norm: largest norm of the gradient where batchnorm is "frozen", as nothing else bounds a step there;
+    None: no bound.
     """
 
     stage_lr_decay: Annotated[float, Field(gt=0, le=1, description="must be above 0 and at most 1")] = 1.0
     head_lr_scale: PositiveFloat = 1.0
     batchnorm: Literal["train", "frozen"] = "train"
+    clip_norm: Annotated[float | None, Field(gt=0, description="must be above 0"), BeforeValidator(_none)] = (
+        None
+    )
+
+    @property
+    def gradient_bound(self) -> float | None:
+        return self.clip_norm if self.batchnorm == "frozen" else None
 
 
 class FineTuneRecipe(TransferRecipe):

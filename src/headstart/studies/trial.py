@@ -39,7 +39,13 @@ from headstart.version import __version__
 
 # Fields that recipes gained after trials had run, with the value that those had: it makes the same trial, not
 # a new one.
-_ADDED_FIELDS = {"activation": "relu", "norm_momentum": 0.4, "balance": False, "scaling": "columns"}
+_ADDED_FIELDS = {
+    "activation": "relu",
+    "norm_momentum": 0.4,
+    "balance": False,
+    "scaling": "columns",
+    "clip_norm": None,
+}
 SAMPLE_IMAGES = 5000  # training images on which training accuracy is read, as many as validation has
 
 
@@ -58,7 +64,9 @@ def resolve(trial: Trial, dataset: Dataset) -> dict[str, Any]:
         value["arm"].pop(for_people)
     for name, before in _ADDED_FIELDS.items():
         if value["arm"]["recipe"].get(name) == before:
-            value["arm"]["recipe"].pop(name)
+            value["arm"]["recipe"].pop(name, None)
+    if value["arm"]["recipe"].get("batchnorm") == "train":
+        value["arm"]["recipe"].pop("clip_norm", None)  # without effect
     return value
 
 

@@ -67,6 +67,9 @@ class Step:
             logits.float(), labels, weight=self.class_weights, label_smoothing=self.recipe.label_smoothing
         )
         loss.backward()  # type: ignore[no-untyped-call]
+        if (bound := self.recipe.gradient_bound) is not None:
+            learning = [each for each in self.network.parameters() if each.grad is not None]
+            torch.nn.utils.clip_grad_norm_(learning, bound)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
