@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from headstart.store.files import json_bytes
+from headstart.store.sealed import SEAL
+
 FOREIGN = (
     b"",
     b"{}",
@@ -59,6 +62,7 @@ HOSTILE_VALUES: tuple[Any, ...] = (
 def damaged(content: bytes, random_: random.Random) -> bytes:
     """The content after one damage, drawn from all that fit it."""
     ways = [_flip, _cut, _zero, _repeat, _swap, _extend, _foreign]
+    content = _without_seal(content, random_)
     if _json_of(content) is not None:
         ways += [_json, _json, _json, _json_text]
     if content[:4] == b"PK\x03\x04":
@@ -66,6 +70,15 @@ def damaged(content: bytes, random_: random.Random) -> bytes:
     if _header_of(content) is not None:
         ways += [_safetensors, _safetensors, _safetensors]
     return random_.choice(ways)(content, random_)
+
+
+def _without_seal(content: bytes, random_: random.Random) -> bytes:
+    """Three times of four without the digest of a JSON object, which would hide what lies behind it."""
+    value = _json_of(content)
+    if not isinstance(value, dict) or SEAL not in value or random_.random() < 0.25:
+        return content
+    del value[SEAL]
+    return json_bytes(value)
 
 
 def raw_damage(content: bytes, random_: random.Random) -> bytes:

@@ -117,17 +117,22 @@ def _study(folder: Path) -> dict[str, Kind]:
     }
     kinds |= {"manifest.json": Kind(path=run / "manifest.json", read=read)}
     kinds |= {
-        name: Kind(path=study / name, read=read)
+        name: Kind(path=study / name, read=read, checked=True)
         for name in (
             "study.json",
-            "gallery.npz",
             "health.json",
-            "health.npz",
             "tuning/cnn/tuning.json",
             f"robustness/{first.key}.json",
+            f"shift/other/{first.key}.json",
+        )
+    }
+    kinds |= {
+        name: Kind(path=study / name, read=read)
+        for name in (
+            "gallery.npz",
+            "health.npz",
             f"robustness/{first.key}.npz",
             "robustness/sheet.npz",
-            f"shift/other/{first.key}.json",
             f"shift/other/{first.key}.npz",
             f"looks/{first.key}.npz",
             "looks/images.npz",
@@ -151,11 +156,11 @@ def _write_readings(study: Path, keys: list[str], arms: list[str]) -> None:
         store.write_npz(study / "robustness" / f"{key}.npz", arrays)
         about = {"key": key, "arm": arm, "trial_seed": 0, "seconds": {"corrupt": 1.0, "predict": 2.0}}
         settings = {"images": 4, "seed": 0, "corruptions": 1, "test_fingerprint": "f", "constants": {}}
-        store.write_json(study / "robustness" / f"{key}.json", about | {"settings": settings})
+        store.write_sealed(study / "robustness" / f"{key}.json", about | {"settings": settings})
         logits = rng.normal(size=(4, 10)).astype(np.float32)
         store.write_npz(study / "shift" / "other" / f"{key}.npz", {"logits": logits, "labels": labels})
         shifted = {"set": "other", "key": key, "arm": arm, "fingerprint": "f", "test_right": 30}
-        store.write_json(
+        store.write_sealed(
             study / "shift" / "other" / f"{key}.json", shifted | {"test_images": 40, "seconds": 1.5}
         )
         seen = {
@@ -172,7 +177,7 @@ def _write_readings(study: Path, keys: list[str], arms: list[str]) -> None:
     sheet = {"settings": np.array("ab"), "ids": np.arange(2), "clean": pixels[:2]}
     corrupted = rng.integers(0, 256, (15, 5, 2, 32, 32, 3)).astype(np.uint8)
     store.write_npz(study / "robustness" / "sheet.npz", sheet | {"corrupted": corrupted})
-    store.write_json(study / "tuning" / "cnn" / "tuning.json", _search(arms[0]))
+    store.write_sealed(study / "tuning" / "cnn" / "tuning.json", _search(arms[0]))
     write_health(study, _health(pixels))
 
 

@@ -426,7 +426,7 @@ def write_synthetic_study(
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    store.write_json(folder / "study.json", study)
+    store.write_sealed(folder / "study.json", study)
     (folder / "study.toml").write_text(f'name = "{folder.name}"\n')
     shown: dict[str, Predictions] = {}
     for arm in chosen:

@@ -85,7 +85,7 @@ def write_answer(trying: Trying, conclusion: Conclusion) -> Advice:
         unfamiliar=conclusion.unfamiliar,
         decided=trying.images.decided,
     )
-    store.write_json(trying.folder / "advice.json", value.json())
+    store.write_sealed(trying.folder / "advice.json", value.json())
     store.write_predictions(
         trying.folder / "predictions.npz",
         {"test": Predictions(logits=judged.logits, labels=judged.labels, example_ids=judged.ids)},

@@ -125,7 +125,7 @@ class FoldReader:
             fitted.saved.write(folder, fitted.state)
         write_npz(folder / _LOGITS, {"ids": judged.example_ids, "logits": judged.logits})
         facts = {"name": rung.name, "seconds": round(time.perf_counter() - began, 3), "steps": steps}
-        store.write_json(folder / _READING, facts)
+        store.write_sealed(folder / _READING, facts)
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
         reading = _stored(folder, fold)
         assert reading is not None

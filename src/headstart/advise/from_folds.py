@@ -111,7 +111,7 @@ def _is_final(search: Search, rung: Rung) -> bool:
 
 
 def _note_final(search: Search, rung: Rung) -> None:
-    store.write_json(search.folder / _FINAL, _final_facts(search, rung))
+    store.write_sealed(search.folder / _FINAL, _final_facts(search, rung))
 
 
 def _final_facts(search: Search, rung: Rung) -> dict[str, str]:

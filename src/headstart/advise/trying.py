@@ -110,7 +110,7 @@ class Trying(ABC):
             )
 
     def note_time(self) -> None:
-        store.write_json(
+        store.write_sealed(
             self.folder / "plan.json",
             {
                 "fingerprint": self.images.dataset.fingerprint,

@@ -75,7 +75,7 @@ class Project:
         """Replace some settings."""
         with self._lock:
             changed = Settings.model_validate(self.settings.model_dump() | values)
-            store.write_json(self.folder / _SETTINGS, changed.model_dump())
+            store.write_sealed(self.folder / _SETTINGS, changed.model_dump())
 
     @property
     def source(self) -> Path:
@@ -157,7 +157,7 @@ class Project:
                 label=before.label if before else "",
             )
             steps = [*self._steps(), step.model_dump()][-_UNDONE:]
-            store.write_json(self.folder / "undo.json", {"steps": steps})
+            store.write_sealed(self.folder / "undo.json", {"steps": steps})
             write_decisions(self.decisions_file, decisions.values())
 
     def undo(self) -> str | None:
@@ -174,7 +174,7 @@ class Project:
                     digest=step.digest, kind=step.kind, label=step.label, name=step.name
                 )
             write_decisions(self.decisions_file, decisions.values())
-            store.write_json(self.folder / "undo.json", {"steps": steps})
+            store.write_sealed(self.folder / "undo.json", {"steps": steps})
             return step.name
 
     @property

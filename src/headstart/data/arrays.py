@@ -109,7 +109,7 @@ def write_dataset(folder: Path, value: Dataset) -> None:
         path = folder / f"{name}.npy"
         _write_array(path, getattr(getattr(value, part), what))
         files[path.name] = look_at(path).model_dump()
-    store.write_json(
+    store.write_sealed(
         folder / "meta.json",
         {
             "schema": SCHEMA,
@@ -208,7 +208,7 @@ def _require_files(folder: Path, meta: _Meta) -> None:
     if files != meta.files:
         with suppress(StoreError):  # a cache that cannot be written is hashed each time
             noted = meta.model_copy(update={"files": files})
-            store.write_json(folder / "meta.json", noted.model_dump(by_alias=True))
+            store.write_sealed(folder / "meta.json", noted.model_dump(by_alias=True))
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:

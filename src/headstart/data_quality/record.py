@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.data.duplicates import components
 from headstart.errors import DamagedError
-from headstart.store import read_npz, write_json, write_npz
+from headstart.store import read_npz, write_npz, write_sealed
 from headstart.store.reading import Arrays, checked, read_table
 from headstart.store.remedies import HEALTH as REMEDY
 from headstart.store.schema import HealthFields
@@ -138,7 +138,7 @@ def write_health(folder: Path, health: Health) -> None:
     if places:
         arrays["pictures"] = np.stack([health.images[place] for place in places])
     write_npz(folder / "health.npz", arrays)
-    write_json(
+    write_sealed(
         folder / "health.json",
         {
             "dataset": health.dataset,

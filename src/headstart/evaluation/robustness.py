@@ -167,7 +167,7 @@ def _read_arm(task: _Task, trial: FinishedTrial) -> None:
             arrays[name], arrays["seconds"] = logits, arrays["seconds"] + seconds
             store.write_npz(path, arrays)
     corrupting, predicting = (round(float(each), 3) for each in arrays["seconds"])
-    store.write_json(
+    store.write_sealed(
         about,
         {
             "key": trial.key,

@@ -62,7 +62,7 @@ def _read_arm(folder: Path, trial: FinishedTrial, images: ImageSet) -> None:
     logits = load_predictor(trial.folder).logits(images.images)
     seconds = round(time.perf_counter() - start, 3)
     store.write_npz(about.with_suffix(".npz"), {"logits": logits, "labels": images.labels})
-    store.write_json(
+    store.write_sealed(
         about,
         {
             "set": name,

@@ -24,6 +24,7 @@ from headstart.store.hashes import FileFacts, facts_of, require_unchanged
 from headstart.store.locks import lock, require_space, shared_lock
 from headstart.store.names import inside, is_key, is_name
 from headstart.store.reading import Arrays, read_as, read_bytes, read_json, read_npy, read_npz
+from headstart.store.sealed import write_sealed
 from headstart.store.searches import Candidate, SearchRecord, read_search, study_searches
 from headstart.store.shared import require_shared_locks
 from headstart.store.study import (
@@ -109,4 +110,5 @@ __all__ = [
     "write_npz",
     "write_predictions",
     "write_result",
+    "write_sealed",
 ]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from headstart.errors import DamagedError, StoreError
+from headstart.store.sealed import unsealed
 
 Arrays = dict[str, NDArray[Any]]
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -74,9 +75,11 @@ def read_json(path: Path, remedy: str = _REMEDY) -> Any:
     """The value in a JSON file.
 
     remedy: what the user should do with a damaged file; it ends the error's sentence.
-    Raises: StoreError where it is missing; DamagedError where it is damaged."""
+    Raises: StoreError where it is missing; DamagedError where it is damaged, or is an object that carries
+    another digest than its own (`sealed`)."""
     try:
-        return parse_json(read_bytes(path, remedy=remedy))
+        value = parse_json(read_bytes(path, remedy=remedy))
+        return unsealed(value) if isinstance(value, dict) else value
     except ValueError as error:
         raise DamagedError(f"{path} is damaged ({_short(error)}); {remedy}") from error
 

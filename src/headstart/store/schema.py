@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from headstart.store.hashes import Sha256
 from headstart.store.names import Name, Text
@@ -239,6 +239,19 @@ class RobustnessReading(Stored):
     settings: dict[Text, Any]
     seconds: dict[Text, Seconds]
 
+    @field_validator("settings")
+    @classmethod
+    def _settings_are_known(cls, value: dict[str, Any]) -> dict[str, Any]:
+        CorruptedSettings.model_validate(value)
+        return value
+
+
+class CorruptedSettings(Stored):
+    """What the settings in robustness/KEY.json must have."""
+
+    images: Count
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
 
 class ShiftReading(Stored):
     """shift/SET/KEY.json: how a trial's model was read on a shift set. seconds: older files have none."""
@@ -263,13 +276,50 @@ class ExaminedFields(Stored):
     test_images: Count
 
 
+class ComparedFields(Stored):
+    """The features in health.json's settings."""
+
+    model: Text
+    weights: Text
+    input_pixels: Pixels | None
+
+
+class ProbedFields(Stored):
+    """The labels in health.json's settings."""
+
+    folds: Count
+
+
+Cosine = Annotated[float, Field(ge=-1, le=1)]
+
+
+class ExaminationFields(Stored):
+    """The settings in health.json."""
+
+    max_distance: Annotated[int, Field(ge=0, le=64)]
+    min_correlation: Cosine
+    features: ComparedFields | None
+    labels: ProbedFields | None
+    alike: Annotated[
+        list[Annotated[list[Cosine], Field(min_length=2, max_length=2)]], Field(max_length=100)
+    ] = []
+
+
 class HealthFields(Stored):
     """health.json."""
 
     dataset: ExaminedFields
-    settings: dict[Text, Any]
+    settings: ExaminationFields
     seconds: Seconds
     suspects: Count | None
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> HealthFields:
+        if self.suspects is not None and self.settings.labels is None:
+            raise ValueError("suspects of labels that were not checked")
+        if self.settings.features is not None and not self.settings.alike:
+            raise ValueError("features that were compared without a least similarity")
+        return self
 
 
 class StudyFields(Stored):

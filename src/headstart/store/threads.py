@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import StoreError
-from headstart.store.files import as_stored, cache_folder, write_json
+from headstart.store.files import as_stored, cache_folder
 from headstart.store.reading import checked, read_table
 from headstart.store.schema import ThreadsFields
+from headstart.store.sealed import write_sealed
 
 _REMEDY = "delete it: the next study measures again"
 
@@ -55,7 +56,7 @@ def last_measured() -> ThreadsRecord | None:
 
 def write_last_measured(record: ThreadsRecord) -> None:
     """Keep what was measured for `last_measured`."""
-    write_json(_last(), as_stored(record))
+    write_sealed(_last(), as_stored(record))
 
 
 def _last() -> Path:

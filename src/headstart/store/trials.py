@@ -236,12 +236,11 @@ def _predictions(arrays: Arrays, part: str, path: Path) -> Predictions:
         raise DamagedError(
             f"{path} is damaged (its {part} logits, labels and ids do not belong together); {REMEDY}"
         )
-    return Predictions(
-        logits=logits.astype(np.float32),
-        labels=labels,
-        example_ids=ids,
-        flip_logits=None if flip is None else flip.astype(np.float32),
-    )
+    with np.errstate(over="ignore"):
+        logits, flip = logits.astype(np.float32), None if flip is None else flip.astype(np.float32)
+    if not all(np.isfinite(each).all() for each in (logits, flip) if each is not None):
+        raise DamagedError(f"{path} is damaged (its {part} logits are not all finite); {REMEDY}")
+    return Predictions(logits=logits, labels=labels, example_ids=ids, flip_logits=flip)
 
 
 def read_test_ids(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:

@@ -119,7 +119,7 @@ class Asked:
         threads = _threads(run, self.study)
         about = {} if threads is None else {"threads": store.as_stored(threads)}
         value = describe(self.study, run.dataset, self.settings.command) | about
-        store.write_json(self.folder / "study.json", value)
+        store.write_sealed(self.folder / "study.json", value)
         return threads
 
     def fetch_weights(self) -> None:

@@ -53,7 +53,7 @@ def read_candidates(question: Question) -> list[Candidate]:
 def write_candidates(question: Question, asked: int, candidates: Sequence[Candidate]) -> None:
     """Writes tuning.json and tuning.csv whole. asked: how many candidates the search shall have."""
     arm, best = question.arm, best_candidate(candidates)
-    store.write_json(
+    store.write_sealed(
         question.folder / "tuning.json",
         {
             "question": question.digest,

@@ -146,7 +146,7 @@ def _assemble(home: Path, decoded: folders.DecodedSource, options: folders.Sourc
     for split, chosen in (("train", ~is_test), ("test", is_test)):
         own = np.array([names[place] for place in division.places[chosen]], np.str_)
         _write_array(home / f"{split}_names.npy", own)
-    store.write_json(home / "reading.json", asdict(decoded.reading))
+    store.write_sealed(home / "reading.json", asdict(decoded.reading))
     arrays.write_dataset(
         home, arrays.dataset(name, name, f"images in the folder {name}", sets["train"], sets["test"])
     )

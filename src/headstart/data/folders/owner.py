@@ -34,4 +34,4 @@ def claim(folder: Path, images: Path, command: str) -> None:
                 "another folder with --out, or move that folder elsewhere"
             )
         return
-    store.write_json(path, {"images": mine, "command": command})
+    store.write_sealed(path, {"images": mine, "command": command})
