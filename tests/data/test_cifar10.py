@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 import headstart.data as data
+from headstart import store
 from headstart.data import arrays, cifar10, download
 from headstart.errors import ConfigError, DataError, DownloadError
 
@@ -378,10 +379,10 @@ def test_damaged_meta_is_a_data_error(stored_small, tmp_path, content):
 @pytest.mark.parametrize("section", ["name", "class_names", "fingerprints", "source", "files"])
 def test_meta_without_a_part_is_a_data_error(stored_small, tmp_path, section):
     arrays.write_dataset(tmp_path, stored_small)
-    meta = json.loads((tmp_path / "meta.json").read_text())
+    meta = store.read_json(tmp_path / "meta.json")
     del meta[section]
-    (tmp_path / "meta.json").write_text(json.dumps(meta))
-    with pytest.raises(DataError, match=r"meta\.json is damaged"):
+    store.write_json(tmp_path / "meta.json", meta)
+    with pytest.raises(DataError, match=rf"meta\.json is damaged \({section}: Field required"):
         arrays.read_dataset(tmp_path)
 
 

@@ -54,6 +54,7 @@ NAMES = (
     "{{7*7}} {% raw %} %s {0}",
     "a<!--b-->c ]]> <![CDATA[",
     "naïve Ωμ ąę",
+    "漢字 日本語 한국어",
 )
 # Labels refuse control characters where they come in; classes are called like folders, which may hold them.
 CLASS_NAMES = (*NAMES, "\x1b[2J\x07evil", "turned\u202eround", "two\nlines")
@@ -230,7 +231,7 @@ def test_in_the_card_and_the_metadata_of_an_exported_model() -> None:
     for start in range(0, len(CLASS_NAMES), 3):
         some = CLASS_NAMES[start : start + 3]
         saved = _saved(some)
-        saved = replace(saved, dataset=replace(saved.dataset, title=some[-1], source=some[1]))
+        saved = replace(saved, dataset=replace(saved.dataset, title=some[-1], source=some[0]))
         exported = Exported(
             path=Path("m.onnx"),
             card=Path("m.md"),

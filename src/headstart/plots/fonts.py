@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from matplotlib import font_manager
+from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
+
+from headstart.runtime.progress import say_once
 
 _OWN = "DejaVu Sans"
 
@@ -33,6 +39,43 @@ def drawable(text: str, families: Iterable[str]) -> str:
         letter if letter == " " or any(_has(name, letter) for name in in_use) else _escape(letter)
         for letter in text
     )
+
+
+def legible(text: str) -> str:
+    """The text for a picture or for paper: letters that no installed font has are escapes, as is said once.
+
+    A page and an SVG keep every letter: their readers have fonts of their own."""
+    rare = "".join(sorted({letter for letter in text if letter.isprintable() and not _has(_OWN, letter)}))
+    if not rare:
+        return text
+    families = families_for([rare])
+    escapes = {letter: drawable(letter, families) for letter in rare}
+    if lacking := [letter for letter, shown in escapes.items() if shown != letter]:
+        say_once(
+            f"no installed font has {len(lacking)} of the letters in pictures and PDF files, such as "
+            f"{_escape(lacking[0])}: they are shown as codes; install one, such as fonts-noto-cjk on Debian"
+        )
+    return text.translate({ord(letter): shown for letter, shown in escapes.items()})
+
+
+def give_families(figure: Figure, *, picture: bool = False) -> None:
+    """Lets each text of a figure whose letters the figures' own font lacks be drawn by installed fonts.
+
+    picture: the figure becomes pixels; letters that no font has are spelled out."""
+    for text in figure.findobj(Text):
+        words = text.get_text()
+        if picture and words != (spelled := legible(words)):
+            text.set_text(words := spelled)
+        if not words.isascii() and len(families := families_for([words])) > 1:
+            text.set_fontfamily(families)
+
+
+@contextmanager
+def missing_letters_pass() -> Iterator[None]:
+    """Without matplotlib's warning of a letter that no font has: whoever shows the text has other fonts."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        yield
 
 
 def _escape(letter: str) -> str:

@@ -171,7 +171,9 @@ def styled(draw: Callable[Parameters, Drawn]) -> Callable[Parameters, Drawn]:
     def styled(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Drawn:
         import matplotlib as mpl
 
-        with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        from headstart.plots.fonts import missing_letters_pass
+
+        with mpl.rc_context(STYLE), missing_letters_pass():  # type: ignore[arg-type]
             return draw(*args, **kwargs)
 
     return styled

@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from headstart.plots.fonts import give_families, missing_letters_pass
 from headstart.plots.style import ARM_COLORS_LIGHT, GRID, HEAT, INK, MUTED, PAPER, STYLE
 
 _CSS_COLORS = {
@@ -31,7 +32,8 @@ def svg_text(figure: Figure, name: str, description: str) -> str:
     The same figure and name give the same bytes on every call: no date, no random ids, two decimals.
     """
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE), _laid_out(figure):  # type: ignore[arg-type]
+    give_families(figure)
+    with mpl.rc_context(STYLE), missing_letters_pass(), _laid_out(figure):  # type: ignore[arg-type]
         figure.savefig(
             buffer,
             format="svg",

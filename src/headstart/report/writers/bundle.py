@@ -27,6 +27,7 @@ from PIL import Image
 
 from headstart import store
 from headstart.errors import ConfigError, StoreError
+from headstart.plots.fonts import give_families, missing_letters_pass
 from headstart.plots.style import STYLE
 from headstart.plots.svg import svg_file
 from headstart.report.chapters.whole import compose
@@ -123,7 +124,8 @@ def _png(drawing: Drawing | Gallery) -> bytes:
     if isinstance(drawing, Gallery):
         drawing = sheet(drawing)
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+    give_families(drawing, picture=True)
+    with mpl.rc_context(STYLE), missing_letters_pass():  # type: ignore[arg-type]
         drawing.savefig(buffer, format="png", dpi=_PNG_DPI, facecolor="#ffffff", metadata={"Software": None})
     return buffer.getvalue()
 

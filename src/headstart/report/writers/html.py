@@ -10,6 +10,7 @@ from urllib.parse import quote
 from markupsafe import escape
 
 from headstart import plots
+from headstart.plots.fonts import legible
 from headstart.plots.svg import on_paper
 from headstart.report.document import (
     Article,
@@ -222,7 +223,7 @@ class _Page:
     def _drawn(self, svg: str, alt: str) -> str:
         """A drawing as an image of its own: a page setter then matches no rule of the page to its parts."""
         svg = re.sub(r'font-family="[^"]*"', 'font-family="Plain"', on_paper(svg))
-        content = base64.b64encode(svg.encode()).decode()
+        content = base64.b64encode(legible(svg).encode()).decode()
         return f'<img class="plot" src="data:image/svg+xml;base64,{content}" alt="{escaped(alt)}">'
 
     def _gallery(self, gallery: Gallery) -> str:

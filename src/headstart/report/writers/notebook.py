@@ -14,6 +14,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from headstart import plots
+from headstart.plots.fonts import give_families, missing_letters_pass
 from headstart.plots.style import STYLE
 from headstart.report.chapters.whole import compose
 from headstart.report.document import Figure as ReportFigure
@@ -56,7 +57,8 @@ def show(figure: Figure, message: str = "", caption: str = "") -> Picture:
         ('Four training images', b'PNG')
     """
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+    give_families(figure, picture=True)
+    with mpl.rc_context(STYLE), missing_letters_pass():  # type: ignore[arg-type]
         figure.savefig(
             buffer, format="png", dpi=72 * _DOTS_A_PIXEL, facecolor="white", metadata={"Software": None}
         )

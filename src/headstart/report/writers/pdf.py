@@ -17,6 +17,7 @@ import matplotlib
 
 from headstart import plots, store
 from headstart.errors import ConfigError
+from headstart.plots.fonts import legible
 from headstart.report.document import Document
 from headstart.report.writers.html import STYLES, html
 
@@ -57,7 +58,7 @@ def write_pdf(document: Document, path: Path) -> None:
     fonts = FontConfiguration()
     with _no_clock():
         style = weasyprint.CSS(string=_style(document.title), font_config=fonts)
-        page = weasyprint.HTML(string=html(document, "", paper=True))
+        page = weasyprint.HTML(string=legible(html(document, "", paper=True)))
         content = page.write_pdf(stylesheets=[style], font_config=fonts)
     store.write_bytes(path, content)
 
