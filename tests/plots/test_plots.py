@@ -128,6 +128,16 @@ def test_confusion_writes_percents_above_one_half_and_leaves_the_rest_empty() ->
     assert texts(figure) == ["100", "25", "75"]
 
 
+def test_long_names_of_classes_leave_the_cells_their_room() -> None:
+    name = "a very long name of a class and another one that was joined to it " * 6
+    figure = plots.confusion(np.eye(3), [f"{k} {name} {k}" for k in range(3)], "share (%)")
+    plots.svg_text(figure, "x", "x")  # matplotlib warns where nothing is left of the axes, which fails here
+    box = figure.axes[0].get_position()
+    assert box.width * figure.get_figwidth() * 72 > 240
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == [f"{k} a very long nam…to it  {k}" for k in range(3)]
+
+
 def test_confusion_of_a_class_without_images_stays_empty() -> None:
     figure = plots.confusion(np.array([[np.nan, np.nan], [0.0, 1.0]]), ["cat", "dog"], "shares")
     assert texts(figure) == ["100"]

@@ -32,6 +32,7 @@ from headstart.plots.style import (
 )
 
 _MOST_NUMBERED_CLASSES = 20
+_CLASS_LETTERS = 26  # beside the cells of a confusion matrix, which must stay larger than its names
 
 
 @styled
@@ -125,6 +126,7 @@ def _ink(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _draw_cells(axes: Axes, shares: NDArray[np.float64], class_names: Sequence[str]) -> None:
     count, ink = len(class_names), _ink(shares)
+    class_names = [shortened(name, _CLASS_LETTERS) for name in class_names]
     font = 12.5 if count <= 10 else 8.5
     for i, j in np.ndindex(count, count):
         cell = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=HEAT, alpha=float(ink[i, j]), linewidth=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from matplotlib.text import Text
 from headstart.runtime.progress import say_once
 
 _OWN = "DejaVu Sans"
+# It tells on standard error that a family lacks a weight, for every family that is tried.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 
 def families_for(texts: Iterable[str]) -> list[str]:

@@ -62,6 +62,7 @@ _LINES: tuple[LineStyleType, ...] = (
     (0, (2, 1, 6, 1)),
 )
 
+_LONG_LABEL = 24  # letters: a shortened label of so many or more has both its ends
 WIDTH = 480.0  # SVG units, one CSS pixel each at full size
 STYLE = {
     "font.family": ["DejaVu Sans"],
@@ -195,8 +196,15 @@ def wrapped(label: str, width: int, lines: int = 3) -> str:
 
 
 def shortened(label: str, length: int) -> str:
-    """The label on one line of at most `length` characters; what is left over is cut with "…"."""
-    return label if len(label) <= length else label[: length - 1].rstrip(" ,") + "…"
+    """The label on one line of at most `length` characters; what is left over is "…".
+
+    In the middle of a long one, because long names of one study differ at either end; at the end of one that
+    keeps few letters. Tables beside the figures have the whole name."""
+    if len(label) <= length:
+        return label
+    if length < _LONG_LABEL:
+        return label[: length - 1].rstrip(" ,") + "…"
+    return label[: length - length // 3 - 1].rstrip(" ,") + "…" + label[-(length // 3) :].lstrip(" ,")
 
 
 def visible(content: str, *, keep_lines: bool = False) -> str:

@@ -277,7 +277,7 @@ def _fill(
     meta = {"schema": SCHEMA, "images": len(states), "image_pixels": image_pixels}
     root = printable(str(source.root.resolve()))
     files = {name: look_at(folder / name).model_dump() for name in sides}
-    facts = meta | {"root": root, "reading": asdict(reading), "files": files}
+    facts = {**meta, "root": root, "reading": asdict(reading), "files": files}
     store.write_sealed(folder / "meta.json", facts)
     return len(missing)
 

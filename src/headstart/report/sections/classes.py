@@ -6,6 +6,7 @@ import numpy as np
 
 from headstart import plots
 from headstart.plots import percent
+from headstart.plots.style import shortened
 from headstart.report import words
 from headstart.report.document import Figure
 from headstart.report.load import StudyView, estimate
@@ -34,7 +35,7 @@ def confusions(view: StudyView) -> list[Figure]:
         drawing = plots.confusion(
             shares,
             names,
-            arm.label
+            shortened(arm.label, 56)
             + (": " if len(arm.label) <= 22 else "\n")
             + "share of each true class"
             + (" (%)" if len(names) <= 20 else ""),
