@@ -277,8 +277,8 @@ def _fill(
     meta = {"schema": SCHEMA, "images": len(states), "image_pixels": image_pixels}
     root = printable(str(source.root.resolve()))
     files = {name: look_at(folder / name).model_dump() for name in sides}
-    facts = {**meta, "root": root, "reading": asdict(reading), "files": files}
-    store.write_sealed(folder / "meta.json", facts)
+    about = {**meta, "root": root, "reading": asdict(reading), "files": files}
+    store.write_sealed(folder / "meta.json", about)
     return len(missing)
 
 
