@@ -237,7 +237,7 @@ def test_the_images_to_check_on(models: Path, photos: Path, tmp_path: Path) -> N
     found, source = images_to_compare(saved)
     assert found.shape == (96, 32, 32, 3) and source == "training images of photos"
     found, source = images_to_compare(saved, photos / "dog")
-    assert found.shape == (40, 32, 32, 3) and source == f"pictures in {photos / 'dog'}"
+    assert found.shape == (40, 32, 32, 3) and source == f"images in {photos / 'dog'}"
     moved = replace(saved, dataset=TrainingImages(name=str(tmp_path / "gone")))
     found, source = images_to_compare(moved)
     assert len(found) > 0 and source == "test images in the study's gallery"
