@@ -69,7 +69,7 @@ def advice_document(evidence: Evidence) -> Document:
     """The page: the sentence, how sure, what was tried, mistakes, which images to label next, what to do."""
     advice = evidence.advice
     blocks: list[Block] = [
-        Paragraph(text=text(Run(advice.sentence(), "verdict")), kind="lead"),
+        Paragraph(text=text(Run(advice.sentence(), "bold")), kind="lead"),
         Paragraph(text=text(advice.guessing())),
         Paragraph(text=text(advice.confidence())),
         Heading(level=2, text=text("What to do")),
