@@ -183,7 +183,9 @@ def test_a_damaged_reading_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "robustness"
     folder.mkdir()
     key = "abc".ljust(64, "0")
-    store.write_json(folder / "abc.json", {"key": key, "arm": "cnn", "settings": {}, "seconds": {}})
+    store.write_json(
+        folder / "abc.json", {"key": key, "arm": "cnn", "settings": {"images": 5, "seed": 0}, "seconds": {}}
+    )
     with pytest.raises(StoreError, match=r"abc\.npz lacks brightness, clean, .*; run `headstart robust"):
         records.read_corrupted(tmp_path)
     (folder / "abc.npz").write_bytes(b"no archive")

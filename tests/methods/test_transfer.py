@@ -52,6 +52,7 @@ def test_losses_from_the_cache_are_those_without_it(
         batch_size=15,
         learning_rate=0.01,
         warmup_fraction=0.0,
+        clip_norm=None,
     )
     recipe = context.trial.arm.recipe
     cached = partial.Partial().run(context).history

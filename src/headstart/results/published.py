@@ -36,7 +36,7 @@ from headstart.store.manifest import read_manifest, write_manifest
 from headstart.store.remedies import PUBLISHED, READING
 from headstart.store.remedies import TRIAL as REMEDY
 
-LIMIT_BYTES = 40_000_000  # of a whole published study: what a repository bears
+LIMIT_BYTES = 50_000_000  # of a whole published study: what a repository bears
 _KEPT = (
     ".json",
     ".jsonl",

@@ -86,7 +86,7 @@ def test_small_values_are_bright_where_the_file_says_so():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (tiff(np.zeros((4, 4), np.float64)), "a TIFF of a kind that is not read"),
+        (tiff(np.zeros((4, 4), np.float64)), "a TIFF whose grey levels are fractions of 64 bits"),
         (tiff(np.full((4, 4), np.nan, np.float32)), "none of its values is a number"),
         (tiff(np.zeros((4, 4), np.int8)), "signed 8-bit numbers"),
         (tiff(np.zeros((3, 4, 4), np.uint16), planar=True), "16 bits in a form that is not read"),
