@@ -513,6 +513,7 @@ _OF_PEOPLE = (  # about images, tables and names that only their owner can chang
     "remove them",
     "rename or convert those",
     "has no image in train",
+    "sort the others into train/CLASS and these into test/CLASS, or move it away",
 )
 _STATES_A_FACT = (  # a study's command, which keeps what is finished (all cases above run it)
     "run the study again",

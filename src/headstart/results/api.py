@@ -152,7 +152,7 @@ def judge_claims(folder: str | Path) -> Comparison:
 
     Examples:
         >>> list(headstart.judge_claims(folder).frame()["metric"])
-        ['test_accuracy', 'seconds', 'epochs_to_accuracy@0.85', 'generalization_gap']
+        ['test_accuracy', 'test_accuracy', 'seconds', 'epochs_to_accuracy@0.85', 'generalization_gap']
 
     Raises: StoreError where study.json or every finished trial is missing."""
     trials = _trials(folder)

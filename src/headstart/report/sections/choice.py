@@ -188,15 +188,14 @@ def _rates(view: StudyView, arms: Sequence[Arm]) -> dict[str, float]:
 
 
 def _rate(trials: Trials) -> float:
-    seconds = float(np.sum([trial.cost.total_seconds for trial in trials]))
-    return sum(trial.cost.flops for trial in trials) / max(seconds, 1e-9)
+    """Operations a second: the median of the trials', some of which may have shared their machine."""
+    return float(np.median([trial.cost.flops / max(trial.cost.total_seconds, 1e-9) for trial in trials]))
 
 
 def _rate_in_words(view: StudyView) -> str:
     """How the minutes were estimated."""
     measured = _on_processor(view)
     return (
-        f"Minutes are estimated: a trial’s counted work over the rate of this study’s {len(measured):,} "
-        "trials "
-        f"on a processor ({'; '.join(words.machines(measured))})."
+        "Minutes are estimated: a trial’s counted work over the median rate of this study’s "
+        f"{len(measured):,} trials on a processor ({'; '.join(words.machines(measured))})."
     )
