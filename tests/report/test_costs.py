@@ -198,13 +198,18 @@ def test_the_bill_counts_what_was_computed_beside_the_trials(tmp_path: Path) -> 
             {
                 "key": result.key,
                 "arm": result.arm.name,
-                "settings": {},
+                "settings": {"images": 5, "seed": 0},
                 "seconds": dict(zip(("corrupt", "predict"), seconds, strict=True)),
             },
         )
     store.write_json(
         folder / "robustness" / "other.json",
-        {"key": "f" * 64, "arm": "of a trial that is gone", "settings": {}, "seconds": {"predict": 1000.0}},
+        {
+            "key": "f" * 64,
+            "arm": "of a trial that is gone",
+            "settings": {"images": 5, "seed": 0},
+            "seconds": {"predict": 1000.0},
+        },
     )
     tries = [{"number": 1, "seconds": 30.0}, {"number": 2, "seconds": 45.0}]
     store.write_json(
