@@ -86,7 +86,7 @@ def _with_costs(command: str) -> object:
     return pytest.param(command, marks=pytest.mark.slow) if again else command
 
 
-@pytest.mark.parametrize("command", map(_with_costs, _shown_commands("headstart")))
+@pytest.mark.parametrize("command", [_with_costs(each) for each in _shown_commands("headstart")])
 def test_every_shown_command_runs(
     command: str, made: Callable[[str], Path], photos: Path, warm_process: WarmProcess, tmp_path: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +22,11 @@ from headstart.plots.axes import (
     percent_axis,
 )
 from headstart.plots.style import GRID, MUTED, ArmStyle, Estimate, new_figure, percent, styled
+
+_AXIS_WIDTH, _LETTER = (
+    585.0,
+    15.0,
+)  # of these figures' axes and of a letter of their ticks, in dots of one size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +119,29 @@ def _draw_fit(axes: Axes, fit: Fit, style: ArmStyle) -> None:
     axes.plot(fit.x[beyond], 100 * fit.y[beyond], color=style.color, linestyle=(0, (1, 2.2)), linewidth=1.6)
 
 
+def _with_room(ticks: Mapping[float, str], lines: Mapping[float, int]) -> set[float]:
+    """The ticks whose words have room on a log axis; those at which most lines have a point come first."""
+    decades = math.log10(max(ticks) / min(ticks)) or 1.0
+    named: set[float] = set()
+    for place in sorted(ticks, key=lambda place: (-lines[place], place)):
+        width = _widest(ticks[place])
+        if all(
+            _AXIS_WIDTH * abs(math.log10(place / other)) / decades
+            > _LETTER * (width + _widest(ticks[other])) / 2 + _LETTER
+            for other in named
+        ):
+            named.add(place)
+    return named
+
+
+def _widest(text: str) -> int:
+    return max(map(len, text.split("\n")))
+
+
 def _budget_axis(axes: Axes, points: Mapping[str, Sequence[BudgetPoint]]) -> None:
     ticks = {point.labels: point.tick for row in points.values() for point in row}
-    axes.set_xticks(sorted(ticks), [ticks[v] for v in sorted(ticks)])
+    named = _with_room(ticks, Counter(point.labels for row in points.values() for point in row))
+    axes.set_xticks(sorted(ticks), [ticks[v] if v in named else "" for v in sorted(ticks)])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("labelled training images a class (log scale)")
 

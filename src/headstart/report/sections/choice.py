@@ -88,7 +88,10 @@ def in_figures(view: StudyView, names: Sequence[str]) -> list[tuple[str, tuple[s
 
 
 def choices(view: StudyView) -> Choices:
-    """By label budget and limit of work the most accurate arm."""
+    """By label budget and limit of work the most accurate arm.
+
+    A budget at which an arm was not tried that has smaller and larger ones is left out: nobody knows who
+    leads there."""
     arms = [arm for arm in view.arms if not is_control(view, arm)]
     work = sorted(
         _mean_flops(trials)
@@ -101,8 +104,14 @@ def choices(view: StudyView) -> Choices:
     rows = tuple(
         ChoiceRow(budget=budget, choices=tuple(_choice(view, arms, budget, limit, rates) for limit in limits))
         for budget in view.budgets
+        if not any(_skips(view, arm, budget) for arm in arms)
     )
     return Choices(limits=limits, rows=rows, rate=_rate_in_words(view) if rates else "")
+
+
+def _skips(view: StudyView, arm: Arm, budget: LabelBudget) -> bool:
+    tried = [each for each in view.budgets if view.at(arm.name, each)]
+    return bool(tried) and min(tried) < budget < max(tried) and budget not in tried
 
 
 def _limits(work: Sequence[float]) -> tuple[float | None, ...]:

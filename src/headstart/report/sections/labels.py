@@ -177,14 +177,14 @@ def _leaders(view: StudyView, points: dict[str, list[plots.BudgetPoint]]) -> str
     """Who leads at each label budget that two arms or more have.
 
     Arms with one budget are set aside where others have several: they would lead wherever nobody else was
-    tried."""
+    tried. So are budgets at which an arm was not tried that has smaller and larger ones."""
     several = {name: row for name, row in points.items() if len(row) > 1}
     compared = several if len(several) > 1 else points
     lead, beaten = [], False
     for x in sorted({point.labels for row in compared.values() for point in row}):
         there = {name: p.estimate.value for name, row in points.items() for p in row if p.labels == x}
         among = [name for name in compared if name in there]
-        if len(among) > 1:
+        if len(among) > 1 and not any(_skips(row, x) for row in compared.values()):
             best = max(among, key=lambda name: there[name])
             beaten |= there[best] < max(there.values())
             lead.append((x, best))
@@ -198,6 +198,11 @@ def _leaders(view: StudyView, points: dict[str, list[plots.BudgetPoint]]) -> str
     only = "" if len(lead) > 1 else ", the only budget that arms share"
     limit = ", among arms with several budgets" if beaten else ""
     return f"In front by labels a class: {'; '.join(leaders)}{only}{limit}"
+
+
+def _skips(row: list[plots.BudgetPoint], labels: float) -> bool:
+    budgets = [point.labels for point in row]
+    return min(budgets) < labels < max(budgets) and labels not in budgets
 
 
 def _span(budgets: list[float], is_last: bool) -> str:
