@@ -24,6 +24,8 @@ SHORT = (
     "arms.cnn.recipe.batch_size=16",
     "--set",
     "arms.probe.input_pixels=32",
+)
+QUICK = (  # what the quick study has beside the shown study's two arms
     "--set",
     "arms.lp-ft.recipe.duration='1 steps'",
     "--set",
@@ -55,7 +57,13 @@ def _run_shown(command: str, folder: Path, photos: Path, process: WarmProcess) -
     (folder / "photos").symlink_to(photos)
     (folder / "mine.toml").write_text(_shown_study().replace('dataset = "cifar10"', f'dataset = "{photos}"'))
     if words[0] == "study":
-        words += [*SHORT, "--set", f"dataset={photos}", *(() if "--seeds" in words else ("--seeds", "1"))]
+        words += [
+            *SHORT,
+            *(() if "mine.toml" in words else QUICK),
+            "--set",
+            f"dataset={photos}",
+            *(() if "--seeds" in words else ("--seeds", "1")),
+        ]
     if words[0] == "advise":
         words[words.index("--minutes") + 1] = "0.2"
     words = [
