@@ -15,6 +15,7 @@ from headstart.results.trials import metric_values
 from headstart.types import LabelBudget
 
 _MOST_LINES = 6  # of a figure
+_MOST_ROWS = 6  # of the table: the first part of a report is short
 _ROUND = tuple(step * 10.0**power for power in range(6, 25) for step in (1, 2, 5))
 
 
@@ -91,7 +92,7 @@ def choices(view: StudyView) -> Choices:
     """By label budget and limit of work the most accurate arm.
 
     A budget at which an arm was not tried that has smaller and larger ones is left out: nobody knows who
-    leads there."""
+    leads there. Of more than six, those in between that fewest arms were tried at are left out."""
     arms = [arm for arm in view.arms if not is_control(view, arm)]
     work = sorted(
         _mean_flops(trials)
@@ -103,10 +104,18 @@ def choices(view: StudyView) -> Choices:
     rates = _rates(view, arms)
     rows = tuple(
         ChoiceRow(budget=budget, choices=tuple(_choice(view, arms, budget, limit, rates) for limit in limits))
-        for budget in view.budgets
-        if not any(_skips(view, arm, budget) for arm in arms)
+        for budget in _told(view, arms)
     )
     return Choices(limits=limits, rows=rows, rate=_rate_in_words(view) if rates else "")
+
+
+def _told(view: StudyView, arms: Sequence[Arm]) -> list[LabelBudget]:
+    """The budgets of the table's rows, at most six."""
+    told = [budget for budget in view.budgets if not any(_skips(view, arm, budget) for arm in arms)]
+    while len(told) > _MOST_ROWS:
+        tried = {budget: sum(bool(view.at(arm.name, budget)) for arm in arms) for budget in told[1:-1]}
+        told.remove(min(tried, key=lambda budget: tried[budget]))
+    return told
 
 
 def _skips(view: StudyView, arm: Arm, budget: LabelBudget) -> bool:
