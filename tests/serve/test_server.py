@@ -330,6 +330,7 @@ def test_a_killed_decoder_fails_one_request(server: RunningServer, files: list[P
             decoder.kill()
         status, answer = waiting.result()
     assert status == 503 and "could not be decoded" in answer["error"]
+    psutil.wait_procs(decoders, timeout=10)  # another of them, still dying, would fail a request of its own
     assert server.ask("/predict", content)[0] == 200
 
 
