@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.advise.candidates import FOLD_SPREADS, Judged, accuracy_interval, compare, gain
+from headstart.advise.candidates import FOLD_SPREAD, Judged, accuracy_interval, compare, gain
 from headstart.data.splits import fold_numbers
 from headstart.results.stats import wilson_interval
 
@@ -82,7 +82,7 @@ def test_intervals_from_folds_hold_the_accuracy_of_the_model_fitted_on_all_image
             own = fold_of == fold
             judged[own] = right(_ridge(points[~own], labels[~own]), points[own], labels[own])
         truth = right(_ridge(points, labels), *drawn(1500)).mean()
-        for kept, spread in ((held, FOLD_SPREADS[1]), (plain, 1.0)):
+        for kept, spread in ((held, FOLD_SPREAD), (plain, 1.0)):
             low, high = accuracy_interval(judged, np.arange(60), spread)
             kept.append(low <= truth <= high)
     assert 0.91 <= np.mean(held) <= 0.985 and np.mean(plain) < 0.91

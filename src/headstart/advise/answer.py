@@ -12,7 +12,7 @@ import numpy as np
 
 from headstart import store
 from headstart.advise.advice import Advice, Confusion, How
-from headstart.advise.candidates import Candidate, Judged, accuracy_interval, class_accuracies
+from headstart.advise.candidates import FOLD_SPREAD, Candidate, Judged, accuracy_interval, class_accuracies
 from headstart.advise.label_curve import LabelCurve
 from headstart.advise.page import Evidence, write_pages
 from headstart.advise.trying import Trying
@@ -53,7 +53,7 @@ def write_answer(trying: Trying, conclusion: Conclusion) -> Advice:
     """The recommendation; writes advice.json, advice.md and advice.html into the folder, and
     what was said of the held-out images as predictions.npz."""
     judged, class_names = conclusion.judged, trying.images.dataset.train.class_names
-    spread = judged.spread if conclusion.how == "folds" else 1.0
+    spread = FOLD_SPREAD if conclusion.how == "folds" else 1.0
     value = Advice(
         chosen=conclusion.chosen,
         tries=tuple(conclusion.tries),

@@ -18,8 +18,9 @@ from headstart.store import FinishedTrial
 
 _DRAWS = 2000  # of the bootstrap
 # Images of cross-validation say as much as this many times fewer held-out ones: folds share training images,
-# and the final model learns from a quarter more. By divisions into folds (docs/decisions/0039).
-FOLD_SPREADS = {1: 1.6, 3: 1.6}
+# and the final model learns from a quarter more. The same for one division into folds as for three
+# (docs/decisions/0039).
+FOLD_SPREAD = 1.6
 SURE = 0.05  # p value below which a difference is called more than chance
 FAMILIES = {"scratch": "a network trained from scratch", "pretrained": "a pretrained network"}
 
@@ -74,11 +75,6 @@ class Judged:
         """Of an image's readings, those that are right: float64 (M,)."""
         right = [logits.argmax(axis=1) == self.labels for logits in self.readings]
         return np.asarray(np.mean(right, axis=0), np.float64)
-
-    @property
-    def spread(self) -> float:
-        """As of accuracy_interval, for images judged by cross-validation."""
-        return FOLD_SPREADS[len(self.readings)]
 
     def only(self, ids: NDArray[np.int64]) -> Judged:
         """The part about these images, all of which must be among its own."""

@@ -330,7 +330,7 @@ class Search(Trying):
             + sum(part.seconds for fold, part in self.read[rung.name].items() if fold < FOLDS),
             key="",
             images=len(judged.ids),
-            interval=reading.accuracy_interval(judged.share_right, judged.units, judged.spread),
+            interval=reading.accuracy_interval(judged.share_right, judged.units, reading.FOLD_SPREAD),
             folds=min(len(self.read[rung.name]), FOLDS),
         )
 
