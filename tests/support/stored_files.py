@@ -382,10 +382,13 @@ def _own(folder: Path) -> dict[str, Kind]:
         return found.fingerprint
 
     places = {
-        "decoded folder": ("pictures/*/*", ("meta.json", "facts.jsonl", "squares.u8", "small.u8")),
+        "decoded folder": (
+            "pictures/*/*",
+            ("meta.json", "facts.jsonl", "squares.u8", "small.u8", "near.npz"),
+        ),
         "folder's dataset": (
             "datasets/folders/*/*",
-            ("meta.json", "reading.json", "train_groups.npy", "train_images.npy"),
+            ("meta.json", "reading.json", "train_groups.npy", "train_places.npy"),
         ),
     }
     kinds = {}

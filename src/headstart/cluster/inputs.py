@@ -20,6 +20,7 @@ from headstart.data.download import downloads_folder
 from headstart.errors import DataError
 from headstart.models.weight_names import KERAS_RESNET50_FILE, TORCHVISION_FILES, is_url, weights_folder
 from headstart.models.weights import file_hash, local_file, use_copy
+from headstart.runtime.mapped import blocks
 from headstart.types import Arm, Dataset, ImageSet
 
 
@@ -82,7 +83,8 @@ def content_hash(dataset: Dataset) -> str:
         for array in (part.images, part.labels, part.groups):
             if array is not None:
                 content.update(f"{array.shape} {array.dtype}".encode())
-                content.update(np.ascontiguousarray(array).data)
+                for block in blocks(array):
+                    content.update(block.data)
     return content.hexdigest()
 
 

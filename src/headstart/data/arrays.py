@@ -1,6 +1,7 @@
 """Store decoded datasets in the cache: plain .npy arrays, loaded memory-mapped, and meta.json written last.
 
     <folder>/train_images.npy  uint8 (N, H, W, 3)    train_labels.npy  int64 (N,)    test_*.npy likewise
+             train_places.npy  int64 (N,), instead of images that lie decoded elsewhere: their rows there
     <folder>/meta.json         class names, source, fingerprints, and each file's size, time of change and
     SHA-256
 A file of another size is damaged; one with another modification time (a copied cache) is hashed once to
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headstart import store
 from headstart.errors import DataError, StoreError
+from headstart.runtime.mapped import IndexedRows, blocks, indexed
 from headstart.store.hashes import CheckedFile, look_at, require_checked
 from headstart.types import Dataset, ImageSet
 
@@ -31,6 +33,7 @@ _ARRAYS = {
     "test_images": np.uint8,
     "test_labels": np.int64,
 }
+_INDICES = {name.replace("images", "places"): np.int64 for name in _ARRAYS}
 
 
 class _Prints(BaseModel):
@@ -71,7 +74,8 @@ def image_set(images: NDArray[np.uint8], labels: NDArray[np.int64], class_names:
     fingerprint = hashlib.sha256(
         store.digest([images.shape, names]).encode()
     )  # the bytes alone do not tell their shape
-    fingerprint.update(np.ascontiguousarray(images).data)
+    for block in blocks(images):
+        fingerprint.update(block.data)
     fingerprint.update(np.ascontiguousarray(labels).astype("<i8", copy=False).data)
     return ImageSet(images=images, labels=labels, class_names=names, fingerprint=fingerprint.hexdigest())
 
@@ -94,20 +98,17 @@ def array_hash(array: NDArray[Any]) -> str:
 
 
 def write_dataset(folder: Path, value: Dataset) -> None:
-    """Store a dataset; it counts as stored once meta.json is there.
+    """Store a dataset; it counts as stored once meta.json is there. Of IndexedRows, the places are stored.
 
     Raises: StoreError where it cannot be written."""
-    store.require_space(
-        folder,
-        value.train.images.nbytes + value.test.images.nbytes + 10_000_000,
-        f"the decoded {value.title}",
-    )
+    arrays = _arrays_of(value)
+    needed = sum(array.nbytes for array in arrays.values())
+    store.require_space(folder, needed + 10_000_000, f"the decoded {value.title}")
     (folder / "meta.json").unlink(missing_ok=True)
     files = {}
-    for name in _ARRAYS:
-        part, _, what = name.partition("_")
+    for name, array in arrays.items():
         path = folder / f"{name}.npy"
-        _write_array(path, getattr(getattr(value, part), what))
+        _write_array(path, array)
         files[path.name] = look_at(path).model_dump()
     store.write_sealed(
         folder / "meta.json",
@@ -127,18 +128,35 @@ def write_dataset(folder: Path, value: Dataset) -> None:
     )
 
 
-def read_dataset(folder: Path) -> Dataset:
+def _arrays_of(value: Dataset) -> dict[str, NDArray[Any]]:
+    """What is stored of a dataset, by the names of _ARRAYS or _INDICES."""
+    arrays: dict[str, NDArray[Any]] = {}
+    is_indexed = isinstance(value.train.images, IndexedRows)
+    for part, part_set in (("train", value.train), ("test", value.test)):
+        images = part_set.images
+        if isinstance(images, IndexedRows):
+            arrays[f"{part}_places"] = images.places
+        else:
+            assert not is_indexed, "both parts are indexed, or none"
+            arrays[f"{part}_images"] = images
+        arrays[f"{part}_labels"] = part_set.labels
+    return arrays
+
+
+def read_dataset(folder: Path, decoded: NDArray[np.uint8] | None = None) -> Dataset:
     """Read a stored dataset; images memory-mapped, everything read-only.
 
+    decoded: uint8 (M, H, W, 3), memory-mapped, what the places of a dataset without images of its own are
+    rows of.
     Raises: DataError where it is missing, incomplete, truncated or altered (`store.hashes.require_checked`
     says when its bytes are hashed).
     """
     meta = _read_meta(folder)
     _require_files(folder, meta)
     arrays = {}
-    for name, dtype in _ARRAYS.items():
+    for name, dtype in _types(meta).items():
         try:
-            array = store.read_npy(folder / f"{name}.npy", mapped=True)
+            array = store.read_npy(folder / f"{name}.npy", mapped=name.endswith("images"))
         except StoreError as error:
             raise DataError(str(error)) from error
         if array.dtype != dtype:
@@ -147,7 +165,7 @@ def read_dataset(folder: Path) -> Dataset:
     names, prints = tuple(meta.class_names), meta.fingerprints
     train, test = (
         ImageSet(
-            images=arrays[f"{part}_images"],
+            images=_images(arrays, part, decoded, folder),
             labels=_in_memory(arrays[f"{part}_labels"]),
             class_names=names,
             fingerprint=getattr(prints, part),
@@ -162,6 +180,24 @@ def read_dataset(folder: Path) -> Dataset:
         test=test,
         fingerprint=prints.dataset,
     )
+
+
+def _types(meta: _Meta) -> dict[str, type[np.generic]]:
+    """The arrays that a dataset has, with their types."""
+    return _INDICES if "train_places.npy" in meta.files else _ARRAYS
+
+
+def _images(
+    arrays: dict[str, NDArray[Any]], part: str, decoded: NDArray[np.uint8] | None, folder: Path
+) -> NDArray[np.uint8]:
+    if f"{part}_images" in arrays:
+        return arrays[f"{part}_images"]
+    places = arrays[f"{part}_places"]
+    if decoded is None:
+        raise DataError(f"{folder} holds no images of its own, and its decoded ones were not given")
+    if len(places) and not 0 <= places.min() <= places.max() < len(decoded):
+        raise DataError(f"{folder} is damaged: it names images that are not among the decoded ones")
+    return indexed(decoded, places)
 
 
 def verify_dataset(folder: Path) -> Dataset:
@@ -194,7 +230,7 @@ def _read_meta(folder: Path) -> _Meta:
         meta = store.read_as(_Meta, path)
     except StoreError as error:
         raise DataError(f"{error}") from error
-    if set(meta.files) != {f"{name}.npy" for name in _ARRAYS}:
+    if set(meta.files) != {f"{name}.npy" for name in _types(meta)}:
         raise DataError(f"{path} was written by another version of headstart")
     return meta
 

@@ -14,21 +14,20 @@ TEST_FRACTION = 0.2
 
 
 def units_of(
-    small: NDArray[np.uint8], digests: Sequence[str], groups: Sequence[str | None], near: bool = True
+    near: NDArray[np.int64], digests: Sequence[str], groups: Sequence[str | None]
 ) -> NDArray[np.int64]:
     """Number the units of images that belong together, int64 (N,).
 
-    Near duplicates, exact duplicates and the user's groups are joined. small: uint8 (N, 32, 32, 3). digests,
-    groups: one for each image. near: False leaves near duplicates apart."""
-    pairs = [duplicates.near_duplicates(small)] if near else []
+    Near duplicates, exact duplicates and the user's groups are joined. near: int64 (P, 2), pairs of near
+    duplicates. digests, groups: one for each image."""
+    pairs = [near]
     for keys in (
         digests,
         [f"image {place}" if group is None else f"group {group}" for place, group in enumerate(groups)],
     ):
         for places in duplicates.exact_groups(keys):
             pairs.append(np.stack([places[:-1], places[1:]], axis=1))
-    joined = np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
-    return duplicates.components(joined, len(digests))
+    return duplicates.components(np.concatenate(pairs), len(digests))
 
 
 def hold_out(

@@ -13,6 +13,7 @@ from headstart.data import duplicates
 from headstart.data.folders.cache import DecodedSource
 from headstart.data.folders.decisions import decisions_in_words
 from headstart.data.folders.divide import Division, divide
+from headstart.data.folders.near import near_pairs_of
 from headstart.data.folders.rows import Facts
 from headstart.data_quality.inspection import SMALL_SIDE, ClassCount, DuplicateGroup, Inspection, in_order
 from headstart.data_quality.looks import look_remarks, looks_of
@@ -109,7 +110,7 @@ def _duplicate_groups(
     groups = [group("exact", members) for members in duplicates.exact_groups(digests)]
     if alike:
         return _undecided(groups, decoded)
-    near = duplicates.components(duplicates.near_duplicates(decoded.small[places]), len(places))
+    near = duplicates.components(near_pairs_of(decoded, places), len(places))
     for members in duplicates.exact_groups([str(unit) for unit in near.tolist()]):
         if len({digests[member] for member in members}) > 1:
             groups.append(group("near", members))

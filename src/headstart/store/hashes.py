@@ -20,6 +20,7 @@ TRUSTED_BYTES = 1_000_000_000  # a second of hashing; of a larger file the times
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Stamp = tuple[int, int, int, int, int]
 _HASHED: dict[_Stamp, str] = {}  # of files that this process has read, as long as nothing has written them
+_HASHED_CHUNKS: dict[tuple[int, ...], list[str]] = {}  # likewise, with the size of the chunks
 
 
 class FileFacts(BaseModel):
@@ -91,6 +92,57 @@ def require_checked(path: Path, stored: CheckedFile, trusted_bytes: int = TRUSTE
     return now
 
 
+class ChunkedFile(BaseModel):
+    """A large file by the SHA-256 of each `chunk_bytes` of it, the last one shorter: damage says where it is.
+    And its times when that was found out."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    bytes: Annotated[int, Field(ge=0)]
+    chunk_bytes: Annotated[int, Field(gt=0)]
+    sha256: list[Sha256]
+    mtime_ns: int
+    ctime_ns: int
+
+
+def look_at_chunks(path: Path, chunk_bytes: int) -> ChunkedFile:
+    """What a large file is known by, chunk by chunk, hashed now; read once a process while its size and times
+    stay. Raises: StoreError."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            if (*stamp, chunk_bytes) not in _HASHED_CHUNKS:
+                hashes = [hash_of_next(file, chunk_bytes) for _ in range(0, status.st_size, chunk_bytes)]
+                _HASHED_CHUNKS[(*stamp, chunk_bytes)] = hashes
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    return ChunkedFile(
+        bytes=status.st_size,
+        chunk_bytes=chunk_bytes,
+        sha256=_HASHED_CHUNKS[(*stamp, chunk_bytes)],
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+    )
+
+
+def damaged_chunks(path: Path, stored: ChunkedFile, trusted_bytes: int = TRUSTED_BYTES) -> list[int]:
+    """Numbers of the chunks that are not what was written; hashed as require_checked does.
+
+    Raises: DamagedError where the file is missing or of another size: then all of it is."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DamagedError(f"{path} is missing or cannot be read ({error.strerror})") from error
+    if status.st_size != stored.bytes:
+        raise DamagedError(f"{path} is damaged: it has {status.st_size:,} bytes, not {stored.bytes:,}")
+    untouched = (status.st_mtime_ns, status.st_ctime_ns) == (stored.mtime_ns, stored.ctime_ns)
+    if untouched and stored.bytes > trusted_bytes:
+        return []
+    now = look_at_chunks(path, stored.chunk_bytes).sha256
+    return [n for n, (a, b) in enumerate(zip(now, stored.sha256, strict=True)) if a != b]
+
+
 def require_unchanged(path: Path, stored: FileFacts, remedy: str) -> None:
     """Compare a file with what it was when it was written.
 
@@ -109,6 +161,15 @@ def require_unchanged(path: Path, stored: FileFacts, remedy: str) -> None:
 def sha256_of(file: BufferedReader) -> str:
     """SHA-256 (hex) of an open file from where it stands, read in pieces. Raises: OSError."""
     return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_of_next(file: BufferedReader, count_bytes: int) -> str:
+    """SHA-256 (hex) of the next bytes of an open file, fewer at its end. Raises: OSError."""
+    content, left = hashlib.sha256(), count_bytes
+    while left and (piece := file.read(min(_CHUNK_BYTES, left))):
+        content.update(piece)
+        left -= len(piece)
+    return content.hexdigest()
 
 
 def hash_of_start(path: Path, count_bytes: int) -> Hash:

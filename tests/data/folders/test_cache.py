@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headstart import store
 from headstart.data import load_dataset
 from headstart.data.folders import Limits, contents, decode_image, decode_source, find_entries, rows, square
 from headstart.data.folders.contents import states_of
+from headstart.store.hashes import look_at
+from headstart.store.sealed import SEAL
 from headstart.types import Reading
 
 
@@ -225,3 +228,29 @@ def test_a_folder_that_was_moved_over_another_is_seen(folder, tmp_path):
     assert after.key != before.key
     for place in after.readable:
         assert np.array_equal(after.images[place], decode_image(after.source.entries[place].path))
+
+
+def test_only_the_damaged_chunk_is_decoded_again(folder, cache, monkeypatch, capsys):
+    monkeypatch.setattr("headstart.data.folders.cache._CHUNK_BYTES", 4 * 32 * 32 * 3)
+    before = np.array(_decode(folder).images)
+    (path,) = (cache / "pictures").glob("*/*/squares.u8")
+    with path.open("r+b") as file:
+        file.seek(9 * 32 * 32 * 3)
+        file.write(b"damaged")
+    found = _decode(folder)
+    assert found.decoded_now == 4  # rows 8 to 11
+    assert np.array_equal(found.images, before)
+    assert "is damaged: 4 of its images are decoded again" in capsys.readouterr().err
+    assert _decode(folder).decoded_now == 0
+
+
+def test_a_cache_with_one_hash_a_file_is_read_and_compared(folder, cache):
+    _decode(folder)
+    (meta,) = (cache / "pictures").glob("*/*/meta.json")
+    stored = store.read_json(meta)
+    names = ("squares.u8", "small.u8")
+    stored["files"] = {name: look_at(meta.parent / name).model_dump() for name in names}
+    store.write_sealed(meta, {name: value for name, value in stored.items() if name != SEAL})
+    assert _decode(folder).decoded_now == 0
+    (meta.parent / "small.u8").write_bytes(bytes((meta.parent / "small.u8").stat().st_size))
+    assert _decode(folder).decoded_now == 32

@@ -1,15 +1,17 @@
 """Anybody's images become a dataset whose split follows from the pixels, or one line says why not."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from tests.support.noise_folder import write_noise
 
-from headstart.data import load_dataset, load_images
+from headstart.data import arrays, load_dataset, load_images
 from headstart.data.splits import validation_split
 from headstart.errors import ConfigError, DataError
+from headstart.runtime.mapped import IndexedRows
 
 
 @pytest.fixture
@@ -207,7 +209,7 @@ def test_the_second_loading_reads_no_image(folder, monkeypatch):
     first = load_dataset(folder)
     monkeypatch.setattr("headstart.data.folders.rows.decode_one", None)
     again = load_dataset(folder)
-    assert again.fingerprint == first.fingerprint and isinstance(again.train.images, np.memmap)
+    assert again.fingerprint == first.fingerprint and isinstance(again.train.images, IndexedRows)
     assert np.array_equal(again.train.images, first.train.images)
 
 
@@ -266,3 +268,21 @@ def test_files_that_give_no_image_are_named_by_cause(folder):
         load_dataset(folder)
     with pytest.raises(DataError, match=r"class 'cat' has no image that can be read \(of \d+ files\)"):
         load_images(folder, bad_files="skip")
+
+
+def test_no_image_is_copied_and_a_dataset_that_an_earlier_version_copied_is_read(folder, tmp_path):
+    first = load_dataset(folder)
+    (home,) = (path.parent for path in (tmp_path / "cache" / "datasets").rglob("train_places.npy"))
+    assert not list(home.glob("*_images.npy"))
+    parts = {
+        part: replace(each, images=np.array(each.images), names=None, groups=None)
+        for part, each in (("train", first.train), ("test", first.test))
+    }
+    arrays.write_dataset(home, replace(first, **parts))
+    again = load_dataset(folder)
+    assert isinstance(again.train.images, np.memmap) and again.fingerprint == first.fingerprint
+    assert np.array_equal(again.test.images, first.test.images)
+    (home / "train_images.npy").unlink()  # damaged: its images are rows of the decoded ones from now on
+    mended = load_dataset(folder)
+    assert isinstance(mended.train.images, IndexedRows) and mended.fingerprint == first.fingerprint
+    assert not list(home.glob("*_images.npy"))

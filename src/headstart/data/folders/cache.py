@@ -4,7 +4,8 @@
         squares.u8    uint8 (N, S, S, 3), row i is entry i; zeros where it cannot be read
         small.u8      uint8 (N, 32, 32, 3), the whole image squeezed: duplicates are searched in it, at any S
         facts.jsonl   a line for each finished row, in the order of finishing; kept after an interruption
-        meta.json     written last
+        near.npz      int64 (P, 2), near duplicates among the readable rows, once they were searched
+        meta.json     written last, with the SHA-256 of each chunk of pixels: a damaged one is decoded again
 Content decides whether a file has changed (contents.py). When any has, a new state is made beside the old
 one, copies the rows that are still valid, and the old one is removed.
 
@@ -45,11 +46,13 @@ from headstart.data.folders.values import common_ranges, range_of
 from headstart.errors import ConfigError, StoreError
 from headstart.runtime import progress
 from headstart.runtime.show import printable
-from headstart.store.hashes import CheckedFile, look_at, require_checked
+from headstart.store.hashes import CheckedFile, ChunkedFile, damaged_chunks, look_at_chunks, require_checked
 from headstart.types import DEFAULT_READING, Reading
 
 _FACTS = TypeAdapter(tuple[Annotated[int, Field(ge=0)], Facts])  # a line of facts.jsonl
 SCHEMA = 2  # raise it when the same file would give other pixels or facts
+NEAR = "near.npz"
+_CHUNK_BYTES = 32 * 2**20  # of pixels, about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +62,8 @@ class DecodedSource:
     images: uint8 (N, S, S, 3). small: uint8 (N, 32, 32, 3), the whole image squeezed. Both are memory-mapped
     and read-only. key: SHA-256 of the files' names and contents, and of how they were decoded. decoded_now:
     number of files that this call decoded. reading: how they were read, with the ranges that were found.
-    excluded, kept, relabelled: positions that decisions are about (decisions.py); an excluded one is neither
-    readable nor bad.
+    folder: where they lie. excluded, kept, relabelled: positions that decisions are about (decisions.py); an
+    excluded one is neither readable nor bad.
     """
 
     source: Source
@@ -69,6 +72,7 @@ class DecodedSource:
     facts: tuple[Facts, ...]
     key: str
     decoded_now: int
+    folder: Path
     reading: Reading = DEFAULT_READING
     excluded: frozenset[int] = frozenset()
     kept: frozenset[int] = frozenset()
@@ -139,6 +143,7 @@ def decode_source(
         facts=tuple(facts[place] for place in range(len(states))),
         key=key,
         decoded_now=decoded_now,
+        folder=folder,
         images=_rows(folder / "squares.u8", len(states), image_pixels),
         small=_rows(folder / "small.u8", len(states), SMALL_PIXELS),
         reading=used,
@@ -172,35 +177,60 @@ def _note_untouched(folder: Path, states: Sequence[FileState], facts: Mapping[in
 
 
 class _Meta(BaseModel):
-    """meta.json. files: of squares.u8 and small.u8; None in what older versions wrote."""
+    """meta.json. files: of squares.u8 and small.u8; one hash each, or None, in what older versions wrote."""
 
     reading: Reading
-    files: dict[str, CheckedFile] | None = None
+    files: dict[str, ChunkedFile | CheckedFile] | None = None
 
 
 def _is_whole(folder: Path, count: int, image_pixels: int) -> bool:
     """Whether a state is finished and complete, its pixels as they were written; damage is announced, and its
     rows are decoded again."""
-    names = ("squares.u8", "small.u8")
+    sides = {"squares.u8": image_pixels, "small.u8": SMALL_PIXELS}
     try:
-        sizes = [(folder / name).stat().st_size for name in names]
+        sizes = [(folder / name).stat().st_size for name in sides]
     except OSError:
         return False
-    if sizes != [count * side**2 * 3 for side in (image_pixels, SMALL_PIXELS)]:
+    if sizes != [count * side**2 * 3 for side in sides.values()]:
         return False
     if not (folder / "meta.json").exists():
         return False
     try:
         meta = store.read_as(_Meta, folder / "meta.json")
-        for name in names:
-            if meta.files is not None and name in meta.files:
-                require_checked(folder / name, meta.files[name])
+        damaged = _damaged_rows(folder, meta, sides)
     except StoreError as error:
         progress.say(f"{error}. These images are decoded again")
-        for name in ("meta.json", "facts.jsonl"):  # without them no row counts as decoded
+        for name in ("meta.json", "facts.jsonl", NEAR):  # without them no row counts as decoded
             (folder / name).unlink(missing_ok=True)
         return False
+    if damaged:
+        progress.say(f"{folder} is damaged: {len(damaged):,} of its images are decoded again")
+        _forget_rows(folder, damaged)
+        return False
     return {place for place, _ in _stored_facts(folder)} == set(range(count))
+
+
+def _damaged_rows(folder: Path, meta: _Meta, sides: Mapping[str, int]) -> set[int]:
+    """Rows in chunks that are not as they were written. Raises: DamagedError where no chunk can be named."""
+    damaged = set[int]()
+    for name, side in sides.items():
+        stored = (meta.files or {}).get(name)
+        if isinstance(stored, ChunkedFile):
+            rows = stored.chunk_bytes // (side**2 * 3)
+            for chunk in damaged_chunks(folder / name, stored):
+                damaged.update(range(chunk * rows, min((chunk + 1) * rows, stored.bytes // (side**2 * 3))))
+        elif stored is not None:
+            require_checked(folder / name, stored)
+    return damaged
+
+
+def _forget_rows(folder: Path, rows: set[int]) -> None:
+    """Makes rows count as not decoded."""
+    facts = [(place, fact) for place, fact in _stored_facts(folder) if place not in rows]
+    for name in ("meta.json", NEAR):
+        (folder / name).unlink(missing_ok=True)
+    lines = "".join(json.dumps([place, asdict(fact)]) + "\n" for place, fact in facts)
+    store.write_bytes(folder / "facts.jsonl", lines.encode())
 
 
 def _rows(path: Path, count: int, side: int) -> NDArray[np.uint8]:
@@ -276,10 +306,17 @@ def _fill(
         )
     meta = {"schema": SCHEMA, "images": len(states), "image_pixels": image_pixels}
     root = printable(str(source.root.resolve()))
-    files = {name: look_at(folder / name).model_dump() for name in sides}
+    files = {
+        name: look_at_chunks(folder / name, _chunk_bytes(side)).model_dump() for name, side in sides.items()
+    }
     about = {**meta, "root": root, "reading": asdict(reading), "files": files}
     store.write_sealed(folder / "meta.json", about)
     return len(missing)
+
+
+def _chunk_bytes(side: int) -> int:
+    """Of a chunk of whole rows."""
+    return max(1, _CHUNK_BYTES // (side**2 * 3)) * side**2 * 3
 
 
 def _what_is_missing(

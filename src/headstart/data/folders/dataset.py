@@ -1,7 +1,8 @@
 """Load a user's own images as a dataset: a folder of classes, train/val/test folders of classes, or a table.
 
-The finished arrays are kept in the cache, named by the state of the files and the options: the next loading
-only checks the files' sizes and modification times.
+What is where is kept in the cache, named by the state of the files and the options: the next loading only
+checks the files' sizes and modification times. The images themselves are rows of the decoded ones (cache.py):
+nothing is copied.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from headstart import store
 from headstart.data import arrays, folders
 from headstart.data.grouped import TEST_FRACTION
 from headstart.errors import DataError, StoreError
+from headstart.runtime.mapped import indexed
 from headstart.runtime.progress import say
 from headstart.types import Dataset
 
 SCHEMA = 2  # raise it when the same files would be split or ordered in another way
-_CHUNK = 512  # images copied at once
 
 
 def load_images(
@@ -70,17 +71,17 @@ def load_images(
     home = store.cache_folder() / "datasets" / "folders" / where / store.digest(identity)[:16]
     with store.lock(home.parent / "lock", f"the dataset of {source.root}", wait_seconds=24 * 3600):
         try:
-            return _read(home)
+            return _read(home, decoded.images)
         except DataError:  # not there, or damaged: written from the decoded images
             _assemble(home, decoded, options)
         for other in home.parent.iterdir():  # earlier states of the same files
             if other.is_dir() and other != home:
                 shutil.rmtree(other, ignore_errors=True)
-        return _read(home)
+        return _read(home, decoded.images)
 
 
-def _read(home: Path) -> Dataset:
-    dataset = arrays.read_dataset(home)
+def _read(home: Path, decoded: NDArray[np.uint8]) -> Dataset:
+    dataset = arrays.read_dataset(home, decoded)
     try:
         groups = store.read_npy(home / "train_groups.npy")
         if groups.shape != dataset.train.labels.shape or groups.dtype.kind != "i":
@@ -131,15 +132,13 @@ def _assemble(home: Path, decoded: folders.DecodedSource, options: folders.Sourc
     test_split = "test" if (division.splits == "test").any() or not options.hold_out else "val"
     is_test = division.splits == test_split
     name = decoded.source.root.resolve().name
-    store.require_space(home, 2 * decoded.images.nbytes, f"the dataset of {name}")
     home.mkdir(parents=True, exist_ok=True)
     store.purge_unfinished(home)
-    sets, files = {}, []
+    for former in home.glob("*_images.npy"):  # of a version that copied them
+        former.unlink()
+    sets = {}
     for split, chosen in (("train", ~is_test), ("test", is_test)):
-        files.append(home / f".{split}.part")
-        _write_rows(files[-1], decoded.images, division.places[chosen])
-        shape = (int(chosen.sum()), *decoded.images.shape[1:])
-        images = np.memmap(files[-1], np.uint8, "r", shape=shape) if shape[0] else np.zeros(shape, np.uint8)
+        images = indexed(decoded.images, division.places[chosen])
         sets[split] = arrays.image_set(images, division.labels[chosen], division.class_names)
     _write_array(home / "train_groups.npy", division.units[~is_test])
     names = [entry.name for entry in decoded.source.entries]
@@ -150,17 +149,9 @@ def _assemble(home: Path, decoded: folders.DecodedSource, options: folders.Sourc
     arrays.write_dataset(
         home, arrays.dataset(name, name, f"images in the folder {name}", sets["train"], sets["test"])
     )
-    for file in files:
-        file.unlink(missing_ok=True)
 
 
 def _write_array(path: Path, values: NDArray[Any]) -> None:
     content = io.BytesIO()
     np.save(content, values, allow_pickle=False)
     store.write_bytes(path, content.getvalue())
-
-
-def _write_rows(path: Path, images: NDArray[np.uint8], places: NDArray[np.int64]) -> None:
-    with path.open("wb") as file:
-        for start in range(0, len(places), _CHUNK):
-            file.write(images[places[start : start + _CHUNK]].tobytes())

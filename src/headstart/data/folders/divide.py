@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.folders.cache import DecodedSource
+from headstart.data.folders.near import near_pairs_of
 from headstart.data.grouped import TEST_FRACTION, hold_out, units_of
 from headstart.errors import DataError
 from headstart.runtime.show import shown
@@ -83,7 +84,8 @@ def divide(decoded: DecodedSource, *, fraction: float = TEST_FRACTION, near: boo
     order = np.array(sorted(range(len(places)), key=lambda i: (labels[i], digests[i])), np.int64)
     places, labels, digests = places[order], labels[order], [digests[i] for i in order]
     entries = [entries[i] for i in order]
-    units = units_of(decoded.small[places], digests, [entry.group for entry in entries], near)
+    pairs = near_pairs_of(decoded, places) if near else np.zeros((0, 2), np.int64)
+    units = units_of(pairs, digests, [entry.group for entry in entries])
     if source.has_splits:
         splits = np.array([entry.split for entry in entries], np.str_)
     elif fraction:
