@@ -11,7 +11,7 @@ decide.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,13 +27,15 @@ from headstart.store.hashes import CheckedFile, look_at, require_checked
 from headstart.types import Dataset, ImageSet
 
 SCHEMA = 1  # of meta.json
-_ARRAYS = {
+_ARRAYS: dict[str, type[np.uint8 | np.int64]] = {
     "train_images": np.uint8,
     "train_labels": np.int64,
     "test_images": np.uint8,
     "test_labels": np.int64,
 }
-_INDICES = {name.replace("images", "places"): np.int64 for name in _ARRAYS}
+_INDICES: dict[str, type[np.uint8 | np.int64]] = {
+    name.replace("images", "places"): np.int64 for name in _ARRAYS
+}
 
 
 class _Prints(BaseModel):
@@ -182,7 +184,7 @@ def read_dataset(folder: Path, decoded: NDArray[np.uint8] | None = None) -> Data
     )
 
 
-def _types(meta: _Meta) -> dict[str, type[np.generic]]:
+def _types(meta: _Meta) -> Mapping[str, type[np.uint8 | np.int64]]:
     """The arrays that a dataset has, with their types."""
     return _INDICES if "train_places.npy" in meta.files else _ARRAYS
 
