@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,16 +14,25 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.support.ray_cluster import RayCluster
+from tests.support.searches import PLANNED, assert_equal_searches
 from tests.support.shards import assert_equal_trials
 
 from headstart import store
 from headstart.cluster.connect import connected
 from headstart.cluster.doctor import examine_nodes
+from headstart.cluster.readings import robustness_on_cluster
+from headstart.cluster.searches import tune_on_cluster
 from headstart.cluster.study import run_on_cluster
 from headstart.errors import ConfigError, TrialsFailedError
+from headstart.evaluation.records import ROBUSTNESS
+from headstart.evaluation.robustness import run_robustness
+from headstart.runtime.threads import use_threads
 from headstart.studies.run import run_study
+from headstart.tuning.search import tune
+from headstart.types import Robustness
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own
 pytest.importorskip("ray")
@@ -102,3 +112,37 @@ def test_every_node_is_looked_at_and_too_many_threads_are_refused(
     assert all(each.machine is not None and each.differs == () for each in found)
     with pytest.raises(ConfigError, match=r"no node of the cluster has 64 cores for one trial"):
         run_on_cluster(cluster.address, _file(tmp_path, photos, seeds=1), tmp_path / "ray", threads=64)
+
+
+def test_searches_on_a_cluster_are_those_of_one_machine(
+    photos: Path, tmp_path: Path, cluster: RayCluster
+) -> None:
+    (tmp_path / "small.toml").write_text(PLANNED.format(photos=photos))
+    file = str(tmp_path / "small.toml")
+    with use_threads(1):
+        alone = tune(file, out=tmp_path / "alone")
+        away = tune_on_cluster(cluster.address, file, out=tmp_path / "ray")
+    assert [done.arm for done in away] == [done.arm for done in alone] == ["a", "b", "a"]
+    for ours, theirs in zip(alone, away, strict=True):
+        assert_equal_searches(ours.recipe_file.parent, theirs.recipe_file.parent)
+    seconds = [done.seconds for done in away]
+    with use_threads(1):
+        again = tune_on_cluster(cluster.address, file, out=tmp_path / "ray")
+    assert [done.seconds for done in again] == seconds  # nothing was tried anew
+
+
+def test_readings_on_a_cluster_are_those_of_one_machine(
+    photos: Path, tmp_path: Path, cluster: RayCluster
+) -> None:
+    folder = run_study(_file(tmp_path, photos, seeds=1), tmp_path / "alone", threads=1)
+    shutil.copytree(folder, tmp_path / "ray")
+    wanted = Robustness(images=4, seed=0)
+    with use_threads(1):
+        assert run_robustness(folder, wanted) == 2
+        assert robustness_on_cluster(cluster.address, tmp_path / "ray", wanted) == 2
+    written = sorted((folder / ROBUSTNESS).glob("*.npz"))
+    assert len(written) == 3  # two arms and the sheet
+    for path in written:
+        ours, theirs = np.load(path), np.load(tmp_path / "ray" / ROBUSTNESS / path.name)
+        for name in set(ours.files) - {"seconds"}:
+            np.testing.assert_array_equal(ours[name], theirs[name])

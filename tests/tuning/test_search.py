@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from tests.support.narrow import narrow
+from tests.support.searches import PLANNED
 from tests.support.transfer_trials import SHORT, random_weights, tiny_dataset
 
 from headstart import store
@@ -36,7 +37,7 @@ from headstart.tuning import search as search_module
 from headstart.tuning.candidates import best_candidate
 from headstart.tuning.question import without_test
 from headstart.tuning.sampler import propose
-from headstart.tuning.search import SearchRequest, tune
+from headstart.tuning.search import SearchRequest, Sharing, tune
 from headstart.types import ALL_LABELS, Arm, Cell, Dataset, LabelBudget, Proxy, Study
 
 pytest.importorskip("optuna")
@@ -239,14 +240,14 @@ def test_a_shard_begins_with_its_searches_and_leaves_those_of_another(
     study, names = _study("knn", "linear_probe", weights=weights), []
     monkeypatch.setattr("headstart.tuning.search.load_dataset", lambda name: tiny)
     monkeypatch.setitem(DATASETS, "tiny", DATASETS["cifar10"])
-    real = search_module._tune_one
+    real = search_module.Searches.one
     monkeypatch.setattr(
-        search_module, "_tune_one", lambda due, **rest: (names.append(due[0].name), real(due, **rest))[1]
+        search_module.Searches, "one", lambda self, due: (names.append(due[0].name), real(self, due))[1]
     )
     with store.lock(tmp_path / "tuning" / "knn-all" / "lock", "it"):
-        second = tune(study, _request(tries=1), out=tmp_path, shard=Shard.of("2/2"))
+        second = tune(study, _request(tries=1), out=tmp_path, sharing=Sharing(shard=Shard.of("2/2")))
     assert names == ["linear_probe", "knn"] and [tuned.arm for tuned in second] == ["linear_probe"]
-    both = tune(study, _request(tries=1), out=tmp_path, shard=Shard.of("1/2"))
+    both = tune(study, _request(tries=1), out=tmp_path, sharing=Sharing(shard=Shard.of("1/2")))
     assert [tuned.arm for tuned in both] == ["knn", "linear_probe"]
     assert both[1].candidates == second[0].candidates
 
@@ -510,32 +511,6 @@ def test_a_report_without_tuning_has_no_such_section(tmp_path: Path) -> None:
 
 # --- searches that a study's file asks for ---
 
-PLANNED = """name = "small"
-dataset = "{photos}"
-precision = "fp32"
-labels_per_class = [5, "all"]
-[[arms]]
-name = "a"
-model = "cnn"
-method = "scratch"
-recipe_changes = {{ duration = "2 steps", batch_size = 16, widths = [8, 8, 8] }}
-[[arms]]
-name = "b"
-model = "cnn"
-method = "scratch"
-tuned_as = "a"
-recipe_changes = {{ duration = "1 steps", batch_size = 16, widths = [8, 8, 8] }}
-[[tuning]]
-arms = ["a", "b"]
-tries = 2
-duration = "1 steps"
-[[tuning]]
-arms = ["a"]
-labels_per_class = 5
-tries = 3
-folds = 2
-"""
-
 
 def _planned(photos: Path, folder: Path, more: str = "") -> str:
     (folder / "small.toml").write_text(more + PLANNED.format(photos=photos))
@@ -551,7 +526,7 @@ def test_a_study_says_how_it_is_tuned_and_processes_side_by_side_find_the_same(
         threads = torch.get_num_threads()
         torch.set_num_threads(max(1, usable_cores() // 2))
         try:
-            runs.append(tune(file, out=tmp_path / str(jobs), jobs=jobs))
+            runs.append(tune(file, out=tmp_path / str(jobs), sharing=Sharing(jobs=jobs)))
         finally:
             torch.set_num_threads(threads)
     one, two = (
@@ -632,7 +607,9 @@ def test_a_mistake_in_planned_searches_is_named(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         jobs = options.pop("jobs", 1)
-        tune(_planned(photos, tmp_path), _request(**options), out=tmp_path / "runs", jobs=jobs)
+        tune(
+            _planned(photos, tmp_path), _request(**options), out=tmp_path / "runs", sharing=Sharing(jobs=jobs)
+        )
 
 
 @pytest.mark.parametrize(

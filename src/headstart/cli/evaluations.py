@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from headstart.cli import options
 from headstart.cli.output import render
 
 
@@ -21,6 +22,7 @@ def robustness(
     seed: Annotated[
         int | None, typer.Option(help="The trials' seed, and that of the corruptions (default: 0).")
     ] = None,
+    cluster: options.Cluster = None,
 ) -> None:
     """Read a study's models on corrupted test images.
 
@@ -28,7 +30,13 @@ def robustness(
     written anew."""
     from headstart.evaluation.robustness import run_robustness, wanted_robustness
 
-    run_robustness(folder, wanted_robustness(folder, arms.split(",") if arms else None, images, seed))
+    wanted = wanted_robustness(folder, arms.split(",") if arms else None, images, seed)
+    if cluster is None:
+        run_robustness(folder, wanted)
+    else:
+        from headstart.cluster.readings import robustness_on_cluster
+
+        robustness_on_cluster(cluster, folder, wanted)
     render(folder)
 
 

@@ -129,12 +129,13 @@ def tune(
         int, typer.Option(help="Searches at once, each in a process of its own with its share of the cores.")
     ] = 1,
     shard: options.Shard = None,
+    cluster: options.Cluster = None,
 ) -> None:
     """Search a recipe for each arm of a study, on validation images alone.
 
     The test set is never read. Every try that ended is kept: after Ctrl-C the same command goes on. Options
     that make a try cheaper than the trial it stands for are stored with what was chosen."""
-    from headstart.tuning.search import SearchRequest, tune
+    from headstart.tuning.search import SearchRequest, Sharing, tune
     from headstart.types import Proxy
 
     budget = _label_budget(labels)
@@ -148,7 +149,16 @@ def tune(
         seed=seed,
     )
     share = options.shard_of(shard)
-    for tuned in tune(name, request, out=out, jobs=jobs, changes=_changes(set_), shard=share):
+    if cluster is not None and (share is not None or jobs != 1):
+        raise ConfigError("--cluster, --shard and --jobs are ways of sharing searches out; give one of them")
+    sharing = Sharing(jobs=jobs, shard=share)
+    if cluster is None:
+        done = tune(name, request, out=out, changes=_changes(set_), sharing=sharing)
+    else:
+        from headstart.cluster.searches import tune_on_cluster
+
+        done = tune_on_cluster(cluster, name, request, out=out, changes=_changes(set_))
+    for tuned in done:
         print(_in_words(tuned))
 
 

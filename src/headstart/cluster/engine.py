@@ -1,25 +1,27 @@
-"""The driver: which trial is a task, how many are on their way, and what comes back."""
+"""The driver: what is sent once, which trial is a task, how many are on their way, and what comes back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from headstart.cluster.connect import nodes, slots
 from headstart.cluster.identity import identity
-from headstart.cluster.inputs import content_hash, sendable, weights_files
-from headstart.cluster.work import Setting, TrialWork, run_trial_work, write_trial
+from headstart.cluster.inputs import WeightsFile, content_hash, sendable, weights_files
+from headstart.cluster.work import Files, Setting, TrialWork, run_trial_work, write_trial
 from headstart.errors import ConfigError, HeadstartError, TrialsFailedError
 from headstart.runtime import progress
 from headstart.runtime.precision import default_device
-from headstart.store import FinishedTrial
+from headstart.store import FinishedTrial, StoredArm
 from headstart.studies.missing import Attempts, TrialRun
 from headstart.studies.trial import resolve, trial_key
-from headstart.types import Trial
+from headstart.types import Arm, Dataset, Trial
 
 RETRIES = 50  # of a task whose process or node died; an error of the trial itself is not tried again
 
@@ -34,49 +36,57 @@ class RayEngine:
         self, run: TrialRun, due: Iterable[tuple[int, Trial]], one: Callable[[Trial], FinishedTrial]
     ) -> Attempts:
         """See studies.missing.Engine. Raises: ConfigError where no node is large enough."""
-        import ray
-
-        submit, running = None, dict[Any, tuple[int, Trial]]()
+        sent, running = None, dict[Any, tuple[int, Trial]]()
         try:
             for number, trial in due:
                 if run.is_finished(trial):
                     yield number, trial, partial(one, trial)
                     continue
-                submit = submit or _Submission(run)
-                running[submit.task(trial)] = number, trial
-                while len(running) >= submit.window():
+                sent = sent or Sent(run_trial_work, run.dataset, [each.arm for each in run.trials])
+                work = TrialWork(setting=sent.setting, trial=trial, study=run.study)
+                running[sent.task(work)] = number, trial
+                # all that can run and, without a deadline, as many again
+                while len(running) >= sum(sent.slots()) * (1 if run.deadline is not None else 2):
                     yield from _ended(run, running)
             while running:
                 yield from _ended(run, running)
         finally:
-            for task in running:
-                ray.cancel(task, force=True)
+            cancel(running)
 
 
-class _Submission:
-    """What all tasks of a study share: sent once, when the first trial is due."""
+class Sent:
+    """What all tasks of a call share: the data set and the weights of its arms, sent once.
 
-    def __init__(self, run: TrialRun) -> None:
+    function: called on a node as function(work, dataset, *weights). more: other files of the cache that a
+    node needs. setting: belongs into each work. Raises: ConfigError where no node is large enough."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        dataset: Dataset,
+        arms: Iterable[Arm | StoredArm],
+        more: Mapping[WeightsFile, Path] = MappingProxyType({}),
+    ) -> None:
         import ray
 
-        self._run = run
         self._threads = torch.get_num_threads()
         self._gpus = 1 if default_device().type == "cuda" else 0
-        files = weights_files(trial.arm for trial in run.trials)
-        self._setting = Setting(
+        files = {**weights_files(arms), **more}
+        self.setting = Setting(
             identity=identity(),
             threads=self._threads,
-            jobs=max(self._slots()),
-            content=content_hash(run.dataset),
+            jobs=max(self.slots()),
+            content=content_hash(dataset),
             weights=tuple(files),
         )
-        self._dataset = ray.put(sendable(run.dataset))
+        self._dataset = ray.put(sendable(dataset))
         self._weights = [ray.put(np.fromfile(path, dtype=np.uint8)) for path in files.values()]
-        self._remote = ray.remote(run_trial_work).options(
+        self._remote = ray.remote(function).options(
             num_cpus=self._threads, num_gpus=self._gpus, max_retries=RETRIES, retry_exceptions=False
         )
 
-    def _slots(self) -> list[int]:
+    def slots(self) -> list[int]:
+        """How many tasks each node takes at once."""
         machines = nodes()
         free = slots(machines, self._threads, self._gpus)
         if not any(free):
@@ -86,40 +96,55 @@ class _Submission:
             )
         return free
 
-    def window(self) -> int:
-        """How many tasks are under way at once: all that can run and, without a deadline, as many again."""
-        return sum(self._slots()) * (1 if self._run.deadline is not None else 2)
-
-    def task(self, trial: Trial) -> Any:
-        work = TrialWork(setting=self._setting, trial=trial, study=self._run.study)
+    def task(self, work: Any) -> Any:
+        """Ray's name of the work, which is on its way."""
         return self._remote.remote(work, self._dataset, *self._weights)
 
 
-def _ended(
-    run: TrialRun, running: dict[Any, tuple[int, Trial]]
-) -> Iterator[tuple[int, Trial, Callable[[], FinishedTrial]]]:
-    """Waits for at least one task to end; removes those that have from `running` and yields them."""
+def cancel(tasks: Iterable[Any]) -> None:
+    """Ends tasks that nobody waits for any more."""
     import ray
 
-    ready, _ = ray.wait(list(running), num_returns=1)
-    for task in ready:
-        number, trial = running.pop(task)
-        yield number, trial, partial(_finished, run, trial, task)
+    for task in tasks:
+        ray.cancel(task, force=True)
 
 
-def _finished(run: TrialRun, trial: Trial, task: Any) -> FinishedTrial:
-    """The trial of an ended task, written into the study's folder. Raises: the trial's error."""
+def first_ended(tasks: Iterable[Any]) -> list[Any]:
+    """Waits for at least one task to end."""
+    import ray
+
+    ready, _ = ray.wait(list(tasks), num_returns=1)
+    return list(ready)
+
+
+def files_of(task: Any) -> Files:
+    """The files that an ended task gave. Raises: what went wrong there."""
     import ray
     from ray.exceptions import RayError, RayTaskError
 
     try:
         files = ray.get(task)
     except RayTaskError:
-        raise  # an error in the trial's code: run_missing keeps its traceback
+        raise  # an error in the code that ran there: its traceback is kept
     except RayError as error:
         raise TrialsFailedError(f"its task was lost: {str(error).splitlines()[0]}") from error
     if isinstance(files, HeadstartError):
         raise files
+    return cast("Files", files)
+
+
+def _ended(
+    run: TrialRun, running: dict[Any, tuple[int, Trial]]
+) -> Iterator[tuple[int, Trial, Callable[[], FinishedTrial]]]:
+    """Waits for at least one task to end; removes those that have from `running` and yields them."""
+    for task in first_ended(running):
+        number, trial = running.pop(task)
+        yield number, trial, partial(_finished, run, trial, task)
+
+
+def _finished(run: TrialRun, trial: Trial, task: Any) -> FinishedTrial:
+    """The trial of an ended task, written into the study's folder. Raises: the trial's error."""
+    files = files_of(task)
     return write_trial(run.folder / trial_key(resolve(trial, run.dataset)), files)
 
 

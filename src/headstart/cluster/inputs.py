@@ -21,6 +21,7 @@ from headstart.errors import DataError
 from headstart.models.weight_names import KERAS_RESNET50_FILE, TORCHVISION_FILES, is_url, weights_folder
 from headstart.models.weights import file_hash, local_file, use_copy
 from headstart.runtime.mapped import blocks
+from headstart.store import StoredArm
 from headstart.types import Arm, Dataset, ImageSet
 
 
@@ -34,7 +35,7 @@ class WeightsFile:
     sha256: str
 
 
-def weights_files(arms: Iterable[Arm]) -> dict[WeightsFile, Path]:
+def weights_files(arms: Iterable[Arm | StoredArm]) -> dict[WeightsFile, Path]:
     """The files that the arms' weights lie in here, each by where a node has it. Weights that an installed
     package or timm brings are none: each node has or fetches them itself."""
     paths = {}

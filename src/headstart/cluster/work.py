@@ -56,11 +56,14 @@ def run_trial_work(work: TrialWork, dataset: Dataset, *weights: NDArray[np.uint8
         with set_up(work.setting, dataset, weights) as scratch:
             setting = work.setting
             done = run_trial(work.trial, work.study, scratch, jobs=setting.jobs, dataset=dataset)
-            return {
-                name: (done.folder / name).read_bytes() for name in _FILES if (done.folder / name).exists()
-            }
+            return files_in(done.folder)
     except HeadstartError as error:
         return error
+
+
+def files_in(folder: Path) -> Files:
+    """The files of a finished trial's run folder."""
+    return {name: (folder / name).read_bytes() for name in _FILES if (folder / name).exists()}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,10 +34,10 @@ _SHEET_IMAGES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Task:
+class Task:
     """What every model is read on: the fixed test images, the settings and the seed of the corruptions.
 
-    settings: what identifies a reading; with others it is read anew."""
+    folder: holds the readings. settings: what identifies a reading; with others it is read anew."""
 
     folder: Path
     images: Images
@@ -51,10 +51,18 @@ class _Task:
         return store.digest(self.settings)
 
 
-def run_robustness(study_folder: Path, wanted: Robustness | None = None) -> int:
+class Engine(Protocol):
+    """Where models are read, if not in this process."""
+
+    def read(self, dataset: Dataset, wanted: Robustness, task: Task, trials: Sequence[FinishedTrial]) -> None:
+        """Reads each trial's model; its files are in task.folder when this ends."""
+        ...
+
+
+def run_robustness(study_folder: Path, wanted: Robustness | None = None, engine: Engine | None = None) -> int:
     """Read every arm that is missing, and return how many arms now have a reading.
 
-    wanted: None for what the study's file says, or all arms.
+    wanted: None for what the study's file says, or all arms. engine: where it is done, if not here.
     Raises: ConfigError for an unknown arm; DataError where the study's images are no longer the ones it was
     run on; DownloadError where the frost textures cannot be fetched; StoreError; BusyError."""
     study, trials = read_study(study_folder)
@@ -75,11 +83,14 @@ def run_robustness(study_folder: Path, wanted: Robustness | None = None) -> int:
     dataset = load_study_dataset(study)
     folder = study_folder / ROBUSTNESS
     with store.lock(folder / "lock", f"the folder {folder}"):
-        task = _task(folder, dataset, wanted)
+        task = task_of(folder, dataset, wanted)
         # First the sheet: where frost's textures cannot be had, that shows before any model is read.
         _write_sheet(task, dataset)
-        for trial in chosen.values():
-            _read_arm(task, trial)
+        if engine is not None:
+            engine.read(dataset, wanted, task, list(chosen.values()))
+        else:
+            for trial in chosen.values():
+                read_arm(task, trial)
     return len(chosen)
 
 
@@ -112,7 +123,7 @@ def corruption_generator(seed: int, name: str, severity: int) -> np.random.Gener
 def has_reading(study_folder: Path, key: str, dataset: Dataset, wanted: Robustness) -> bool:
     """Whether a folder holds the finished reading of a trial with these settings."""
     settings = _settings(dataset, wanted, robustness_ids(dataset, wanted))
-    return _is_read(study_folder / ROBUSTNESS / f"{key}.json", store.digest(settings))
+    return is_read(study_folder / ROBUSTNESS / f"{key}.json", store.digest(settings))
 
 
 def _settings(dataset: Dataset, wanted: Robustness, ids: NDArray[np.int64]) -> dict[str, Any]:
@@ -125,9 +136,10 @@ def _settings(dataset: Dataset, wanted: Robustness, ids: NDArray[np.int64]) -> d
     }
 
 
-def _task(folder: Path, dataset: Dataset, wanted: Robustness) -> _Task:
+def task_of(folder: Path, dataset: Dataset, wanted: Robustness) -> Task:
+    """What a dataset's models are read on. The training images have no say in it."""
     ids = robustness_ids(dataset, wanted)
-    return _Task(
+    return Task(
         folder=folder,
         images=np.ascontiguousarray(dataset.test.images[ids]),
         labels=dataset.test.labels[ids],
@@ -137,7 +149,8 @@ def _task(folder: Path, dataset: Dataset, wanted: Robustness) -> _Task:
     )
 
 
-def _is_read(about: Path, settings_hash: str) -> bool:
+def is_read(about: Path, settings_hash: str) -> bool:
+    """Whether a reading is finished and sound. about: its JSON file."""
     reading = kept_reading(RobustnessReading, about)
     return (
         reading is not None
@@ -146,9 +159,12 @@ def _is_read(about: Path, settings_hash: str) -> bool:
     )
 
 
-def _read_arm(task: _Task, trial: FinishedTrial) -> None:
+def read_arm(task: Task, trial: FinishedTrial) -> None:
+    """Reads a trial's model where its reading is missing; an interrupted one goes on.
+
+    Raises: as run_robustness."""
     about, path = task.folder / f"{trial.key}.json", task.folder / f"{trial.key}.npz"
-    if _is_read(about, task.settings_hash):
+    if is_read(about, task.settings_hash):
         return
     if not trial.has_model:
         progress.say(f"{trial.arm.name}: published without its model, so it is not read on corrupted images")
@@ -179,7 +195,7 @@ def _read_arm(task: _Task, trial: FinishedTrial) -> None:
     )
 
 
-def _started(path: Path, task: _Task) -> Arrays:
+def _started(path: Path, task: Task) -> Arrays:
     """The arrays of a reading that was interrupted, or of one that begins."""
     arrays = kept_arrays(path)
     names = [name for name in CORRUPTIONS if name in arrays]
@@ -196,7 +212,7 @@ def _started(path: Path, task: _Task) -> Arrays:
 
 
 def _read_corruption(
-    task: _Task, name: str, predict: Callable[[Images], NDArray[np.float32]], bar: progress.Track
+    task: Task, name: str, predict: Callable[[Images], NDArray[np.float32]], bar: progress.Track
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Logits float32 (5, N, C) at each severity, and the seconds of corrupting and of predicting."""
     parts, seconds = [], np.zeros(2)
@@ -210,7 +226,7 @@ def _read_corruption(
     return np.stack(parts), seconds
 
 
-def _write_sheet(task: _Task, dataset: Dataset) -> None:
+def _write_sheet(task: Task, dataset: Dataset) -> None:
     """Write a few of the images, of different classes, under every corruption at every severity."""
     path = task.folder / "sheet.npz"
     if str(kept_arrays(path).get("settings", "")) == task.settings_hash:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -88,14 +87,13 @@ def write_candidates(question: Question, asked: int, candidates: Sequence[Candid
     store.write_bytes(question.folder / "tuning.csv", store.csv_bytes(rows, columns))
 
 
-def write_recipe(question: Question, candidates: Sequence[Candidate]) -> Path:
-    """Writes the best candidate's recipe, where there is one; returns where it lies."""
+def write_recipe(question: Question, candidates: Sequence[Candidate]) -> None:
+    """Writes the best candidate's recipe, where there is one."""
     path, best = question.folder / "recipe.toml", best_candidate(candidates)
     if best is not None:
         provenance = _provenance(question, candidates, best)
         text = recipe_toml(question.folder.name, question.recipe(best.values), provenance)
         store.write_bytes(path, text.encode())
-    return path
 
 
 def _provenance(question: Question, candidates: Sequence[Candidate], best: Candidate) -> dict[str, Any]:

@@ -12,12 +12,11 @@ import dataclasses
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from headstart import store
 from headstart.data import load_dataset
@@ -38,7 +37,7 @@ from headstart.tuning.candidates import SCRATCH, best_candidate, train_candidate
 from headstart.tuning.files import read_candidates, write_candidates, write_recipe
 from headstart.tuning.question import Question, without_test
 from headstart.tuning.sampler import propose
-from headstart.types import ALL_LABELS, MINIMUM_FOR_SELECTION, Arm, LabelBudget, Proxy, Search, Study
+from headstart.types import ALL_LABELS, MINIMUM_FOR_SELECTION, Arm, Dataset, LabelBudget, Proxy, Search, Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +48,16 @@ class Tuned:
     candidates: tuple[Candidate, ...]
     best: Candidate | None
     recipe_file: Path
+
+    @classmethod
+    def of(cls, question: Question, candidates: Sequence[Candidate]) -> Tuned:
+        """The search of this question with these candidates."""
+        return cls(
+            arm=question.arm.name,
+            candidates=tuple(candidates),
+            best=best_candidate(candidates),
+            recipe_file=question.folder / "recipe.toml",
+        )
 
     @property
     def seconds(self) -> float:
@@ -73,28 +82,76 @@ class SearchRequest:
     seed: int = 0
 
 
+Due = tuple[Arm, Search]  # a search that shall be made
+Attempts = Generator[tuple[int, Due, Callable[[], Tuned]], None, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searches:
+    """What all searches of a call share. folder: of the study."""
+
+    study: Study
+    request: SearchRequest
+    folder: Path
+
+    def question(self, due: Due, dataset: Dataset) -> Question:
+        """What a search asks. dataset: its test images are left out."""
+        arm, search = due
+        return Question(
+            study=self.study,
+            arm=arm,
+            dataset=without_test(dataset),
+            label_budget=search.label_budget,
+            seed=self.request.seed,
+            proxy=search.proxy,
+            space=method_spec(arm.method).space(arm.recipe, self.request.pixels),
+            folder=self.folder / "tuning" / f"{arm.name}-{search.label_budget}",
+        )
+
+    def one(self, due: Due) -> Tuned:
+        """Searches for one arm; runs in a process of its own where several do."""
+        return answer(self.question(due, load_dataset(self.study.dataset)), due[1].tries)
+
+
+class Engine(Protocol):
+    """Where searches are made, if not in processes of this machine."""
+
+    def attempts(self, due: Iterable[tuple[int, Due]], searches: Searches) -> Attempts:
+        """The searches as they end, in any order, each with a function that gives its result or raises."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """How searches are shared out. jobs: at once, each in a process of its own with its share of the cores.
+    shard: of several processes that search in this folder at once; it begins with its share of the searches,
+    goes on with what no other has begun, and returns those that it ended or found ended. engine: where they
+    are made, if not here."""
+
+    jobs: int = 1
+    shard: Shard | None = None
+    engine: Engine | None = None
+
+
 def tune(
     study: str | Path | Study,
     request: SearchRequest | None = None,
     *,
     out: str | Path | None = None,
     changes: Mapping[str, str] | None = None,
-    jobs: int = 1,
-    shard: Shard | None = None,
+    sharing: Sharing = Sharing(),
 ) -> list[Tuned]:
     """Searches a recipe for each arm that is asked for.
 
-    out: the study's folder (default: runs/<study name>). jobs: searches at once, each in a process of its own
-    with its share of the cores. shard: of several processes that search in this folder at once; it begins
-    with its share of the searches, goes on with what no other has begun, and returns those that it ended or
-    found ended. The first candidate is the arm's own recipe (not one that was tuned before),
-    so that the best one is never worse on validation.
+    out: the study's folder (default: runs/<study name>). The first candidate is the arm's own recipe (not one
+    that was tuned before), so that the best one is never worse on validation.
 
     Raises: ConfigError for what makes no sense, before anything is computed; BusyError; StoreError; the
     errors of a trial."""
     request = request or SearchRequest()
     value, _ = load_study(study, {**(changes or {}), "tuned": "false"})
     searches = _searches(value, request)
+    jobs, shard, engine = sharing.jobs, sharing.shard, sharing.engine
     if jobs < 1:
         raise ConfigError(f"jobs must be 1 or more, got {jobs}")
     due = [(arm, search) for search in searches for arm in _arms(value, search)]
@@ -110,9 +167,10 @@ def tune(
         make_folder(folder)
         store.require_shared_locks(folder)
         numbered = shard.order(numbered)
-    run = partial(_tune_one, study=dataclasses.replace(value, searches=()), request=request, folder=folder)
+    run = Searches(study=dataclasses.replace(value, searches=()), request=request, folder=folder)
     tuned: dict[int, Tuned] = {}
-    with closing(attempts(numbered, run, jobs)) as attempted:
+    under_way = attempts(numbered, run.one, jobs) if engine is None else engine.attempts(numbered, run)
+    with closing(under_way) as attempted:
         for number, (arm, search), result_of in attempted:
             try:
                 tuned[number] = result_of()
@@ -121,7 +179,7 @@ def tune(
                     raise
                 progress.say(f"{arm.name}, {search.label_budget} labels a class: {error}")
                 continue
-            if jobs > 1:
+            if jobs > 1 or engine is not None:
                 progress.say(f"{arm.name}, {search.label_budget} labels a class: {_summary(tuned[number])}")
     return [tuned[number] for number in sorted(tuned)]
 
@@ -184,26 +242,12 @@ def _check(search: Search, pixels: Sequence[int]) -> None:
             raise ConfigError(f"--pixels must lie between 16 and 1024, got {size}")
 
 
-def _tune_one(due: tuple[Arm, Search], *, study: Study, request: SearchRequest, folder: Path) -> Tuned:
-    """Searches for one arm; runs in a process of its own where several do."""
-    arm, search = due
-    question = Question(
-        study=study,
-        arm=arm,
-        dataset=without_test(load_dataset(study.dataset)),
-        label_budget=search.label_budget,
-        seed=request.seed,
-        proxy=search.proxy,
-        space=method_spec(arm.method).space(arm.recipe, request.pixels),
-        folder=folder / "tuning" / f"{arm.name}-{search.label_budget}",
-    )
-    return _answer(question, search.tries)
+def answer(question: Question, asked: int) -> Tuned:
+    """Trains the candidates that are missing of those asked for; every one that ended is kept.
 
-
-def _answer(question: Question, asked: int) -> Tuned:
-    """Trains the candidates that are missing of those asked for; every one that ended is kept."""
+    Raises: TakenError where another process searches there; as tune."""
     folder, arm = question.folder, question.arm
-    with _held(folder):
+    with held(folder):
         candidates, choices = read_candidates(question), grid(question.space)
         wanted = asked
         if choices is not None:
@@ -225,13 +269,11 @@ def _answer(question: Question, asked: int) -> Tuned:
             write_candidates(question, asked, candidates)
             each = (time.perf_counter() - start) / (len(candidates) - before)
             progress.say(_progress_line(arm, candidates, wanted, each * (wanted - len(candidates))))
-        recipe_file = write_recipe(question, candidates)
-    return Tuned(
-        arm=arm.name, candidates=tuple(candidates), best=best_candidate(candidates), recipe_file=recipe_file
-    )
+        write_recipe(question, candidates)
+    return Tuned.of(question, candidates)
 
 
-def _held(folder: Path) -> AbstractContextManager[object]:
+def held(folder: Path) -> AbstractContextManager[object]:
     """The lock of a search's folder. Raises: TakenError where another process searches."""
     try:
         return store.lock(folder / "lock", f"the tuning folder {folder}")
