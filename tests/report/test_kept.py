@@ -49,3 +49,23 @@ def test_what_has_changed_is_written_anew(
         (copy / "report.json").write_text("[")
     report.keep_report(copy)
     assert written == [copy]
+
+
+def test_a_study_is_read_once_while_its_files_stay(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.report import load
+
+    copy = shutil.copytree(study, tmp_path / "study")
+    reads: list[Path] = []
+    real = load.honest_trials
+    monkeypatch.setattr(load, "honest_trials", lambda folder: (reads.append(folder), real(folder))[1])
+    report.keep_report(copy)
+    report.summary_table(copy)
+    assert report.verdict(copy) and reads == [copy]
+    store.write_json(copy / "study.json", store.read_json(copy / "study.json") | {"question": "another?"})
+    report.summary_table(copy)
+    result = next(iter(store.finished_trials(copy))).folder / "result.json"
+    result.touch()
+    report.summary_table(copy)
+    assert len(reads) == 3

@@ -15,6 +15,7 @@ from PIL import Image
 from headstart import plots, store
 from headstart.errors import DamagedError, DataError, StoreError
 from headstart.registry.methods import stored_method
+from headstart.report.sources import sources
 from headstart.results import stats
 from headstart.results.differences import TestOutcomes
 from headstart.results.honest import honest_trials
@@ -106,11 +107,25 @@ class StudyView:
         return sorted(trials, key=lambda trial: trial.seed)
 
 
+_KEPT: dict[Path, tuple[tuple[str, ...], StudyView]] = {}  # the last one that was read, with its sources
+
+
 def load_study(folder: Path) -> StudyView:
-    """Reads a study folder.
+    """Reads a study folder; the one that was read last is kept while its files stay as they are.
 
     Raises: StoreError where study.json or every finished trial is missing, or a file is damaged; DataError
     where the trials were not tested on the same images."""
+    made_from = tuple(sources(folder))
+    place = folder.absolute()
+    if place in _KEPT and _KEPT[place][0] == made_from:
+        return _KEPT[place][1]
+    _KEPT.clear()
+    view = _read(folder)
+    _KEPT[place] = made_from, view
+    return view
+
+
+def _read(folder: Path) -> StudyView:
     _require_as_published(folder)
     study = store.read_study(folder)
     every = honest_trials(folder)

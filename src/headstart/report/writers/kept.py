@@ -9,9 +9,7 @@ from pathlib import Path
 import headstart
 from headstart import plugins, store
 from headstart.errors import HeadstartError
-
-PAGE, RECORD = "report.html", "report.json"
-_NO_SOURCE = {PAGE, RECORD, "lock"}
+from headstart.report.sources import PAGE, RECORD, by_time, sources
 
 
 def keep_report(study_folder: Path) -> Path:
@@ -46,7 +44,7 @@ def _is_current(folder: Path, made_from: str) -> bool:
 
 def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
-    for line in (*_code(), *_sources(folder)):
+    for line in (*_code(), *sources(folder)):
         digest.update(f"{line}\n".encode())
     return digest.hexdigest()
 
@@ -57,20 +55,5 @@ def _code() -> Iterator[str]:
     yield headstart.__version__
     yield from plugins.installed()
     yield from (
-        _by_time(path, root) for path in sorted(root.rglob("*")) if path.suffix in (".py", ".css", ".toml")
+        by_time(path, root) for path in sorted(root.rglob("*")) if path.suffix in (".py", ".css", ".toml")
     )
-
-
-def _sources(folder: Path) -> Iterator[str]:
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or (path.parent == folder and path.name in _NO_SOURCE):
-            continue
-        if path.parent == folder:
-            yield f"{path.name!r} {store.facts_of(path).sha256}"
-        else:
-            yield _by_time(path, folder)
-
-
-def _by_time(path: Path, root: Path) -> str:
-    facts = path.stat()
-    return f"{path.relative_to(root).as_posix()!r} {facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}"
