@@ -75,6 +75,7 @@ class Advice:
     confusions: tuple[Confusion, ...] = ()  # the most frequent first
     unfamiliar: float | None = None
     decided: str = ""  # in words: decisions about single images (data/folders/decisions.py)
+    sample: str = ""  # in words: of how many images the candidates were compared on a sample
 
     @property
     def most_common(self) -> tuple[str, float]:
@@ -249,6 +250,8 @@ class Advice:
             self.learned(),
             self.strangers(),
         ]
+        if self.sample:
+            lines.append(self.sample)
         if self.decided:
             lines.append(f"Decided on, image by image, before: {self.decided} (decisions.csv).")
         if weak := self.weakest(3):

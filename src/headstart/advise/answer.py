@@ -47,6 +47,8 @@ class Conclusion:
     shown: np.ndarray
     names: Sequence[str]
     unfamiliar: float | None = None
+    sample: str = ""
+    imbalance: float | None = None  # None: of the images that were compared on
 
 
 def write_answer(trying: Trying, conclusion: Conclusion) -> Advice:
@@ -54,6 +56,7 @@ def write_answer(trying: Trying, conclusion: Conclusion) -> Advice:
     what was said of the held-out images as predictions.npz."""
     judged, class_names = conclusion.judged, trying.images.dataset.train.class_names
     spread = FOLD_SPREAD if conclusion.how == "folds" else 1.0
+    imbalance = conclusion.imbalance or imbalance_of(trying.images.dataset.train.labels)
     value = Advice(
         chosen=conclusion.chosen,
         tries=tuple(conclusion.tries),
@@ -62,7 +65,7 @@ def write_answer(trying: Trying, conclusion: Conclusion) -> Advice:
         interval=accuracy_interval(judged.share_right, judged.units, spread),
         balanced_accuracy=judged.score(True),
         macro_f1=judged.mean_of(metrics.macro_f1),
-        imbalance=imbalance_of(trying.images.dataset.train.labels),
+        imbalance=imbalance,
         classes=class_accuracies(judged, class_names, spread),
         test_images=len(judged.labels),
         val_images=conclusion.val_images,
@@ -84,6 +87,7 @@ def write_answer(trying: Trying, conclusion: Conclusion) -> Advice:
         confusions=_confusions(judged, class_names),
         unfamiliar=conclusion.unfamiliar,
         decided=trying.images.decided,
+        sample=conclusion.sample,
     )
     store.write_sealed(trying.folder / "advice.json", value.json())
     store.write_predictions(

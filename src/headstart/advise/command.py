@@ -28,11 +28,13 @@ class Wishes:
 
     balance: each class weighs alike in training, and balanced accuracy chooses. hold_out: a fifth of the
     images is kept for testing and a tenth for choosing, and neither is in the model. backbones: the
-    pretrained networks to try, (model, weights) each. observer: hears each event."""
+    pretrained networks to try, (model, weights) each. cache_bytes: for decoded images; None: a share of
+    what is free on the disk. observer: hears each event."""
 
     balance: bool = False
     hold_out: bool = False
     backbones: tuple[Backbone, ...] = BACKBONES
+    cache_bytes: int | None = None
     observer: Observer = ignore
 
 
@@ -61,7 +63,8 @@ def advise(
     There: events.jsonl (progress, as it is made), advice.html, advice.md, advice.json, check/check.html and
     model/ (for predict, explain, export), which needs no other file.
     Images up to some thousand are judged by cross-validation, and the model is then fitted on all of them but
-    the user's own test split; of more, or with wishes.hold_out, a part is held out.
+    the user's own test split; of more, or with wishes.hold_out, a part is held out. Of very many a sample is
+    compared on, and the model learns from all of them where the time is enough.
     minutes: for everything.
     Raises: ConfigError for minutes that are not positive; what check_images, load_images and run_trial raise.
     An interruption before the first candidate has ended is passed on; later the answer is what is known by
@@ -74,7 +77,14 @@ def advise(
     with store.lock(folder / "advise.lock", f"the folder {folder}"):
         claim(folder, source, "headstart advise")
         with event_log(folder, wishes.observer) as time.observe:
-            images = prepare_images(source, folder, options, bad_files, hold_out=wishes.hold_out)
+            images = prepare_images(
+                source,
+                folder,
+                options,
+                bad_files,
+                hold_out=wishes.hold_out,
+                cache_bytes=wishes.cache_bytes,
+            )
             train, test = images.dataset.train, images.dataset.test
             left = time.minutes_left
             count = len(train) + len(test)

@@ -13,12 +13,17 @@ from headstart import store
 from headstart.data import folders, load_dataset
 from headstart.data.folders.decisions import ADDED, decisions_in_words
 from headstart.data.folders.decisions import FILE as DECISIONS
-from headstart.data.folders.size import fitting_side
-from headstart.data_quality.folder import check_images
+from headstart.data.folders.size import MANY, SIDES, Storage, default_budget, storage_of
+from headstart.data_quality.folder import Room, check_images
 from headstart.data_quality.inspection import Inspection
+from headstart.errors import HeadstartError
+from headstart.runtime import progress
+from headstart.store.toml import read_toml
 from headstart.types import Dataset
 
 FOLDS_UP_TO = 4000  # images that cross-validation is for; of more, a fifth is enough to test on
+SAMPLE = 10_000  # images that candidates are compared on where there are MANY or more
+_MANY_SIDE = 128  # of MANY images or more: their larger features take hours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +33,8 @@ class UserImages:
     name: of the file that describes them, which load_dataset reads. side: of the stored images, in pixels.
     inspection: what the check found. own_test: whether dataset.test is the user's own test split. folds:
     whether candidates are read by cross-validation of dataset.train; dataset.test is then empty or the
-    user's own. decided: how many images were decided on, in words."""
+    user's own. decided: how many images were decided on, in words. storage: of all images, where `dataset` is
+    a sample of them; else None. bad_files: as load_images."""
 
     path: Path
     how: folders.SourceOptions
@@ -39,10 +45,20 @@ class UserImages:
     own_test: bool
     folds: bool
     decided: str = ""
+    storage: Storage | None = None
+    bad_files: folders.BadFiles = "few"
 
     def inspect_labels(self, folder: Path) -> Inspection:
         """The check again, with a search for wrong labels."""
-        return check_images(self.path, out=folder / "check", options=self.how).inspection
+        room = Room(side=self.side)
+        return check_images(self.path, out=folder / "check", options=self.how, storage=room).inspection
+
+    def whole(self, folder: Path) -> UserImages:
+        """All the images of which these are a sample, described in folder/whole.toml; decoded now, which
+        takes storage.seconds. Raises: what load_dataset raises."""
+        everything = dataclasses.replace(self.how, sample=None)
+        name = _describe(folder / "whole.toml", self.path, self.side, everything, self.bad_files)
+        return dataclasses.replace(self, name=name, dataset=load_dataset(name), how=everything, storage=None)
 
 
 def prepare_images(
@@ -52,49 +68,90 @@ def prepare_images(
     bad_files: folders.BadFiles,
     *,
     hold_out: bool = True,
+    cache_bytes: int | None = None,
 ) -> UserImages:
     """Checks the images into folder/check and describes them in folder/images.toml. Decisions about single
     images and images that were added lie beside it (folders/decisions.py).
 
     hold_out: keep a fifth for testing whatever their number is; else images up to FOLDS_UP_TO are all for
-    training, described in folder/all-images.toml.
+    training, described in folder/all-images.toml. cache_bytes: for decoded images (folders/size.py). Of MANY
+    images or more a sample is checked and described.
     Raises: what check_images and load_dataset raise; DataError for too many unreadable files."""
     if how.decisions is None and any((folder / name).exists() for name in (DECISIONS, ADDED)):
         how = dataclasses.replace(how, decisions=str(folder.resolve() / DECISIONS))
-    check = check_images(path, out=folder / "check", label_errors=False, options=how)
+    source = folders.find_decided(path, how)
+    former = _former_side(path, folder) if cache_bytes is None else None
+    storage = _storage(source, how, cache_bytes, former)
+    if is_sample := storage.images >= MANY:
+        how = dataclasses.replace(how, sample=SAMPLE)
+    room = Room(side=storage.side)
+    check = check_images(path, out=folder / "check", label_errors=False, options=how, storage=room)
     folders.require_mostly_good(check.decoded, bad_files)
-    longer = how.fit == "pad"
-    sides = [
-        (max if longer else min)(fact.width, fact.height)
-        for fact in (check.decoded.facts[place] for place in check.decoded.readable)
-    ]
-    side = fitting_side(sides, len(sides))
     reading = check.decoded.reading
     how = dataclasses.replace(how, integer_range=reading.integer_range, float_range=reading.float_range)
-    beside = {"decisions": DECISIONS} if how.decisions == str(folder.resolve() / DECISIONS) else {}
-    plain = {"path": str(path.resolve()), "image_pixels": side, "bad_files": bad_files}
-    description = folder / "images.toml"
-    store.write_bytes(description, tomli_w.dumps(plain | _in_toml(how) | beside).encode())
+    readable = len(check.decoded.readable)
     own_test = check.inspection.parts_given
-    to_learn_from = check.inspection.parts["train"] if own_test else len(sides)
-    by_folds = not hold_out and to_learn_from <= FOLDS_UP_TO
+    to_learn_from = check.inspection.parts["train"] if own_test else readable
+    by_folds = not hold_out and not is_sample and to_learn_from <= FOLDS_UP_TO
+    name = _describe(folder / "images.toml", path, storage.side, how, bad_files)
     if by_folds and not own_test:
-        description = folder / "all-images.toml"
         everything = dataclasses.replace(how, hold_out=False)
-        store.write_bytes(description, tomli_w.dumps(plain | _in_toml(everything) | beside).encode())
-    name = str(description.resolve())
-    dataset = load_dataset(name)
+        name = _describe(folder / "all-images.toml", path, storage.side, everything, bad_files)
     return UserImages(
         path=path,
         how=how,
         name=name,
-        dataset=dataset,
-        side=side,
+        dataset=load_dataset(name),
+        side=storage.side,
         inspection=check.inspection,
         own_test=own_test,
         folds=by_folds,
         decided=decisions_in_words(check.decoded),
+        storage=storage if is_sample else None,
+        bad_files=bad_files,
     )
+
+
+def _storage(
+    source: folders.Source, how: folders.SourceOptions, cache_bytes: int | None, former: int | None
+) -> Storage:
+    """How the images are stored, said where there are many or where they are shrunk to fit."""
+    count = len(source.entries)
+    storage = storage_of(
+        source,
+        default_budget(count) if cache_bytes is None else cache_bytes,
+        most=_MANY_SIDE if count >= MANY else SIDES[0],
+        longer=how.fit == "pad",
+        side=former,
+    )
+    if count >= MANY or storage.side != storage.wanted_side:
+        progress.say(storage.words(progress.clock(storage.seconds)))
+    if count >= MANY:
+        progress.say(
+            f"candidates are compared on a sample of about {SAMPLE:,} images; the best one learns from all "
+            f"{count:,} where the time is enough"
+        )
+    return storage
+
+
+def _former_side(path: Path, folder: Path) -> int | None:
+    """The side that an earlier run of the same command chose: other pixels would be other candidates."""
+    try:
+        _, stored = read_toml(folder / "images.toml", "images and their options")
+    except HeadstartError:
+        return None
+    side, same = stored.get("image_pixels"), stored.get("path") == str(path.resolve())
+    return side if same and isinstance(side, int) and side in SIDES else None
+
+
+def _describe(
+    file: Path, path: Path, side: int, how: folders.SourceOptions, bad_files: folders.BadFiles
+) -> str:
+    """Writes the file that load_dataset reads; returns its name."""
+    plain = {"path": str(path.resolve()), "image_pixels": side, "bad_files": bad_files}
+    beside = {"decisions": DECISIONS} if how.decisions == str(file.parent.resolve() / DECISIONS) else {}
+    store.write_bytes(file, tomli_w.dumps(plain | _in_toml(how) | beside).encode())
+    return str(file.resolve())
 
 
 def _in_toml(how: folders.SourceOptions) -> dict[str, Any]:

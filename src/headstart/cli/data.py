@@ -39,6 +39,7 @@ def check(
     fit: options.Fit = "crop",
     alike: options.Alike = False,
     decisions: options.Decisions = None,
+    cache_gb: options.CacheGb = None,
     label_errors: Annotated[
         bool, typer.Option(help="Look for label errors with a pretrained network.")
     ] = True,
@@ -52,7 +53,7 @@ def check(
     and a page to look at. Exit code 3 where 5 % of the files or more cannot be read; with --exit-code also 10
     where something must be mended first."""
     from headstart.data import folders
-    from headstart.data_quality.folder import check_images
+    from headstart.data_quality.folder import Room, check_images
     from headstart.data_quality.page import terminal
 
     bad_files = options.bad_files(strict, skip_bad)
@@ -64,7 +65,8 @@ def check(
         alike=alike,
         decisions=decisions,
     )
-    done = check_images(path, out=out, options=source, label_errors=label_errors)
+    room = Room(cache_bytes=options.cache_bytes(cache_gb))
+    done = check_images(path, out=out, options=source, label_errors=label_errors, storage=room)
     if json:
         print(done.json.read_text(encoding="utf-8"), end="")
     else:

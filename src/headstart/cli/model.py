@@ -217,6 +217,7 @@ def advise(
     balance: Annotated[
         bool, typer.Option("--balance", help="Weigh each class alike, however many images it has.")
     ] = False,
+    cache_gb: options.CacheGb = None,
 ) -> None:
     """Find out what is best for your own images: train from scratch, or start from a pretrained network?
 
@@ -234,7 +235,12 @@ def advise(
             group_column=group_column, group_regex=group_regex, layout=layout, fit=fit, alike=alike
         ),
         bad_files=bad_files,
-        wishes=Wishes(balance=balance, hold_out=hold_out, backbones=backbones_of(backbone)),
+        wishes=Wishes(
+            balance=balance,
+            hold_out=hold_out,
+            backbones=backbones_of(backbone),
+            cache_bytes=options.cache_bytes(cache_gb),
+        ),
     )
     if json:
         print(json_format.dumps(done.json(), indent=2, ensure_ascii=False))

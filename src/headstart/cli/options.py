@@ -47,8 +47,25 @@ Decisions = Annotated[
         help="decisions.csv: which images are left out, kept or given another label (headstart app)."
     ),
 ]
+CacheGb = Annotated[
+    float | None,
+    typer.Option(
+        "--cache-gb",
+        help="Gigabytes of disk for decoded images: they are stored at the largest size that fits (default: "
+        "up to a quarter of what is free).",
+    ),
+]
 _LAYOUTS = ("auto", "classes", "splits", "folds")
 _FITS = ("crop", "pad", "squash")
+
+
+def cache_bytes(gigabytes: float | None) -> int | None:
+    """--cache-gb in bytes. Raises: ConfigError for none at all."""
+    if gigabytes is None:
+        return None
+    if not 0 < gigabytes < 1e6:
+        raise ConfigError(f"--cache-gb must be above 0, got {gigabytes:g}")
+    return int(gigabytes * 1e9)
 
 
 def source_options(

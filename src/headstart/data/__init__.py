@@ -12,7 +12,7 @@ from headstart.data import cifar10, fashion_mnist
 from headstart.data.folders.dataset import load_images
 from headstart.data.folders.find import find_entries
 from headstart.data.folders.options import SourceOptions
-from headstart.data.folders.size import side_of
+from headstart.data.folders.size import own_side, side_of
 from headstart.errors import ConfigError, unknown_name
 from headstart.runtime.progress import say_once
 from headstart.store.toml import read_toml
@@ -88,13 +88,16 @@ def load_dataset(name_or_path: str | Path, *, image_pixels: int | None = None) -
     if path.is_file() and path.suffix.lower() == ".toml":
         return load_images(**_options_in(path))
     if path.is_dir() or (path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".parquet", ".zip")):
-        side = side_of(find_entries(path)) if image_pixels is None else image_pixels
-        if image_pixels is None and side != _SMALLEST:
-            say_once(
-                f"{path}: images are stored at {side} x {side} pixels, which fits their size; "
-                "image_pixels in a "
-                "file images.toml sets another"
-            )
+        side = image_pixels
+        if side is None:
+            source = find_entries(path)
+            side, own = side_of(source), own_side(source)
+            if side != _SMALLEST or side != own:
+                fits = "which fits their size" if side == own else f"not {own}, so that they take up to 1 GB"
+                say_once(
+                    f"{path}: images are stored at {side} x {side} pixels, {fits}; image_pixels in a "
+                    "file images.toml sets another"
+                )
         return load_images(path, image_pixels=side)
     if isinstance(name_or_path, Path) or len(path.parts) > 1 or path.exists():
         raise ConfigError(

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from headstart import store
 from headstart.data import folders
 from headstart.data.folders.owner import claim
+from headstart.data.folders.size import MANY, default_budget, disk_bytes, storage_of
 from headstart.data_quality.inspect_folder import inspect
 from headstart.data_quality.inspection import Inspection, LabelSuspect, with_suspects
 from headstart.data_quality.page import render_page
 from headstart.errors import ConfigError, DownloadError, StoreError, WeightsError
+from headstart.runtime import progress
 
 if TYPE_CHECKING:
     from headstart.models.network import Network
@@ -26,8 +28,17 @@ _FEWEST = 50  # readable images below which cross-validation says nothing
 
 
 @dataclass(frozen=True, kw_only=True)
+class Room:
+    """How a check stores decoded images. side: in pixels; None: 96, less where the budget asks for it.
+    cache_bytes: the budget; None: a share of the free disk (folders/size.py)."""
+
+    side: int | None = None
+    cache_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
-    """An inspection, the files it was written to, and the images, decoded at 96 pixels."""
+    """An inspection, the files it was written to, and the images, decoded."""
 
     inspection: Inspection
     decoded: folders.DecodedSource
@@ -41,19 +52,19 @@ def check_images(
     out: Path | None = None,
     options: folders.SourceOptions = folders.DEFAULT_OPTIONS,
     label_errors: bool = True,
+    storage: Room = Room(),
 ) -> Check:
     """Inspect every image of a folder or table; write check.html and check.json.
 
     out: the folder for both files (default: checks/<the images' folder>). options: how they are found and
-    read. Unreadable files are listed, never
-    an
-    error: to train on the images, call folders.require_mostly_good(check.decoded) first.
+    read. storage: how they are stored decoded. Unreadable files are listed, never an error: to train on the
+    images, call folders.require_mostly_good(check.decoded) first.
     Raises: ConfigError, DataError for a path that holds no classes; StoreError where a folder cannot be
     written."""
     path = Path(path).expanduser()
     out = Path("checks") / path.resolve().name if out is None else out
     claim(out, path, "headstart data check")
-    decoded = folders.decode_decided(path, CHECK_PIXELS, options)
+    decoded = folders.decode_decided(path, storage.side or _side(path, options, storage), options)
     inspection = inspect(decoded, alike=options.alike)
     suspects, note = (
         find_suspects(decoded, inspection) if label_errors else (None, "--no-label-errors was given")
@@ -65,6 +76,18 @@ def check_images(
     store.write_json(written, inspection.json())
     store.write_bytes(page, render_page(inspection, decoded).encode())
     return Check(inspection=inspection, decoded=decoded, page=page, json=written)
+
+
+def _side(path: Path, options: folders.SourceOptions, room: Room) -> int:
+    """CHECK_PIXELS, or less where many images would not fit into the budget, which is said."""
+    source = folders.find_decided(path, options)
+    count = len(source.entries)
+    budget = default_budget(count) if room.cache_bytes is None else room.cache_bytes
+    if count < MANY and disk_bytes(count, CHECK_PIXELS) <= budget:
+        return CHECK_PIXELS
+    storage = storage_of(source, budget, most=CHECK_PIXELS)
+    progress.say(storage.words(progress.clock(storage.seconds)))
+    return storage.side
 
 
 def find_suspects(

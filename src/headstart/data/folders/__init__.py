@@ -8,7 +8,7 @@ division = divide(decoded)              # train / val / test; duplicates and gro
 """
 
 from headstart.data.folders.cache import DecodedSource, decode_source, reading_from
-from headstart.data.folders.decided import decode_decided
+from headstart.data.folders.decided import decode_decided, find_decided
 from headstart.data.folders.decode import DEFAULT_LIMITS, Limits, UnreadableError, decode_image, square
 from headstart.data.folders.divide import (
     BAD_FRACTION,
@@ -43,6 +43,7 @@ __all__ = [
     "decode_image",
     "decode_source",
     "divide",
+    "find_decided",
     "find_entries",
     "printable",
     "reading_from",

@@ -116,11 +116,7 @@ def decode_source(
         raise ConfigError(f"image_pixels is {image_pixels}; it must be at least 1")
     size = SMALL_PIXELS * SMALL_PIXELS * 3 + image_pixels * image_pixels * 3
     decoder = [SCHEMA, PIL.__version__, available_formats(), asdict(limits), asdict(reading)]
-    home = (
-        store.cache_folder()
-        / "pictures"
-        / store.digest([printable(str(source.root.resolve())), image_pixels, decoder])[:32]
-    )
+    home = store.cache_folder() / "pictures" / store.digest([*_place(source), image_pixels, decoder])[:32]
     decoded_now = 0
     with store.lock(home / "lock", f"the cache of {source.root}", wait_seconds=24 * 3600):
         stored_states = {
@@ -148,6 +144,11 @@ def decode_source(
         small=_rows(folder / "small.u8", len(states), SMALL_PIXELS),
         reading=used,
     )
+
+
+def _place(source: Source) -> list[str]:
+    """What names a source's folder in the cache: a sample never replaces the whole, nor the reverse."""
+    return [printable(str(source.root.resolve())), *([source.part] if source.part else [])]
 
 
 def reading_from(stored: Mapping[str, Any]) -> Reading:

@@ -52,7 +52,8 @@ class Source:
     """The images of a folder or table, sorted by name, and what was left out.
 
     ignored: number of files by reason; left_out: the first names of each. class_names: sorted; classes
-    without an image included. notes: what is to be said of the layout or the table.
+    without an image included. notes: what is to be said of the layout or the table. part: names a sample;
+    empty: these are all of the images.
     """
 
     root: Path
@@ -63,6 +64,7 @@ class Source:
     mixed_names: tuple[MixedNames, ...]
     left_out: dict[str, tuple[str, ...]]
     notes: tuple[Note, ...] = ()
+    part: str = ""
 
     @property
     def has_splits(self) -> bool:

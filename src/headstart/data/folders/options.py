@@ -15,7 +15,8 @@ class SourceOptions:
     paths, stay on one side of every split. layout: what a folder's sub-folders are. alike: images are alike
     by nature, and only equal pixels count as copies. fit, integer_range, float_range: as in Reading.
     decisions: a file of decisions about single images (decisions.py); None: there are none.
-    hold_out: False keeps no image back for testing where there is no test split; all are for training."""
+    hold_out: False keeps no image back for testing where there is no test split; all are for training.
+    sample: read at most so many images, alike of all classes (sample.py); None: all of them."""
 
     group_column: str | None = None
     group_regex: str | None = None
@@ -26,6 +27,7 @@ class SourceOptions:
     float_range: tuple[float, float] | None = None
     decisions: str | None = None
     hold_out: bool = True
+    sample: int | None = None
 
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults, as images.toml holds them."""
