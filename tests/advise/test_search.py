@@ -6,20 +6,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from headstart.advise import folds
+from headstart.advise import folds, images
 from headstart.advise.command import Wishes, advise, backbones_of
 from headstart.advise.folds import FoldReader
 from headstart.advise.rung import Rung
+from headstart.advise.search import Search
+from headstart.advise.timekeeper import Timekeeper
 from headstart.data import load_dataset, load_images
 from headstart.data.arrays import dataset as make_dataset
 from headstart.data.arrays import image_set
-from headstart.data.folders import SourceOptions
+from headstart.data.folders import DEFAULT_OPTIONS, SourceOptions
 from headstart.errors import ConfigError
+from headstart.recipes import ProbeRecipe
 
 
 @pytest.mark.slow
@@ -76,6 +80,12 @@ def test_the_accuracy_is_that_of_held_out_images_and_the_model_has_learned_from_
     assert "an estimate from held-out images" in (advised / "advice.md").read_text()
 
 
+def test_the_first_answer_comes_after_one_fold(advised: Path) -> None:
+    events = [json.loads(line) for line in (advised / "events.jsonl").read_text().splitlines()]
+    said = [each for each in events if each["kind"] == "accuracy_so_far"]
+    assert [each["images"] for each in said if each["candidate"] == "probe"][:2] == [24, 120]
+
+
 def test_the_probe_and_the_cnn_are_always_tried(advised: Path) -> None:
     """0.1 minutes are over before the first answer; both ways are compared all the same."""
     names = [each["name"] for each in json.loads((advised / "advice.json").read_text())["tries"]]
@@ -96,6 +106,7 @@ def test_the_head_of_a_fold_is_that_of_a_model_fitted_without_its_images(advised
     reader = FoldReader(dataset, str(advised / "all-images.toml"), advised)
     plan = json.loads((advised / "plan.json").read_text())
     rung = next(Rung(**each) for each in plan["rungs"] if each["name"] == "probe")
+    rung = dataclasses.replace(rung, hurried=False)
     learned, held = reader.ids(2)
     trial = reader.trial(rung, learned)
     fitted = fit(trial, reader.dataset, advised, reader.device, ids=(learned, held))
@@ -149,12 +160,42 @@ def test_a_users_own_test_split_is_never_fitted_on(photos: Path, tmp_path: Path)
             target.mkdir(parents=True)
             for place in places:
                 shutil.copy(home / f"{place:03d}.png", target)
-    found = advise(tmp_path / "split", minutes=0.02, out=tmp_path / "out")
+    wishes = Wishes(began=time.monotonic() - 100)  # of starting the program, say
+    found = advise(tmp_path / "split", minutes=0.02, out=tmp_path / "out", wishes=wishes)
+    assert found.spent_seconds > 100 and "more than the 1 s asked for" in found.cost()
     assert found.how == "own test" and found.test_images == 30 and found.train_images == 90
     dataset = load_dataset(tmp_path / "out" / "images.toml")
     predictor = headstart.load_predictor(found.model)
     right = predictor.probabilities(np.array(dataset.test.images)).argmax(axis=1) == dataset.test.labels
     assert found.accuracy == right.mean()
+
+
+def test_of_many_images_a_fifth_is_judged_and_the_model_learns_from_all(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "FOLDS_UP_TO", 100)
+    found = advise(photos, minutes=0.02, out=tmp_path / "out")
+    assert found.how == "fifth" and found.test_images == 24
+    assert found.refitted and found.train_images == 120
+    assert {each.folds for each in found.tries} == {1}
+    assert "fitted anew on all 120 images" in found.learned() and "a fifth, judged by" in found.learned()
+    pages = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"all-images.toml", "model", "advice.html"} <= pages and "report.html" not in pages
+
+
+def test_in_a_hurry_a_head_takes_the_usual_l2() -> None:
+    rung = Rung(name="probe", label="", method="linear_probe", pixels=64, hurried=True)
+    recipe = rung.arm("x").recipe
+    assert isinstance(recipe, ProbeRecipe) and recipe.l2_values == (recipe.default_l2,)
+
+
+def test_a_hurried_head_is_fitted_properly_where_there_are_more_minutes(photos: Path, tmp_path: Path) -> None:
+    mine = images.prepare_images(photos, tmp_path, DEFAULT_OPTIONS, "few", hold_out=False)
+    search = Search(mine, tmp_path, time=Timekeeper(minutes=600), balance=False)
+    planned = Rung(name="probe", label="", method="linear_probe", pixels=64, hurried=True)
+    search.plan["probe"] = planned
+    search._first_answer()
+    assert not search.plan["probe"].hurried
 
 
 def test_backbones_are_named_with_or_without_their_weights() -> None:

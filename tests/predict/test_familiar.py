@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
+from headstart.predict import familiar
 from headstart.predict.familiar import NEIGHBOURS, learn
 from headstart.predict.predictor import load_predictor
 
@@ -28,6 +29,14 @@ def test_a_twentieth_of_held_out_images_is_refused_and_others_are_told() -> None
     assert 0.02 < float((known.scores(others) > known.threshold).mean()) < 0.09
     strangers = np.random.default_rng(2).normal(size=(200, 64))
     assert (known.scores(strangers) > known.threshold).all()
+
+
+def test_of_many_images_a_twentieth_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores of held-out images are to the images that are kept: to all of them they would be smaller."""
+    monkeypatch.setattr(familiar, "MOST_ROWS", 100)
+    known = learn(_cone(4000, 0), np.arange(4000) % 5)
+    assert len(known.values) == 100 and known.refused <= 0.05
+    assert 0.02 < float((known.scores(_cone(2000, 1)) > known.threshold).mean()) < 0.09
 
 
 def test_the_score_is_the_cosine_distance_to_the_nearest_training_images() -> None:

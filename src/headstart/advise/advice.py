@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import shlex
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.advise.candidates import FAMILIES, SURE, Candidate, ClassAccuracy
 from headstart.advise.wording import between, percent
 from headstart.data_quality.remarks import IMBALANCE
-from headstart.results.label_curves import Estimate
 from headstart.runtime import progress
 
-How = Literal["folds", "own test", "hold-out"]
+if TYPE_CHECKING:  # scipy's optimisers, which no answer needs before it has a label curve
+    from headstart.results.label_curves import Estimate
+
+How = Literal["folds", "fifth", "own test", "hold-out"]
 _OVERRUN_SECONDS = 5.0
 INTERVALS = (
     "Intervals are 95 % ones over images (Wilson's, wider where folds judge and where images belong "
@@ -36,15 +38,15 @@ class Advice:
     """The answer.
 
     how: what `accuracy` and `interval` (95 %, Wilson) rest on, `test_images` images: "folds", each judged
-    by a model that had not learned from it, an estimate for the saved model; "own test", the user's test
-    split, read once by the saved model; "hold-out", a part that the saved model never saw. chosen by its
-    accuracy on `val_images` images. train_images: what the saved model learned from; refitted: all but
-    the user's own test split. repetitions: divisions into folds that `accuracy` is the mean of. doubling:
-    accuracy gained by twice the labels, from a learning curve up to `labels_per_class`; None where the
-    data cannot say. p_value: of "the best of the other family is as good" on the images that choose; None
-    where there is no other. rivals_gap: accuracy there of the chosen one minus that of the other family's
-    best. unfamiliar: share of held-out images that the saved model's score for unfamiliar images refuses;
-    None where it has none."""
+    by a model that had not learned from it, an estimate for the saved model; "fifth", the same of one fold
+    alone; "own test", the user's test split, read once by the saved model; "hold-out", a part that the saved
+    model never saw. chosen by its accuracy on `val_images` images. train_images: what the saved model
+    learned from; refitted: all but the user's own test split. repetitions: divisions into folds that
+    `accuracy` is the mean of. doubling: accuracy gained by twice the labels, from a label curve up to
+    `labels_per_class`; None where the data cannot say. p_value: of "the best of the other family is as good"
+    on the images that choose; None where there is no other. rivals_gap: accuracy there of the chosen one
+    minus that of the other family's best. unfamiliar: share of held-out images that the saved model's score
+    for unfamiliar images refuses; None where it has none."""
 
     chosen: Candidate
     tries: tuple[Candidate, ...]
@@ -167,8 +169,7 @@ class Advice:
             spread = f" ({100 * low:.1f} to {100 * high:.1f})"
         return (
             f"Twice the labels (from {self.labels_per_class:,} a class) would bring about "
-            f"{100 * self.doubling.value:.1f} points{spread}, by the learning curve of a new head on the "
-            "pretrained network."
+            f"{100 * self.doubling.value:.1f} points{spread}, by the label curve of the linear probe."
         )
 
     def next_labels(self) -> str:
@@ -200,7 +201,7 @@ class Advice:
         if self.spent_seconds <= asked + max(_OVERRUN_SECONDS, 0.1 * asked):
             return ""
         return (
-            f", more than the {progress.clock(asked)} asked for: a first head and a short training of a CNN "
+            f", more than the {progress.clock(asked)} asked for: a first linear probe and a short CNN "
             "are always tried"
         )
 
@@ -211,8 +212,10 @@ class Advice:
                 f"The saved model learned from {self.train_images:,} images, none of them of your test "
                 "split; the accuracy stated is that of this very model."
             )
-        if self.how == "folds":
+        if self.how in ("folds", "fifth"):
             rest = "each was judged by a model that had learned from about four fifths of the others"
+            if self.how == "fifth":
+                rest = "a fifth, judged by a model that had learned from the other four fifths"
             if self.repetitions > 1:
                 rest += f", in {self.repetitions} divisions into fifths"
             if self.refitted:

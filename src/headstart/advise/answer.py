@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart import store
 from headstart.advise.advice import Advice, Confusion, How
 from headstart.advise.candidates import FOLD_SPREAD, Candidate, Judged, accuracy_interval, class_accuracies
+from headstart.advise.images import PartOfImages
 from headstart.advise.label_curve import LabelCurve
 from headstart.advise.page import Evidence, write_pages
 from headstart.advise.trying import Trying
@@ -44,7 +46,7 @@ class Conclusion:
     curve: LabelCurve | None
     p_value: float | None
     rivals_gap: float | None
-    shown: np.ndarray
+    shown: NDArray[np.uint8] | PartOfImages
     names: Sequence[str]
     unfamiliar: float | None = None
     sample: str = ""
@@ -114,7 +116,7 @@ def file_names(images: ImageSet) -> list[str]:
     return [str(name) for name in images.names]
 
 
-def _seconds_per_image(predictor: Predictor, images: np.ndarray) -> float:
+def _seconds_per_image(predictor: Predictor, images: NDArray[np.uint8] | PartOfImages) -> float:
     batch = np.array(images[: predictor.batch_size])
     predictor.probabilities(batch[:1])
     start = time.perf_counter()

@@ -9,10 +9,7 @@ from pathlib import Path
 from headstart import store
 from headstart.advise.advice import Advice
 from headstart.advise.events import Answered, Observer, Started, event_log, ignore
-from headstart.advise.from_folds import answer_from_folds
-from headstart.advise.from_trials import answer_from_trials
 from headstart.advise.images import UserImages, prepare_images
-from headstart.advise.ladder import Ladder
 from headstart.advise.search import BACKBONES, Backbone, Search
 from headstart.advise.timekeeper import Timekeeper
 from headstart.data.folders import DEFAULT_OPTIONS, BadFiles, SourceOptions
@@ -29,13 +26,15 @@ class Wishes:
     balance: each class weighs alike in training, and balanced accuracy chooses. hold_out: a fifth of the
     images is kept for testing and a tenth for choosing, and neither is in the model. backbones: the
     pretrained networks to try, (model, weights) each. cache_bytes: for decoded images; None: a share of
-    what is free on the disk. observer: hears each event."""
+    what is free on the disk. observer: hears each event. began: time.monotonic() when the minutes began;
+    None: now."""
 
     balance: bool = False
     hold_out: bool = False
     backbones: tuple[Backbone, ...] = BACKBONES
     cache_bytes: int | None = None
     observer: Observer = ignore
+    began: float | None = None
 
 
 def backbones_of(given: Sequence[str] | None) -> tuple[Backbone, ...]:
@@ -62,9 +61,9 @@ def advise(
 
     There: events.jsonl (progress, as it is made), advice.html, advice.md, advice.json, check/check.html and
     model/ (for predict, explain, export), which needs no other file.
-    Images up to some thousand are judged by cross-validation, and the model is then fitted on all of them but
-    the user's own test split; of more, or with wishes.hold_out, a part is held out. Of very many a sample is
-    compared on, and the model learns from all of them where the time is enough.
+    Images up to some thousand are judged by cross-validation, of more a fifth is judged; the model is then
+    fitted on all of them but the user's own test split. With wishes.hold_out a part is held out instead. Of
+    very many a sample is compared on, and the model learns from all of them where the time is enough.
     minutes: for everything.
     Raises: ConfigError for minutes that are not positive; what check_images, load_images and run_trial raise.
     An interruption before the first candidate has ended is passed on; later the answer is what is known by
@@ -74,17 +73,20 @@ def advise(
     source = Path(path).expanduser()
     folder = Path("advice") / source.resolve().name if out is None else out
     time = Timekeeper(minutes=minutes)
+    if wishes.began is not None:
+        time.started = wishes.began
     with store.lock(folder / "advise.lock", f"the folder {folder}"):
         claim(folder, source, "headstart advise")
-        with event_log(folder, wishes.observer) as time.observe:
-            images = prepare_images(
-                source,
-                folder,
-                options,
-                bad_files,
-                hold_out=wishes.hold_out,
-                cache_bytes=wishes.cache_bytes,
-            )
+        with event_log(folder, wishes.observer, time.started) as time.observe:
+            with time.computing():
+                images = prepare_images(
+                    source,
+                    folder,
+                    options,
+                    bad_files,
+                    hold_out=wishes.hold_out,
+                    cache_bytes=wishes.cache_bytes,
+                )
             train, test = images.dataset.train, images.dataset.test
             left = time.minutes_left
             count = len(train) + len(test)
@@ -108,7 +110,13 @@ def _answer(images: UserImages, folder: Path, time: Timekeeper, wishes: Wishes) 
         search = Search(images, folder, time=time, balance=wishes.balance, backbones=wishes.backbones)
         with sharing_backbones():
             search.run()
+            from headstart.advise.from_folds import answer_from_folds  # figures: after the first answer
+
             return answer_from_folds(search)
+    from headstart.advise.ladder import Ladder
+
     ladder = Ladder(images, folder, time=time, balance=wishes.balance)
     ladder.run()
+    from headstart.advise.from_trials import answer_from_trials
+
     return answer_from_trials(ladder)

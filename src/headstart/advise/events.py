@@ -89,19 +89,20 @@ def ignore(_: Event) -> None:
 
 
 @contextmanager
-def event_log(folder: Path, observer: Observer = ignore) -> Iterator[Observer]:
+def event_log(folder: Path, observer: Observer = ignore, began: float | None = None) -> Iterator[Observer]:
     """An observer that writes every event into folder/events.jsonl at once, then passes it on to `observer`.
 
-    A line: kind, time (ISO 8601, UTC), elapsed_seconds since the command began, and the event's fields. The
-    file begins anew. Raises: StoreError where it cannot be written."""
-    began = time.monotonic()
+    A line: kind, time (ISO 8601, UTC), elapsed_seconds since the command began, and the event's fields.
+    began: time.monotonic() then; None: now. The file begins anew. Raises: StoreError where it cannot be
+    written."""
+    start = time.monotonic() if began is None else began
     path = folder / FILE
     with disk_errors(path):
         file = path.open("w", encoding="utf-8")
 
     def observe(event: Event) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        head = {"kind": event.kind, "time": now, "elapsed_seconds": round(time.monotonic() - began, 3)}
+        head = {"kind": event.kind, "time": now, "elapsed_seconds": round(time.monotonic() - start, 3)}
         with disk_errors(path):
             file.write(json.dumps(head | dataclasses.asdict(event)) + "\n")
             file.flush()

@@ -103,6 +103,18 @@ class FoldReader:
         ]
         return sum(part.seconds for part in parts), time.perf_counter() - began
 
+    def missing_bytes(self, rung: Rung) -> int:
+        """Bytes that the frozen layers' outputs of all images would still take on the disk."""
+        ids = self.ids(0)
+        context = make_fold_context(self.trial(rung, ids[0]), self.dataset, ids, self.folder, self.device)
+        method = method_spec(rung.method).implementation
+        layers = method.frozen_layers(context)
+        return (
+            0
+            if layers is None
+            else sum(each.missing_bytes() for each in method.feature_requests(context, layers))
+        )
+
     def step_seconds(self, rung: Rung) -> float:
         """Seconds of a training step on a fold, measured; 0 where the candidate takes none."""
         ids = self.ids(0)

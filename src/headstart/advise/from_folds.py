@@ -4,11 +4,13 @@ it."""
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart import store
-from headstart.advise.advice import Advice
+from headstart.advise.advice import Advice, How
 from headstart.advise.answer import Conclusion, file_names, write_answer
 from headstart.advise.candidates import Candidate, Judged, best_rival, compare, gain
+from headstart.advise.images import PartOfImages
 from headstart.advise.label_curve import LabelCurve, measure_curve
 from headstart.advise.rung import Rung
 from headstart.advise.search import Search
@@ -18,6 +20,7 @@ from headstart.predict.predictor import Predictor, load_predictor
 from headstart.runtime import progress
 from headstart.store.hashes import sha256_of
 from headstart.store.remedies import CACHED
+from headstart.training.loop import DivergedError
 
 _REFIT_FACTOR = 1.4  # all images instead of four fifths, with room
 _CURVE_FOLDS = 3
@@ -38,20 +41,21 @@ def answer_from_folds(search: Search) -> Advice:
     if refitted:
         _note_final(search, rung)
     test, train = search.images.dataset.test, search.images.dataset.train
+    images: NDArray[np.uint8] | PartOfImages
     if search.images.own_test:
-        judged, images = _own_test(search, predictor), test.images
+        judged, images = _own_test(search, predictor), np.asarray(test.images)
         names = file_names(test)
     else:
         judged = search.judged(chosen.name)
         of_train = file_names(train)
-        images, names = train.images[judged.ids], [of_train[place] for place in judged.ids]
+        images, names = PartOfImages(train, judged.ids), [of_train[place] for place in judged.ids]
     candidates = search.candidates()
     rival = best_rival(candidates, chosen, search.balance)
     conclusion = Conclusion(
         chosen=chosen,
         tries=candidates,
         judged=judged,
-        how="own test" if search.images.own_test else "folds",
+        how=_how(search),
         predictor=predictor,
         model=model,
         val_images=chosen.images,
@@ -73,15 +77,25 @@ def answer_from_folds(search: Search) -> Advice:
     return write_answer(search, conclusion)
 
 
+def _how(search: Search) -> How:
+    return "own test" if search.images.own_test else "folds" if search.folds > 1 else "fifth"
+
+
 def _final_model(search: Search, rung: Rung) -> tuple[Predictor, bool]:
     """The candidate fitted on all images; a network for which there is no time is that of its first fold."""
     first = search.read[rung.name][0]
     if not rung.is_frozen and _is_final(search, rung):
         return load_predictor(search.folder / "model"), True
-    if not rung.is_frozen and search.time.left() < _REFIT_FACTOR * first.seconds and first.model_kept:
+    if not rung.is_frozen and search.pace.left() < _REFIT_FACTOR * first.seconds and first.model_kept:
         return load_predictor(first.folder), False
     progress.say(f"fitting {rung.label} on all {len(search.reader.dataset.train):,} images")
-    fitted = search.reader.refit(_on_all(search, rung))
+    try:
+        fitted = search.reader.refit(_on_all(search, rung))
+    except DivergedError as error:
+        if not first.model_kept:
+            raise
+        search.pass_over(f"{rung.label}, fitted on all images: {error}")
+        return load_predictor(first.folder), False
     state = Predictor(fitted.saved, fitted.state).complete_state()
     return Predictor(fitted.saved, state), True
 
@@ -126,4 +140,5 @@ def _curve(search: Search, chosen: Candidate) -> LabelCurve | None:
     if probe is None or chosen.score(search.balance) >= 1:
         return None
     splits = [search.reader.ids(fold) for fold in range(_CURVE_FOLDS)]
-    return measure_curve(search.reader.heads(probe), splits, search.time.left() - _PAGE_SECONDS)
+    seconds = search.time.left() - _PAGE_SECONDS * search.time.slowness
+    return measure_curve(search.reader.heads(probe), splits, seconds)

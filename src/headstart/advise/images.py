@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
+from numpy.typing import NDArray
 
 from headstart import store
 from headstart.data import folders, load_dataset
 from headstart.data.folders.decisions import ADDED, decisions_in_words
 from headstart.data.folders.decisions import FILE as DECISIONS
 from headstart.data.folders.size import MANY, SIDES, Storage, default_budget, storage_of
+from headstart.data.splits import FOLDS
 from headstart.data_quality.folder import Room, check_images
 from headstart.data_quality.inspection import Inspection
 from headstart.errors import HeadstartError
 from headstart.runtime import progress
 from headstart.store.toml import read_toml
-from headstart.types import Dataset
+from headstart.types import Dataset, ImageSet
 
-FOLDS_UP_TO = 4000  # images that cross-validation is for; of more, a fifth is enough to test on
+FOLDS_UP_TO = 4000  # images that cross-validation is for; of more, one fold, a fifth, is enough to judge by
 SAMPLE = 10_000  # images that candidates are compared on where there are MANY or more
 _MANY_SIDE = 128  # of MANY images or more: their larger features take hours
 
@@ -31,10 +34,11 @@ class UserImages:
     """Images as `advise` uses them.
 
     name: of the file that describes them, which load_dataset reads. side: of the stored images, in pixels.
-    inspection: what the check found. own_test: whether dataset.test is the user's own test split. folds:
-    whether candidates are read by cross-validation of dataset.train; dataset.test is then empty or the
-    user's own. decided: how many images were decided on, in words. storage: of all images, where `dataset` is
-    a sample of them; else None. bad_files: as load_images."""
+    inspection: what the check found. own_test: whether dataset.test is the user's own test split. folds: how
+    many folds of dataset.train candidates are read on, FOLDS or one of them; dataset.test is then empty or
+    the user's own. 0: trials keep a part of dataset.train for choosing, and dataset.test for testing.
+    decided: how many images were decided on, in words. storage: of all images, where `dataset` is a sample of
+    them; else None. bad_files: as load_images."""
 
     path: Path
     how: folders.SourceOptions
@@ -43,7 +47,7 @@ class UserImages:
     side: int
     inspection: Inspection
     own_test: bool
-    folds: bool
+    folds: int
     decided: str = ""
     storage: Storage | None = None
     bad_files: folders.BadFiles = "few"
@@ -61,6 +65,17 @@ class UserImages:
         return dataclasses.replace(self, name=name, dataset=load_dataset(name), how=everything, storage=None)
 
 
+@dataclass(frozen=True, eq=False)
+class PartOfImages:
+    """Images of a set by their places in it, read where they are wanted: uint8 (M, S, S, 3)."""
+
+    of: ImageSet
+    ids: NDArray[np.int64]
+
+    def __getitem__(self, place: int | slice) -> NDArray[np.uint8]:
+        return np.asarray(self.of.images[self.ids[place]])
+
+
 def prepare_images(
     path: Path,
     folder: Path,
@@ -73,9 +88,10 @@ def prepare_images(
     """Checks the images into folder/check and describes them in folder/images.toml. Decisions about single
     images and images that were added lie beside it (folders/decisions.py).
 
-    hold_out: keep a fifth for testing whatever their number is; else images up to FOLDS_UP_TO are all for
-    training, described in folder/all-images.toml. cache_bytes: for decoded images (folders/size.py). Of MANY
-    images or more a sample is checked and described.
+    hold_out: keep a fifth for testing; else all images are for training, described in
+    folder/all-images.toml, and read on all folds up to FOLDS_UP_TO, on one fold where there are more.
+    cache_bytes: for decoded images (folders/size.py). Of MANY images or more a sample is checked and
+    described, of which a fifth is held out.
     Raises: what check_images and load_dataset raise; DataError for too many unreadable files."""
     if how.decisions is None and any((folder / name).exists() for name in (DECISIONS, ADDED)):
         how = dataclasses.replace(how, decisions=str(folder.resolve() / DECISIONS))
@@ -92,9 +108,9 @@ def prepare_images(
     readable = len(check.decoded.readable)
     own_test = check.inspection.parts_given
     to_learn_from = check.inspection.parts["train"] if own_test else readable
-    by_folds = not hold_out and not is_sample and to_learn_from <= FOLDS_UP_TO
+    count = 0 if hold_out or is_sample else FOLDS if to_learn_from <= FOLDS_UP_TO else 1
     name = _describe(folder / "images.toml", path, storage.side, how, bad_files)
-    if by_folds and not own_test:
+    if count and not own_test:
         everything = dataclasses.replace(how, hold_out=False)
         name = _describe(folder / "all-images.toml", path, storage.side, everything, bad_files)
     return UserImages(
@@ -105,7 +121,7 @@ def prepare_images(
         side=storage.side,
         inspection=check.inspection,
         own_test=own_test,
-        folds=by_folds,
+        folds=count,
         decided=decisions_in_words(check.decoded),
         storage=storage if is_sample else None,
         bad_files=bad_files,

@@ -1,6 +1,6 @@
 """`headstart advise`: which way is best for somebody's images, found out within a number of minutes.
 
-Cheap tries first: neighbours and a new head on frozen features, then a short training of the CNN from
+Cheap tries first: kNN and a linear probe on frozen features, then a short training of the CNN from
 scratch. The way that is worse by more than chance is dropped; what remains gets the rest of the time.
 Validation images alone choose; the expected accuracy is read on held-out test images that had no say. What
 was planned lies in plan.json: the same command goes on from there.
@@ -65,7 +65,7 @@ class Ladder(Trying):
             self.climb_first(head)
         cnn = Rung(
             name="cnn-short",
-            label="a CNN trained from scratch, shortly",
+            label="CNN from scratch, shortly",
             method="scratch",
             duration="1 steps",
             pixels=32 if self.images.side <= 48 else 64,
@@ -76,14 +76,14 @@ class Ladder(Trying):
         if pretrained:
             larger = Rung(
                 name="probe-large",
-                label="a new head on a frozen ResNet-50, larger images",
+                label="Linear probe, ResNet-50, larger images",
                 method="linear_probe",
                 pixels=max(128, min(self.images.side, 224)),
             )
             self.attempt(larger, _REFINE_SHARE * self.time.left())
             self.look_for_label_errors(self.seconds_per_image(_HEAD_PIXELS))
         if scratch:
-            longer = dataclasses.replace(cnn, name="cnn", label="a CNN trained from scratch")
+            longer = dataclasses.replace(cnn, name="cnn", label="CNN from scratch")
             self.attempt(
                 self.timed(
                     longer, (self.time.left() - _REST_SECONDS) * (0.5 if pretrained else 1.0), "200 epochs"
@@ -94,7 +94,7 @@ class Ladder(Trying):
             for probe in sorted(probes, key=lambda r: -(self.results[r.name].metrics["val_accuracy"] or 0)):
                 tuned = Rung(
                     name="partial",
-                    label="a ResNet-50 whose last stage goes on learning",
+                    label="Fine-tuned last stage, ResNet-50",
                     method="partial",
                     pixels=probe.pixels,
                     duration="1 steps",
@@ -104,16 +104,13 @@ class Ladder(Trying):
 
     def climb_first(self, pixels: int) -> None:
         """The frozen network's candidates, and the first answer."""
+        self.attempt(Rung(name="knn", label="kNN, ResNet-50", method="knn", pixels=pixels))
         self.attempt(
-            Rung(name="knn", label="nearest neighbours on a frozen ResNet-50", method="knn", pixels=pixels)
-        )
-        self.attempt(
-            Rung(name="probe", label="a new head on a frozen ResNet-50", method="linear_probe", pixels=pixels)
+            Rung(name="probe", label="Linear probe, ResNet-50", method="linear_probe", pixels=pixels)
         )
         best = self.results["probe"].metrics["val_accuracy"] or 0.0
         progress.say(
-            f"first answer after {progress.clock(self.time.spent())}: a new head on a pretrained "
-            "ResNet-50, about "
+            f"first answer after {progress.clock(self.time.spent())}: Linear probe, ResNet-50, about "
             f"{100 * best:.0f} % right; {progress.clock(max(self.time.left(), 0))} left to do better"
         )
 

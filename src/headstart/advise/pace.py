@@ -13,7 +13,9 @@ from headstart.models.features import FrozenLayers
 from headstart.runtime.precision import default_device, resolve_feature_precision
 from headstart.types import ImageSet
 
-REST_SECONDS = 8.0  # kept for the final model and the page
+_REST_SECONDS = 6.0  # of one thread: for writing the final model and the page
+_HEAD_ROW_SECONDS = 0.004  # of one thread: a head on a fold, its L2 chosen, an image
+_REFIT_FACTOR = 1.3  # a head on all images, over one on four fifths
 _FIRST_PIXELS = (96, 64)
 _FIRST_SECONDS, _FIRST_SHARE = 15.0, 0.3  # at most, for the first features
 _LARGER_PIXELS = (224, 192, 160, 128)
@@ -26,11 +28,21 @@ _PARTIAL_FROZEN_SHARE = 1.7  # of the frozen layers, both sides of an image, ove
 
 
 class Pace:
-    """rates: by model, seconds of an image's features, a pixel."""
+    """rates: by model, seconds of an image's features, a pixel. head: seconds of fitting a head on a fold."""
 
     def __init__(self, train: ImageSet, time_left: Timekeeper) -> None:
         self.train, self.time_left = train, time_left
         self.rates: dict[str, float] = {}
+        self.head = 0.0
+
+    @property
+    def rest(self) -> float:
+        """Seconds to keep for the final model and the page."""
+        return _REST_SECONDS * self.time_left.slowness + _REFIT_FACTOR * self.head
+
+    def left(self) -> float:
+        """Seconds for what is tried; negative where there are none."""
+        return self.time_left.left() - self.rest
 
     def note(self, rung: Rung, seconds: float) -> None:
         """Takes what the features of a frozen candidate took as the model's rate."""
@@ -42,16 +54,22 @@ class Pace:
         most = min(_FIRST_SECONDS, _FIRST_SHARE * 60 * self.time_left.minutes)
         return self._fitting(model, weights, _FIRST_PIXELS, most) or _FIRST_PIXELS[-1]
 
-    def larger_pixels(self, model: str, weights: str) -> int | None:
-        """The largest size whose features take a share of the time left; None where none does."""
-        most = _LARGER_SHARE * (self.time_left.left() - REST_SECONDS)
+    def heads_seconds(self, folds: int) -> float:
+        """A guess for the first head on so many folds and all images, before one was fitted."""
+        return _HEAD_ROW_SECONDS * len(self.train) * (folds + _REFIT_FACTOR) * self.time_left.slowness
+
+    def larger_pixels(self, model: str, weights: str, folds: int) -> int | None:
+        """The largest size whose features take a share of the time left, heads on so many folds apart; None
+        where none does."""
+        most = min(_LARGER_SHARE * self.left(), self.left() - folds * self.head)
         return self._fitting(model, weights, _LARGER_PIXELS, most)
 
     def training_seconds(self, rung: Rung, steps: int) -> float:
         """An estimate for a pretrained network that learns for so many steps, its frozen layers included."""
         image = self.rates.get(rung.model, 0.0) * rung.pixels**2
         if rung.method != "partial":
-            return _STEP_SHARE * image * _BATCH * steps
+            features = len(self.train) if rung.method == "lp_ft" else 0  # of its first head, at this size
+            return image * (_STEP_SHARE * _BATCH * steps + features)
         return image * (_PARTIAL_STEP_SHARE * _BATCH * steps + _PARTIAL_FROZEN_SHARE * len(self.train))
 
     def _fitting(self, model: str, weights: str, sizes: tuple[int, ...], seconds: float) -> int | None:

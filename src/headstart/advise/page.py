@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from headstart import plots, store
 from headstart.advise.advice import INTERVALS, Advice
 from headstart.advise.candidates import Judged
+from headstart.advise.images import PartOfImages
 from headstart.advise.label_curve import LabelCurve
 from headstart.advise.wording import between, percent
 from headstart.report.document import (
@@ -42,6 +43,10 @@ from headstart.runtime import progress
 
 _SHOWN = 24  # images of each kind
 _PIXELS = 96
+_STYLE = (  # blocks that stand alone here and within sections in a report
+    "main>.lead:first-child{margin-top:28px}main>h2{margin-top:44px}"
+    "main>.figures+p{margin-top:28px}main>.gallery+p{margin-top:16px}\n"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,7 +56,7 @@ class Evidence:
 
     advice: Advice
     judged: Judged
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | PartOfImages
     names: Sequence[str]
     class_names: Sequence[str]
     curve: LabelCurve | None
@@ -61,7 +66,7 @@ class Evidence:
 def write_pages(evidence: Evidence, folder: Path) -> None:
     """Writes advice.html and advice.md. Raises: StoreError."""
     document = advice_document(evidence)
-    store.write_bytes(folder / "advice.html", html(document, style_sheet()).encode())
+    store.write_bytes(folder / "advice.html", html(document, style_sheet() + _STYLE).encode())
     store.write_bytes(folder / "advice.md", markdown(_words_alone(document), lambda _: "").encode())
 
 
@@ -209,7 +214,7 @@ def _label_curve(curve: LabelCurve) -> Figure:
     name = "probe"
     drawing = plots.accuracy_by_labels(
         {name: rows},
-        plots.arm_styles({name: "new head on a frozen network"}),
+        plots.arm_styles({name: "Linear probe"}),
         "accuracy on held-out images (%)",
     )
     first, last = rows[0], rows[-1]
@@ -218,7 +223,7 @@ def _label_curve(curve: LabelCurve) -> Figure:
         "fig-advice-labels",
         f"{percent(first.estimate.value)} with {first.tick} labels a class, {percent(last.estimate.value)} "
         f"with {last.tick}",
-        "Means over splits of a new head on frozen features, learned from parts of the images.",
+        "Means over splits of the linear probe, learned from parts of the images.",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.methods import method_spec
 from headstart.models import resolve_weights
-from headstart.recipes import recipe_named
+from headstart.recipes import ProbeRecipe, recipe_named
 from headstart.types import Arm
 
 BACKBONE, BACKBONE_WEIGHTS = "resnet50", "imagenet-keras"
@@ -21,7 +21,7 @@ BACKBONE_TITLES = {"resnet50": "ResNet-50", "efficientnet-lite0": "EfficientNet-
 class Rung:
     """One candidate. pixels: side of the network's input; duration: of its training, empty where it has none.
     model, weights: of the pretrained network; a CNN from scratch has none. flips: whether it may learn from
-    mirror images."""
+    mirror images. hurried: a head with the L2 that the recipe would take unchosen."""
 
     name: str
     label: str
@@ -33,6 +33,7 @@ class Rung:
     model: str = BACKBONE
     weights: str = BACKBONE_WEIGHTS
     flips: bool = True
+    hurried: bool = False
 
     @property
     def from_scratch(self) -> bool:
@@ -53,6 +54,8 @@ class Rung:
             changes["balance"] = True
         if self.batch_size:
             changes["batch_size"] = self.batch_size
+        if self.hurried and isinstance(recipe, ProbeRecipe):
+            changes["l2_values"] = (recipe.default_l2,)
         if not self.flips and hasattr(recipe, "flip"):
             changes["flip"] = "none"
         return Arm(
@@ -69,22 +72,22 @@ class Rung:
 
 
 def pretrained_networks(model: str, weights: str, pixels: int, flips: bool) -> Iterator[tuple[Rung, int]]:
-    """Ways in which layers of a pretrained network go on learning, the cheapest first, with the epochs that
+    """Ways of fine-tuning a pretrained network, the cheapest first, with the epochs that
     are enough. pixels: of the best head on it; all layers learn from at most _ALL_LAYERS_PIXELS."""
     title = BACKBONE_TITLES.get(model, model)
     own: dict[str, Any] = {"model": model, "weights": weights, "flips": flips}
     if model.startswith("resnet"):
-        label = f"a {title} whose last stage goes on learning"
+        label = f"Fine-tuned last stage, {title}"
         yield Rung(name="partial", label=label, method="partial", pixels=pixels, **own), 20
     own["pixels"] = min(pixels, _ALL_LAYERS_PIXELS)
     yield (
-        Rung(name="lp_ft", label=f"a {title}: new head first, then all layers", method="lp_ft", **own),
+        Rung(name="lp_ft", label=f"LP-FT, {title}", method="lp_ft", **own),
         10,
     )
     yield (
         Rung(
             name="finetune",
-            label=f"a {title} whose layers all go on learning",
+            label=f"Fine-tuned {title}",
             method="finetune",
             **own,
         ),

@@ -75,11 +75,15 @@ def read_confusion(folder: Path) -> Confusion | None:
     return _read(folder, _state(folder))
 
 
+# advice.json's "how" where the images are those that the model learned from, each judged by another model.
+_JUDGED_BY_OTHERS = ("folds", "fifth")
+
+
 def read_images(folder: Path) -> Dataset:
     """The images that the model of a project learned from and was tested on; without an answer, those of its
     description. Raises: HeadstartError where they cannot be read."""
     answer = folder / "advice.json"
-    by_folds = answer.exists() and store.read_json(answer).get("how") == "folds"
+    by_folds = answer.exists() and store.read_json(answer).get("how") in _JUDGED_BY_OTHERS
     return _images(folder, "all-images.toml" if by_folds else "images.toml", _state(folder))
 
 
@@ -99,7 +103,7 @@ def _images(folder: Path, name: str, state: object) -> Dataset:
 def _read(folder: Path, state: object) -> Confusion:
     answer = store.read_json(folder / "advice.json")
     test = store.read_predictions(folder / str(answer["chosen"]["key"]))["test"]
-    by_folds = answer.get("how") == "folds"  # the images that were learned from, each judged by another model
+    by_folds = answer.get("how") in _JUDGED_BY_OTHERS
     dataset = read_images(folder)
     images = dataset.train if by_folds else dataset.test
     ids = test.example_ids

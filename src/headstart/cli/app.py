@@ -16,6 +16,7 @@ import typer
 
 from headstart.cli import browser, cache, data, evaluations, machine, model, reports, serve, study
 from headstart.errors import ConfigError, HeadstartError, StoreError
+from headstart.runtime.begun import mark_beginning
 from headstart.runtime.show import shown
 from headstart.version import __version__
 
@@ -68,6 +69,7 @@ def _top(
 
 def main() -> None:
     """Runs the command line; every deliberate error is one line and its documented exit code."""
+    mark_beginning()
     # A shell starts background jobs with interrupts ignored; a study can always be interrupted and resumed.
     for number in _ENDING:
         signal.signal(number, _interrupt)

@@ -14,6 +14,7 @@ import typer
 
 from headstart.cli import options
 from headstart.errors import ConfigError, DataError, StoppedError
+from headstart.runtime.begun import beginning
 
 
 def predict(
@@ -240,6 +241,7 @@ def advise(
             hold_out=hold_out,
             backbones=backbones_of(backbone),
             cache_bytes=options.cache_bytes(cache_gb),
+            began=beginning(),
         ),
     )
     if json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,9 +42,11 @@ def write_image_folder(
                 raise ConfigError(
                     f"{per_class} images a class asked for, but {name!r} has {len(places)}; ask for fewer"
                 )
-            (target / name).mkdir(parents=True, exist_ok=True)
+            # "T-shirt/top" is one class, not a folder in another
+            home = target / re.sub(r"[/\\\0]", "-", name)
+            home.mkdir(parents=True, exist_ok=True)
             for number, place in enumerate(places[:per_class]):
-                path = target / name / f"{number:06d}.png"
+                path = home / f"{number:06d}.png"
                 if not path.exists():
                     Image.fromarray(np.asarray(images.images[place])).save(path)
     except OSError as error:

@@ -210,7 +210,9 @@ class L2Choice:
 
 def select_l2(context: Context, train: Features, recipe: LogisticRecipe) -> L2Choice:
     """The L2 that selection.select chooses on the trial's training features; the default where nothing may be
-    selected."""
+    selected, and the only one where the recipe has no other."""
+    if len(recipe.l2_values) == 1:
+        return L2Choice(l2=recipe.l2_values[0], accuracies={})
     splits = selection_splits(context)
     if not splits:
         return L2Choice(l2=recipe.default_l2, accuracies={})

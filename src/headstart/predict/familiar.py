@@ -23,6 +23,7 @@ from torch import Tensor
 REFUSED = 0.05  # of held-out images of the model's own classes
 NEIGHBOURS = 5
 MOST_ROWS = 2000  # training images that are kept
+MOST_SCORED = 5000  # training images that say how large the score of a model's own classes is
 VALUES, KEY = "familiar.values", "familiar"  # among a model's tensors, in its description
 _QUERIES = 512
 
@@ -51,19 +52,21 @@ class Familiar:
 
 
 def learn(features: ArrayLike, fold_of: NDArray[np.int64]) -> Familiar:
-    """From features (N, D) of the training images; each fold's images are scored against those of the others.
+    """From features (N, D) of the training images; each fold's images are scored against those of the others
+    that are kept, as other images will be.
 
     fold_of: int64 (N,)."""
-    rows = _unit(features)
+    order = np.random.default_rng(0).permutation(len(fold_of))
+    scored, kept = np.sort(order[:MOST_SCORED]), np.sort(order[:MOST_ROWS])
+    rows, fold_of, is_kept = _unit(np.asarray(features)[scored]), fold_of[scored], np.isin(scored, kept)
     scores = np.zeros(len(rows), np.float32)
     for fold in np.unique(fold_of):
-        held = torch.from_numpy(fold_of == fold)
-        scores[held.numpy()] = _scores(rows[held], rows[~held])
+        held = fold_of == fold
+        scores[held] = _scores(rows[torch.from_numpy(held)], rows[torch.from_numpy(is_kept & ~held)])
     place = min(len(scores), math.ceil((len(scores) + 1) * (1 - REFUSED)))
     threshold = float(np.sort(scores)[place - 1])
-    kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS])
     return Familiar(
-        values=rows[torch.from_numpy(kept)].numpy().astype(np.float16),
+        values=rows[torch.from_numpy(is_kept)].numpy().astype(np.float16),
         threshold=threshold,
         refused=float((scores > threshold).mean()),
     )
