@@ -11,7 +11,7 @@ from headstart.runtime.memory import free_memory_bytes
 
 _REST_SECONDS = 15.0  # kept for the model and the page
 # Of an image beside its decoding: its file compared, near duplicates searched, the division made, all hashed;
-# measured with 100,000 images of 64 px on a core of an AMD EPYC, docs/questions/how-many-machines.md.
+# most of the 1.7 ms that `data check` takes for one of 10,000 (docs/questions/how-many-machines.md).
 _PREPARE_SECONDS = 0.0012
 _MEMORY_SHARE = 0.5  # of the free memory: for the images of a network that trains
 
