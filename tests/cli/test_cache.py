@@ -26,3 +26,13 @@ def test_the_cache_is_shown_and_cleared(tmp_path: Path, monkeypatch, capsys) -> 
     cache(clear="pictures")
     with pytest.raises(ConfigError, match="unknown part of the cache 'photos'"):
         cache(clear="photos")
+
+
+@pytest.mark.parametrize("content", ["[]", "7", "[" * 100_000, "{", '{"root": [[[[]]]]}'])
+def test_a_damaged_description_does_not_stop_the_listing(tmp_path, monkeypatch, capsys, content) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
+    state = tmp_path / "pictures" / "ab" / "cd"
+    state.mkdir(parents=True)
+    (state / "meta.json").write_text(content)
+    cache()
+    assert "decoded images" in capsys.readouterr().out

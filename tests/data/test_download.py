@@ -387,6 +387,18 @@ def test_proxy_is_asked_in_place_of_the_server(server, closed_port, monkeypatch)
     assert not download.is_reachable("https://example.invalid/x")
 
 
+@pytest.mark.parametrize(
+    "proxy", ["http://127.0.0.1:port", "http://:99999", "127.0.0.1:99999999999", "http://[::1", "\x1b[2J"]
+)
+def test_a_proxy_that_is_none_is_one_line_without_its_password(cache, monkeypatch, proxy):
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("https_proxy", proxy.replace("http://", "http://me:secret@"))
+    assert not download.is_reachable("https://example.invalid/x")
+    with pytest.raises(DownloadError, match="the variable https_proxy names no proxy") as error:
+        download.fetch_archive("https://example.invalid/x.tgz", "sha256:12345678")
+    assert "\n" not in str(error.value) and "secret" not in str(error.value)
+
+
 # members
 
 

@@ -229,6 +229,25 @@ def test_weights_from_a_url_are_verified(
         load_model("resnet18", f"{served[1]}/{name}")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1/x-12345678.pth",
+        "http://127.0.0.1:bad/x-12345678.pth",
+        "http://127.0.0.1:99999/x-12345678.pth",
+        "http:///x-12345678.pth",
+        "http://127.0.0.1/x\0-12345678.pth",
+        f"http://127.0.0.1/{'y' * 5000}-12345678.pth",
+        "HTTP://127.0.0.1:bad/x-12345678.pth",
+    ],
+)
+def test_what_is_no_address_is_one_short_line(url: str) -> None:
+    assert files.is_url(url)
+    with pytest.raises(WeightsError, match="is no address") as error:
+        files.local_file(url)
+    assert len(str(error.value)) < 400
+
+
 # --- names, seeds, identity ---
 
 
@@ -288,3 +307,15 @@ def test_the_identity_of_published_weights_needs_no_file(
     assert files.weights_hash("none") == "none"
     with pytest.raises(WeightsError, match=r"cannot read .*absent\.pth"):
         files.weights_hash(str(tmp_path / "absent.pth"))
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["[]", "7", "{", "[" * 100_000, '{"preprocessing": 7}', '{"preprocessing": {"size_pixels": 1000000}}'],
+)
+def test_a_damaged_description_of_a_model_is_one_line(tmp_path: Path, description: str) -> None:
+    path = tmp_path / "model.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(2)}, path, {"headstart": description})
+    with pytest.raises(WeightsError, match="is damaged") as error:
+        preprocessing_of("cnn", str(path))
+    assert "\n" not in str(error.value)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.support.damages import damaged, raw_damage
 from tests.support.fuzz_worker import in_worker
+from tests.support.stored_app_files import write_app_files
 from tests.support.stored_files import Kind, as_text, write_all
 
 from headstart.errors import HeadstartError
@@ -29,7 +30,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Kind]]
     folder = tmp_path_factory.mktemp("every kind")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
-        yield write_all(folder)
+        yield write_all(folder) | write_app_files(folder)
 
 
 def _read(kind: Kind) -> str:

@@ -467,6 +467,7 @@ _ELSEWHERE = {
 }
 _ANNOUNCED = (  # by the program, which then does it: tests of damaged caches, checkpoints, searches, readings
     "it is planned anew",
+    "the fold is read anew",
     "building {} again",
     "was fitted anew on all {} images",
     "fetching it again",
@@ -488,6 +489,7 @@ _TRY_AGAIN = (
     "try it again",
     "came damaged; run the same command again",
     "ask for advice again",
+    "sort the folder again",
     "put {} ({}) into {}",
     "fetch both files again",
     "is not there; fetch it again",

@@ -14,9 +14,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from headstart import store
 from headstart.advise.heads import Heads, fold_trial, training_alone
@@ -127,7 +129,8 @@ class FoldReader:
         ids = self.ids(fold)
         trial = self.trial(rung, ids[0])
         folder = self._place(trial, fold)
-        if (stored := _stored(folder, fold)) is not None:
+        classes = len(self.dataset.train.class_names)
+        if (stored := _stored(folder, fold, ids[1], classes)) is not None:
             return stored
         began = time.perf_counter()
         fitted = self._fit(rung, trial, ids, folder)
@@ -139,7 +142,7 @@ class FoldReader:
         facts = {"name": rung.name, "seconds": round(time.perf_counter() - began, 3), "steps": steps}
         store.write_sealed(folder / _READING, facts)
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-        reading = _stored(folder, fold)
+        reading = _stored(folder, fold, ids[1], classes)
         assert reading is not None
         return reading
 
@@ -189,20 +192,32 @@ def joined(readings: Sequence[FoldReading]) -> tuple[Ids, NDArray[np.float32]]:
     return ids[order], np.concatenate([each.logits for each in readings])[order]
 
 
-def _stored(folder: Path, fold: int) -> FoldReading | None:
-    """A reading of an earlier run; None where there is none, or a damaged one."""
-    try:
-        facts = store.read_json(folder / _READING, CACHED) if (folder / _READING).exists() else None
-        if facts is None:
-            return None
-        arrays = read_npz(folder / _LOGITS, CACHED)
-        return FoldReading(
-            fold=fold,
-            ids=arrays["ids"],
-            logits=arrays["logits"],
-            seconds=float(facts["seconds"]),
-            steps=int(facts["steps"]),
-            folder=folder,
-        )
-    except (StoreError, KeyError, TypeError, ValueError):
+class _Facts(BaseModel):
+    """reading.json."""
+
+    seconds: Annotated[float, Field(ge=0, le=1e9)]
+    steps: Annotated[int, Field(ge=0, le=10**12)]
+
+
+def _stored(folder: Path, fold: int, judged: Ids, classes: int) -> FoldReading | None:
+    """A reading of an earlier run; None where there is none, or a damaged one, which is announced.
+
+    judged: the images that the fold judges; classes: how many logits each has."""
+    if not (folder / _READING).exists():
         return None
+    try:
+        facts = store.read_as(_Facts, folder / _READING, CACHED)
+        arrays = read_npz(folder / _LOGITS, CACHED, ("ids", "logits"))
+        ids, logits = arrays["ids"], arrays["logits"]
+        if ids.dtype.kind != "i" or not np.array_equal(np.sort(ids, axis=None), judged):
+            raise StoreError(f"{folder / _LOGITS} holds other images than those of the fold")
+        if logits.dtype != np.float32 or logits.shape != (len(judged), classes):
+            raise StoreError(f"{folder / _LOGITS} holds no logits of {classes} classes")
+        if not np.isfinite(logits).all():
+            raise StoreError(f"{folder / _LOGITS} holds values that are not finite")
+    except StoreError as error:
+        progress.say(f"{error}; the fold is read anew")
+        return None
+    return FoldReading(
+        fold=fold, ids=ids, logits=logits, seconds=facts.seconds, steps=facts.steps, folder=folder
+    )

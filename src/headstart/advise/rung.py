@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from headstart.errors import HeadstartError
 from headstart.methods import method_spec
-from headstart.models import resolve_weights
+from headstart.models import model_spec, resolve_weights
+from headstart.models.weight_names import is_url
+from headstart.models.weights import is_fetched
 from headstart.recipes import ProbeRecipe, recipe_named
+from headstart.store.schema import LARGEST_PIXELS
 from headstart.types import Arm
 
 BACKBONE, BACKBONE_WEIGHTS = "resnet50", "imagenet-keras"
@@ -26,14 +33,26 @@ class Rung:
     name: str
     label: str
     method: str
-    pixels: int
+    pixels: Annotated[int, Field(ge=1, le=LARGEST_PIXELS)]
     duration: str = ""
-    batch_size: int = 0
+    batch_size: Annotated[int, Field(ge=0, le=10**6)] = 0
     balance: bool = False
     model: str = BACKBONE
     weights: str = BACKBONE_WEIGHTS
     flips: bool = True
     hurried: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there are such a method and such weights here: a file can name others, and no address that
+        it names is fetched."""
+        try:
+            method_spec(self.method)
+            if is_url(self.weights):
+                return is_fetched(self.weights)
+            return self.weights in model_spec(self.model).sources or Path(self.weights).is_file()
+        except (HeadstartError, OSError, ValueError):
+            return False
 
     @property
     def from_scratch(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -128,8 +128,10 @@ def _read_plan(folder: Path, dataset: Dataset, balance: bool) -> tuple[float, di
         plan = store.read_as(_PlanFields, path, CACHED) if path.exists() else None
         if plan is None or plan.fingerprint != dataset.fingerprint or plan.balance != balance:
             return 0.0, {}
-        return plan.spent_seconds, {entry["name"]: Rung(**entry) for entry in plan.rungs}
-    except (StoreError, TypeError, KeyError) as error:
+        if unknown := [rung.name for rung in plan.rungs if not rung.is_known]:
+            raise StoreError(f"it names a method or weights that there are not: {unknown[0][:100]}")
+        return plan.spent_seconds, {rung.name: rung for rung in plan.rungs}
+    except StoreError as error:
         progress.say(f"{path} is damaged ({error}): it is planned anew, and finished trials are kept")
         return 0.0, {}
 
@@ -140,4 +142,4 @@ class _PlanFields(BaseModel):
     fingerprint: str
     balance: bool
     spent_seconds: Annotated[float, Field(ge=0, le=1e9)]
-    rungs: Annotated[list[dict[str, Any]], Field(max_length=1000)]
+    rungs: Annotated[list[Rung], Field(max_length=1000)]

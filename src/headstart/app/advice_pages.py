@@ -10,8 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Form
 from starlette.responses import HTMLResponse, Response
 
-from headstart import store
-from headstart.app.answer import Confusion, read_confusion, read_images
+from headstart.app.answer import Confusion, read_answer, read_confusion, read_images
 from headstart.app.chart import chart_of
 from headstart.app.desk import TheProject
 from headstart.app.pages import DOCUMENT_POLICY, go_to, page, render
@@ -85,16 +84,6 @@ def document(path: Path) -> Response:
     except OSError as error:
         raise DataError("there is no report yet") from error
     return HTMLResponse(content, headers={"Content-Security-Policy": DOCUMENT_POLICY})
-
-
-def read_answer(folder: Path) -> dict[str, Any] | None:
-    """advice.json, as `headstart advise` writes it; None where there is none."""
-    path = folder / "advice.json"
-    if not path.exists():
-        return None
-    answer: dict[str, Any] = store.read_json(path)
-    answer.setdefault("lines", [answer["sentence"], answer["guessing"], answer["command"]])
-    return answer
 
 
 def progress_values(project: Project) -> dict[str, Any]:

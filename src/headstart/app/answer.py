@@ -5,14 +5,57 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from headstart import store
 from headstart.data import load_dataset
 from headstart.errors import DataError
+from headstart.store.names import Name
+from headstart.store.remedies import CACHED
 from headstart.types import Dataset
+
+
+# advice.json's "how" where the images are those that the model learned from, each judged by another model.
+_JUDGED_BY_OTHERS = ("folds", "fifth")
+
+
+class _Chosen(BaseModel):
+    """The candidate that the answer is about. key: names its folder; empty: the project's own."""
+
+    key: Name | Literal[""]
+
+
+class Answer(BaseModel):
+    """What the app reads of advice.json. how: "folds" where every image was judged by a model that had not
+    learned from it. lines: what is said; older files have its first three as values of their own."""
+
+    how: str = ""
+    chosen: _Chosen | None = None
+    lines: Annotated[list[str], Field(max_length=1000)] = []
+    sentence: str = ""
+    guessing: str = ""
+    command: str = ""
+
+    @property
+    def by_folds(self) -> bool:
+        return self.how in _JUDGED_BY_OTHERS
+
+    def first_lines(self) -> list[str]:
+        """The lines of an older file."""
+        return [each for each in (self.sentence, self.guessing, self.command) if each]
+
+
+def read_answer(folder: Path) -> Answer | None:
+    """advice.json, as `headstart advise` writes it; None where there is none. Raises: DamagedError."""
+    path = folder / "advice.json"
+    if not path.exists():
+        return None
+    answer = store.read_as(Answer, path, CACHED)
+    return answer if answer.lines else answer.model_copy(update={"lines": answer.first_lines()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +118,12 @@ def read_confusion(folder: Path) -> Confusion | None:
     return _read(folder, _state(folder))
 
 
-# advice.json's "how" where the images are those that the model learned from, each judged by another model.
-_JUDGED_BY_OTHERS = ("folds", "fifth")
-
-
 def read_images(folder: Path) -> Dataset:
     """The images that the model of a project learned from and was tested on; without an answer, those of its
     description. Raises: HeadstartError where they cannot be read."""
-    answer = folder / "advice.json"
-    by_folds = answer.exists() and store.read_json(answer).get("how") in _JUDGED_BY_OTHERS
-    return _images(folder, "all-images.toml" if by_folds else "images.toml", _state(folder))
+    answer = read_answer(folder)
+    name = "all-images.toml" if answer is not None and answer.by_folds else "images.toml"
+    return _images(folder, name, _state(folder))
 
 
 def _state(folder: Path) -> object:
@@ -101,13 +140,16 @@ def _images(folder: Path, name: str, state: object) -> Dataset:
 
 @lru_cache(maxsize=4)
 def _read(folder: Path, state: object) -> Confusion:
-    answer = store.read_json(folder / "advice.json")
-    test = store.read_predictions(folder / str(answer["chosen"]["key"]))["test"]
-    by_folds = answer.get("how") in _JUDGED_BY_OTHERS
+    answer = read_answer(folder)
+    if answer is None or answer.chosen is None:
+        raise DataError("the advice names no chosen candidate; ask for advice again")
+    test = store.read_predictions(folder / answer.chosen.key)["test"]
     dataset = read_images(folder)
-    images = dataset.train if by_folds else dataset.test
+    images = dataset.train if answer.by_folds else dataset.test
     ids = test.example_ids
-    if not len(ids) or ids.max() >= len(images) or (np.asarray(images.labels)[ids] != test.labels).any():
+    others = not len(ids) or ids.min() < 0 or ids.max() >= len(images)
+    others = others or test.logits.shape[1] != len(images.class_names)
+    if others or (np.asarray(images.labels)[ids] != test.labels).any():
         raise DataError("the images are others since the advice; ask for advice again")
     shifted = np.exp(test.logits.astype(np.float64) - test.logits.max(axis=1, keepdims=True))
     probabilities = shifted / shifted.sum(axis=1, keepdims=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
 
 from headstart import store
 from headstart.app.listing import Listed, Listing
 from headstart.app.project import Project
 from headstart.data.folders.decisions import Decision
 from headstart.errors import DataError
+from headstart.store.remedies import CACHED
 
 _SHOWN = 200  # of each kind
 _MEMBERS = 12  # images of one group that are shown
@@ -22,6 +25,43 @@ _TITLES = {
     "unreadable": "Files that give no image",
     "odd": "Images that show hardly anything",
 }
+
+
+class _Suspect(BaseModel):
+    name: str
+    given: str
+    suggested: str
+
+
+class _Group(BaseModel):
+    names: list[str]
+    classes: list[str]
+    across_classes: bool
+    across_parts: bool
+
+
+class _Bad(BaseModel):
+    name: str
+    reason: str
+
+
+class Remark(BaseModel):
+    """Of the check, as a page shows it."""
+
+    severity: Literal["error", "warning", "note"]
+    message: str
+    advice: str = ""
+
+
+class _Check(BaseModel):
+    """What the app reads of check.json."""
+
+    files: int
+    remarks: list[Remark]
+    suspects: list[_Suspect] | None = None
+    groups: list[_Group]
+    bad: list[_Bad]
+    odd: dict[str, list[Annotated[int, Field(ge=0)]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +108,7 @@ class Findings:
 class CheckResult:
     """remarks: of the check (severity, message, advice), errors first."""
 
-    remarks: tuple[Mapping[str, str], ...]
+    remarks: tuple[Remark, ...]
     kinds: tuple[Findings, ...]
 
 
@@ -79,7 +119,7 @@ def read_findings(project: Project) -> CheckResult | None:
     path = project.folder / "check" / "check.json"
     if not path.exists():
         return None
-    check = store.read_json(path)
+    check = store.read_as(_Check, path, CACHED)
     listing, decisions = project.listing(), project.decisions()
 
     def with_decision(name: str, said: str = "") -> FoundImage | None:
@@ -103,7 +143,7 @@ def read_findings(project: Project) -> CheckResult | None:
         else:
             counts[kind] += 1
     return CheckResult(
-        remarks=tuple(check["remarks"]),
+        remarks=tuple(check.remarks),
         kinds=tuple(
             Findings(kind=kind, title=_TITLES[kind], count=counts[kind], findings=tuple(kinds[kind]))
             for kind in _TITLES
@@ -112,27 +152,31 @@ def read_findings(project: Project) -> CheckResult | None:
     )
 
 
-def _listed(check: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]], str]]:
+def _listed(check: _Check) -> list[tuple[str, list[tuple[str, str]], str]]:
     """(kind, names with what is said of each, suggested class) of each finding of check.json."""
     findings: list[tuple[str, list[tuple[str, str]], str]] = []
-    for suspect in check.get("suspects") or ():
-        said = f"called {suspect['given']}, looks like {suspect['suggested']}"
-        findings.append(("label", [(suspect["name"], said)], suspect["suggested"]))
-    for group in check["groups"]:
-        kind = "classes" if group["across_classes"] else "parts" if group["across_parts"] else "copies"
-        names = [(name, label) for name, label in zip(group["names"], group["classes"], strict=True)]
-        findings.append((kind, names, ""))
-    findings += [("unreadable", [(bad["name"], bad["reason"])], "") for bad in check["bad"]]
+    for suspect in check.suspects or ():
+        said = f"called {suspect.given}, looks like {suspect.suggested}"
+        findings.append(("label", [(suspect.name, said)], suspect.suggested))
+    for group in check.groups:
+        kind = "classes" if group.across_classes else "parts" if group.across_parts else "copies"
+        findings.append((kind, list(zip(group.names, group.classes, strict=False)), ""))
+    findings += [("unreadable", [(bad.name, bad.reason)], "") for bad in check.bad]
     return findings
 
 
-def _odd(check: Mapping[str, Any], listing: Listing) -> list[tuple[str, list[tuple[str, str]], str]]:
+def _odd(check: _Check, listing: Listing) -> list[tuple[str, list[tuple[str, str]], str]]:
     """As _listed, of images that show hardly anything: the check knows them by their place among the names,
     which counts while there are as many images as there were."""
     names = sorted(listing.by_name)
-    if check["files"] != len(names):
+    if check.files != len(names):
         return []
-    return [("odd", [(names[place], what)], "") for what, places in check["odd"].items() for place in places]
+    return [
+        ("odd", [(names[place], what)], "")
+        for what, places in check.odd.items()
+        for place in places
+        if place < len(names)
+    ]
 
 
 def decision_of(project: Project, image: Listed, decisions: Mapping[str, Decision]) -> Decision | None:

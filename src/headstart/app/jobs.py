@@ -7,6 +7,7 @@ on running.lock says whether it still runs.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from pydantic import BaseModel
 from headstart import store
 from headstart.errors import BusyError, StoreError
 
+_NUMBERED = re.compile(r"[0-9]{1,9}-.+")  # a job's folder
 _STARTING_SECONDS = 30.0
 _TAIL_BYTES = 20_000
 State = Literal["running", "done", "failed", "stopped", "lost"]
@@ -82,7 +84,7 @@ class Jobs:
         """Start a command. Raises: BusyError where one of its kind runs; StoreError."""
         if unique and (last := self.last(kind)) is not None and last.is_running:
             raise BusyError(f"{kind} is running already; stop it first")
-        number = 1 + max((int(folder.name.split("-")[0]) for folder in self._folders()), default=0)
+        number = 1 + max((_number(folder) for folder in self._folders()), default=0)
         folder = self.folder / f"{number}-{kind}"
         folder.mkdir(parents=True)
         written = _Written(kind=kind, command=list(command), started=time.time())
@@ -109,11 +111,8 @@ class Jobs:
     def _folders(self) -> list[Path]:
         if not self.folder.is_dir():
             return []
-        numbered = [each for each in self.folder.iterdir() if each.name.split("-")[0].isdigit()]
-        return sorted(
-            (each for each in numbered if (each / "job.json").exists()),
-            key=lambda each: int(each.name.split("-")[0]),
-        )
+        numbered = [each for each in self.folder.iterdir() if _NUMBERED.fullmatch(each.name)]
+        return sorted((each for each in numbered if (each / "job.json").exists()), key=_number)
 
     def _read(self, folder: Path) -> Job:
         written = store.read_as(_Written, folder / "job.json")
@@ -129,6 +128,10 @@ class Jobs:
             code=None if end is None else end.code,
             is_running=running and end is None,
         )
+
+
+def _number(folder: Path) -> int:
+    return int(folder.name.split("-")[0])
 
 
 def _read_end(folder: Path) -> _End | None:

@@ -2,15 +2,81 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
 
 from headstart.advise.events import FILE
+from headstart.store.names import Text
+from headstart.store.reading import parse_json
+from headstart.store.schema import Pixels
 
 _MOST_BYTES = 5_000_000
+
+
+_Count = Annotated[int, Field(ge=0, le=10**12)]
+_Minutes = Annotated[float, Field(ge=0, le=1e6)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Event(BaseModel):
+    """A line of events.jsonl, as advise.events writes it."""
+
+    minutes_left: _Minutes
+
+
+class _Started(_Event):
+    kind: Literal["started"]
+    images: _Count
+    minutes: _Minutes
+
+
+class _CandidateStarted(_Event):
+    kind: Literal["candidate_started"]
+    candidate: Text
+    label: Text
+    pixels: Pixels
+
+
+class _AccuracySoFar(_Event):
+    kind: Literal["accuracy_so_far"]
+    candidate: Text
+    label: Text
+    accuracy: _Share
+    interval: tuple[_Share, _Share]
+    seconds: Annotated[float, Field(ge=0, le=1e9)]
+    best: bool
+
+
+class _PassedOver(_Event):
+    kind: Literal["passed_over"]
+    reason: Annotated[str, Field(max_length=20_000)]
+
+
+class _Answered(_Event):
+    kind: Literal["answered"]
+
+
+_KNOWN = ("started", "candidate_started", "accuracy_so_far", "passed_over", "answered")
+
+
+def _unknown(kind: str) -> str:
+    if kind in _KNOWN:
+        raise ValueError("one of this version")
+    return kind
+
+
+class _Later(_Event):
+    """Of a later version: only its time is read."""
+
+    kind: Annotated[str, AfterValidator(_unknown)]
+
+
+_AnyEvent = _Started | _CandidateStarted | _AccuracySoFar | _PassedOver | _Answered | _Later
+_EVENT: TypeAdapter[_AnyEvent] = TypeAdapter(Annotated[_AnyEvent, Field(union_mode="left_to_right")])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,47 +112,42 @@ def read_progress(folder: Path) -> Progress | None:
     candidates: dict[str, CandidateSoFar] = {}
     images, minutes, best = 0, 0.0, None
     for event in events:
-        kind = event["kind"]
-        if kind == "started":
-            images, minutes = event["images"], event["minutes"]
-        elif kind == "candidate_started":
-            candidates[event["candidate"]] = CandidateSoFar(
-                name=event["candidate"], label=event["label"], pixels=event["pixels"]
+        if isinstance(event, _Started):
+            images, minutes = event.images, event.minutes
+        elif isinstance(event, _CandidateStarted):
+            candidates[event.candidate] = CandidateSoFar(
+                name=event.candidate, label=event.label, pixels=event.pixels
             )
-        elif kind == "accuracy_so_far":
-            before = candidates.get(event["candidate"])
-            candidates[event["candidate"]] = CandidateSoFar(
-                name=event["candidate"],
-                label=event["label"],
+        elif isinstance(event, _AccuracySoFar):
+            before = candidates.get(event.candidate)
+            candidates[event.candidate] = CandidateSoFar(
+                name=event.candidate,
+                label=event.label,
                 pixels=before.pixels if before else 0,
-                accuracy=event["accuracy"],
-                interval=(event["interval"][0], event["interval"][1]),
-                seconds=event["seconds"],
+                accuracy=event.accuracy,
+                interval=event.interval,
+                seconds=event.seconds,
             )
-            best = event["candidate"] if event["best"] else best
+            best = event.candidate if event.best else best
     return Progress(
         images=images,
         minutes=minutes,
-        minutes_left=events[-1]["minutes_left"],
+        minutes_left=events[-1].minutes_left,
         candidates=tuple(candidates.values()),
         best=best,
-        passed_over=tuple(event["reason"] for event in events if event["kind"] == "passed_over"),
-        is_answered=events[-1]["kind"] == "answered",
+        passed_over=tuple(event.reason for event in events if isinstance(event, _PassedOver)),
+        is_answered=isinstance(events[-1], _Answered),
     )
 
 
-def _events(path: Path) -> list[Mapping[str, Any]]:
+def _events(path: Path) -> list[_AnyEvent]:
     try:
         with path.open("rb") as file:
             lines = file.read(_MOST_BYTES).split(b"\n")
     except OSError:
         return []
-    events: list[Mapping[str, Any]] = []
+    events: list[_AnyEvent] = []
     for line in lines[:-1]:  # the last one may still be written
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and "kind" in event:
-            events.append(event)
+        with suppress(ValueError, RecursionError):  # of a later version, or damaged
+            events.append(_EVENT.validate_python(parse_json(line)))
     return events

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shlex
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ from headstart.data.folders.decisions import (
 )
 from headstart.data.folders.decisions import FILE as DECISIONS
 from headstart.data.folders.options import SourceOptions
-from headstart.errors import ConfigError, DataError, HeadstartError
+from headstart.errors import ConfigError, DataError, StoreError
 from headstart.store.names import NAME_RULE, is_name
 
 OWN = "images"  # the folder of a project that has no other: what was dropped
@@ -52,6 +52,12 @@ class Step(BaseModel):
     name: str
     kind: Literal["exclude", "relabel", "keep", "none"]
     label: str = ""
+
+
+class _Undo(BaseModel):
+    """undo.json."""
+
+    steps: Annotated[list[Step], Field(max_length=_UNDONE)]
 
 
 class Project:
@@ -156,8 +162,7 @@ class Project:
                 kind=before.kind if before else "none",
                 label=before.label if before else "",
             )
-            steps = [*self._steps(), step.model_dump()][-_UNDONE:]
-            store.write_sealed(self.folder / "undo.json", {"steps": steps})
+            self._write_steps([*self._steps(), step])
             write_decisions(self.decisions_file, decisions.values())
 
     def undo(self) -> str | None:
@@ -166,7 +171,7 @@ class Project:
             steps = self._steps()
             if not steps:
                 return None
-            step = Step.model_validate(steps.pop())
+            step = steps.pop()
             decisions = dict(self.decisions())
             decisions.pop(step.digest, None)
             if step.kind != "none":
@@ -174,18 +179,22 @@ class Project:
                     digest=step.digest, kind=step.kind, label=step.label, name=step.name
                 )
             write_decisions(self.decisions_file, decisions.values())
-            store.write_sealed(self.folder / "undo.json", {"steps": steps})
+            self._write_steps(steps)
             return step.name
 
     @property
     def can_undo(self) -> bool:
         return bool(self._steps())
 
-    def _steps(self) -> list[object]:
+    def _write_steps(self, steps: Sequence[Step]) -> None:
+        values = [each.model_dump() for each in steps[-_UNDONE:]]
+        store.write_sealed(self.folder / "undo.json", {"steps": values})
+
+    def _steps(self) -> list[Step]:
         path = self.folder / "undo.json"
         try:
-            return list(store.read_json(path)["steps"]) if path.exists() else []
-        except (HeadstartError, KeyError, TypeError):
+            return store.read_as(_Undo, path).steps if path.exists() else []
+        except StoreError:
             return []
 
     def digest(self, image: Listed) -> str:

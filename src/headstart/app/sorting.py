@@ -5,18 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field, TypeAdapter
+
+from headstart import store
 from headstart.app.jobs import Job
-from headstart.errors import ConfigError, DataError
+from headstart.errors import ConfigError, DataError, StoreError
+from headstart.runtime.show import shown
 from headstart.store.names import is_name
+from headstart.store.reading import parse_json
 
 CORRECTIONS = "corrections.jsonl"
 TOP = 3
+_MOST_BYTES = 500_000_000  # of the rows: a million images take a fifth of it
+_CORRECTION = TypeAdapter(tuple[Annotated[int, Field(ge=0)], Annotated[str, Field(max_length=1000)]])
 _CONSIDERED = 20  # times as many images as are to be labelled
 
 
@@ -42,6 +51,8 @@ class Sorting:
     """The rows that a job has written so far, and the corrections made to them."""
 
     def __init__(self, job: Job) -> None:
+        if len(job.command) < 3:
+            raise DataError(f"{job.folder / 'job.json'} names no folder; sort the folder again")
         self.job = job
         self.source = Path(job.command[2])
         self.rows = _rows(job.folder / "out.txt")
@@ -121,32 +132,45 @@ def page_of(rows: Sequence[Sorted], number: int, size: int) -> tuple[Sequence[So
 
 def _rows(path: Path) -> list[Sorted]:
     """The complete rows of a CSV that may still be written."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    if not path.exists():
         return []
+    text = store.read_bytes(path, _MOST_BYTES).decode(errors="replace")
     complete = text[: text.rfind("\n") + 1]
-    rows = csv.reader(io.StringIO(complete))
-    next(rows, None)
-    return list(_read(rows))
+    try:
+        rows = csv.reader(io.StringIO(complete))
+        next(rows, None)
+        return list(_read(rows))
+    except csv.Error as error:
+        raise DataError(f"{path} is no table ({error}); sort the folder again") from error
 
 
 def _read(rows: Iterable[list[str]]) -> Iterator[Sorted]:
     for number, (path, *cells) in enumerate(row for row in rows if len(row) >= 3):
-        said = tuple((name, float(value)) for name, value in zip(cells[::2], cells[1::2], strict=False))
+        said = tuple((name, _share(value)) for name, value in zip(cells[::2], cells[1::2], strict=False))
         yield Sorted(number, path, said)
+
+
+def _share(text: str) -> float:
+    """A probability. Raises: DataError where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise DataError(f"{shown(text[:40])} is no probability; sort the folder again")
+    return value
 
 
 def _corrections(path: Path) -> Mapping[int, str]:
     labels: dict[int, str] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
+        lines = store.read_bytes(path, _MOST_BYTES).splitlines()
+    except StoreError:
         return {}
     for line in lines:
         try:
-            number, label = json.loads(line)
-        except ValueError:  # being written when the process was killed
+            number, label = _CORRECTION.validate_python(parse_json(line))
+        except ValueError:  # being written when the process was killed, or damaged
             continue
         labels.pop(number, None)
         if label:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ from headstart import store
 from headstart.cli.output import console
 from headstart.errors import StoreError, unknown_name
 from headstart.runtime.show import shown
+from headstart.store.reading import read_table
 
 _KINDS = {
     "pictures": "decoded images of folders and tables",
@@ -62,8 +62,8 @@ def _roots(home: Path) -> list[str]:
     roots = set()
     for path in home.glob("*/*/meta.json"):
         try:
-            roots.add(str(json.loads(path.read_text(encoding="utf-8")).get("root", "an earlier version")))
-        except (OSError, ValueError):
+            roots.add(str(read_table(path).get("root", "an earlier version"))[:4096])
+        except StoreError:
             continue
     return sorted(roots)
 

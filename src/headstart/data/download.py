@@ -30,6 +30,7 @@ from headstart import store
 from headstart.data.fetchers import Fetcher, most_bytes, too_large
 from headstart.errors import BusyError, DownloadError, StoreError
 from headstart.runtime.progress import say, track
+from headstart.store.opening import open_file
 
 ONLINE_WAIT_SECONDS = 2.0  # name resolution and connection together
 STALL_SECONDS = 30.0
@@ -55,7 +56,7 @@ def matches(path: Path, integrity: str) -> bool:
     integrity: "sha512-BASE64" (npm), "md5:HEX" or "sha256:HEX" (or the first 8 digits of it, or more)."""
     separator = ":" if ":" in integrity else "-"
     algorithm, _, expected = integrity.partition(separator)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         digest = hashlib.file_digest(file, algorithm)
     if separator == "-":
         return digest.digest() == base64.b64decode(expected)
@@ -134,9 +135,8 @@ def fetch_archive(
             return cached
         by_hand = f"put {file_name} ({integrity}) into {downloads_folder()}"
         if not is_reachable(url):
-            raise DownloadError(
-                f"cannot fetch {url}: its server cannot be reached; connect to the network, or {by_hand}"
-            )
+            fault = _proxy_fault(url) or "its server cannot be reached; connect to the network"
+            raise DownloadError(f"cannot fetch {url}: {fault}, or {by_hand}")
         store.require_space(downloads_folder(), size_bytes or _USUAL_BYTES, f"fetching {file_name}")
         part = downloads_folder() / f".{file_name}.part"
         try:
@@ -161,12 +161,10 @@ def is_reachable(url: str, wait_seconds: float = ONLINE_WAIT_SECONDS) -> bool:
     Name resolution counts; it has no timeout of its own and can hang for minutes: a daemon thread does it,
     and is not waited for.
     """
-    parts = urllib.parse.urlsplit(url)
-    host = parts.hostname or ""
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy and not urllib.request.proxy_bypass(host):
-        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    try:
+        address = _address(_proxy_of(url) or url)
+    except ValueError:
+        return False
     connected: list[bool] = []
 
     def connect() -> None:
@@ -177,6 +175,32 @@ def is_reachable(url: str, wait_seconds: float = ONLINE_WAIT_SECONDS) -> bool:
     thread.start()
     thread.join(wait_seconds)
     return bool(connected)
+
+
+def _proxy_of(url: str) -> str | None:
+    """The proxy by which an address is reached, as the environment names it. Raises: ValueError."""
+    parts = urllib.parse.urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _address(url: str) -> tuple[str, int]:
+    """(host, port). Raises: ValueError where it is none."""
+    parts = urllib.parse.urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _proxy_fault(url: str) -> str:
+    """What is wrong with the proxy that the environment names, without its password; empty for nothing."""
+    try:
+        if proxy := _proxy_of(url):
+            _address(proxy)
+    except ValueError as error:
+        name = f"{urllib.parse.urlsplit(url).scheme}_proxy"
+        return f"the variable {name} names no proxy ({error}); set it to http://HOST:PORT or unset it"
+    return ""
 
 
 def read_members(archive: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:

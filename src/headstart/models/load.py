@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -96,7 +95,7 @@ def preprocessing_of(name: str, weights: str = "default", image_pixels: int | No
     weights = resolve_weights(name, weights)
     if weights in spec.sources:
         preprocessing = spec.sources[weights].preprocessing
-    elif stored := json.loads(files.read_metadata(weights).get("headstart", "{}")).get("preprocessing"):
+    elif stored := files.read_description(weights).get("preprocessing"):
         preprocessing = stored_preprocessing(stored)
     elif spec.source_of_file is None:
         preprocessing = spec.sources[spec.default_weights].preprocessing

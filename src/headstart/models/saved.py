@@ -92,8 +92,7 @@ class SavedModel:
         holds values that are not finite."""
         assert self.folder is not None
         path = self.folder / FILE
-        state, metadata = weights.load_state_file(path), weights.read_metadata(path)
-        description = json.loads(metadata.get("headstart", "{}"))
+        state, description = weights.load_state_file(path), weights.read_description(path)
         if description.pop(_HASH, "") not in ("", weights.content_hash(json.dumps(description), state)):
             raise WeightsError(
                 f"{path} is damaged: its SHA-256 is not that of what was written; {retrain(self.folder)}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from headstart import store
 from headstart.errors import WeightsError
+from headstart.store.names import is_name
 
 TORCHVISION_URL = "https://download.pytorch.org/models/"
 TORCHVISION_FILES = {  # by weights name and model
@@ -31,7 +32,7 @@ def weights_folder() -> Path:
 
 def is_url(weights: str) -> bool:
     """Whether weights are named by the address of a file, not by a name or a path."""
-    return weights.startswith(("https://", "http://"))
+    return weights[:8].lower().startswith(("https://", "http://"))
 
 
 def url_digits(url: str) -> str:
@@ -40,7 +41,15 @@ def url_digits(url: str) -> str:
 
     Raises: WeightsError for a URL without, or one with a user name or a query: it is stored with every
     result."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise WeightsError(
+            f"{url[:200]} is no address ({error}); give https://HOST/FILE or a path"
+        ) from error
+    if port == 0 or not parts.hostname or not is_name(PurePosixPath(parts.path).name):
+        raise WeightsError(f"{url[:200]} is no address of a file; give https://HOST/FILE or a path")
     digits = Path(parts.path).stem.rpartition("-")[2].lower()
     if "@" in parts.netloc or parts.query:
         raise WeightsError(

@@ -12,16 +12,20 @@ import urllib.parse
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
 from headstart import store
 from headstart.data.download import downloads_folder, fetch_archive
 from headstart.errors import DownloadError, WeightsError
 from headstart.models.weight_names import SMALL_STEM, TORCHVISION_FILES, TORCHVISION_URL, is_url, url_digits
+from headstart.store.reading import first_fault, parse_json
+from headstart.store.schema import StoredPreprocessing
 
 PINNED_SHA256 = {  # by weights name
     # of the converted tensors, as `tensors_hash` has it
@@ -117,6 +121,26 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(
             f"{path} is no whole safetensors file ({_first_line(error)}); fetch it again"
+        ) from error
+
+
+class _Description(BaseModel):
+    """What is read here of a saved model's description of itself."""
+
+    preprocessing: StoredPreprocessing | None = None
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """What a file of one of our models says of it; empty for any other. Raises: WeightsError where it is
+    damaged."""
+    try:
+        description = parse_json(read_metadata(path).get("headstart", "{}"))
+        _Description.model_validate(description)
+        return dict(description)
+    except (ValueError, RecursionError) as error:
+        fault = first_fault(error) if isinstance(error, ValidationError | RecursionError) else error
+        raise WeightsError(
+            f"{path} is damaged (its description: {fault}); take another copy of it"
         ) from error
 
 

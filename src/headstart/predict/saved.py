@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from headstart import store
 from headstart.data.download import downloads_folder
@@ -25,6 +25,7 @@ from headstart.store.reading import checked, first_fault, parse_json, read_table
 from headstart.store.remedies import TRIAL as REMEDY
 from headstart.store.remedies import retrain
 from headstart.store.schema import Pixels, ResultFields, Stored, StoredPreprocessing, TrialFields
+from headstart.types import DEFAULT_READING, Reading
 
 
 def find_model(path: str | Path, arm: str | None = None) -> Path:
@@ -121,6 +122,7 @@ class _Description(Stored):
     feature_precision: Text | None = None
     dataset: dict[str, str | None] | None = None
     label: Text = ""
+    reading: Annotated[Reading, BeforeValidator(reading_from)] = DEFAULT_READING
     widths: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(max_length=16)] | None = None
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from headstart import store
 from headstart.data import load_dataset
 from headstart.data.folders import Limits, contents, decode_image, decode_source, find_entries, rows, square
+from headstart.data.folders.cache import reading_from
 from headstart.data.folders.contents import states_of
 from headstart.store.hashes import look_at
 from headstart.store.sealed import SEAL
@@ -254,3 +255,25 @@ def test_a_cache_with_one_hash_a_file_is_read_and_compared(folder, cache):
     assert _decode(folder).decoded_now == 0
     (meta.parent / "small.u8").write_bytes(bytes((meta.parent / "small.u8").stat().st_size))
     assert _decode(folder).decoded_now == 32
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        *([], 7, "text", None),
+        {"fit": "magic"},
+        {"integer_range": [1]},
+        {"float_range": [1.0, "nan"]},
+        {"integer_range": [9, 3]},
+        {"float_range": [0, 1e400]},
+    ],
+)
+def test_what_is_no_reading_is_refused(stored: object) -> None:
+    with pytest.raises(ValueError):
+        reading_from(stored)
+
+
+def test_a_reading_is_read_back_as_it_was_written() -> None:
+    assert reading_from({"fit": "pad", "integer_range": [0, 4095]}) == Reading(
+        fit="pad", integer_range=(0.0, 4095.0)
+    )

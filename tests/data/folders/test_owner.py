@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.data.folders.owner import claim
-from headstart.errors import ConfigError
+from headstart.data.folders.owner import FILE, claim
+from headstart.errors import ConfigError, DamagedError
+from headstart.store.files import write_json
 
 
 def test_a_folder_is_claimed_once_and_again_by_its_own_images_only(tmp_path):
@@ -19,3 +20,11 @@ def test_a_folder_is_claimed_once_and_again_by_its_own_images_only(tmp_path):
         r"another",
     ):
         claim(tmp_path / "out", tmp_path / "b" / "photos", "headstart advise")
+
+
+@pytest.mark.parametrize("images", ["x" * 100_000, 7, None, ["a"]])
+def test_a_damaged_owner_is_a_short_line(tmp_path, images):
+    write_json(tmp_path / "out" / FILE, {"images": images})
+    with pytest.raises(DamagedError, match="images: ") as error:
+        claim(tmp_path / "out", tmp_path / "photos", "headstart advise")
+    assert len(str(error.value)) < 1000

@@ -50,6 +50,7 @@ from headstart.store.hashes import CheckedFile, ChunkedFile, damaged_chunks, loo
 from headstart.types import DEFAULT_READING, Reading
 
 _FACTS = TypeAdapter(tuple[Annotated[int, Field(ge=0)], Facts])  # a line of facts.jsonl
+_READING = TypeAdapter(Reading)
 SCHEMA = 2  # raise it when the same file would give other pixels or facts
 NEAR = "near.npz"
 _CHUNK_BYTES = 32 * 2**20  # of pixels, about
@@ -151,10 +152,13 @@ def _place(source: Source) -> list[str]:
     return [printable(str(source.root.resolve())), *([source.part] if source.part else [])]
 
 
-def reading_from(stored: Mapping[str, Any]) -> Reading:
-    """A Reading from JSON or TOML, where ranges are lists."""
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
-    return Reading(**values)
+def reading_from(stored: object) -> Reading:
+    """A Reading from JSON, where ranges are lists. Raises: ValueError where it is none."""
+    reading = _READING.validate_python(stored)
+    for name, given in (("integer_range", reading.integer_range), ("float_range", reading.float_range)):
+        if given is not None and not -np.inf < given[0] <= given[1] < np.inf:
+            raise ValueError(f"{name} is {list(given)}; its first number must not be the larger one")
+    return reading
 
 
 def _identity(state: FileState) -> list[Any]:

@@ -18,10 +18,11 @@ from headstart import store
 from headstart.data.folders.cache import DecodedSource
 from headstart.data.folders.find import Entry, Source, canonical
 from headstart.data.folders.walk import LeftOut, walk_images
-from headstart.errors import DataError
+from headstart.errors import DataError, StoreError
 from headstart.runtime.show import printable, shown
 
 FILE, ADDED = "decisions.csv", "added"
+_MOST_BYTES = 500_000_000  # a million decisions take a fifth of it
 Kind = Literal["exclude", "relabel", "keep"]
 _COLUMNS = ("digest", "decision", "label", "name")
 
@@ -40,11 +41,11 @@ def read_decisions(path: Path) -> dict[str, Decision]:
     """The decisions of a file by digest, later rows replacing earlier ones; none where there is no file.
 
     Raises: DataError for a file that is no such table."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, UnicodeDecodeError) as error:
+    try:
+        text = store.read_bytes(path, _MOST_BYTES).decode("utf-8-sig")
+    except (StoreError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read ({error}); mend or remove it") from error
     decisions: dict[str, Decision] = {}
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from headstart import store
 from headstart.errors import ConfigError
@@ -12,12 +13,13 @@ from headstart.runtime.show import printable, shown
 from headstart.store.remedies import OUTPUT
 
 FILE = "belongs-to.json"
+_LONGEST = 4096  # letters of a path: systems take no longer one, and a message names it
 
 
 class _Owner(BaseModel):
     """belongs-to.json."""
 
-    images: str = ""
+    images: Annotated[str, Field(max_length=_LONGEST)] = ""
 
 
 def claim(folder: Path, images: Path, command: str) -> None:

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from headstart import store
 from headstart.data.folders.layout import Note
 from headstart.data.folders.table_paths import Resolver, looks_like_path
-from headstart.errors import ConfigError, DataError, unknown_name
+from headstart.errors import ConfigError, DataError, StoreError, unknown_name
 from headstart.runtime.show import shown
 
+_MOST_BYTES = 1_000_000_000  # ten million rows and more
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _PATH_WORDS = (
     *("file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "images"),
@@ -116,9 +118,9 @@ def _read(table: Path) -> _Cells:
     if table.suffix.lower() == ".parquet":
         return _read_parquet(table)
     try:
-        content = table.read_bytes()
-    except OSError as error:
-        raise DataError(f"{table} cannot be read as a table ({error.strerror})") from error
+        content = store.read_bytes(table, _MOST_BYTES, "split the table")
+    except StoreError as error:
+        raise DataError(f"{table} cannot be read as a table ({error})") from error
     notes: list[Note] = []
     text = _decoded(content, notes)
     if "\n" not in text:  # old Macs end lines so
