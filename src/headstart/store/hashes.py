@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from headstart.errors import DamagedError, StoreError
+from headstart.store.opening import open_file
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -42,7 +43,7 @@ def facts_of(path: Path, remedy: str = "put the file back as it was") -> FileFac
 
     remedy: what the user should do; it ends the error's sentence. Raises: StoreError."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             status = os.fstat(file.fileno())
             stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             if stamp not in _HASHED:
@@ -176,7 +177,7 @@ def hash_of_start(path: Path, count_bytes: int) -> Hash:
     """SHA-256 of the first bytes of a file, to be updated with what is written after them. Raises:
     OSError."""
     begun, left = hashlib.sha256(), count_bytes
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while left and (chunk := file.read(min(_CHUNK_BYTES, left))):
             begun.update(chunk)
             left -= len(chunk)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from headstart.errors import DamagedError, StoreError
+from headstart.store.opening import open_file
 from headstart.store.sealed import unsealed
 
 Arrays = dict[str, NDArray[Any]]
@@ -36,7 +37,7 @@ def read_bytes(path: Path, limit_bytes: int = MOST_BYTES, remedy: str = _REMEDY)
     """A file's content. Raises: StoreError where it cannot be read; DamagedError where it is larger than the
     limit."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             content = file.read(limit_bytes + 1)
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
@@ -122,7 +123,7 @@ def read_npz(path: Path, remedy: str, names: Iterable[str] | None = None) -> Arr
     Raises: StoreError where the file is missing; DamagedError where a name is missing, the file is damaged,
     or the arrays would take far more memory than the file's size allows."""
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
             members = _bounded_members(archive, file.seek(0, 2))
             return {
                 name: _array(archive.read(members[name])) for name in (members if names is None else names)
@@ -197,7 +198,7 @@ def read_npy(path: Path, remedy: str = _REMEDY, mapped: bool = False) -> NDArray
 
     No pickle is read. Raises: StoreError where it is missing; DamagedError where it is damaged."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             _header(file, path.stat().st_size)
         array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
         return array

@@ -21,6 +21,7 @@ from headstart.models.network import Network
 from headstart.models.weights import content_hash
 from headstart.recipes import TrainingRecipe
 from headstart.store import write_bytes
+from headstart.store.opening import open_file
 from headstart.training.optimizers import build_optimizers
 
 _HASH = "sha256"  # of the counts and the tensors, beside the counts
@@ -110,6 +111,7 @@ class TrainingState:
         """Puts a checkpoint's tensors back and returns its counts. Raises: DamagedError where it is damaged
         or of another training; some of the network and its optimisers may have changed by then."""
         try:
+            open_file(path).close()  # a pipe would be waited for
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata()
                 numbers = json.loads(metadata["numbers"])
