@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from headstart.cli import browser, cache, data, evaluations, machine, model, reports, serve, study
+from headstart.cli.start import CLOSED_PIPE, GOES_ON, catch_endings
 from headstart.errors import ConfigError, HeadstartError, StoreError
 from headstart.runtime.begun import mark_beginning
 from headstart.runtime.show import shown
@@ -52,10 +53,7 @@ data_app.command()(data.fetch)
 data_app.command()(data.check)
 data_app.command()(data.health)
 _INTERRUPTED = 130
-_CLOSED_PIPE = 141
-_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _signal = int(signal.SIGINT)  # the one that interrupted
-_GOES_ON = "interrupted; finished trials are kept and the same command goes on where this one stopped"
 
 
 @app.callback(invoke_without_command=True)
@@ -70,9 +68,7 @@ def _top(
 def main() -> None:
     """Runs the command line; every deliberate error is one line and its documented exit code."""
     mark_beginning()
-    # A shell starts background jobs with interrupts ignored; a study can always be interrupted and resumed.
-    for number in _ENDING:
-        signal.signal(number, _interrupt)
+    catch_endings(_interrupt)
     try:
         code = app(standalone_mode=False)
         if code == _INTERRUPTED:  # typer turns an interrupt into this
@@ -87,10 +83,10 @@ def main() -> None:
         _fail_interrupted()
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # which typer has met and made another exit of
-            os._exit(_CLOSED_PIPE)
+            os._exit(CLOSED_PIPE)
         raise
     except BrokenPipeError:  # who read the output has gone, as `head` does
-        os._exit(_CLOSED_PIPE)
+        os._exit(CLOSED_PIPE)
     except OSError as error:
         if error.errno is None:
             raise
@@ -115,14 +111,17 @@ def _interrupt(number: int, _: object) -> None:
 
 
 def _fail_interrupted() -> None:
-    _fail(_GOES_ON, 128 + _signal)
+    _fail(GOES_ON, 128 + _signal)
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"headstart: {shown(message)}", file=sys.stderr, flush=True)
+    for write in (
+        lambda: print(f"headstart: {shown(message)}", file=sys.stderr, flush=True),
+        sys.stdout.flush,
+    ):
+        with suppress(OSError):  # nobody reads it, or its disk is full: the code is the same
+            write()
     # A download thread or a compute pool must not hold the exit up.
-    with suppress(OSError):
-        sys.stdout.flush()
     os._exit(code)
 
 
