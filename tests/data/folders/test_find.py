@@ -3,11 +3,13 @@ counted."""
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests.support.noise_folder import write_noise
 
 from headstart.data.folders import find_entries
 from headstart.errors import ConfigError, DataError
@@ -251,3 +253,28 @@ def test_folders_without_pictures_say_what_they_hold(tmp_path):
 def test_a_path_that_is_nothing_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="is neither a folder nor a CSV or Parquet table"):
         find_entries(tmp_path / "nowhere")
+
+
+def test_links_that_may_not_be_looked_at_and_folders_of_the_system_are_left_out(tmp_path, monkeypatch):
+    photos = write_noise(tmp_path / "photos", {"cat": 2, "dog": 2})
+    (photos / "cat" / "hidden").symlink_to("/hidden/place")
+    for name in ("proc", "dev"):
+        (photos / name).symlink_to(f"/{name}")
+        (photos / "dog" / name).symlink_to(f"/{name}")
+    real = os.stat
+
+    def guarded(path, *args, **options):
+        if str(path).endswith("hidden") and options.get("follow_symlinks", True):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", guarded)
+    found = find_entries(photos)
+    assert found.class_names == ("cat", "dog") and len(found.entries) == 4
+    assert found.ignored == {"links to nothing": 1, "system folders or links into them": 4}
+
+
+@pytest.mark.parametrize("folder", ["/proc", "/dev", "/sys/kernel"])
+def test_folders_of_the_system_hold_no_images(folder):
+    with pytest.raises(DataError, match="holds no images"):
+        find_entries(Path(folder))

@@ -7,6 +7,7 @@ them; where both leave it open, the user is asked for `--layout`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ from headstart.data.folders.walk import (
     JUNK,
     LOOSE,
     OUTSIDE,
+    SYSTEM_LINK,
     LeftOut,
     count_files,
     is_junk,
+    leads_into_system,
     walk_images,
 )
 from headstart.errors import DataError
@@ -145,9 +148,11 @@ def sub_folders(folder: Path, left_out: LeftOut) -> list[Path]:
     for child in children:
         if is_junk(child.name):
             left_out.add(JUNK, child.name, count_files(child))
-        elif child.is_dir():
+        elif os.path.islink(child) and leads_into_system(child):
+            left_out.add(SYSTEM_LINK, child.name)
+        elif os.path.isdir(child):
             homes.append(child)
-        elif child.is_symlink() and not child.exists():
+        elif os.path.islink(child) and not os.path.exists(child):
             left_out.add(DEAD_LINK, child.name)
         else:
             left_out.add(LOOSE if child.suffix.lower() in IMAGE_SUFFIXES else OUTSIDE, child.name)
@@ -178,7 +183,9 @@ def _home(folder: Path, root: Path, left_out: LeftOut) -> _Home:
 
 def _inner_names(folder: Path) -> list[str]:
     try:
-        return sorted(child.name for child in folder.iterdir() if not is_junk(child.name) and child.is_dir())
+        return sorted(
+            child.name for child in folder.iterdir() if not is_junk(child.name) and os.path.isdir(child)
+        )
     except OSError:
         return []
 

@@ -61,11 +61,13 @@ _UNFINISHED = re.compile(
 )
 _RAW = re.compile(r"\.(cr2|cr3|nef|arw|dng|orf|rw2|raf|pef|srw)$", re.IGNORECASE)  # TIFFs inside, of previews
 _SYSTEM = ("/proc", "/sys", "/dev", "/boot", "/etc", "/bin", "/sbin", "/lib", "/run", "/System", "/Library")
+_DEVICES = _SYSTEM[:3]
+_FOR_FILES = ("/dev/shm", "/run/media", "/run/user")
 _NAMED = 20  # files of each reason that are remembered by name
 
 JUNK = "hidden or junk"
 LOOP = "links back into a folder that is read already"
-SYSTEM_LINK = "links into system folders"
+SYSTEM_LINK = "system folders or links into them"
 DEAD_LINK = "links to nothing"
 NO_IMAGE = "no images by their content"
 ODD = "backups, unfinished downloads or odd suffixes"
@@ -104,6 +106,9 @@ def walk_images(folder: Path, root: Path, left_out: LeftOut) -> list[Path]:
     Links to folders are followed, but into a real folder once only, never into one that holds the root, and
     never into a folder of the system. root: names in left_out are relative to it."""
     entered = {_identity(place) for place in (root.resolve(), *root.resolve().parents)}
+    if _of_devices(folder):
+        left_out.add(SYSTEM_LINK, _named(folder, root))
+        return []
     images: list[Path] = []
     pending = [folder]
     while pending:
@@ -124,7 +129,7 @@ def walk_images(folder: Path, root: Path, left_out: LeftOut) -> list[Path]:
             if is_junk(child.name):
                 left_out.add(JUNK, _named(path, root), count_files(path))
             elif _is_folder(child):
-                if child.is_symlink() and _in_system(path):
+                if (child.is_symlink() and leads_into_system(path)) or _of_devices(path):
                     left_out.add(SYSTEM_LINK, _named(path, root))
                 else:
                     inner.append(path)
@@ -143,7 +148,7 @@ def takes(path: Path, root: Path, left_out: LeftOut) -> bool:
         left_out.add(ODD, _named(path, root))
     elif _RAW.search(name):
         left_out.add(RAW, _named(path, root))
-    elif path.is_symlink() and not path.exists():
+    elif os.path.islink(path) and not os.path.exists(path):  # also where looking is not allowed
         left_out.add(DEAD_LINK, _named(path, root))
     elif looks_like_image(path):
         left_out.by_content += 1
@@ -180,14 +185,26 @@ def is_junk(name: str) -> bool:
 
 def count_files(path: Path) -> int:
     """The number of files in a folder, at least 1; 1 for a file."""
-    if path.is_symlink() or not path.is_dir():
+    if os.path.islink(path) or not os.path.isdir(path):
         return 1
     return max(1, sum(len(files) for _, _, files in os.walk(path)))
 
 
-def _in_system(link: Path) -> bool:
-    target = str(link.resolve())
-    return target == "/" or any(target == place or target.startswith(place + "/") for place in _SYSTEM)
+def leads_into_system(link: Path) -> bool:
+    """Whether a path, its links followed, lies in a folder of the operating system; disks that were put in
+    and memory that serves as a disk do not count."""
+    target = os.path.realpath(link)
+    return target == "/" or (_is_in(target, _SYSTEM) and not _is_in(target, _FOR_FILES))
+
+
+def _of_devices(folder: Path) -> bool:
+    """Whether a folder holds what the system says of itself and its devices, and no files."""
+    target = os.path.realpath(folder)
+    return _is_in(target, _DEVICES) and not _is_in(target, _FOR_FILES)
+
+
+def _is_in(path: str, folders: tuple[str, ...]) -> bool:
+    return any(path == place or path.startswith(place + "/") for place in folders)
 
 
 def _is_folder(child: os.DirEntry[str]) -> bool:
