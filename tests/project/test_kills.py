@@ -4,6 +4,9 @@ then gives the same bits.
 A study of two trials is run to its end once; then it is killed just before a write, or the disk is full from
 that write on, for every write that it makes (a few of them in `make test`). Beside those, kills at random
 moments.
+
+The slow tests may be cut to a part of the writes, HEADSTART_WRITES=FIRST:LAST:STEP as in Python's slices, and
+to fewer random kills, HEADSTART_KILLS=NUMBER: 40 where nothing is said.
 """
 
 from __future__ import annotations
@@ -84,6 +87,12 @@ def _finishes_the_same(bits: Bits) -> None:
     assert not list(Path("run").rglob(".*.part")) and not list(Path("run").rglob("checkpoint*"))
 
 
+def _all_or_asked(writes: int) -> Sequence[int]:
+    """Every write, or those of HEADSTART_WRITES."""
+    parts = os.environ.get("HEADSTART_WRITES", ":").split(":")
+    return range(writes)[slice(*(int(part) if part else None for part in parts))]
+
+
 def _spread(writes: int, count: int) -> Sequence[int]:
     return sorted({round(place * (writes - 1) / (count - 1)) for place in range(count)})
 
@@ -114,7 +123,7 @@ def test_killed_before_a_few_writes(here: tuple[Bits, int]) -> None:
 @pytest.mark.slow
 def test_killed_before_every_write(here: tuple[Bits, int]) -> None:
     bits, writes = here
-    _kill_at(bits, range(writes))
+    _kill_at(bits, _all_or_asked(writes))
 
 
 def test_a_full_disk_from_a_few_writes_on(here: tuple[Bits, int]) -> None:
@@ -126,7 +135,7 @@ def test_a_full_disk_from_a_few_writes_on(here: tuple[Bits, int]) -> None:
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EIO"])
 def test_a_full_disk_from_every_write_on(here: tuple[Bits, int], name: str) -> None:
     bits, writes = here
-    _fail_at(bits, range(writes), [name])
+    _fail_at(bits, _all_or_asked(writes), [name])
 
 
 def _kill_at_random(bits: Bits, count: int) -> None:
@@ -153,4 +162,4 @@ def _kill_at_random(bits: Bits, count: int) -> None:
 
 @pytest.mark.slow
 def test_killed_at_many_random_moments(here: tuple[Bits, int]) -> None:
-    _kill_at_random(here[0], 40)
+    _kill_at_random(here[0], int(os.environ.get("HEADSTART_KILLS", "40")))

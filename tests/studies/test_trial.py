@@ -67,6 +67,20 @@ def test_training_validation_and_test_images_never_overlap(tmp_path: Path) -> No
     assert len(refit.train_ids) == 50_000 and len(refit.val_ids) == 0
 
 
+def test_a_checkpoint_that_a_kill_left_beside_a_result_is_removed(
+    photos: Path, tmp_path: Path, one_thread: None
+) -> None:
+    (tmp_path / "small.toml").write_text(
+        STUDY.replace("cifar10", str(photos)).replace("[20]", "[5]").replace("8 epochs", "1 epochs")
+    )
+    (done,) = store.finished_trials(run_study(tmp_path / "small.toml", tmp_path / "run", threads=1))
+    (done.folder / "checkpoint.safetensors").write_bytes(b"left")
+    before = (done.folder / "result.json").read_bytes()
+    run_study(tmp_path / "small.toml", tmp_path / "run", threads=1)
+    assert not (done.folder / "checkpoint.safetensors").exists()
+    assert (done.folder / "result.json").read_bytes() == before
+
+
 def test_a_killed_study_goes_on_to_the_same_bits(
     photos: Path, tmp_path: Path, one_thread: None, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ import datetime
 import json
 import math
 import platform
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,9 +100,11 @@ def run_trial(
     if store.is_finished(folder) or (
         published is not None and adopt(published, key, folder, _names(trial.arm))
     ):
+        _forget_checkpoint(folder)
         return store.read_trial(folder)
     with _held(folder), use_threads(_threads(folder)):
         if store.is_finished_now(folder):  # another process ran it meanwhile
+            _forget_checkpoint(folder)
             return store.read_trial(folder)
         return _run(trial, dataset, resolved, folder, study, jobs)
 
@@ -240,7 +242,13 @@ def _write(trial: FinishedTrial, outcome: Outcome, dataset: Dataset) -> None:
     store.write_predictions(folder / "predictions.npz", outcome.predictions)
     store.write_history(folder / "history.jsonl", trial.history)
     store.write_result(folder, trial.result)
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    _forget_checkpoint(folder)
+
+
+def _forget_checkpoint(folder: Path) -> None:
+    """Removes the checkpoint of a finished trial: also of one whose process was killed just before that."""
+    with suppress(OSError):  # a finished trial is whole without it, also on a disk that cannot be written
+        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
 def environment(device: torch.device, precision: str, jobs: int = 1) -> dict[str, Any]:
