@@ -6,7 +6,12 @@ A study of many short trials runs in a process of its own, whose clock is set ba
 is killed with SIGKILL at random moments, `every` seconds apart on average, and started again with the same
 command, until the minutes are over. After each kill every trial that had finished must still be there, byte
 for byte. In the end the trials that a kill interrupted are run once more without one: they must have the same
-bits. Prints a table in Markdown; exit code 1 where anything was lost.
+bits. Prints a table in Markdown; exit code 1 where anything was lost or changed, and where memory or
+descriptors grow.
+
+Memory and descriptors are compared within a process, from its second finished trial on: imports, the images
+and the first trial's buffers come before that, and processes differ. What grows is the slope of a line
+through these samples over the trials that the process has finished, one slope for all processes.
 """
 
 from __future__ import annotations
@@ -20,11 +25,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from headstart import store
 
+# Growth with each trial that counts as a leak. A process keeps a row of results.csv of each finished trial.
+MOST_MEGABYTES, MOST_DESCRIPTORS = 0.25, 0.05
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = """name = "endurance"
 dataset = "photos"
@@ -45,15 +55,25 @@ time.time = lambda: _time() - 3600 * int((time.monotonic() - _begin) // 60 + 1)
 """
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A process at one moment. trials: that it has finished; megabytes: resident; descriptors: open."""
+
+    seconds: float
+    trials: int
+    megabytes: float
+    descriptors: int
+
+
 @dataclass
 class Tally:
-    """What happened so far. samples: (seconds since its start, resident MB, open descriptors) by process."""
+    """What happened so far. samples: by process."""
 
     kills: int = 0
     lost: int = 0
     changed: int = 0
     interrupted: set[str] = field(default_factory=set)
-    samples: list[list[tuple[float, float, int]]] = field(default_factory=list)
+    samples: list[list[Sample]] = field(default_factory=list)
 
 
 def main() -> int:
@@ -93,11 +113,13 @@ def _command(folder: Path, out: str) -> subprocess.Popen[bytes]:
 def _run_and_kill(folder: Path, seconds: float, tally: Tally) -> None:
     """Starts the command, watches it for so long and kills it."""
     process, begin = _command(folder, "run"), time.monotonic()
-    samples: list[tuple[float, float, int]] = []
+    samples: list[Sample] = []
+    before = _finished(folder / "run")
     while time.monotonic() - begin < seconds and process.poll() is None:
         time.sleep(1)
-        if (sample := _sample(process.pid)) is not None:
-            samples.append((time.monotonic() - begin, *sample))
+        if (found := _sample(process.pid)) is not None:
+            trials = _finished(folder / "run") - before
+            samples.append(Sample(time.monotonic() - begin, trials, *found))
     process.send_signal(signal.SIGKILL)
     process.wait()
     tally.kills += 1
@@ -111,6 +133,29 @@ def _sample(pid: int) -> tuple[float, int] | None:
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6, len(os.listdir(f"/proc/{pid}/fd"))
     except (OSError, IndexError):
         return None
+
+
+def _finished(run: Path) -> int:
+    return sum(1 for _ in run.glob("*/result.json"))
+
+
+def growth(samples: Sequence[Sequence[Sample]], warm_trials: int = 2) -> tuple[float, float, int] | None:
+    """(MB, descriptors) by which a process grows with each trial, and the trials that this was seen over.
+
+    Least squares over all samples of a process from its second trial on, each process about its own mean;
+    None where no process finished three trials."""
+    warm = [[each for each in process if each.trials >= warm_trials] for process in samples]
+    warm = [process for process in warm if process and process[-1].trials > warm_trials]
+    if not warm:
+        return None
+    columns = []
+    for process in warm:
+        values = np.array([(each.trials, each.megabytes, each.descriptors) for each in process], float)
+        columns.append(values - values.mean(axis=0))
+    trials, megabytes, descriptors = np.concatenate(columns).T
+    seen = sum(process[-1].trials - warm_trials for process in warm)
+    slopes = [float(trials @ each / (trials @ trials)) for each in (megabytes, descriptors)]
+    return slopes[0], slopes[1], seen
 
 
 def _compare(run: Path, before: dict[str, bytes], tally: Tally) -> dict[str, bytes]:
@@ -144,13 +189,7 @@ def _interrupted_again(folder: Path, epochs: int, tally: Tally) -> tuple[int, in
 def _report(run: Path, minutes: float, tally: Tally, trials: int, same: int, again: int) -> int:
     with store.lock(run / "lock", "the study"):  # sweeps what killed processes left
         strays = len(list(run.rglob(".*.part")))
-    longest = max(tally.samples, key=len)
-    warm = longest[len(longest) // 4 :]  # a quarter of its time for imports and the first trials
-    half = len(warm) // 2
-    first, last = (
-        [sum(each[column] for each in part) / max(len(part), 1) for column in (1, 2)]
-        for part in (warm[:half], warm[half:])
-    )
+    found = growth(tally.samples)
     rows = (
         ("minutes", f"{minutes:g}"),
         ("kills", f"{tally.kills}"),
@@ -158,16 +197,27 @@ def _report(run: Path, minutes: float, tally: Tally, trials: int, same: int, aga
         ("of these lost, or changed, by a kill", f"{tally.lost}, {tally.changed}"),
         ("trials that a kill interrupted, run again without one: the same bits", f"{same} of {again}"),
         ("temporary files left", f"{strays}"),
-        (
-            f"memory of the longest process ({longest[-1][0]:.0f} s), first and second half",
-            f"{first[0]:.0f} MB, {last[0]:.0f} MB",
-        ),
-        ("its open descriptors, first and second half", f"{first[1]:.1f}, {last[1]:.1f}"),
+        *_growth_rows(tally, found),
     )
     print("| endurance | measured |\n|---|---|")
     for name, value in rows:
         print(f"| {name} | {value} |")
-    return int(tally.lost > 0 or tally.changed > 0 or same < again or strays > 0)
+    grows = found is not None and (found[0] > MOST_MEGABYTES or found[1] > MOST_DESCRIPTORS)
+    return int(tally.lost > 0 or tally.changed > 0 or same < again or strays > 0 or grows)
+
+
+def _growth_rows(tally: Tally, found: tuple[float, float, int] | None) -> list[tuple[str, str]]:
+    if found is None:
+        return [("memory and descriptors", "no process finished three trials: nothing can be said")]
+    memory = max(each.megabytes for process in tally.samples for each in process)
+    most = max(each.descriptors for process in tally.samples for each in process)
+    return [
+        (
+            f"memory: growth with each trial within a process, over {found[2]} trials",
+            f"{found[0]:.3f} MB (at most {memory:.0f} MB)",
+        ),
+        ("open descriptors: growth with each trial", f"{found[1]:.3f} (at most {most})"),
+    ]
 
 
 if __name__ == "__main__":

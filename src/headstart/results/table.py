@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,17 +100,24 @@ def load_results(folder: str | Path) -> pd.DataFrame:
 
 
 class ResultsFile:
-    """results.csv of a study's folder; each finished trial is read once, however often it is written."""
+    """results.csv of a study's folder; each finished trial is read once, however often it is written, and its
+    row alone is kept: histories of thousands of trials would fill the memory."""
 
     def __init__(self, study_folder: Path) -> None:
         self._folder = study_folder
-        self._trials: dict[Path, FinishedTrial] = {}
+        self._rows: dict[Path, tuple[Any, dict[str, Any]]] = {}  # with their places in the file
 
     def write(self) -> None:
         """Writes results.csv anew. Raises: StoreError as `finished_trials`."""
         folders = store.finished_folders(self._folder)
-        self._trials = {folder: self._trials.get(folder) or store.read_trial(folder) for folder in folders}
-        store.write_bytes(self._folder / "results.csv", results_csv(store.in_order(self._trials.values())))
+        self._rows = {folder: self._rows.get(folder) or _placed_row(folder) for folder in folders}
+        rows = [row for _, row in sorted(self._rows.values(), key=itemgetter(0))]
+        store.write_bytes(self._folder / "results.csv", store.csv_bytes(rows, RESULT_COLUMNS))
+
+
+def _placed_row(folder: Path) -> tuple[Any, dict[str, Any]]:
+    trial = store.read_trial(folder)
+    return trial.place, results_row(trial)
 
 
 def write_results_csv(study_folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Run folders: one trial on disk, complete when, and only when, `result.json` is there.
+"""Run folders: one trial on disk, complete when, and only when, `result.json` is there. No pickle is read.
 
 runs/<study>/
     study.toml          the study as it was asked for (a copy)
@@ -10,7 +10,6 @@ runs/<study>/
         model.safetensors  what was learned; metadata: architecture, class names, preprocessing
         checkpoint.safetensors  while running only
         result.json     written last: temporary file, fsync, rename
-No pickle is ever written or read.
 """
 
 from __future__ import annotations
@@ -119,6 +118,10 @@ class FinishedTrial:
     def feature_precision(self) -> str:
         """Of frozen layers; "" where it is not stored."""
         return str(self.result.trial.get("feature_precision", ""))
+
+    @property
+    def place(self) -> tuple[Any, ...]:  # in the order of trials
+        return self.arm.name, self.label_budget, self.phase, self.seed, self.key
 
     @property
     def dataset_fingerprint(self) -> str:
@@ -378,7 +381,7 @@ def finished_trials(study_folder: Path) -> list[FinishedTrial]:
 
 def in_order(trials: Iterable[FinishedTrial]) -> list[FinishedTrial]:
     """The trials by arm, label budget, phase and seed."""
-    return sorted(trials, key=lambda t: (t.arm.name, t.label_budget, t.phase, t.seed, t.key))
+    return sorted(trials, key=lambda trial: trial.place)
 
 
 def finished_folders(study_folder: Path) -> list[Path]:
