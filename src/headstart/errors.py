@@ -84,3 +84,11 @@ def unknown_name(kind: str, given: str, choices: Iterable[str]) -> ConfigError:
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return ConfigError(f"unknown {kind} {given!r}{hint}; choose from: {', '.join(names)}")
+
+
+def require_count(name: str, given: int, most: int = 4096) -> None:
+    """Raises: ConfigError where a number of processes or threads is below 1, or more than any machine has."""
+    if given < 1:
+        raise ConfigError(f"{name} must be 1 or more, got {given}")
+    if given > most:
+        raise ConfigError(f"{name} must be {most:,} or less, got {given}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -51,6 +52,8 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], object]] = {
     "many pixels": lambda about: about["preprocessing"].update(size_pixels=20_000),
     "many image pixels": lambda about: about.update(image_pixels=10**9),
     "wide": lambda about: about.update(widths=[10**6, 10**6, 10**6]),
+    "another activation": lambda about: about.update(activation="../../etc/passwd"),
+    "another reading": lambda about: about.update(reading={"fit": "magic"}),
     "negative": lambda about: about.update(image_pixels=-1),
     "no classes": lambda about: about.update(class_names=[]),
     "classes that are no texts": lambda about: about.update(class_names=[{}]),
@@ -85,3 +88,19 @@ def test_a_file_that_is_no_model_is_one_line(model: Path, content: bytes) -> Non
     (model / "model.safetensors").write_bytes(content)
     with pytest.raises(WeightsError, match=r"model\.safetensors"):
         load_predictor(model)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda about: about.update(widths=[8]),
+        lambda about: about.update(image_pixels=8, preprocessing=about["preprocessing"] | {"size_pixels": 8}),
+    ],
+)
+def test_a_description_that_no_network_fits_is_one_line(model: Path, change) -> None:
+    _rewrite(model, change)
+    predictor = load_predictor(model)
+    side = predictor.image_pixels
+    with pytest.raises(WeightsError) as error:
+        predictor.logits(np.zeros((1, side, side, 3), np.uint8))
+    assert "\n" not in str(error.value)

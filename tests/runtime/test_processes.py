@@ -163,6 +163,8 @@ def test_after_its_minutes_none_is_begun(photos: Path, tmp_path: Path, capsys) -
 def test_an_impossible_number_of_jobs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^jobs must be 1 or more, got 0$"):
         run_study("cifar10-quick", tmp_path, jobs=0)
+    with pytest.raises(ConfigError, match=r"^jobs must be 4,096 or less, got 1000000000000"):
+        run_study("cifar10-quick", tmp_path, jobs=10**30)
 
 
 @pytest.mark.parametrize(

@@ -247,3 +247,5 @@ def test_an_unknown_study_lists_the_choices() -> None:
 def test_no_seeds_are_refused() -> None:
     with pytest.raises(ConfigError, match="--seeds must be at least 1, got 0"):
         load_study("cifar10-quick", seeds=0)
+    with pytest.raises(ConfigError, match="--seeds must be at most 100,000, got 1000000"):
+        load_study("cifar10-quick", seeds=10**30)

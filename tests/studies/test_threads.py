@@ -93,6 +93,8 @@ def test_a_number_that_is_said_is_taken(
 def test_no_threads_are_refused(study_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="threads must be 1 or more, got 0"):
         run_study(study_file, tmp_path / "out", threads=0)
+    with pytest.raises(ConfigError, match="threads must be 4,096 or less, got 1000000000000"):
+        run_study(study_file, tmp_path / "out", threads=10**30)
 
 
 @pytest.mark.parametrize("change", [{"processor": "another"}, {"cores": 64}])

@@ -78,7 +78,7 @@ def _project(folder: Path) -> dict[str, Kind]:
         return progress and (progress, chart_of(progress.candidates, progress.best))
 
     return {
-        "app, app.json": Kind(path=home / "app.json", read=lambda: Project(home).settings, checked=True),
+        "app, app.json": Kind(path=home / "app.json", read=lambda: Project(home).settings),
         "app, decisions.csv": Kind(path=project.decisions_file, read=lambda: Project(home).decisions()),
         "app, undo.json": Kind(path=home / "undo.json", read=lambda: Project(home)._steps()),
         "app, check.json": Kind(path=home / "check" / "check.json", read=lambda: read_findings(project)),

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from headstart import store
 from headstart.data import load_dataset
@@ -39,6 +39,12 @@ class Answer(BaseModel):
     sentence: str = ""
     guessing: str = ""
     command: str = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Answer:
+        if not self.lines and not self.sentence:
+            raise ValueError("it says nothing")
+        return self
 
     @property
     def by_folds(self) -> bool:

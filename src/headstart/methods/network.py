@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from headstart.data.batches import ImageBatches
 from headstart.data.splits import Ids
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, WeightsError
 from headstart.methods.base import Context, Method, Outcome
 from headstart.methods.reading import Part, read_parts
 from headstart.methods.trained import Reader, TrainedModel
@@ -226,10 +226,16 @@ class NetworkMethod(Method):
 
     def network(self, model: TrainedModel) -> Network:
         saved = model.saved
-        return rebuild_model(
-            saved.model,
-            model.state,
-            saved.preprocessing,
-            image_pixels=saved.input_pixels,
-            **saved.network_options,
-        )
+        try:
+            return rebuild_model(
+                saved.model,
+                model.state,
+                saved.preprocessing,
+                image_pixels=saved.input_pixels,
+                **saved.network_options,
+            )
+        except (KeyError, TypeError, ValueError) as error:  # of the constructor: its description is damaged
+            raise WeightsError(
+                f"the description of the model in {saved.folder} gives no {saved.model} "
+                f"({type(error).__name__}: {str(error)[:200]}); take another copy of it"
+            ) from error

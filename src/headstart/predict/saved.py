@@ -7,7 +7,7 @@ them. The tensors are read by `predictor`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
@@ -123,6 +123,7 @@ class _Description(Stored):
     dataset: dict[str, str | None] | None = None
     label: Text = ""
     reading: Annotated[Reading, BeforeValidator(reading_from)] = DEFAULT_READING
+    activation: Literal["relu", "gelu"] = "relu"
     widths: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(max_length=16)] | None = None
 
 

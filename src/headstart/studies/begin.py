@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from headstart import store
 from headstart.data import is_dataset, load_dataset
-from headstart.errors import ConfigError, StoreError
+from headstart.errors import ConfigError, StoreError, require_count
 from headstart.models import load_model
 from headstart.runtime import progress
 from headstart.runtime.precision import default_device
@@ -49,12 +49,11 @@ class Settings:
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes >= 0:
             raise ConfigError(f"minutes must be 0 or more, got {self.minutes:g}")
-        if self.jobs < 1:
-            raise ConfigError(f"jobs must be 1 or more, got {self.jobs}")
+        require_count("jobs", self.jobs)
         if self.engine is not None and self.jobs > 1:
             raise ConfigError("--jobs is for one machine; a cluster runs as many trials as its cores take")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads must be 1 or more, got {self.threads}")
+        if self.threads is not None:
+            require_count("threads", self.threads)
 
 
 @dataclass(frozen=True, kw_only=True)

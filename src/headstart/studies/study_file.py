@@ -18,6 +18,7 @@ from headstart.studies.write import study_tables
 from headstart.types import Study
 
 _FOLDER = Path(__file__).parent
+_MOST_SEEDS = 100_000
 
 
 def built_in_studies() -> dict[str, Path]:
@@ -46,6 +47,8 @@ def load_study(
     if seeds is not None:
         if seeds < 1:
             raise ConfigError(f"--seeds must be at least 1, got {seeds}")
+        if seeds > _MOST_SEEDS:
+            raise ConfigError(f"--seeds must be at most {_MOST_SEEDS:,}, got {seeds}")
         tables["seeds"] = list(range(seeds))
         tables.pop("seeds_at", None)
     try:

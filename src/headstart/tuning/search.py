@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from headstart import store
 from headstart.data import load_dataset
-from headstart.errors import BusyError, ConfigError, TakenError, unknown_name
+from headstart.errors import BusyError, ConfigError, TakenError, require_count, unknown_name
 from headstart.methods import method_spec
 from headstart.models import load_model
 from headstart.recipes.spaces import grid
@@ -152,8 +152,7 @@ def tune(
     value, _ = load_study(study, {**(changes or {}), "tuned": "false"})
     searches = _searches(value, request)
     jobs, shard, engine = sharing.jobs, sharing.shard, sharing.engine
-    if jobs < 1:
-        raise ConfigError(f"jobs must be 1 or more, got {jobs}")
+    require_count("jobs", jobs)
     due = [(arm, search) for search in searches for arm in _arms(value, search)]
     for search in searches:
         _check(search, request.pixels)
