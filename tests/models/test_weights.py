@@ -319,3 +319,14 @@ def test_a_damaged_description_of_a_model_is_one_line(tmp_path: Path, descriptio
     with pytest.raises(WeightsError, match="is damaged") as error:
         preprocessing_of("cnn", str(path))
     assert "\n" not in str(error.value)
+
+
+def test_a_pickle_that_takes_from_an_empty_stack_is_one_line(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(2)}, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "x.pth").read_bytes()
+    for place in range(0, len(content), 7):
+        (tmp_path / "x.pth").write_bytes(content[:place] + b"s" + content[place + 1 :])
+        try:
+            files.load_state_file(tmp_path / "x.pth")
+        except WeightsError as error:
+            assert "\n" not in str(error)

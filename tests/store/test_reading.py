@@ -35,3 +35,12 @@ def test_the_digest_of_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StoreError, match="it is no ordinary file"):
         store.facts_of(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '["\\uDC00x"]', '{"\\ud800": 1}'])
+def test_half_of_a_surrogate_pair_is_no_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(StoreError, match="half of a surrogate pair"):
+        store.read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('"\\ud83d\\ude00"')
+    assert store.read_json(tmp_path / "a.json") == "\N{GRINNING FACE}"

@@ -217,7 +217,7 @@ def _other(array: np.ndarray, random_: random.Random) -> np.ndarray:
             array.astype(np.int64) + 10**6,
             array.astype(bool),
             array.astype(">f4"),
-            array[::-1],
+            array[::-1] if array.ndim else array + 1,
         ]
     return np.asarray(random_.choice(choices))
 

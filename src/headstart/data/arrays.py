@@ -232,6 +232,9 @@ def _read_meta(folder: Path) -> _Meta:
         meta = store.read_as(_Meta, path)
     except StoreError as error:
         raise DataError(f"{error}") from error
+    prints = meta.fingerprints
+    if prints.dataset != store.digest([prints.train, prints.test]):
+        raise DataError(f"{path} is damaged (its fingerprints are not of one dataset)")
     if set(meta.files) != {f"{name}.npy" for name in _types(meta)}:
         raise DataError(f"{path} was written by another version of headstart")
     return meta

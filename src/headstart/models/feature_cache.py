@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,8 +53,11 @@ def whole(folder: Path) -> FeatureMeta | None:
         meta = read_meta(folder)
         if meta.values is not None:
             require_unchanged(folder / "values.f16", meta.values, "they are computed again")
-        elif not (folder / "values.f16").stat().st_size:
-            raise DamagedError(f"{folder / 'values.f16'} is empty; they are computed again")
+        size, row_bytes = (folder / "values.f16").stat().st_size, 2 * math.prod(meta.shape)
+        if not size or not row_bytes or size % row_bytes:
+            raise DamagedError(
+                f"{folder / 'values.f16'} is no whole number of rows of {meta.shape}; they are computed again"
+            )
         return meta
     except (StoreError, OSError) as error:
         progress.say(f"features in the cache: {error}")

@@ -34,6 +34,7 @@ from headstart.models.resnet import ResNet
 from headstart.models.resnet_onnx import required, resnet_graph
 from headstart.runtime import progress
 from headstart.runtime.mapped import file_mapping, release_pages
+from headstart.runtime.show import shown
 from headstart.runtime.waiting import onnxruntime_options
 from headstart.store import (
     FileFacts,
@@ -162,8 +163,8 @@ def _session(path: Path) -> Callable[[Tensor], Tensor]:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes for a damaged file share no public base
         raise StoreError(
-            f"cannot read {path}: {error}; delete it and run the same command again, which makes it "
-            "anew".replace("\n", " ")
+            f"cannot read {path}: {shown(str(error)[:300])}; delete it and run the same command again, which "
+            "makes it anew"
         ) from error
 
     def run(x: Tensor) -> Tensor:

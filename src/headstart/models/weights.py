@@ -103,7 +103,7 @@ def load_state_file(path: str | Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path} holds more than tensors, or is damaged; save the state_dict() alone"
         ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # what a damaged pickle raises has no base of its own
         raise WeightsError(f"{path} is no whole torch file ({_first_line(error)}); fetch it again") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path} is no flat table of tensors by name; save the model's state_dict() alone")

@@ -234,7 +234,13 @@ def _gallery_images(folder: Path) -> dict[int, NDArray[np.uint8]]:
     if not path.exists():
         return {}
     stored = store.read_npz(path, STUDY, ("images", "ids"))
-    return dict(zip(stored["ids"].tolist(), stored["images"], strict=True))
+    ids, images = stored["ids"], stored["images"]
+    sound = (
+        images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] == 3 and 0 not in images.shape[1:]
+    )
+    if not sound or ids.dtype.kind != "i" or ids.shape != images.shape[:1]:
+        raise DamagedError(f"{path} is damaged: it holds no images with an id each; {STUDY}")
+    return dict(zip(ids.tolist(), images, strict=True))
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:

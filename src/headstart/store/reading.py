@@ -54,12 +54,22 @@ def parse_json(text: str | bytes) -> Any:
         value = json.loads(text, parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    if "\\ud" in (text if isinstance(text, str) else text.decode(errors="replace")).lower():
+        _refuse_halves(value)
     level, deepest = [value], 0
     while level := [part for each in level for part in _parts(each)]:
         deepest += 1
         if deepest > DEEPEST:
             raise ValueError("nested too deeply")
     return value
+
+
+def _refuse_halves(value: Any) -> None:
+    """Raises: ValueError for half of a surrogate pair: text that no file and no terminal takes."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise ValueError("half of a surrogate pair, or nested too deeply") from error
 
 
 def _parts(value: Any) -> Iterable[Any]:

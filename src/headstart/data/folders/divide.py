@@ -46,7 +46,7 @@ def require_mostly_good(decoded: DecodedSource, bad_files: BadFiles = "few") -> 
     if not bad or bad_files == "skip" or (bad_files == "few" and len(bad) < BAD_FRACTION * total):
         return
     causes = by_reason([(fact.name, fact.reason or "") for fact in bad])
-    named = "; ".join(causes[:_LISTED])
+    named = shown("; ".join(causes[:_LISTED]))
     more = f"; and {len(causes) - _LISTED:,} more causes" if len(causes) > _LISTED else ""
     allowed = (
         "none may be bad (--strict)"

@@ -243,7 +243,7 @@ def _mended_header(cells: _Cells, path_place: int | None) -> str:
     mended[path_place] = "path"
     if label_place is not None:
         mended[label_place] = "label"
-    text = f"make its first line {','.join(mended)}"
+    text = f"make its first line {','.join(map(shown, mended))}"
     values = cells.column(path_place)
     if values and not any(looks_like_path(value) for value in values):
         suffix = Resolver(cells.file).suffix_of(values[0])
