@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -396,7 +397,11 @@ def _own(folder: Path) -> dict[str, Kind]:
         for name in names:
 
             def find(pattern: str = f"{where}/{name}") -> Path:
-                return next(store.cache_folder().glob(pattern))
+                cache = store.cache_folder()
+                if not list(cache.glob(pattern)):  # made with a dataset alone, which an earlier damage kept
+                    shutil.rmtree(cache / "datasets")
+                    load_dataset(photos)
+                return next(cache.glob(pattern))
 
             kinds[f"{kind}, {name}"] = Kind(path=find(), find=find, read=read_photos)
     table = folder / "labels.csv"
