@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from headstart.cli import browser, cache, data, evaluations, machine, model, reports, serve, study
-from headstart.cli.start import CLOSED_PIPE, GOES_ON, catch_endings
+from headstart.cli.ending import CLOSED_PIPE, GOES_ON, catch_endings
 from headstart.errors import ConfigError, HeadstartError, StoreError
 from headstart.runtime.begun import mark_beginning
 from headstart.runtime.show import shown

@@ -7,13 +7,9 @@ too.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Callable
 
-ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-GOES_ON = "interrupted; finished trials are kept and the same command goes on where this one stopped"
-CLOSED_PIPE = 141
+from headstart.cli.ending import CLOSED_PIPE, GOES_ON, catch_endings
 
 
 def main() -> None:
@@ -26,20 +22,6 @@ def main() -> None:
     from headstart.cli.app import main as run
 
     run()
-
-
-def catch_endings(handler: Callable[[int, object], None]) -> None:
-    """Have every signal that asks for an end call the handler.
-
-    A shell starts background jobs with interrupts ignored; a study can always be interrupted and resumed. Who
-    asks by `nohup` that a closed terminal does not end it is heard."""
-    for number in ENDING:
-        if not _is_shielded(number):
-            signal.signal(number, handler)
-
-
-def _is_shielded(number: int) -> bool:
-    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
 
 
 def _end_now(number: int, _: object) -> None:

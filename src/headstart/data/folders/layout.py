@@ -15,16 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from headstart.data.folders.walk import (
-    DEAD_LINK,
-    IMAGE_SUFFIXES,
-    JUNK,
-    LOOSE,
-    OUTSIDE,
-    SYSTEM_LINK,
     LeftOut,
-    count_files,
     is_junk,
-    leads_into_system,
+    sub_folders,
     walk_images,
 )
 from headstart.errors import DataError
@@ -136,27 +129,6 @@ def arrange(root: Path, left_out: LeftOut, layout: Layout = "auto") -> Arranged:
     if chosen == "folds":
         return _as_folds(root, homes)
     return _as_splits(root, homes)
-
-
-def sub_folders(folder: Path, left_out: LeftOut) -> list[Path]:
-    """List the folders in a folder, sorted; count its files as left out."""
-    homes = []
-    try:
-        children = sorted(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"{folder} cannot be read ({error.strerror}); change its permissions") from error
-    for child in children:
-        if is_junk(child.name):
-            left_out.add(JUNK, child.name, count_files(child))
-        elif os.path.islink(child) and leads_into_system(child):
-            left_out.add(SYSTEM_LINK, child.name)
-        elif os.path.isdir(child):
-            homes.append(child)
-        elif os.path.islink(child) and not os.path.exists(child):
-            left_out.add(DEAD_LINK, child.name)
-        else:
-            left_out.add(LOOSE if child.suffix.lower() in IMAGE_SUFFIXES else OUTSIDE, child.name)
-    return homes
 
 
 def _home(folder: Path, root: Path, left_out: LeftOut) -> _Home:

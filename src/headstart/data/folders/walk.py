@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstart.data.folders.sniff import HEAD_BYTES, is_image
+from headstart.errors import DataError
 from headstart.runtime.show import printable, shown
 
 IMAGE_SUFFIXES = (
@@ -137,6 +138,27 @@ def walk_images(folder: Path, root: Path, left_out: LeftOut) -> list[Path]:
                 images.append(path)
         pending += reversed(inner)
     return images
+
+
+def sub_folders(folder: Path, left_out: LeftOut) -> list[Path]:
+    """List the folders in a folder, sorted; count its files as left out."""
+    homes = []
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror}); change its permissions") from error
+    for child in children:
+        if is_junk(child.name):
+            left_out.add(JUNK, child.name, count_files(child))
+        elif os.path.islink(child) and leads_into_system(child):
+            left_out.add(SYSTEM_LINK, child.name)
+        elif os.path.isdir(child):
+            homes.append(child)
+        elif os.path.islink(child) and not os.path.exists(child):
+            left_out.add(DEAD_LINK, child.name)
+        else:
+            left_out.add(LOOSE if child.suffix.lower() in IMAGE_SUFFIXES else OUTSIDE, child.name)
+    return homes
 
 
 def takes(path: Path, root: Path, left_out: LeftOut) -> bool:
