@@ -18,7 +18,6 @@ from headstart.store.names import Name
 from headstart.store.remedies import CACHED
 from headstart.types import Dataset
 
-
 # advice.json's "how" where the images are those that the model learned from, each judged by another model.
 _JUDGED_BY_OTHERS = ("folds", "fifth")
 

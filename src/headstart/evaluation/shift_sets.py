@@ -17,8 +17,6 @@ from headstart import store
 from headstart.data import arrays
 from headstart.data.folders.decode import decode_image, square
 from headstart.data.folders.find import canonical
-from headstart.data.folders.layout import sub_folders
-from headstart.data.folders.walk import LeftOut, walk_images
 from headstart.errors import DataError, StoreError
 from headstart.runtime.progress import say, track
 from headstart.runtime.show import shown

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from headstart.data.folders.archive import unpacked
-from headstart.data.folders.layout import SPLIT_NAMES, Arranged, Layout, Note, Split, arrange, sub_folders
+from headstart.data.folders.layout import SPLIT_NAMES, Arranged, Layout, Note, Split, arrange
 from headstart.data.folders.tables import TABLE_SUFFIXES, read_table
-from headstart.data.folders.walk import IMAGE_SUFFIXES, LeftOut, walk_images
+from headstart.data.folders.walk import IMAGE_SUFFIXES, LeftOut, sub_folders, walk_images
 from headstart.errors import ConfigError, DataError
 from headstart.runtime.show import printable, shown
 
