@@ -17,6 +17,7 @@ from headstart import store
 from headstart.data import arrays
 from headstart.data.folders.decode import decode_image, square
 from headstart.data.folders.find import canonical
+from headstart.data.folders.walk import LeftOut, sub_folders, walk_images
 from headstart.errors import DataError, StoreError
 from headstart.runtime.progress import say, track
 from headstart.runtime.show import shown
