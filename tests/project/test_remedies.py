@@ -474,7 +474,7 @@ _ANNOUNCED = (  # by the program, which then does it: tests of damaged caches, c
     "The data are examined anew",
     "It is made anew",
     "they are computed again",
-    "These images are decoded again",
+    "images are decoded again",
     "it is made again",
     "making it anew",
     "this training begins anew",
