@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +59,20 @@ def prepare(config: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     _wait_for(process, port, bodies[0])
 
     def run() -> dict[str, Any]:
-        start = time.perf_counter()
-        points = [_load(port, bodies, clients, config["seconds"]) for clients in config["clients"]]
-        return {
-            "images": sum(point["requests"] for point in points),
-            "seconds": time.perf_counter() - start,
-            "points": points,
-            "bytes": _memory(process.pid),
-        }
+        with _running(process.pid):
+            start = time.perf_counter()
+            points = [_load(port, bodies, clients, config["seconds"]) for clients in config["clients"]]
+            return {
+                "images": sum(point["requests"] for point in points),
+                "seconds": time.perf_counter() - start,
+                "points": points,
+                "bytes": _memory(process.pid),
+            }
 
+    atexit.register(_end, process)
     for clients in config["clients"]:
         _load(port, bodies, clients, min(2.0, config["seconds"]))
-    atexit.register(_end, process)
+    _each_process(process.pid, psutil.Process.suspend)
     return run, {"own_seconds": own, "torch": torch.__version__}
 
 
@@ -179,14 +182,30 @@ def _load(port: int, bodies: list[bytes], clients: int, seconds: float) -> dict[
     }
 
 
+@contextlib.contextmanager
+def _running(pid: int) -> Iterator[None]:
+    """A server runs while the block does, and is suspended after it: an idle server that polls would take
+    from the others' time."""
+    _each_process(pid, psutil.Process.resume)
+    try:
+        yield
+    finally:
+        _each_process(pid, psutil.Process.suspend)
+
+
 def _memory(pid: int) -> int:
     """Bytes of a process and its children; what they share counts once (PSS)."""
+    counts: list[int] = []
+    _each_process(pid, lambda process: counts.append(process.memory_full_info().pss))
+    return sum(counts)
+
+
+def _each_process(pid: int, do: Callable[[psutil.Process], Any]) -> None:
+    """Something for a process and all its children; those that have ended are passed over."""
     process = psutil.Process(pid)
-    total = 0
     for each in (process, *process.children(recursive=True)):
         with contextlib.suppress(psutil.Error):
-            total += each.memory_full_info().pss
-    return total
+            do(each)
 
 
 def _free_port() -> int:
@@ -212,8 +231,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, body: bytes) -> None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.kill()
+        _each_process(process.pid, psutil.Process.kill)
     process.kill()
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -51,9 +51,6 @@ from headstart.store import (
     write_json,
 )
 from headstart.types import Features, ImageSet
-
-if TYPE_CHECKING:
-    pass
 
 SCHEMA = 2  # raised when the same key would give other values
 BATCH = 64  # part of the key through SCHEMA: a matrix product's bits may depend on the batch it is in
