@@ -12,7 +12,10 @@ PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 PEERS := .venv-bench
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: study report lint test test-full test-processors bench notebooks notebooks-fast docs clean
+.PHONY: install study report lint test test-full test-processors bench notebooks notebooks-fast docs clean
+
+# The environment alone: what studies, advice, server and app need.
+install: $(STAMP)
 
 study: $(STAMP)
 	@$(BIN)/headstart study cifar10-quick
