@@ -24,7 +24,7 @@ from headstart.report import words
 from headstart.report.chapters import opening
 from headstart.report.document import Figure, Paragraph, Section, Table
 from headstart.report.load import StudyView, load_study
-from headstart.report.sections.choice import compared
+from headstart.report.sections.choice import compared, estimated_minutes
 from headstart.report.sections.learning import learning
 from headstart.report.writers.markdown import without_links
 from headstart.results import full_study, headline, published, stats
@@ -48,6 +48,11 @@ _AIMS = {
     "finetune": (0.93, None),
     "finetune-224": (0.97, None),
 }
+_WORDS = (
+    "<sub>Linear probe: a new last layer on a frozen pretrained network. kNN: the nearest training images "
+    "vote. LP-FT: the probe first, then all layers. n: seeds, each a repetition with other labels and other "
+    "random numbers. PFLOP: 10<sup>15</sup> operations, counted.</sub>"
+)
 _N_SAYS = (
     "n counts seeds; with one, the interval is Wilson's, over test images, and says nothing of another seed."
 )
@@ -139,18 +144,29 @@ def _in_brief(view: StudyView, picture: str, trust: str, docs: str) -> str:
 def _headline(view: StudyView, picture: str, trust: str, docs: str) -> list[str]:
     """docs: the folder of the documentation, seen from the page."""
     answer = headline.headline(view.study, [item for arm in view.arms for item in arm.trials])
-    arms = words.listing([arm.label for arm in compared(view)])
+    arms = words.listing([f'"{arm.label}"' for arm in compared(view)])
     return [
         f"**{answer}**",
         "",
-        f"{_with_few_labels(view)} Minutes stand under "
-        f"[which should I choose?]({docs}questions/which-should-i-choose.md). Can I trust it? Seeds, "
-        f"intervals and threats stand {trust}. For images of your own: "
+        f"{_with_few_labels(view)} {_in_minutes(view)} "
+        f"([which should I choose?]({docs}questions/which-should-i-choose.md)). Can I trust it? Recipes were "
+        "chosen on validation images, test images read once a trial; intervals, exceptions and threats stand "
+        f"{trust}. For images of your own: `make install`, `. .venv/bin/activate`, "
         "`headstart advise photos --minutes 10`.",
         "",
         f"![Test accuracy by labels per class: {arms}]({picture})",
         "",
+        _WORDS,
+        "",
     ]
+
+
+def _in_minutes(view: StudyView) -> str:
+    """What the two networks of the headline take on a core of the study's processor."""
+    pair = headline.headline_pair(view.study, [item for arm in view.arms for item in arm.trials])
+    minutes = {arm.label: estimated_minutes(view, arm) for arm in view.arms if arm.name in pair}
+    taken = [f"{label} about {words.duration(60 * each)}" for label, each in minutes.items() if each]
+    return f"Estimated for one core of the study's processor: {words.listing(taken)}"
 
 
 def _with_few_labels(view: StudyView, labels: int = 10) -> str:
@@ -167,8 +183,8 @@ def _with_few_labels(view: StudyView, labels: int = 10) -> str:
     best = {kind: max(of.items(), key=lambda item: item[1]) for kind, of in means.items()}
     (first, accuracy), (second, other) = best[True], best[False]
     return (
-        f"With {labels} labels per class {first} reaches {words.share(accuracy)}, {second} "
-        f"{words.share(other)}."
+        f"With {labels} labels per class the best from pretrained weights reaches {words.share(accuracy)} "
+        f"({first}), the best from random weights {words.share(other)} ({second})."
     )
 
 

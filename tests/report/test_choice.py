@@ -15,6 +15,7 @@ from headstart.report.document import Contents, Run, walk
 from headstart.report.load import StudyView, load_study
 from headstart.report.sections.choice import choices, compared, in_figures, is_control
 from headstart.report.sections.learning import _earliest
+from headstart.report.sections.own_work import own_flops
 from headstart.results.trials import metric_values
 
 
@@ -42,10 +43,8 @@ def test_the_choice_is_the_best_mean_within_the_limit(view: StudyView) -> None:
     ways = ["cnn", "probe", "finetune"]
     for row in grid.rows:
         for limit, choice in zip(grid.limits, row.choices, strict=True):
-            work = {
-                name: sum(t.cost.flops for t in view.at(name, row.budget)) / len(view.at(name, row.budget))
-                for name in ways
-            }
+            arms = {arm.name: arm for arm in view.arms}
+            work = {name: own_flops(view, arms[name], view.at(name, row.budget)) for name in ways}
             within = [name for name in ways if limit is None or work[name] <= limit]
             if not within:
                 assert choice is None
@@ -55,6 +54,22 @@ def test_the_choice_is_the_best_mean_within_the_limit(view: StudyView) -> None:
                 within, key=lambda name: mean(view, name, row.budget, "test_accuracy")
             )
             assert choice.flops == work[choice.arm.name]
+
+
+def test_of_frozen_features_those_of_the_labelled_images_alone_are_work(view: StudyView) -> None:
+    arms = {arm.name: arm for arm in view.arms}
+    few, every = view.budgets
+    about = view.study.dataset
+    read = about.train_images + 2 * about.test_images
+    features = min(trial.history[0]["flops"] for trial in view.trials if trial.arm.name == "probe")
+    for budget in (few, every):
+        trials = view.at("probe", budget)
+        counted = sum(trial.cost.flops for trial in trials) / len(trials)
+        own = own_flops(view, arms["probe"], trials)
+        assert own == pytest.approx(counted - features * (1 - trials[0].train_images / read))
+    assert own_flops(view, arms["probe"], view.at("probe", few)) < 0.2 * features
+    trained = view.at("finetune", few)
+    assert own_flops(view, arms["finetune"], trained) == sum(t.cost.flops for t in trained) / len(trained)
 
 
 def test_at_most_six_arms_share_a_figure_of_lines(tmp_path: Path) -> None:

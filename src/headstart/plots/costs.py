@@ -111,7 +111,7 @@ def _ticks(candidates: Sequence[float], left: float, right: float) -> list[float
     kept: list[float] = []
     for value in candidates:
         place = np.log(value / left) / span
-        if 0.05 < place < 0.95 and all(abs(np.log(value / other)) / span >= 0.21 for other in kept):
+        if 0.05 < place < 0.95 and all(abs(np.log(value / other)) / span >= 0.22 for other in kept):
             kept.append(value)
     return sorted(kept)
 

@@ -37,6 +37,7 @@ from headstart.report.document import (
     Run,
     Section,
     Table,
+    Text,
     bold,
     link,
     text,
@@ -142,7 +143,7 @@ def verdicts(view: StudyView) -> Section | None:
                 cells=(
                     claim_name(row),
                     verdict_cell(row),
-                    number(row.effect, href=f"#claim-{place}"),
+                    number(row.effect, _over(row), href=f"#claim-{place}"),
                 )
             )
             for place, row in enumerate(rows, 1)
@@ -153,6 +154,11 @@ def verdicts(view: StudyView) -> Section | None:
         id="verdicts",
         blocks=(Heading(level=2, text=text("What was claimed, and what was found")), table),
     )
+
+
+def _over(row: tables.ClaimRow) -> str:
+    """The interval of a claim's difference and its number of seeds; empty where it has none."""
+    return "" if row.interval == words.NONE else f"{row.interval}; n = {row.n}"
 
 
 def in_two_figures(view: StudyView, fits: Sequence[labels.Fitted]) -> Section:
@@ -200,9 +206,7 @@ def ladder(view: StudyView) -> Section | None:
         blocks=(
             Heading(level=2, text=text("The ladder")),
             Table(label="Test accuracy by labels per class", head=head, rows=rows, kind="brief"),
-            quiet(
-                "Small print: 95 % intervals, over n seeds on these images; where n = 1, over test images."
-            ),
+            quiet("95 % intervals over n seeds on these images; where n = 1, over test images."),
         ),
     )
 
@@ -258,11 +262,9 @@ def choose(view: StudyView) -> Section:
         for row in grid.rows
     )
     note = (
-        "The most accurate arm whose trials took no more work than that. “Or” names arms that the trials "
-        "do not "
-        "tell apart from it, the cheapest first. Work on frozen features is counted for all images of "
-        "the data "
-        f"set; with few images of your own it is a small part of that. {grid.rate}"
+        "The most accurate arm of this study whose training took no more work than that; a recipe made for "
+        "less work may reach more. “Or” names arms that the trials do not tell apart from it, the cheapest "
+        f"first. Of frozen features, those of the labelled images alone are counted. {grid.rate}"
     )
     return Section(
         id="choose",
@@ -277,19 +279,19 @@ def choose(view: StudyView) -> Section:
 def _choice_cell(choice: Choice | None, href: str) -> Cell:
     if choice is None:
         return words_cell("–")
-    minutes = "" if choice.minutes is None else f", about {_rounded(choice.minutes)}"
-    notes = [f"{words.flops(choice.flops)}{minutes}"]
-    if choice.tied:
-        notes.append(f"or {words.listing([arm.label for arm in choice.tied])}")
+    minutes = "" if choice.minutes is None else f", {_rounded(choice.minutes)}"
+    tied = f"; or {words.listing([arm.label for arm in choice.tied])}" if choice.tied else ""
     accuracy = Run(words.share(choice.accuracy.value), href=href)
-    return Cell(text=text(named(choice.arm), " ", accuracy), notes=tuple(notes))
+    note = f"{words.flops(choice.flops)}{minutes}{tied}"
+    return Cell(text=text(named(choice.arm), " ", accuracy), notes=(note,))
 
 
 def _rounded(minutes: float) -> str:
     """Estimated minutes to two digits: no more is known."""
     if minutes < 1:
         return "a minute or less"
-    return f"{float(f'{minutes:.2g}'):g}\u202fmin" if minutes < 99.5 else f"{minutes / 60:.2g}\u202fh"
+    amount = f"{float(f'{minutes:.2g}'):g}\u202fmin" if minutes < 99.5 else f"{minutes / 60:.2g}\u202fh"
+    return f"about {amount}"
 
 
 def published(view: StudyView) -> Section | None:
@@ -333,8 +335,7 @@ def limits(view: StudyView) -> Section:
         id="limits",
         blocks=(
             Heading(level=2, text=text("Can I trust it?")),
-            Bullets(items=tuple(text(line) for line in _threats(view))),
-            Paragraph(text=text("In full: ", link("threats to validity", "#threats"), ".")),
+            Bullets(items=(*(text(line) for line in _threats(view)), _test_set())),
         ),
     )
 
@@ -346,10 +347,9 @@ def _threats(view: StudyView) -> Sequence[str]:
         + (
             "nothing here says how another seed would come out."
             if seeds == 1
-            else "intervals are wide, and the order of arms near each other may change."
+            else "intervals are wide, and arms near each other may change places."
         ),
         "One pretrained network and one CNN; other networks may change the order.",
-        "Each test image was read once a trial; every choice was made on validation images.",
     ]
     if view.study.dataset.name == "cifar10":
         lines += [
@@ -360,11 +360,22 @@ def _threats(view: StudyView) -> Sequence[str]:
     return lines
 
 
+def _test_set() -> Text:
+    """When test images were read, and where all is told."""
+    return text(
+        "Each trial read the test images once; choices were made on validation images. In full, exceptions "
+        "too: ",
+        link("threats to validity", "#threats"),
+        ".",
+    )
+
+
 def again(view: StudyView) -> Section:
     """How to run it again."""
     command = view.study.command
     rerun = reproduce.rerun(command)
     lines = f"{rerun}   # every trial anew\n{command}" if rerun else command
+    lines += "\nheadstart advise photos --minutes 10   # the same question about your own images"
     return Section(
         id="again",
         blocks=(

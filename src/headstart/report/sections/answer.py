@@ -34,15 +34,12 @@ def _few_labels(view: StudyView) -> str:
         return ""
     budget, scratch_arm, a, arm, b = leads[0]
     sentence = (
-        f"With {budget.words} the best arm from pretrained weights, {arm.label}, reaches "
-        f"{words.share(b)} and the "
-        f"best from random weights, {scratch_arm.label}, {words.share(a)}"
+        f"With {budget.words} pretrained weights reach {words.share(b)} at best ({arm.label}), random ones "
+        f"{words.share(a)} ({scratch_arm.label})"
     )
     ahead = [a > b for _, _, a, _, b in leads]
     if all(ahead) or not any(ahead):
-        return (
-            f"{sentence}; {'random' if ahead[0] else 'pretrained'} weights stay ahead at every label budget."
-        )
+        return f"{sentence}; {'random' if ahead[0] else 'pretrained'} ones lead at every label budget."
     if ahead[-1] and not ahead[0]:
         turn = next(i for i in range(len(ahead)) if all(ahead[i:]))
         return (

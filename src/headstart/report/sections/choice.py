@@ -11,7 +11,9 @@ from headstart import plots
 from headstart.report import words
 from headstart.report.load import Arm, StudyView, Trials, estimate
 from headstart.report.sections.accuracy import difference, overlap
+from headstart.report.sections.own_work import own_flops
 from headstart.results.trials import metric_values
+from headstart.store import FinishedTrial
 from headstart.types import LabelBudget
 
 _MOST_LINES = 6  # of a figure
@@ -23,9 +25,8 @@ _ROUND = tuple(step * 10.0**power for power in range(6, 25) for step in (1, 2, 5
 class Choice:
     """The most accurate arm within a limit of work at one label budget.
 
-    flops: mean of its trials. minutes: estimated, on the study's processor; None without a rate. tied:
-    cheaper
-    arms first, those that the trials do not tell apart from it."""
+    flops: mean of its trials, see own_work. minutes: of one core of the study's processor, estimated; None
+    without a rate. tied: cheaper arms first, those that the trials do not tell apart from it."""
 
     arm: Arm
     accuracy: plots.Estimate
@@ -95,12 +96,13 @@ def choices(view: StudyView) -> Choices:
     leads there. Of more than six, those in between that fewest arms were tried at are left out."""
     arms = [arm for arm in view.arms if not is_control(view, arm)]
     work = sorted(
-        _mean_flops(trials)
+        own_flops(view, arm, trials)
         for arm in arms
         for budget in view.budgets
         if (trials := view.at(arm.name, budget))
     )
-    limits = _limits(work)
+    main = [own_flops(view, arm, arm.trials) for arm in arms]
+    limits = _limits(work, main)
     rates = _rates(view, arms)
     rows = tuple(
         ChoiceRow(budget=budget, choices=tuple(_choice(view, arms, budget, limit, rates) for limit in limits))
@@ -123,12 +125,13 @@ def _skips(view: StudyView, arm: Arm, budget: LabelBudget) -> bool:
     return bool(tried) and min(tried) < budget < max(tried) and budget not in tried
 
 
-def _limits(work: Sequence[float]) -> tuple[float | None, ...]:
-    """Up to two round limits, that a fifth and half of what was tried stays below, and none."""
+def _limits(work: Sequence[float], main: Sequence[float]) -> tuple[float | None, ...]:
+    """Up to two round limits, and none: one that half of all that was tried stays below, and one that a
+    quarter of the arms at the main label budget do."""
     if len(work) < 3:
         return (None,)
-    parts = (float(np.quantile(work, share, method="lower")) for share in (0.2, 0.5))
-    round_up = dict.fromkeys(next(size for size in _ROUND if size >= part) for part in parts)
+    parts = (float(np.quantile(each, share, method="lower")) for each, share in ((work, 0.5), (main, 0.25)))
+    round_up = sorted({next(size for size in _ROUND if size >= part) for part in parts})
     return (*(limit for limit in round_up if limit < work[-1]), None)
 
 
@@ -143,8 +146,8 @@ def _choice(
     for arm in arms:
         trials = view.at(arm.name, budget)
         values = metric_values(trials, "test_accuracy")
-        if values and (limit is None or _mean_flops(trials) <= limit):
-            within.append((arm, estimate(values, view.test_images), _mean_flops(trials)))
+        if values and (limit is None or own_flops(view, arm, trials) <= limit):
+            within.append((arm, estimate(values, view.test_images), own_flops(view, arm, trials)))
     if not within:
         return None
     best, accuracy, flops = max(within, key=lambda each: each[1].value)
@@ -152,15 +155,23 @@ def _choice(
         (each for each in within if each[0] is not best and _same(view, best, accuracy, each, budget)),
         key=lambda each: each[2],
     )
-    rate = rates.get(best.name)
     return Choice(
         arm=best,
         accuracy=accuracy,
         seeds=len(view.at(best.name, budget)),
         flops=flops,
-        minutes=flops / rate / 60 if rate else None,
+        minutes=_minutes(flops, rates.get(best.name)),
         tied=tuple(arm for arm, _, _ in tied),
     )
+
+
+def estimated_minutes(view: StudyView, arm: Arm) -> float | None:
+    """Of one core, for an arm at the study's main label budget, as the table of choices estimates them."""
+    return _minutes(own_flops(view, arm, arm.trials), _rates(view, [arm]).get(arm.name))
+
+
+def _minutes(flops: float, rate: float | None) -> float | None:
+    return None if rate is None else flops / rate / 60
 
 
 def _same(
@@ -178,10 +189,6 @@ def _same(
     return overlap(accuracy, other[1])
 
 
-def _mean_flops(trials: Trials) -> float:
-    return sum(trial.cost.flops for trial in trials) / len(trials)
-
-
 def _on_processor(view: StudyView) -> Trials:
     """The study's trials that ran alone on a processor, no GPU."""
     return [
@@ -192,8 +199,8 @@ def _on_processor(view: StudyView) -> Trials:
 
 
 def _rates(view: StudyView, arms: Sequence[Arm]) -> dict[str, float]:
-    """By arm the operations a second on the study's processor: the arm's own trials there, else those of its
-    network, else all; nothing where no trial ran on a processor."""
+    """By arm the operations a second of one core of the study's processor: by the arm's own trials there,
+    else those of its network, else all; nothing where no trial ran on a processor."""
     measured = _on_processor(view)
     if not measured:
         return {}
@@ -206,14 +213,19 @@ def _rates(view: StudyView, arms: Sequence[Arm]) -> dict[str, float]:
 
 
 def _rate(trials: Trials) -> float:
-    """Operations a second: the median of the trials', some of which may have shared their machine."""
-    return float(np.median([trial.cost.flops / max(trial.cost.total_seconds, 1e-9) for trial in trials]))
+    """Operations a second of one core: the median of the trials', some of which may have shared their
+    machine. The cores of a trial with several threads count alike."""
+    return float(np.median([trial.cost.flops / max(_core_seconds(trial), 1e-9) for trial in trials]))
+
+
+def _core_seconds(trial: FinishedTrial) -> float:
+    return trial.cost.total_seconds * int(trial.environment.get("threads") or 1)
 
 
 def _rate_in_words(view: StudyView) -> str:
     """How the minutes were estimated."""
     measured = _on_processor(view)
     return (
-        "Minutes are estimated: a trial’s counted work over the median rate of this study’s "
+        "Minutes are of one core, estimated: counted work over the median rate of this study’s "
         f"{len(measured):,} trials on a processor ({'; '.join(words.machines(measured))})."
     )
