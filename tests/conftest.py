@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -21,6 +22,10 @@ import headstart as _before_torch  # noqa: F401  (its waiting threads sleep)
 # many threads are fastest. Two threads in each of two processes on two cores wait for one another.
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else str(_CORES))
+
+
+# Commands that tests start hear SIGHUP, also where the tests themselves were started by nohup.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # What torch, pandas and pytest have made stays: a collection need not visit it. An eighth of all time.
