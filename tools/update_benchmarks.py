@@ -32,7 +32,7 @@ section was measured on several kinds of processors (AMX, AVX512-BF16, AVX512, A
 table. Precision is what the processor multiplies in hardware; what is promised for bfloat16 alone is told,
 and not judged, on one that has none. The load before is the machine's mean over a minute: above 0.5 other
 work may have taken part, but for a section that came after others in one run, where those made it. On a GPU:
-[all images](questions/how-accurate-with-all-images.md), from benchmarks/results/gpu.json.
+[all images](questions/how-accurate-with-all-images.md).
 """
 
 

@@ -29,8 +29,8 @@ from headstart.types import Dataset, Robustness
 
 
 @pytest.fixture(autouse=True)
-def this_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a node's process changes for good is left alone here."""
+def this_process_goes_on(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
+    """What a node's process changes for good is left alone here; both compute with one thread, as asked."""
     monkeypatch.setattr("headstart.cluster.work.progress.be_quiet", lambda: None)
 
 
