@@ -23,6 +23,7 @@ from headstart.models.weight_names import is_url
 from headstart.predict.files import read_squares
 from headstart.predict.predictor import Predictor
 from headstart.recipes import recipe_named, with_changes
+from headstart.runtime.mapped import IndexedRows
 from headstart.runtime.precision import default_device, resolve_feature_precision, resolve_precision
 from headstart.studies.fit import fit
 from headstart.types import ALL_LABELS, Arm, LabelBudget, Trial
@@ -171,6 +172,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """X as uint8 (N, S, S, 3). reset: whether S may be any. Raises: ValueError."""
         if hasattr(X, "to_numpy"):  # a column of a table
             X = X.to_numpy()
+        if isinstance(X, IndexedRows):  # a folder's dataset
+            X = np.asarray(X)
         images = X if isinstance(X, np.ndarray) and X.dtype.kind not in "OUS" else self._read(X, reset=reset)
         if (
             images.dtype != np.uint8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,15 @@ def test_it_is_an_array_to_whoever_asks_for_one(stored):
     assert (rows.shape, rows.dtype, rows.ndim, len(rows), rows.nbytes) == ((2, 4, 4, 3), np.uint8, 4, 2, 96)
     assert np.array_equal(np.asarray(rows), np.array(stored)[[7, 2]])
     assert [image.sum() for image in rows] == [stored[7].sum(), stored[2].sum()]
+
+
+def test_it_computes_as_an_array_does(stored):
+    rows, whole = indexed(stored, np.array([7, 2])), np.array(stored)[[7, 2]]
+    assert np.array_equal(rows / 255, whole / 255) and np.array_equal(1 + rows, 1 + whole)
+    assert rows.mean() == whole.mean() and np.array_equal(rows.reshape(2, -1), whole.reshape(2, -1))
+    assert (np.equal(rows, whole)).all() and np.max(rows) == whole.max()
+    assert np.array_equal(pickle.loads(pickle.dumps(rows)), whole)
+    assert not hasattr(rows, "no_such_method")
 
 
 def test_blocks_are_all_rows_in_their_order(stored, monkeypatch):

@@ -55,7 +55,7 @@ def exact_groups(items: NDArray[np.uint8] | Sequence[str] | Sequence[bytes]) -> 
     items: uint8 (N, ...) of images, compared byte by byte (through SHA-256), or N digests.
     """
     keys: Iterable[Hashable] = items
-    if isinstance(items, np.ndarray):
+    if hasattr(items, "dtype"):
         keys = (hashlib.sha256(np.ascontiguousarray(row).data).digest() for row in items)
     places: dict[Hashable, list[int]] = {}
     for place, key in enumerate(keys):

@@ -55,7 +55,7 @@ def preprocess(
     runtime has.
 
     Raises: ValueError for images of another shape or type, or an unknown interpolation or channel order."""
-    pixels = torch.from_numpy(_writable(images)) if isinstance(images, np.ndarray) else images
+    pixels = images if isinstance(images, Tensor) else torch.from_numpy(_writable(np.asarray(images)))
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3:
         raise ValueError(f"images must be uint8 (N, H, W, 3), got {pixels.dtype} {tuple(pixels.shape)}")
     if preprocessing.channel_order not in ("rgb", "bgr"):

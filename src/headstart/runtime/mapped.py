@@ -8,17 +8,19 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 _BLOCK_BYTES = 16 * 2**20
 
 
-class IndexedRows:
+class IndexedRows(NDArrayOperatorsMixin):
     """Rows of a memory-mapped array in another order, read when they are asked for.
 
     It stands where an array (N, ...) stands that is read by its rows: `rows[3]`, `rows[2:5]` and `rows[ids]`
-    are arrays in memory, `np.asarray(rows)` is the whole. source: the mapped array. places: int64 (N,), row i
-    here is source[places[i]]."""
+    are arrays in memory. `np.asarray(rows)` is the whole; so are all else that arrays can do, operators and
+    methods, done with the whole in memory. source: the mapped array. places: int64 (N,), row i here is
+    source[places[i]]."""
 
     def __init__(self, source: NDArray[Any], places: NDArray[np.int64]) -> None:
         self.source, self.places = source, places
@@ -42,6 +44,15 @@ class IndexedRows:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         whole = np.asarray(self.source[self.places])
         return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        whole = [np.asarray(each) if isinstance(each, IndexedRows) else each for each in inputs]
+        return getattr(function, method)(*whole, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or "places" not in self.__dict__:  # the latter: while it is unpickled
+            raise AttributeError(name)
+        return getattr(np.asarray(self), name)
 
 
 def indexed(source: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
