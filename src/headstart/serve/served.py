@@ -13,6 +13,8 @@ from headstart.models.network import Network
 from headstart.predict.predictor import Predictor, load_predictor
 from headstart.serve.backends import Backend, answer_by
 
+_WARM_BATCH = 16
+
 
 class ServedModel:
     """A model under its name. Its predictor is used by one thread alone, that of the server's worker."""
@@ -43,8 +45,9 @@ class ServedModel:
 def load_models(
     given: Sequence[str], arms: Sequence[str] = (), backend: Backend = "predict"
 ) -> dict[str, ServedModel]:
-    """The models by name, in the order given; each has answered about one black image, so that its weights
-    are there and its first request is no slower than others.
+    """The models by name, in the order given; each has answered about one black image and about several, so
+    that its weights are there, in the order that batches like, and its first request is no slower than
+    others.
 
     given: MODEL or NAME=MODEL, MODEL being a folder as `load_predictor` takes it; without a name, the arm's
     or the folder's. arms: of a study's folder, several models at once. backend: what computes their answers.
@@ -61,7 +64,8 @@ def load_models(
             predictor = load_predictor(path, arm=arm)
             pixels = predictor.image_pixels
             models[name] = ServedModel(name, predictor, backend)
-            models[name].answer(np.zeros((1, pixels, pixels, 3), np.uint8), 1)
+            for count in (1, _WARM_BATCH):
+                models[name].answer(np.zeros((count, pixels, pixels, 3), np.uint8), count)
     return models
 
 
