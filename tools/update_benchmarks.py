@@ -21,13 +21,26 @@ from summary import KINDS  # noqa: E402
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 _FIRST_KIND = "AVX2"  # of the results from before the kind was written down
-_ORDER = ("train", "tutorial", "features", "linear", "int8", "head", "memory", "threads", "busy", "start")
+_ORDER = (
+    "train",
+    "tutorial",
+    "features",
+    "linear",
+    "int8",
+    "head",
+    "memory",
+    "threads",
+    "busy",
+    "start",
+    "serving",
+    "cluster",
+)
 
 _INTRO = """# Speed, side by side
 
 What `make bench` measures: contenders take turns in one sitting, each in a process of its own, and a ratio is
 the median of the ratios round by round, so that a drift of the machine's speed cancels; its interval is of
-that median. Peers (plain PyTorch, Keras, fastai, scikit-learn) have an environment of their own. Where a
+that median. Peers (PyTorch, Keras, fastai, scikit-learn, LitServe) have an environment of their own. Where a
 section was measured on several kinds of processors (AMX, AVX512-BF16, AVX512, AVX2), each keeps its newest
 table. Precision is what the processor multiplies in hardware; what is promised for bfloat16 alone is told,
 and not judged, on one that has none. The load before is the machine's mean over a minute: above 0.5 other

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from headstart.errors import ConfigError
+from headstart.serve.listening import listen
 from headstart.serve.settings import Settings
 
 TOKEN = "0123456789abcdef"
@@ -54,3 +57,12 @@ def test_a_server_for_others_answers_under_addresses_too() -> None:
 def test_a_value_out_of_its_range_is_refused(given: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Settings(**given)  # type: ignore[arg-type]
+
+
+def test_the_end_of_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    with listen(Settings(port=0)) as bound:
+        bound.listen()
+        with socket.create_connection(bound.getsockname()[:2]):
+            accepted, _ = bound.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
