@@ -25,15 +25,21 @@ app.main()
 """
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_every_signal_that_asks_for_an_end_is_one_line_and_its_code(name: str, code: int) -> None:
+def _ended_by(program: str, name: str, code: int) -> str:
+    """What a program that says when it is ready writes to stderr once a signal has ended it with a code."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     process.send_signal(getattr(signal, name))
     _, said = process.communicate(timeout=60)
     assert process.returncode == code
+    return said
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_every_signal_that_asks_for_an_end_is_one_line_and_its_code(name: str, code: int) -> None:
+    said = _ended_by(_WAITS, name, code)
     assert said.startswith("headstart: interrupted; finished trials are kept") and said.count("\n") == 1
 
 
@@ -70,13 +76,7 @@ main()
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_while_the_command_line_is_loaded_is_one_line_and_its_code(name: str, code: int) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", _LOADS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    process.send_signal(getattr(signal, name))
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == code
+    said = _ended_by(_LOADS, name, code)
     assert said.startswith("headstart: interrupted") and said.count("\n") == 1
 
 

@@ -78,14 +78,7 @@ def require_checked(path: Path, stored: CheckedFile, trusted_bytes: int = TRUSTE
 
     It is hashed, once a process, unless it has more than `trusted_bytes` and its times are as they were
     noted: those can be set back, and a disk's own errors leave them. Raises: DamagedError."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DamagedError(f"{path} is missing or cannot be read ({error.strerror})") from error
-    if status.st_size != stored.bytes:
-        raise DamagedError(f"{path} is damaged: it has {status.st_size:,} bytes, not {stored.bytes:,}")
-    untouched = (status.st_mtime_ns, status.st_ctime_ns) == (stored.mtime_ns, stored.ctime_ns)
-    if untouched and stored.bytes > trusted_bytes:
+    if _is_trusted(path, stored, trusted_bytes):
         return stored
     now = look_at(path)
     if now.sha256 != stored.sha256:
@@ -131,14 +124,7 @@ def damaged_chunks(path: Path, stored: ChunkedFile, trusted_bytes: int = TRUSTED
     """Numbers of the chunks that are not what was written; hashed as require_checked does.
 
     Raises: DamagedError where the file is missing or of another size: then all of it is."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DamagedError(f"{path} is missing or cannot be read ({error.strerror})") from error
-    if status.st_size != stored.bytes:
-        raise DamagedError(f"{path} is damaged: it has {status.st_size:,} bytes, not {stored.bytes:,}")
-    untouched = (status.st_mtime_ns, status.st_ctime_ns) == (stored.mtime_ns, stored.ctime_ns)
-    if untouched and stored.bytes > trusted_bytes:
+    if _is_trusted(path, stored, trusted_bytes):
         return []
     now = look_at_chunks(path, stored.chunk_bytes).sha256
     return [n for n, (a, b) in enumerate(zip(now, stored.sha256, strict=True)) if a != b]
@@ -182,3 +168,16 @@ def hash_of_start(path: Path, count_bytes: int) -> Hash:
             begun.update(chunk)
             left -= len(chunk)
     return begun
+
+
+def _is_trusted(path: Path, stored: CheckedFile | ChunkedFile, trusted_bytes: int) -> bool:
+    """Whether a large file need not be hashed: its times are as they were noted. Raises: DamagedError where
+    it is missing or of another size."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DamagedError(f"{path} is missing or cannot be read ({error.strerror})") from error
+    if status.st_size != stored.bytes:
+        raise DamagedError(f"{path} is damaged: it has {status.st_size:,} bytes, not {stored.bytes:,}")
+    untouched = (status.st_mtime_ns, status.st_ctime_ns) == (stored.mtime_ns, stored.ctime_ns)
+    return untouched and stored.bytes > trusted_bytes

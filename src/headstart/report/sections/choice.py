@@ -146,8 +146,11 @@ def _choice(
     for arm in arms:
         trials = view.at(arm.name, budget)
         values = metric_values(trials, "test_accuracy")
-        if values and (limit is None or own_flops(view, arm, trials) <= limit):
-            within.append((arm, estimate(values, view.test_images), own_flops(view, arm, trials)))
+        if not values:
+            continue
+        work = own_flops(view, arm, trials)
+        if limit is None or work <= limit:
+            within.append((arm, estimate(values, view.test_images), work))
     if not within:
         return None
     best, accuracy, flops = max(within, key=lambda each: each[1].value)
