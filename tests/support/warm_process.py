@@ -22,6 +22,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
+from PIL import Image
+
 PRELOADED = (
     "headstart.cli.app",
     "headstart.cli.doctor",
@@ -31,7 +33,10 @@ PRELOADED = (
     "headstart.predict.export",
     "headstart.predict.files",
     "headstart.predict.gradcam",
-    "headstart.report",
+    "headstart.methods.scratch",
+    "headstart.models.keras_resnet50",
+    "headstart.report.writers.bundle",
+    "headstart.report.writers.page",
     "headstart.studies.plan",
     "headstart.studies.run",
     "headstart.tuning.search",
@@ -127,6 +132,8 @@ def _become(request: dict[str, object]) -> None:
 if __name__ == "__main__":
     for name in PRELOADED:
         importlib.import_module(name)
+    Image.preinit()
+    Image.init()
     gc.freeze()  # what a collection would visit, it would copy in every forked process
     request = _serve()
     if request is not None:

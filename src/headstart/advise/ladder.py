@@ -26,6 +26,7 @@ from headstart.runtime import progress
 from headstart.runtime.precision import default_device
 from headstart.store import FinishedTrial
 from headstart.studies.plan import plan_study
+from headstart.studies.timings import Timings
 from headstart.studies.trial import run_trial
 from headstart.studies.trials import trials_of
 from headstart.types import ALL_LABELS, Study
@@ -48,10 +49,11 @@ class Ladder(Trying):
     def __init__(self, images: UserImages, folder: Path, *, time: Timekeeper, balance: bool) -> None:
         super().__init__(images, folder, time=time, balance=balance)
         self.results: dict[str, FinishedTrial] = {}
+        self._timings = Timings(images.dataset, default_device())
 
     def planned(self, rung: Rung) -> float:
         """Seconds that a rung would take here, from a few measured steps and batches."""
-        return plan_study(self.study([rung]), self.folder).seconds_left
+        return plan_study(self.study([rung]), self.folder, timings=self._timings).seconds_left
 
     def climb(self) -> None:
         """All candidates, in their order."""
@@ -196,7 +198,7 @@ class Ladder(Trying):
         layers = FrozenLayers(
             network=model, precision=trial.feature_precision, device=default_device(), calibration=train
         )
-        return layers.seconds_per_image(train, batches=1)
+        return self._timings.features(trial.arm, layers)
 
     def head_pixels(self) -> int:
         if "probe" in self.plan:

@@ -60,6 +60,8 @@ _OUTLINES: WeakKeyDictionary[Network, dict[tuple[int, int, str], tuple[tuple[int
 _OUTLINES = WeakKeyDictionary()
 
 Rows = NDArray[np.float16]
+# Of measuring how long extraction takes: seconds, and a batch on a CPU, whose rate hardly depends on it.
+_ENOUGH_SECONDS, _TIMED_IMAGES = 1.0, 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,15 +114,18 @@ class FrozenLayers:
     @torch.inference_mode()
     def seconds_per_image(self, images: ImageSet, batches: int = 3) -> float:
         """What extracting takes for an image, reading and writing apart: the median of a few batches, after
-        one to warm up."""
+        one to warm up; of fewer where they take long."""
         run = self._runner().run
+        count = _TIMED_IMAGES if self.device.type == "cpu" else BATCH
         seconds = []
         for _ in range(batches + 1):
             start = time.perf_counter()
-            batch = np.array(images.images[:BATCH])
+            batch = np.array(images.images[:count])
             run(preprocess(batch, self.network.preprocessing, device=self.device)).cpu()
             seconds.append((time.perf_counter() - start) / len(batch))
-        return sorted(seconds[1:])[batches // 2]
+            if len(seconds) > 1 and sum(seconds) * len(batch) > _ENOUGH_SECONDS:
+                break
+        return sorted(seconds[1:])[(len(seconds) - 1) // 2]
 
     @torch.no_grad()
     def outline(self, images: ImageSet) -> tuple[tuple[int, ...], int]:

@@ -93,6 +93,7 @@ def _font(family: str) -> FT2Font | None:
         return None
 
 
+@cache
 def _has(family: str, letter: str) -> bool:
     font = _font(family)
     return font is not None and font.get_char_index(ord(letter)) != 0

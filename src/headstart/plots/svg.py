@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import matplotlib as mpl
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -33,7 +34,7 @@ def svg_text(figure: Figure, name: str, description: str) -> str:
     """
     buffer = io.StringIO()
     give_families(figure)
-    with mpl.rc_context(STYLE), missing_letters_pass(), _laid_out(figure):  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE), missing_letters_pass(), laid_out(figure):  # type: ignore[arg-type]
         figure.savefig(
             buffer,
             format="svg",
@@ -61,14 +62,19 @@ def svg_text(figure: Figure, name: str, description: str) -> str:
 
 
 @contextmanager
-def _laid_out(figure: Figure) -> Iterator[None]:
+def laid_out(
+    figure: Figure, canvas: type[FigureCanvasBase] = FigureCanvasSVG, dpi: float | None = None
+) -> Iterator[None]:
     """Places what the figure holds, as saving would, which would draw everything once more for that."""
     layout = figure.get_layout_engine()
     if layout is None:
         yield
         return
-    FigureCanvasSVG(figure)
+    canvas(figure)
+    usual = figure.dpi
+    figure.dpi = dpi or usual
     layout.execute(figure)
+    figure.dpi = usual
     figure.set_layout_engine(None)
     yield
     figure.set_layout_engine(layout)

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from headstart.runtime.eager import without_compiler
+
 Value = TypeVar("Value")
 
 
@@ -37,6 +39,7 @@ def count_flops(work: Callable[[], Value]) -> tuple[Value, int]:
 
     Convolutions and matrix products count, a multiply and an add as two; elementwise work, pooling and
     normalisation count as none (torch's own counter)."""
+    without_compiler()
     with FlopCounterMode(display=False, custom_mapping=_ATTENTION_ON_CPU) as counter:
         value = work()
     return value, int(counter.get_total_flops())

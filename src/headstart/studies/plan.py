@@ -99,9 +99,10 @@ def plan_study(
     changes: Mapping[str, str] | None = None,
     seeds: int | None = None,
     published: str | Path | None = None,
+    timings: Timings | None = None,
 ) -> StudyPlan:
     """The plan of a study; arguments as launch.run_study. Reads dataset and weights (fetched where missing),
-    trains nothing."""
+    trains nothing. timings: what was measured before, of the same dataset."""
     value, _ = load_study(study, changes, seeds)
     folders = [
         Path(out) if out is not None else Path("runs") / value.name,
@@ -116,7 +117,8 @@ def plan_study(
         )
     rows, needed = [], FeatureNeeds(dataset, device)
     with tempfile.TemporaryDirectory(prefix="headstart-plan-") as scratch:
-        timings = Timings(dataset, device, Path(scratch))
+        timings = timings or Timings(dataset, device)
+        timings.scratch = Path(scratch)
         for number, ((_, budget), trials) in enumerate(groups.items(), 1):
             progress.say(f"planning {number} of {len(groups)}: {trials[0].arm.label}, {budget} labels")
             keys = [trial_key(resolve(trial, dataset)) for trial in trials]

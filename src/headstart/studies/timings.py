@@ -29,9 +29,9 @@ _IMAGES = 100  # corrupted, and passed through a whole network
 class Timings:
     """Seconds of what trials do, each measured once.
 
-    scratch: a folder for what a measurement writes."""
+    scratch: an empty folder for what a measurement writes."""
 
-    def __init__(self, dataset: Dataset, device: torch.device, scratch: Path) -> None:
+    def __init__(self, dataset: Dataset, device: torch.device, scratch: Path = Path(".")) -> None:
         self.dataset, self.device, self.scratch = dataset, device, scratch
         self._seconds: dict[Hashable, float] = {}
         self._steps: dict[Hashable, tuple[float, float] | None] = {}

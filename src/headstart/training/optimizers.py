@@ -13,6 +13,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from headstart.errors import ConfigError
 from headstart.models.network import Network
 from headstart.recipes import CNNRecipe, TrainingRecipe, TransferRecipe
+from headstart.runtime.eager import eager, without_compiler
 from headstart.runtime.precision import has_native_bf16
 
 
@@ -28,6 +29,7 @@ class Muon(Optimizer):
     """
 
     def __init__(self, params: Sequence[Tensor], learning_rate: float, momentum: float) -> None:
+        without_compiler()
         super().__init__(params, {"lr": learning_rate, "momentum": momentum})
 
     @torch.no_grad()
@@ -108,7 +110,7 @@ def _muon_and_sgd(named: _Named, recipe: CNNRecipe) -> list[Optimizer]:
         group(heads, recipe.head_learning_rate),
     ]
     return [
-        SGD(groups, momentum=recipe.bias_momentum, nesterov=True),
+        eager(SGD)(groups, momentum=recipe.bias_momentum, nesterov=True),
         Muon(filters, recipe.learning_rate, recipe.momentum),
     ]
 
@@ -133,9 +135,11 @@ def _sgd_or_adamw(named: _Named, scales: Mapping[int, float], recipe: TrainingRe
     # on a GPU: one kernel a group instead of dozens
     fused = True if all(p.is_cuda for _, p in named) else None
     if recipe.optimizer == "adamw":
-        return AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=fused)
+        return eager(AdamW)(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=fused)
     nesterov = recipe.momentum > 0
-    return SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+    return eager(SGD)(
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=fused
+    )
 
 
 def stage_scales(network: Network, recipe: TransferRecipe) -> dict[int, float]:

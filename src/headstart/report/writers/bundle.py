@@ -22,6 +22,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
@@ -29,7 +30,7 @@ from headstart import store
 from headstart.errors import ConfigError, StoreError
 from headstart.plots.fonts import give_families, missing_letters_pass
 from headstart.plots.style import STYLE
-from headstart.plots.svg import svg_file
+from headstart.plots.svg import laid_out, svg_file
 from headstart.report.chapters.whole import compose
 from headstart.report.document import Document, Gallery, figures
 from headstart.report.load import StudyView, load_study
@@ -125,7 +126,7 @@ def _png(drawing: Drawing | Gallery) -> bytes:
         drawing = sheet(drawing)
     buffer = io.BytesIO()
     give_families(drawing, picture=True)
-    with mpl.rc_context(STYLE), missing_letters_pass():  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE), missing_letters_pass(), laid_out(drawing, FigureCanvasAgg, _PNG_DPI):  # type: ignore[arg-type]
         drawing.savefig(buffer, format="png", dpi=_PNG_DPI, facecolor="#ffffff", metadata={"Software": None})
     return buffer.getvalue()
 
