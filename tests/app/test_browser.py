@@ -4,6 +4,7 @@ dark, usable by keyboard; a reload and an end of the app lose nothing."""
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import time
 import zipfile
@@ -169,6 +170,42 @@ def test_from_a_dropped_zip_to_an_exported_model(browser: Any, photos: Path, tmp
         _sort_and_correct(page, desk, photos)
         assert errors == []
     finally:
+        desk.end()
+
+
+@pytest.mark.slow
+def test_a_folder_of_100_000_images_opens_and_scrolls(browser: Any, photos: Path, tmp_path: Path) -> None:
+    """Names of the same files; `pytest -s` prints the seconds until the first images are seen."""
+    files = sorted(photos.rglob("*.png"))
+    for label in range(10):
+        home = tmp_path / "photos" / f"class {label}"
+        home.mkdir(parents=True)
+        for number in range(10_000):
+            os.link(files[number % len(files)], home / f"{number:05d}.png")
+    desk = Desk(tmp_path, "photos")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    errors = watched(page)
+    loaded = "[...document.querySelectorAll('.grid img')].filter(image => image.naturalWidth > 0).length"
+    try:
+        for visit in ("first", "second"):
+            began = time.perf_counter()
+            page.goto(desk.address("images"))
+            opened = time.perf_counter() - began
+            page.locator(".grid").scroll_into_view_if_needed()
+            _until(lambda: page.evaluate(loaded) > 0)
+            print(f"{visit} visit: {opened:.2f} s, {time.perf_counter() - began:.2f} s to the first image")
+        assert page.locator("h1").text_content() == "100,000 images in 10 classes"
+        began = time.perf_counter()
+        for rows in range(2, 21):
+            page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+            _until(lambda rows=rows: page.locator(".grid img").count() >= 60 * rows)
+        print(f"scrolled to image 1,200 in {time.perf_counter() - began:.1f} s")
+        _until(lambda: page.evaluate(loaded) > 60)
+        page.click("nav.classes a >> text=class 7")
+        page.wait_for_selector("nav.classes a[aria-current] >> text=class 7")
+        assert errors == []
+    finally:
+        page.close()
         desk.end()
 
 

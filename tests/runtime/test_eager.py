@@ -33,7 +33,8 @@ network = load_model("cnn", "none", image_pixels=32, num_classes=2, widths=(8, 8
 count_flops(lambda: take(network, CNNRecipe(duration="1 steps", batch_size=2, learning_rate=0.1)))
 for kind in ("sgd", "adamw"):
     network = load_model("resnet18", "none", image_pixels=32, num_classes=2)
-    count_flops(lambda: take(network, FineTuneRecipe(duration="1 steps", batch_size=2, learning_rate=0.1, optimizer=kind)))
+    recipe = FineTuneRecipe(duration="1 steps", batch_size=2, learning_rate=0.1, optimizer=kind)
+    count_flops(lambda: take(network, recipe))
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 """
 

@@ -44,6 +44,7 @@ PRELOADED = (
     "scipy.optimize",
     "scipy.stats",
     "sklearn.metrics",
+    "torch.fx.experimental.symbolic_shapes",
 )
 
 
