@@ -67,7 +67,8 @@ def test_doctor_on_an_empty_cache_names_the_command_that_mends_it(headstart, tmp
         ),
         (("study", "--feature-precision", "int9"), 2, "'int9'"),
         (("study", "--feature-precision", "int8", "--set", "feature_precision=fp32"), 2, "differ; give one"),
-        (("study", "--out", "/dev/null/here"), 6, "choose another folder with --out"),
+        (("study", "--out", "/dev/null/here"), 2, "/dev/null/here: not a directory; give another path"),
+        (("report", "a" * 5000), 2, "a path of 5,000 letters, its longest name of 5,000"),
         (("data", "fetch", "cifar11"), 2, "unknown dataset 'cifar11' (did you mean 'cifar10'?)"),
         (("report", "nowhere"), 6, "nowhere"),
         (("stduy",), 2, "stduy"),
@@ -80,6 +81,30 @@ def test_a_mistake_is_one_line_and_its_exit_code(
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("data", "check", "PATH"),
+        ("advise", "photos", "--out", "PATH"),
+        ("serve", "PATH"),
+        ("study", "--out", "PATH"),
+        ("report", "PATH"),
+    ],
+)
+@pytest.mark.parametrize("path", ["loop", "file/below", "n" * 300])
+def test_what_is_no_path_is_named_and_no_disk_is_blamed(
+    headstart, tmp_path: Path, photos: Path, arguments: tuple[str, ...], path: str
+) -> None:
+    (tmp_path / "photos").symlink_to(photos)
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "loop")
+    done = headstart(*(path if each == "PATH" else each for each in arguments))
+    assert done.returncode in (2, 6) and "free space" not in done.stderr
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert path.split("/")[0][:30] in done.stderr
 
 
 def test_a_folder_in_use_is_busy(headstart, tmp_path: Path) -> None:

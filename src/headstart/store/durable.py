@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from headstart.errors import StoreError
+from headstart.errors import ConfigError, HeadstartError, StoreError
 
 try:
     import fcntl
@@ -36,8 +36,24 @@ def is_disk_error(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _OF_THE_DISK
 
 
-def disk_error(error: OSError, path: Path | str) -> StoreError:
+def no_path(error: OSError, path: Path | str = "") -> ConfigError | None:
+    """What a user is told where not the disk is to blame but the path; None for other errors."""
+    name = os.fsdecode(error.filename or path)
+    if error.errno == errno.ENAMETOOLONG:
+        longest = max(map(len, Path(name).parts), default=0)
+        return ConfigError(
+            f"{name[:40]}... is a path of {len(name):,} letters, its longest name of {longest:,}; file "
+            "systems take names of 255 bytes and paths of 4,095: give a shorter one"
+        )
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST):
+        return ConfigError(f"{name}: {(error.strerror or str(error)).lower()}; give another path")
+    return None
+
+
+def disk_error(error: OSError, path: Path | str) -> HeadstartError:
     """What a user is told of a file that cannot be written."""
+    if (wrong := no_path(error, path)) is not None:
+        return wrong
     where = (
         error.filename
         if isinstance(error.filename, str) and not str(error.filename).endswith(".part")

@@ -156,13 +156,9 @@ def _threads(run: TrialRun, study: Study) -> ThreadsRecord | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a study's folder. Raises: StoreError."""
-    try:
+    """Makes a study's folder. Raises: StoreError; ConfigError for what is no path."""
+    with store.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {folder}: {error.strerror or error}; choose another folder with --out"
-        ) from error
 
 
 def _existing_folder(published: str | Path | None) -> Path | None:
