@@ -172,7 +172,7 @@ def test_evaluation_predict_and_the_estimator_agree_to_the_bit(
     }
     for arm, estimator in estimators.items():
         folder = find_model(study, arm)
-        stored = store.read_predictions(folder)["test"].logits
+        stored = store.read_test(folder).logits
         np.testing.assert_array_equal(load_predictor(folder).logits(data.test.images), stored)
         estimator.fit(data.train.images, names[data.train.labels])
         np.testing.assert_array_equal(estimator.predictor_.logits(data.test.images), stored)

@@ -82,7 +82,7 @@ def test_the_first_seeds_network_is_read_on_one_image_a_class(done: Path) -> Non
     assert look.heatmaps.dtype == look.probabilities.dtype == np.float16
     assert look.heatmaps.shape[0] == 10 and look.probabilities.shape == (10, 10)
     assert look.heatmaps.min() >= 0 and look.heatmaps.max() == 1
-    own = store.read_predictions(done / look.key)["test"]
+    own = store.read_test(done / look.key)
     assert (
         look.predictions == own.logits[found.ids].argmax(axis=1)
     ).mean() >= 0.8  # float32 against the precision of the trial

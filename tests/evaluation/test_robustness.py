@@ -79,7 +79,7 @@ def test_the_step_reads_the_seed_it_is_told_to_on_fixed_images(done: Path) -> No
     [reading] = read_corrupted(done)
     result = store.read_trial(done / reading.key)
     assert result.seed == 1 and reading.arm == "cnn"
-    test = store.read_predictions(done / reading.key)["test"]
+    test = store.read_test(done / reading.key)
     ids = reading.clean.example_ids
     assert len(ids) == len(set(ids.tolist())) == 30 and (np.diff(ids) > 0).all()
     assert (reading.clean.labels == load_dataset("cifar10").test.labels[ids]).all()

@@ -137,7 +137,7 @@ def test_every_rung_runs_in_a_study_at_a_budget_and_at_all_labels(ladder: Path) 
 
 def test_stored_predictions_cover_every_test_image_and_both_views(ladder: Path) -> None:
     for result in store.finished_trials(ladder):
-        test = store.read_predictions(result.folder)["test"]
+        test = store.read_test(result.folder)
         assert test.logits.shape == test.flip_logits.shape == (24, 3)
         assert result.metrics["test_accuracy"] == np.mean(test.logits.argmax(1) == test.labels)
 

@@ -63,7 +63,7 @@ def test_a_saved_model_gives_the_bits_that_its_evaluation_stored(
         request.getfixturevalue("narrow_resnets")
         study = request.getfixturevalue("bf16_models")
     predictor = load_predictor(study, arm=arm)
-    stored = store.read_predictions(find_model(study, arm))["test"].logits
+    stored = store.read_test(find_model(study, arm)).logits
     assert predictor.saved.method == ARMS[arm] and predictor.precision == precision
     np.testing.assert_array_equal(predictor.logits(images), stored)
     found = predictor.probabilities(images)
@@ -248,7 +248,7 @@ def test_a_probe_on_features_of_length_one_answers_as_it_was_evaluated(
     study = run_study(str(tmp_path / "unit.toml"), tmp_path / "runs")
     predictor = load_predictor(study, arm="unit")
     assert predictor.saved.architecture["scaling"] == "unit"
-    stored = store.read_predictions(find_model(study, "unit"))["test"].logits
+    stored = store.read_test(find_model(study, "unit")).logits
     np.testing.assert_array_equal(predictor.logits(images), stored)
     network = predictor.network()
     with torch.no_grad():

@@ -48,7 +48,7 @@ def _bits() -> Bits:
     """Of every finished trial, its model and its logits."""
     return {
         trial.key: (trial.folder / "model.safetensors").read_bytes()
-        + store.read_predictions(trial.folder)["test"].logits.tobytes()
+        + store.read_test(trial.folder).logits.tobytes()
         for trial in (store.finished_trials(Path("run")) if Path("run").is_dir() else ())
     }
 

@@ -147,7 +147,7 @@ def _loads(folder: Path) -> bool:
 
 def _check_predictions() -> None:
     trial = store.finished_trials(Path("run"))[0]
-    ids = store.read_predictions(trial.folder)["test"].example_ids
+    ids = store.read_test(trial.folder).example_ids
     images = np.ascontiguousarray(load_dataset("photos").test.images[ids])
     check_predictions(trial.folder, load_predictor(trial.folder).logits(images), ids)
 
@@ -298,7 +298,7 @@ def _state(folder: Path) -> dict[str, object]:
     times."""
     found: dict[str, object] = {}
     for trial in store.finished_trials(folder):
-        logits = store.read_predictions(trial.folder)["test"].logits
+        logits = store.read_test(trial.folder).logits
         found[trial.key] = (dict(trial.metrics), logits.tobytes())
     for path in sorted(folder.rglob("*.npz")):
         name = path.relative_to(folder).as_posix()

@@ -25,7 +25,7 @@ def write_readings(study: Path, images: int = 200, arms: tuple[str, ...] = ("cnn
     ids = np.arange(0, 2 * images, 2)
     for number, arm in enumerate(arms):
         trial = main_trials(store.finished_trials(study))[arm][0]
-        test = store.read_predictions(trial.folder)["test"]
+        test = store.read_test(trial.folder)
         rng = np.random.default_rng(number)
         clean = test.logits[ids]
         arrays = {"ids": ids, "labels": test.labels[ids], "clean": clean}
@@ -53,7 +53,7 @@ def write_readings(study: Path, images: int = 200, arms: tuple[str, ...] = ("cnn
 def write_shift(study: Path, name: str = "CIFAR-10.1") -> None:
     for arm in ("cnn", "probe"):
         trial = main_trials(store.finished_trials(study))[arm][0]
-        test = store.read_predictions(trial.folder)["test"]
+        test = store.read_test(trial.folder)
         right = int((test.logits.argmax(1) == test.labels).sum())
         logits = test.logits[:100] + np.random.default_rng(1).normal(0, 2, (100, 10))
         store.write_npz(
@@ -149,7 +149,7 @@ def test_readings_of_other_images_are_left_out_and_counted(study: Path, tmp_path
 
 def test_confusions_and_agreement_are_counted_from_the_logits(study: Path, html: str) -> None:
     tests = {
-        arm: store.read_predictions(items[0].folder)["test"]
+        arm: store.read_test(items[0].folder)
         for arm, items in main_trials(store.finished_trials(study)).items()
     }
     text = text_of(html)

@@ -42,7 +42,7 @@ def test_a_published_trial_counts_as_finished_and_is_not_run_again(tmp_path: Pat
     source, copy = ran.folder, adopted.folder
     assert adopted.result == ran.result  # its starting time included: nothing ran
     assert not (copy / "model.safetensors").exists()
-    before, after = store.read_predictions(source)["test"], store.read_predictions(copy)["test"]
+    before, after = store.read_test(source), store.read_test(copy)
     np.testing.assert_allclose(after.logits, before.logits, rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(after.logits.argmax(1), before.logits.argmax(1))
     np.testing.assert_array_equal(after.labels, before.labels)

@@ -186,7 +186,7 @@ def test_a_second_run_has_nothing_to_do_and_changes_nothing(photo_study: Path) -
 
 def test_stored_accuracy_is_that_of_the_stored_logits(photo_study: Path) -> None:
     for result in store.finished_trials(photo_study):
-        test = store.read_predictions(result.folder)["test"]
+        test = store.read_test(result.folder)
         assert result.metrics["test_accuracy"] == np.mean(test.logits.argmax(1) == test.labels)
         assert result.environment["threads"] >= 1 and result.environment["torch"]
 

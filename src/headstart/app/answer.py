@@ -148,7 +148,7 @@ def _read(folder: Path, state: object) -> Confusion:
     answer = read_answer(folder)
     if answer is None or answer.chosen is None:
         raise DataError("the advice names no chosen candidate; ask for advice again")
-    test = store.read_predictions(folder / answer.chosen.key)["test"]
+    test = store.read_test(folder / answer.chosen.key)
     dataset = read_images(folder)
     images = dataset.train if answer.by_folds else dataset.test
     ids = test.example_ids

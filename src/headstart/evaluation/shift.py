@@ -57,7 +57,7 @@ def _read_arm(folder: Path, trial: FinishedTrial, images: ImageSet) -> None:
         progress.say(f"{trial.arm.name}: published without its model, so it is not read on {name}")
         return
     about.unlink(missing_ok=True)
-    test = store.read_predictions(trial.folder)["test"]
+    test = store.read_test(trial.folder)
     start = time.perf_counter()
     logits = load_predictor(trial.folder).logits(images.images)
     seconds = round(time.perf_counter() - start, 3)

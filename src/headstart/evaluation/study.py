@@ -62,7 +62,7 @@ def check_predictions(trial_folder: Path, logits: NDArray[np.floating], ids: NDA
 
     logits: or probabilities, (N, C). ids: int64 (N,), positions in the test set.
     Raises: StoreError where more than 1 % differ (or more than two)."""
-    test = store.read_predictions(trial_folder)["test"]
+    test = store.read_test(trial_folder)
     own = test.logits[np.searchsorted(test.example_ids, ids)].argmax(axis=1)
     moved = int((logits.argmax(axis=1) != own).sum())
     if moved > max(2, _MOST_MOVED * len(ids)):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from headstart.report.sources import sources
 from headstart.results import stats
 from headstart.results.differences import TestOutcomes
 from headstart.results.honest import honest_trials
-from headstart.results.pairing import one_machine
+from headstart.results.pairing import machine_of, one_machine
 from headstart.results.trials import main_trials, metric_values, newest, relabelled, require_same_images
 from headstart.store import FinishedTrial, SearchRecord, StoredArm, StudyRecord
 from headstart.store.manifest import read_manifest
@@ -86,6 +87,11 @@ class StudyView:
     def budgets(self) -> list[LabelBudget]:
         """Every label budget with a trial, ascending, all labels last."""
         return sorted({trial.label_budget for trial in self.trials})
+
+    @cached_property
+    def machines(self) -> list[tuple[str, str, str, str, str]]:
+        """Every machine that a trial ran on, as pairing.machine_of says it, sorted."""
+        return sorted({machine_of(trial) for trial in self.trials})
 
     @property
     def one_machine(self) -> bool:
@@ -212,7 +218,7 @@ def _missing(study: StudyRecord, trials: Trials) -> tuple[int, int, tuple[str, .
 
 
 def _arm(stored: StoredArm, place: int, style: plots.ArmStyle, trials: Trials) -> Arm:
-    tests = tuple(store.read_predictions(trial.folder)["test"] for trial in trials)
+    tests = tuple(store.read_test(trial.folder) for trial in trials)
     return Arm(
         name=stored.name,
         label=plots.visible(stored.label),

@@ -19,7 +19,7 @@ _DIGITS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def mark(view: StudyView, trials: Iterable[FinishedTrial]) -> str:
     """The letters of the machines that these trials ran on; "" where all trials of the study ran on one."""
-    every = sorted({machine_of(trial) for trial in view.trials})
+    every = view.machines
     if len(every) < 2:
         return ""
     used = {machine_of(trial) for trial in trials}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,45 +32,34 @@ _WEIGHT_OF_AN_IMAGE = 6.0
 _Metrics = Mapping[str, float | None]
 
 
-def _calibrated(measure: Callable[..., float]) -> Callable[[Predictions, _Metrics], float | None]:
-    def value(test: Predictions, stored: _Metrics) -> float | None:
-        temperature = stored.get("temperature")
-        return None if temperature is None else measure(test.logits, test.labels, temperature=temperature)
-
-    return value
-
-
-def _ece_calibrated(test: Predictions, stored: _Metrics) -> float | None:
-    temperature = stored.get("temperature")
-    if temperature is None:
-        return None
-    return metrics.expected_calibration_error(test.logits / np.float32(temperature), test.labels)
-
-
-def _balanced_accuracy(test: Predictions, _: _Metrics) -> float:
+def _balanced_accuracy(test: Predictions) -> float:
     right = test.logits.argmax(axis=1) == test.labels
     present = np.bincount(test.labels)
     recall = np.bincount(test.labels, weights=right)[present > 0] / present[present > 0]
     return float(recall.mean())
 
 
-def _gap(_: Predictions, stored: _Metrics) -> float | None:
-    train, test = stored.get("train_accuracy"), stored.get("test_accuracy")
-    return None if train is None or test is None else train - test
-
-
-# By metric: how it is made again, and by how much it may differ.
-_AGAIN: dict[str, tuple[Callable[[Predictions, _Metrics], float | None], float]] = {
-    "test_accuracy": (lambda test, _: metrics.accuracy(test.logits, test.labels), _EXACT),
-    "test_balanced_accuracy": (_balanced_accuracy, 1e-6),
-    "test_top5_accuracy": (lambda test, _: metrics.topk_accuracy(test.logits, test.labels), _ROUNDED),
-    "test_nll": (lambda test, _: metrics.negative_log_likelihood(test.logits, test.labels), _ROUNDED),
-    "test_ece": (lambda test, _: metrics.expected_calibration_error(test.logits, test.labels), _ROUNDED),
-    "test_brier": (lambda test, _: metrics.brier_score(test.logits, test.labels), _ROUNDED),
-    "test_nll_calibrated": (_calibrated(metrics.negative_log_likelihood), _ROUNDED),
-    "test_ece_calibrated": (_ece_calibrated, _ROUNDED),
-    "generalization_gap": (_gap, 1e-6),
-}
+def _made_again(test: Predictions, stored: _Metrics) -> dict[str, tuple[float | None, float]]:
+    """By metric: its value from the logits, and by how much the stored one may differ."""
+    temperature = stored.get("temperature")
+    raw = metrics.scores(test.logits, test.labels)
+    calibrated = None
+    if temperature is not None and temperature > 0:
+        calibrated = metrics.scores(test.logits, test.labels, temperature)
+    accuracy = metrics.accuracy(test.logits, test.labels)
+    train, test_accuracy = stored.get("train_accuracy"), stored.get("test_accuracy")
+    gap = None if train is None or test_accuracy is None else train - test_accuracy
+    return {
+        "test_accuracy": (accuracy, _EXACT),
+        "test_balanced_accuracy": (_balanced_accuracy(test), 1e-6),
+        "test_top5_accuracy": (metrics.topk_accuracy(test.logits, test.labels), _ROUNDED),
+        "test_nll": (raw.nll, _ROUNDED),
+        "test_ece": (raw.ece, _ROUNDED),
+        "test_brier": (raw.brier, _ROUNDED),
+        "test_nll_calibrated": (calibrated.nll if calibrated else None, _ROUNDED),
+        "test_ece_calibrated": (calibrated.ece if calibrated else None, _ROUNDED),
+        "generalization_gap": (gap, 1e-6),
+    }
 
 
 def require_honest(trial: FinishedTrial) -> str:
@@ -85,7 +74,7 @@ def require_honest(trial: FinishedTrial) -> str:
     )
     remembered = _remembered()
     if content not in remembered:
-        test = store.read_predictions(trial.folder)["test"]
+        test = store.read_test(trial.folder, both_views=False)
         _compare(trial, test)
         remembered[content] = hashlib.sha256(
             test.example_ids.astype("<i8").tobytes() + test.labels.astype("<i8").tobytes()
@@ -95,14 +84,14 @@ def require_honest(trial: FinishedTrial) -> str:
 
 
 def _compare(trial: FinishedTrial, test: Predictions) -> None:
-    for name, (again, most) in _AGAIN.items():
+    try:
+        made_again = _made_again(test, trial.metrics)
+    except DataError as error:
+        raise DamagedError(f"{trial.folder / PREDICTIONS}: {error}; {REMEDY}") from error
+    for name, (own, most) in made_again.items():
         stored = trial.metrics.get(name)
         if stored is None and name != "test_accuracy":
             continue
-        try:
-            own = again(test, trial.metrics)
-        except DataError as error:
-            raise DamagedError(f"{trial.folder / PREDICTIONS}: {error}; {REMEDY}") from error
         if most == _ROUNDED:
             most = max(most, _WEIGHT_OF_AN_IMAGE / len(test.labels))
         if own is None or stored is None or not abs(own - stored) <= most:

@@ -124,8 +124,11 @@ def negative_log_likelihood(logits: Logits, labels: NDArray[np.int64], temperatu
 def image_losses(logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0) -> NDArray[np.float64]:
     """-log p(label) of each image, float64 (N,), in nats."""
     values, labels = _checked(logits, labels)
-    scaled = scipy.special.log_softmax(values / temperature, axis=1)
-    return np.asarray(-np.take_along_axis(scaled, labels[:, None], axis=1)[:, 0])
+    return _losses(scipy.special.log_softmax(values / temperature, axis=1), labels)
+
+
+def _losses(log_probability: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(-np.take_along_axis(log_probability, labels[:, None], axis=1)[:, 0])
 
 
 def brier_score(logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0) -> float:
@@ -140,9 +143,34 @@ def image_brier_scores(
 ) -> NDArray[np.float64]:
     """The Brier score of each image, float64 (N,)."""
     values, labels = _checked(logits, labels)
-    errors = probabilities(values, temperature)
+    return _brier_scores(probabilities(values, temperature), labels)
+
+
+def _brier_scores(probability: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    errors = probability.copy()
     errors[np.arange(len(labels)), labels] -= 1.0
     return np.asarray((errors**2).sum(axis=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Negative log-likelihood in nats, Brier score 0 to 2, and expected calibration error 0 to 1."""
+
+    nll: float
+    brier: float
+    ece: float
+
+
+def scores(logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0) -> Scores:
+    """The bits of negative_log_likelihood, brier_score and expected_calibration_error, from one softmax."""
+    values, labels = _checked(logits, labels)
+    log_probability = scipy.special.log_softmax(values / temperature, axis=1)
+    probability = np.exp(log_probability)
+    return Scores(
+        nll=float(_losses(log_probability, labels).mean()),
+        brier=float(_brier_scores(probability, labels).mean()),
+        ece=_calibration_error(_bins(probability, values.argmax(axis=1) == labels, 15, equal_mass=True)),
+    )
 
 
 def reliability(
@@ -163,21 +191,27 @@ def reliability(
     import pandas as pd
 
     values, labels = _checked(logits, labels)
-    probability = probabilities(values, temperature)
+    confidence, correct, count = _bins(
+        probabilities(values, temperature), values.argmax(axis=1) == labels, bins, equal_mass
+    )
+    return pd.DataFrame({"confidence": confidence, "accuracy": correct, "count": count})
+
+
+def _bins(
+    probability: NDArray[np.float64], correct: NDArray[np.bool_], bins: int, equal_mass: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """The rows of a reliability diagram: mean confidence, accuracy and images of each bin."""
     confidence = probability.max(axis=1)
-    correct = values.argmax(axis=1) == labels
     if equal_mass:
         place = equal_mass_bins(confidence, bins)
     else:
         place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     count = np.bincount(place)
     full = count > 0
-    return pd.DataFrame(
-        {
-            "confidence": np.bincount(place, weights=confidence)[full] / count[full],
-            "accuracy": np.bincount(place, weights=correct)[full] / count[full],
-            "count": count[full],
-        }
+    return (
+        np.bincount(place, weights=confidence)[full] / count[full],
+        np.bincount(place, weights=correct)[full] / count[full],
+        count[full],
     )
 
 
@@ -197,10 +231,14 @@ def expected_calibration_error(
     """Mean over images of their bin's |accuracy - confidence|, 0 to 1; bins as in `reliability`.
 
     Source: Naeini et al. (2015); Guo et al. (2017), equation 3."""
-    table = reliability(logits, labels, bins, equal_mass, temperature)
-    return float(
-        (table["count"] * (table["accuracy"] - table["confidence"]).abs()).sum() / table["count"].sum()
-    )
+    values, labels = _checked(logits, labels)
+    correct = values.argmax(axis=1) == labels
+    return _calibration_error(_bins(probabilities(values, temperature), correct, bins, equal_mass))
+
+
+def _calibration_error(rows: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]) -> float:
+    confidence, accuracy, count = rows
+    return float((count * np.abs(accuracy - confidence)).sum() / count.sum())
 
 
 def confusion_matrix(logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.int64]:

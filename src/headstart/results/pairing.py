@@ -120,7 +120,7 @@ def pair_by_seed(a: Trials, b: Trials) -> Pairs:
 
 def stored_test(folder: Path) -> Predictions | None:
     """The stored test predictions; None where this copy of the trial has none."""
-    return store.read_predictions(folder).get("test") if (folder / "predictions.npz").is_file() else None
+    return store.read_test(folder) if (folder / "predictions.npz").is_file() else None
 
 
 def stored_test_set(folder: Path) -> tuple[str, int] | None:

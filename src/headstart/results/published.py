@@ -78,7 +78,7 @@ def publish(study_folder: Path, target: Path) -> Published:
         there = store.inside(target, trial.key)
         if store.is_finished(there):
             continue
-        test = store.read_predictions(trial.folder)["test"]
+        test = store.read_test(trial.folder)
         predictions: dict[str, NDArray[Any]] = {
             "test_logits": half_precision(test.logits),
             "test_labels": test.labels.astype(np.int32),

@@ -192,15 +192,12 @@ def gallery_ids(trials: Trials, per_kind: int = A_PANEL, phase: str | None = Non
     main trials; `per_kind` of each.
 
     Raises: DataError where trials have different test sets; StoreError where predictions are missing."""
-    tests = [
-        store.read_predictions(trial.folder)["test"]
-        for trial in representative_trials(trials, phase).values()
-    ]
+    tests = [store.read_test(trial.folder) for trial in representative_trials(trials, phase).values()]
     chosen = [most_confident_errors(test, per_kind) for test in tests]
     chosen += [disagreements(a, b, per_kind) for a in tests for b in tests if a is not b]
     if chosen:
         main = [
-            store.read_predictions(trial.folder)["test"]
+            store.read_test(trial.folder)
             for of_arm in main_trials(trials, phase).values()
             for trial in of_arm
         ]

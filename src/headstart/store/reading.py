@@ -9,7 +9,7 @@ import math
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -126,8 +126,11 @@ def first_fault(error: ValidationError | RecursionError) -> str:
     return f"{place[:100]}: {first['msg'][:200]}"
 
 
-def read_npz(path: Path, remedy: str, names: Iterable[str] | None = None) -> Arrays:
-    """The arrays in an .npz file; with `names` those alone, and no other is decompressed.
+def read_npz(
+    path: Path, remedy: str, names: Iterable[str] | None = None, wanted: Callable[[str], bool] | None = None
+) -> Arrays:
+    """The arrays in an .npz file; with `names` those alone, with `wanted` those that it says yes to: no other
+    is decompressed.
 
     remedy: what the user should do with a damaged file; it ends the error's sentence. No pickle is read.
     Raises: StoreError where the file is missing; DamagedError where a name is missing, the file is damaged,
@@ -135,9 +138,8 @@ def read_npz(path: Path, remedy: str, names: Iterable[str] | None = None) -> Arr
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
             members = _bounded_members(archive, file.seek(0, 2))
-            return {
-                name: _array(archive.read(members[name])) for name in (members if names is None else names)
-            }
+            chosen = names if names is not None else filter(wanted, members) if wanted else members
+            return {name: _array(archive.read(members[name])) for name in chosen}
     except FileNotFoundError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}; {remedy}") from error
     except _NPZ_ERRORS as error:

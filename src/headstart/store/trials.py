@@ -211,8 +211,22 @@ def read_predictions(folder: Path) -> dict[str, Predictions]:
     """The stored predictions of a run folder, by part.
 
     Raises: StoreError where they are missing; DamagedError where they are not what was written."""
+    return _read_parts(folder)
+
+
+def read_test(folder: Path, *, both_views: bool = True) -> Predictions:
+    """The stored predictions on the test images, with those of both views where they are wanted; nothing else
+    is decompressed. Raises: as read_predictions."""
+
+    def wanted(name: str) -> bool:
+        return name.startswith("test_") and (both_views or name != "test_flip_logits")
+
+    return _read_parts(folder, wanted)["test"]
+
+
+def _read_parts(folder: Path, wanted: Callable[[str], bool] | None = None) -> dict[str, Predictions]:
     path = _checked_predictions(folder)
-    arrays = read_npz(path, REMEDY)
+    arrays = read_npz(path, REMEDY, wanted=wanted)
     parts = {
         name.removesuffix("_logits")
         for name in arrays
