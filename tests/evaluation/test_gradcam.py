@@ -22,6 +22,7 @@ from headstart.evaluation import gradcam
 from headstart.evaluation.gradcam import gradcam_ids, run_gradcam
 from headstart.evaluation.records import read_arrays, read_gradcam
 from headstart.plots.gradcam import _overlaid
+from headstart.predict import predictor
 from headstart.predict.gradcam import explain_image, upsampled
 from headstart.predict.predictor import load_predictor
 from headstart.results.published import adopt_readings, publish
@@ -98,7 +99,7 @@ def test_the_evidence_is_that_of_explain_for_the_networks_own_answer(done: Path)
 
 
 def test_a_finished_step_computes_nothing(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradcam, "load_predictor", None)
+    monkeypatch.setattr(predictor, "load_predictor", None)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (study / "looks").glob("*.npz")}
     assert len(before) == 2 and run_gradcam(study, 1) == 1
     assert {

@@ -17,8 +17,6 @@ from headstart import store
 from headstart.errors import ConfigError
 from headstart.evaluation.records import GRADCAM, kept_arrays
 from headstart.evaluation.study import check_predictions, chosen_trials, load_study_dataset, read_study
-from headstart.predict.gradcam import explain_image
-from headstart.predict.predictor import load_predictor
 from headstart.runtime import progress
 from headstart.runtime.seeding import seed_for
 from headstart.store import FinishedTrial
@@ -110,6 +108,10 @@ def _read(trial: FinishedTrial, test: ImageSet, ids: NDArray[np.int64]) -> Array
 
     Raises: ConfigError where there is no network to explain; StoreError where it does not predict as its
     trial did."""
+    # captum and pyplot load only where something is to be read
+    from headstart.predict.gradcam import explain_image
+    from headstart.predict.predictor import load_predictor
+
     predictor = load_predictor(trial.folder)
     network = predictor.network()
     network.last_block()  # refuses before the first image

@@ -36,8 +36,9 @@ def require_same_images(a: Predictions, b: Predictions) -> None:
         )
 
 
-def _label_probability(predictions: Predictions) -> NDArray[np.float64]:
-    return probabilities(predictions.logits)[np.arange(len(predictions.labels)), predictions.labels]
+def _label_probability(predictions: Predictions, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+    labels = predictions.labels[rows]
+    return probabilities(predictions.logits[rows])[np.arange(len(labels)), labels]
 
 
 def _largest_first(
@@ -80,8 +81,8 @@ def disagreements(a: Predictions, b: Predictions, count: int | None = None) -> N
     Raises: DataError on different images."""
     require_same_images(a, b)
     chosen = correct(a) & ~correct(b)
-    margin = _label_probability(a) - _label_probability(b)
-    return _largest_first(a.example_ids[chosen], margin[chosen], count)
+    margin = _label_probability(a, chosen) - _label_probability(b, chosen)
+    return _largest_first(a.example_ids[chosen], margin, count)
 
 
 def most_confident_errors(predictions: Predictions, count: int | None = None) -> NDArray[np.int64]:
@@ -102,11 +103,11 @@ def hardest(predictions: Sequence[Predictions], count: int | None = None) -> NDA
         raise DataError("no predictions given; expected those of at least one trial")
     for other in predictions[1:]:
         require_same_images(predictions[0], other)
-    wrong = sum((~correct(each)).astype(np.int64) for each in predictions)
+    wrong = np.sum([~correct(each) for each in predictions], axis=0)
+    chosen = wrong > 0
     # A probability is at most 1, so the number of wrong models decides first.
-    doubt = 2.0 * wrong - np.mean([_label_probability(each) for each in predictions], axis=0)
-    chosen = np.asarray(wrong) > 0
-    return _largest_first(predictions[0].example_ids[chosen], np.asarray(doubt)[chosen], count)
+    sure = np.mean([_label_probability(each, chosen) for each in predictions], axis=0)
+    return _largest_first(predictions[0].example_ids[chosen], 2.0 * wrong[chosen] - sure, count)
 
 
 def wrong_for_all(predictions: Sequence[Predictions], count: int | None = None) -> NDArray[np.int64]:

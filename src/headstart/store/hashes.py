@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 20
 TRUSTED_BYTES = 1_000_000_000  # a second of hashing; of a larger file the times are believed
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-_Stamp = tuple[int, int, int, int, int]
-_HASHED: dict[_Stamp, str] = {}  # of files that this process has read, as long as nothing has written them
+Stamp = tuple[int, int, int, int, int]
+_HASHED: dict[Stamp, str] = {}  # of files that this process has read, as long as nothing has written them
 _HASHED_CHUNKS: dict[tuple[int, ...], list[str]] = {}  # likewise, with the size of the chunks
 
 
@@ -38,6 +38,18 @@ def facts_of_bytes(content: bytes) -> FileFacts:
     return FileFacts(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What stays while a file is not written: its place, size and times; None where there is none."""
+    try:
+        return _stamp(path.stat())
+    except OSError:
+        return None
+
+
 def facts_of(path: Path, remedy: str = "put the file back as it was") -> FileFacts:
     """Size and SHA-256 of a file; read once a process while its size and times stay.
 
@@ -45,7 +57,7 @@ def facts_of(path: Path, remedy: str = "put the file back as it was") -> FileFac
     try:
         with open_file(path) as file:
             status = os.fstat(file.fileno())
-            stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            stamp = _stamp(status)
             if stamp not in _HASHED:
                 _HASHED[stamp] = sha256_of(file)
             return FileFacts(bytes=status.st_size, sha256=_HASHED[stamp])
@@ -105,7 +117,7 @@ def look_at_chunks(path: Path, chunk_bytes: int) -> ChunkedFile:
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            stamp = _stamp(status)
             if (*stamp, chunk_bytes) not in _HASHED_CHUNKS:
                 hashes = [hash_of_next(file, chunk_bytes) for _ in range(0, status.st_size, chunk_bytes)]
                 _HASHED_CHUNKS[(*stamp, chunk_bytes)] = hashes

@@ -30,7 +30,7 @@ from headstart.errors import BusyError, DamagedError, StoreError
 from headstart.store import manifest
 from headstart.store.durable import disk_errors, write_bytes
 from headstart.store.files import digest, json_bytes, write_json_lines, write_npz
-from headstart.store.hashes import facts_of_bytes
+from headstart.store.hashes import Stamp, facts_of_bytes, stamp_of
 from headstart.store.locks import lock
 from headstart.store.names import inside, is_key
 from headstart.store.reading import Arrays, checked, parse_json, read_bytes, read_npz, read_table
@@ -289,10 +289,18 @@ def write_result(folder: Path, result: Result) -> None:
 
 
 def read_result(folder: Path) -> Result:
-    """The result in a run folder. The model and the predictions are not read.
+    """The result in a run folder. The model and the predictions are not read; a trial is read once a process
+    while the sizes and times of its files stay.
 
     Raises: StoreError where the trial is not finished; DamagedError where a file is not what was written,
     or the trial is another one than the folder's name says."""
+    return _read_result(
+        folder, tuple(stamp_of(folder / name) for name in (RESULT, HISTORY, TRIAL, manifest.FILE))
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _read_result(folder: Path, _: tuple[Stamp | None, ...]) -> Result:
     path = inside(folder, RESULT)
     value = read_table(path, REMEDY)
     fields = checked(ResultFields, value, path, REMEDY)

@@ -111,6 +111,8 @@ def run_missing(run: TrialRun) -> TrialsDone:
     Raises: StoreError, BusyError, DownloadError, WeightsError, which the next trial would meet too."""
     done = TrialsDone(pending=Counter(map(_cell, run.trials)))
     one = partial(run_trial, study=run.study, study_folder=run.folder, published=run.published, jobs=run.jobs)
+    if run.jobs == 1 and run.engine is None:
+        one = partial(one, dataset=run.dataset)  # other processes load it themselves
     results = table.ResultsFile(run.folder)
     before = {number for number, trial in enumerate(run.trials, 1) if run.is_finished(trial)}
     if before:
