@@ -47,7 +47,7 @@ def test_every_signal_that_asks_for_an_end_is_one_line_and_its_code(name: str, c
 def test_every_error_of_the_system_is_one_line_and_exit_6(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", _FAILS.format(name=name)], capture_output=True, text=True)
     assert done.returncode == 6
-    assert done.stderr.startswith("headstart: /a/file: ") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("headstart: /a/file") and done.stderr.count("\n") == 1
 
 
 def test_a_closed_pipe_ends_quietly() -> None:

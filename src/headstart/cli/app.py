@@ -90,18 +90,13 @@ def main() -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        from headstart.store.durable import no_path
+        from headstart.store.durable import what_failed
 
-        if (wrong := no_path(error)) is not None:
-            _fail(str(wrong), wrong.exit_code)
-        _fail(
-            f"{error.filename or 'the disk'}: {error.strerror}; free space or choose another folder (--out, "
-            "HEADSTART_CACHE)",
-            StoreError.exit_code,
-        )
+        remedy = "free space or choose another folder (--out, HEADSTART_CACHE)"
+        _fail(what_failed(error, error.filename or "the disk", remedy), StoreError.exit_code)
     except Exception as error:
         if str(error).startswith("Symlink loop from"):  # Path.resolve, before Python 3.13
-            _fail(f"{error}; give another path", ConfigError.exit_code)
+            _fail(f"{error}; give another path", StoreError.exit_code)
         if hasattr(error, "format_message"):  # typer's and click's own usage errors
             _fail(f"{error.format_message()} (see headstart --help)", ConfigError.exit_code)
         if type(error).__name__ == "Abort":

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from headstart.errors import ConfigError, HeadstartError, StoreError
+from headstart.errors import StoreError
 
 try:
     import fcntl
@@ -36,30 +36,29 @@ def is_disk_error(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _OF_THE_DISK
 
 
-def no_path(error: OSError, path: Path | str = "") -> ConfigError | None:
-    """What a user is told where not the disk is to blame but the path; None for other errors."""
-    name = os.fsdecode(error.filename or path)
+def what_failed(error: OSError, path: Path | str, remedy: str) -> str:
+    """A path, what the system says of it, and what to do: the remedy, or another path where the disk is not
+    to blame."""
+    name = os.fsdecode(path)
     if error.errno == errno.ENAMETOOLONG:
         longest = max(map(len, Path(name).parts), default=0)
-        return ConfigError(
+        return (
             f"{name[:40]}... is a path of {len(name):,} letters, its longest name of {longest:,}; file "
             "systems take names of 255 bytes and paths of 4,095: give a shorter one"
         )
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST):
-        return ConfigError(f"{name}: {(error.strerror or str(error)).lower()}; give another path")
-    return None
+        remedy = "give another path"
+    return f"{name}: {error.strerror or error}; {remedy}"
 
 
-def disk_error(error: OSError, path: Path | str) -> HeadstartError:
+def disk_error(error: OSError, path: Path | str) -> StoreError:
     """What a user is told of a file that cannot be written."""
-    if (wrong := no_path(error, path)) is not None:
-        return wrong
     where = (
         error.filename
         if isinstance(error.filename, str) and not str(error.filename).endswith(".part")
         else path
     )
-    return StoreError(f"cannot write {where}: {error.strerror or error}; free space or choose another folder")
+    return StoreError(f"cannot write {what_failed(error, where, 'free space or choose another folder')}")
 
 
 @contextmanager

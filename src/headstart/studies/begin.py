@@ -156,7 +156,7 @@ def _threads(run: TrialRun, study: Study) -> ThreadsRecord | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a study's folder. Raises: StoreError; ConfigError for what is no path."""
+    """Makes a study's folder. Raises: StoreError."""
     with store.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
