@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator, model_validator
 
 from headstart.store.hashes import Sha256
 from headstart.store.names import Name, Text
@@ -100,6 +100,10 @@ class HistoryRow(Stored):
     """A row of history.jsonl: numbers by name."""
 
     __pydantic_extra__: dict[str, float] = Field(init=False)
+
+
+class History(RootModel[list[HistoryRow]]):
+    """history.jsonl: a row a line."""
 
 
 class DatasetFields(Stored):

@@ -35,7 +35,7 @@ from headstart.store.locks import lock
 from headstart.store.names import inside, is_key
 from headstart.store.reading import Arrays, checked, parse_json, read_bytes, read_npz, read_table
 from headstart.store.remedies import TRIAL as REMEDY
-from headstart.store.schema import HistoryRow, ResultFields
+from headstart.store.schema import History, ResultFields
 from headstart.types import Cost, LabelBudget, Predictions, Result
 
 RESULT, PREDICTIONS, HISTORY, TRIAL, MODEL = (
@@ -327,13 +327,11 @@ def _history(folder: Path) -> tuple[Mapping[str, float], ...]:
     path = inside(folder, HISTORY)
     if not path.exists():
         return ()
-    rows = []
-    for line in read_bytes(path).splitlines():
-        try:
-            rows.append(parse_json(line))
-        except ValueError as error:
-            raise DamagedError(f"{path} is damaged ({error}); {REMEDY}") from error
-        checked(HistoryRow, rows[-1], path, REMEDY)
+    try:  # as one list: a text and a check for each line took three times as long
+        rows = parse_json(b"[" + b",".join(read_bytes(path).splitlines()) + b"]")
+    except ValueError as error:
+        raise DamagedError(f"{path} is damaged ({error}); {REMEDY}") from error
+    checked(History, rows, path, REMEDY)
     return tuple(rows)
 
 
