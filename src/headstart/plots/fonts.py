@@ -55,7 +55,7 @@ def legible(text: str) -> str:
     escapes = {letter: drawable(letter, families) for letter in rare}
     if lacking := [letter for letter, shown in escapes.items() if shown != letter]:
         say_once(
-            f"no installed font has {len(lacking)} of the letters in pictures and PDF files, such as "
+            f"no installed font has {len(lacking)} of the letters in images and PDF files, such as "
             f"{_escape(lacking[0])}: they are shown as codes; install one, such as fonts-noto-cjk on Debian"
         )
     return text.translate({ord(letter): shown for letter, shown in escapes.items()})

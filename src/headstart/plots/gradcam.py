@@ -102,7 +102,7 @@ def _write_titles(
     axes: Axes, layout: _Layout, group: int, styles: Sequence[ArmStyle], titles: Sequence[str]
 ) -> None:
     bottom = layout.top - 4
-    _write(axes, layout.left(group, 0), bottom - _LINE / 2, "the picture", MUTED)
+    _write(axes, layout.left(group, 0), bottom - _LINE / 2, "the image", MUTED)
     for k, (style, title) in enumerate(zip(styles, titles, strict=True), 1):
         lines = title.split("\n")
         x, first = layout.left(group, k), bottom - _LINE * (len(lines) + 0.5)

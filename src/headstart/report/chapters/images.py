@@ -114,7 +114,7 @@ def where_they_look(view: StudyView) -> Section | None:
                             Paragraph(
                                 text=text(
                                     "A network ends in a coarse grid of positions, each of which still knows "
-                                    "where in the picture it lies. Grad-CAM weighs what stands at each "
+                                    "where in the image it lies. Grad-CAM weighs what stands at each "
                                     "position by how much it moves the score of one class: here the class "
                                     "that the network itself answers, right or wrong. Light colours mark the "
                                     "places that speak most for that answer; each picture has a scale of its "
@@ -126,7 +126,7 @@ def where_they_look(view: StudyView) -> Section | None:
                                     "It describes where the evidence lies. It does not prove why a network "
                                     "answers as it does, nor that it would answer otherwise without that "
                                     "part "
-                                    "of the picture."
+                                    "of the image."
                                 )
                             ),
                         ),

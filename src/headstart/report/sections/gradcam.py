@@ -40,7 +40,7 @@ def figure(view: StudyView) -> Figure | None:
     caption = (
         f"Grad-CAM (Selvaraju et al. 2017) of each network’s last block, {positions} positions, smoothed "
         "between them, on "
-        "the picture in grey; under it the network’s own answer, whose evidence it is, with its probability; "
+        "the image in grey; under it the network’s own answer, whose evidence it is, with its probability; "
         "✗: wrong. "
         f"n = {len(stored.images)} test images, {each}drawn with seed {stored.seed}. {which}, of trial seed "
         f"{stored.seed}"
