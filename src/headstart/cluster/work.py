@@ -19,7 +19,8 @@ from headstart.runtime import energy, progress
 from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.threads import use_threads
 from headstart.store.manifest import FILE as MANIFEST
-from headstart.store.trials import HISTORY, MODEL, PREDICTIONS, RESULT, TRIAL
+from headstart.store.predictions import PREDICTIONS
+from headstart.store.trials import HISTORY, MODEL, RESULT, TRIAL
 from headstart.studies.trial import run_trial
 from headstart.types import Dataset, Trial
 

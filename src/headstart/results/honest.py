@@ -19,8 +19,9 @@ from headstart import store
 from headstart.errors import DamagedError, DataError, StoreError
 from headstart.results import metrics
 from headstart.store import FinishedTrial
+from headstart.store.predictions import PREDICTIONS
 from headstart.store.remedies import TRIAL as REMEDY
-from headstart.store.trials import PREDICTIONS, RESULT
+from headstart.store.trials import RESULT
 from headstart.types import Predictions
 
 _VERSION = 1  # of these comparisons

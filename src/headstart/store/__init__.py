@@ -23,6 +23,12 @@ from headstart.store.files import (
 from headstart.store.hashes import FileFacts, facts_of, require_unchanged
 from headstart.store.locks import lock, require_space, shared_lock
 from headstart.store.names import inside, is_key, is_name
+from headstart.store.predictions import (
+    read_predictions,
+    read_test,
+    read_test_ids,
+    write_predictions,
+)
 from headstart.store.reading import Arrays, read_as, read_bytes, read_json, read_npy, read_npz
 from headstart.store.sealed import write_sealed
 from headstart.store.searches import Candidate, SearchRecord, read_search, study_searches
@@ -43,14 +49,10 @@ from headstart.store.trials import (
     in_order,
     is_finished,
     is_finished_now,
-    read_predictions,
     read_result,
-    read_test,
-    read_test_ids,
     read_trial,
     set_aside_damaged,
     write_history,
-    write_predictions,
     write_result,
 )
 
