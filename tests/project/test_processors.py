@@ -29,6 +29,12 @@ def test_every_combination_of_limits_is_one_of_all() -> None:
     assert unlimited == {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
+def test_a_processor_that_this_one_cannot_play_is_left_out() -> None:
+    played = [each for each in processors.ALL if processors.can_play(each, has_avx512=False)]
+    assert {each.aten for each in played} == {"avx2", "default"} and len(played) == 16
+    assert all(processors.can_play(each, has_avx512=True) for each in processors.ALL)
+
+
 def test_folders_with_numbers_are_there() -> None:
     assert [path for path in processors.NUMERIC if not (ROOT / path).exists()] == []
 
