@@ -50,7 +50,7 @@ def posted(
 
 def test_the_page_shows_classes_as_data_and_the_command_that_does_the_same(app, folder):
     page = text(app, "/p/photos/images")
-    assert "<h1>91 images in 2 classes</h1>" in page
+    assert "<h1>90 images in 2 classes</h1>" in page
     assert "&lt;b&gt;dog&lt;/b&gt;" in page and "<b>dog</b>" not in page
     assert f"headstart data check {folder}/photos --out {folder}/advice/photos/check" in page
     assert page.count("<img") == 20  # the first class
@@ -60,7 +60,7 @@ def test_a_large_class_comes_page_by_page(app):
     first = text(app, "/p/photos/grid?of_class=cat", **{"HX-Request": "true"})
     assert first.count("<img") == 60 and "number=1" in first
     second = text(app, "/p/photos/grid?of_class=cat&number=1")
-    assert second.count("<img") == 11 and "More images" not in second
+    assert second.count("<img") == 10 and "More images" not in second
 
 
 def test_thumbnails_are_made_once_and_unreadable_files_have_one_too(app, folder):
@@ -70,12 +70,12 @@ def test_thumbnails_are_made_once_and_unreadable_files_have_one_too(app, folder)
     assert len(files) == 1
     app.ask("/p/photos/thumbnail?image=cat/1.png")
     assert list((folder / "cache/thumbnails").rglob("*.jpg")) == files
-    for name in ("cat/0.png", "cat/link.png"):
-        assert app.ask(f"/p/photos/thumbnail?image={name}")[1]["content-type"] == "image/svg+xml"
+    assert app.ask("/p/photos/thumbnail?image=cat/0.png")[1]["content-type"] == "image/svg+xml"
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside.png", "/etc/hostname", "cat/../../outside.png", "%2e%2e/outside.png"]
+    "name",
+    ["../outside.png", "/etc/hostname", "cat/../../outside.png", "%2e%2e/outside.png", "cat/link.png"],
 )
 def test_a_path_outside_is_no_image(app, name):
     assert app.ask(f"/p/photos/thumbnail?image={name}")[0] == 422
@@ -132,7 +132,7 @@ def test_files_are_dropped_into_a_class(app, folder):
     status, _, answer = app.ask("/p/photos/drop", body, headers | {"HX-Request": "true"})
     assert (status, answer) == (200, b"added: 1 in bird; left out: 1 no images by their content")
     assert (folder / "advice/photos/added/bird/new.png").read_bytes() == content
-    assert "92 images in 3 classes" in text(app, "/p/photos/images")
+    assert "91 images in 3 classes" in text(app, "/p/photos/images")
     body, headers = form(("class", None, b""), ("files", "new.png", content))
     assert app.ask("/p/photos/drop", body, headers)[0] == 422
 

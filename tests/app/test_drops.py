@@ -99,7 +99,30 @@ def test_a_bomb_is_refused_before_and_while_it_is_unpacked(tmp_path, images):
     assert stored(tmp_path / "home") == []
 
 
-@pytest.mark.parametrize("content", [b"PK\3\4 damaged", b"PK\5\6" + bytes(10)])
+def test_a_file_without_a_name_in_a_zip_is_left_out(tmp_path, images):
+    drop = Drop(tmp_path / "home")
+    drop.add("photos.zip", zipped({"cat/1.png": images[0], ".": images[1]}), "")
+    assert drop.dropped.joined == {"cat": 1} and drop.dropped.left_out == {"links, hidden or junk": 1}
+
+
+def _damaged(method: int) -> bytes:
+    """A zip whose one file does not unpack."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("cat/1.png", b"some bytes " * 100)
+    content = bytearray(out.getvalue())
+    content[45:75] = bytes(range(30))
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\3\4 damaged",
+        b"PK\5\6" + bytes(10),
+        *map(_damaged, (zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2)),
+    ],
+)
 def test_a_damaged_zip_is_one_line(tmp_path, content):
     with pytest.raises(DataError, match=r"the zip bad\.zip cannot be read"):
         Drop(tmp_path / "home").add("bad.zip", io.BytesIO(content), "")

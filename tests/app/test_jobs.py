@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from headstart.app.jobs import Job, Jobs
-from headstart.errors import BusyError
+from headstart.errors import BusyError, HeadstartError
 
 
 def ended(jobs: Jobs, kind: str) -> Job:
@@ -45,3 +46,25 @@ def test_a_running_job_is_one_of_its_kind_and_can_be_stopped(tmp_path: Path) -> 
     job.stop()
     assert ended(jobs, "advice").state == "stopped"
     ended(jobs, "check")
+
+
+def test_one_that_has_just_been_started_is_stopped(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path / "jobs")
+    jobs.start("advice", ["serve", str(tmp_path / "none"), "--port", "0"]).stop()
+    assert ended(jobs, "advice").state == "stopped"
+
+
+def test_several_starts_at_once_are_one_and_a_job_never_begun_stops_no_other(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path / "jobs")
+    (tmp_path / "jobs/1-check").mkdir(parents=True)  # its process was killed before it was described
+
+    def start(_: int) -> str:
+        try:
+            return jobs.start("check", ["--version"]).folder.name
+        except HeadstartError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = sorted(pool.map(start, range(4)))
+    assert answers == ["2-check", *["check is running already; stop it first"] * 3]
+    assert ended(jobs, "check").code == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from tests.support.noise_folder import write_noise
 
 from headstart.app.listing import list_images
 from headstart.data.folders import DEFAULT_OPTIONS, find_entries
+from headstart.errors import DataError
 
 
 def make_flat(root: Path) -> None:
@@ -42,3 +45,34 @@ def test_a_table_is_listed(tmp_path):
     (tmp_path / "labels.csv").write_text("path,label\nfiles/x/0.png,cat\nfiles/x/1.png,dog\n")
     listed = list_images(tmp_path / "labels.csv", DEFAULT_OPTIONS)
     assert {name: len(images) for name, images in listed.by_class.items()} == {"cat": 1, "dog": 1}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("folders", [("cat", "dog"), ("cat/a", "dog/a")])
+def test_pipes_and_links_that_lead_out_are_left_out(tmp_path, monkeypatch, folders):
+    photos = write_noise(tmp_path / "photos", dict.fromkeys(folders, 2))
+    other = write_noise(tmp_path / "other", {"owl": 2})
+    before = {*list_images(photos, DEFAULT_OPTIONS).by_name}
+    home = photos / folders[0]
+    os.mkfifo(home / "pipe.png")
+    monkeypatch.chdir(home)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.png")
+        (home / "passwd.png").symlink_to("/etc/passwd")
+        (home / "owl.png").symlink_to(other / "owl/0.png")
+        (photos / "owl").symlink_to(other / "owl")
+        (home / "inside.png").symlink_to(photos / folders[1] / "0.png")
+        listed = list_images(photos, DEFAULT_OPTIONS)
+    assert {*listed.by_name} == before | {f"{folders[0]}/inside.png"}
+    assert [*listed.by_class] == ["cat", "dog"]
+
+
+def test_rows_of_a_table_that_lead_out_are_left_out(tmp_path):
+    write_noise(tmp_path, {"home/x": 2, "other": 1})
+    table = tmp_path / "home/labels.csv"
+    table.write_text("path,label\nx/0.png,cat\nx/1.png,dog\n../other/0.png,owl\n/etc/passwd,owl\n")
+    listed = list_images(table, DEFAULT_OPTIONS)
+    assert [*listed.by_name] == ["x/0.png", "x/1.png"] and [*listed.by_class] == ["cat", "dog"]
+    table.write_text("path,label\n../other/0.png,owl\n/etc/passwd,cat\n")
+    with pytest.raises(DataError, match="are not followed"):
+        list_images(table, DEFAULT_OPTIONS)

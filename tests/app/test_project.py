@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,50 @@ def test_what_was_decided_is_there_in_another_process(project, tmp_path):
     assert kinds(again) == {"cat/0.png": "exclude"} and again.can_undo
 
 
+def test_two_apps_lose_no_decision_of_each_other(project):
+    def decide(name: str) -> None:
+        own = Project(project.folder)
+        for image in own.listing().by_class[name]:
+            own.decide(image, "exclude")
+            own.decide(image, "keep")
+
+    with ThreadPoolExecutor(2) as apps:
+        list(apps.map(decide, ("cat", "dog")))
+    assert len(project.decisions()) == 6
+    assert sum(project.undo() is not None for _ in range(13)) == 12
+    assert kinds(project) == {}
+
+
+def test_a_name_with_a_carriage_return_is_decided_on(project, tmp_path):
+    (tmp_path / "photos/cat/0.png").rename(tmp_path / "photos/cat/a\rb.png")
+    project.decide(project.image("cat/a\rb.png"), "exclude")
+    project.decide(project.image("cat/1.png"), "keep")
+    assert kinds(project) == {"cat/a\rb.png": "exclude", "cat/1.png": "keep"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_the_place_of_an_image_is_not_read(project, tmp_path):
+    image, path = project.image("cat/0.png"), tmp_path / "photos/cat/0.png"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="no regular file"):
+        project.decide(image, "exclude")
+    assert "cat/0.png" not in project.listing(again=True).by_name
+
+
+def test_a_link_in_the_place_of_an_image_or_of_the_folder_is_not_followed(project, tmp_path):
+    image, photos = project.image("cat/0.png"), tmp_path / "photos"
+    other = write_noise(tmp_path / "other", {"cat": 1, "dog": 1})
+    (photos / "cat/0.png").unlink()
+    (photos / "cat/0.png").symlink_to(other / "cat/0.png")
+    with pytest.raises(DataError, match="outside the opened folder"):
+        project.decide(image, "exclude")
+    photos.rename(tmp_path / "moved")
+    photos.symlink_to(other)
+    with pytest.raises(DataError, match="is a link now"):
+        project.image("cat/0.png")
+
+
 def test_a_label_that_can_name_no_class_is_refused(project):
     with pytest.raises(ConfigError, match="a class is named by"):
         project.decide(project.image("cat/0.png"), "relabel", "../x")
@@ -61,6 +107,25 @@ def test_images_that_come_are_listed_at_once(project, tmp_path):
     assert project.image("added/bird/new.png").label == "bird"
     with pytest.raises(DataError, match="no image of that name"):
         project.image("../photos/cat/0.png")
+
+
+def test_images_that_come_deep_down_are_listed_at_once(tmp_path):
+    photos = write_noise(tmp_path / "photos", {"cat/a/b": 2, "dog/a/b": 2})
+    project = Workspace(tmp_path / "advice", [tmp_path]).open(photos)
+    assert len(project.listing()) == 4
+    write_noise(photos, {"cat/a/b/c": 1})
+    assert len(project.listing()) == 5
+    write_noise(photos, {"cat/a/b/c": 3})
+    assert len(project.listing()) == 7
+
+
+def test_a_project_with_damaged_settings_hides_no_other(project, tmp_path):
+    (tmp_path / "advice/odd").mkdir()
+    (tmp_path / "advice/odd/app.json").write_bytes(b"")
+    workspace = Workspace(tmp_path / "advice", [tmp_path])
+    assert [each.name for each in workspace.projects()] == ["photos"]
+    (line,) = workspace.damaged()
+    assert "odd/app.json is damaged" in line and "\n" not in line
 
 
 def test_commands_are_those_of_a_terminal(project, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from tests.support.noise_folder import write_noise
 from headstart.app.copies import copy_image, remove_copy
 from headstart.app.jobs import Job
 from headstart.app.sorting import Sorting, page_of
-from headstart.errors import ConfigError, DataError
+from headstart.errors import ConfigError, DataError, StoreError
 
 HEADER = "path,class_1,probability_1,class_2,probability_2,class_3,probability_3\n"
 
@@ -79,9 +81,51 @@ def test_links_are_sorted_into_folders_and_follow_corrections(tmp_path):
     assert (tmp_path / "sorted/dog/0.png").resolve() == tmp_path / "x/two/0.png"
 
 
+def test_a_name_with_a_carriage_return_is_read_again_from_the_table(tmp_path):
+    found = sorting(tmp_path, '"a\rb.png",cat,0.9,dog,0.1\n')
+    table = list(csv.reader(io.StringIO("".join(found.table()), newline="")))
+    assert table[1] == ["a\rb.png", "cat", "0.900000", ""]
+
+
+def test_every_image_has_a_link_of_its_own(tmp_path):
+    paths = ("a/2-x.png", "b/x.png", "c/x.png")
+    found = sorting(tmp_path, "".join(f"{tmp_path}/{path},cat,0.9,dog,0.1\n" for path in paths))
+    assert found.link(tmp_path / "sorted") == found.link(tmp_path / "sorted") == 3
+    links = (tmp_path / "sorted/cat").iterdir()
+    assert {str(link.readlink()) for link in links} == {f"{tmp_path}/{path}" for path in paths}
+
+
+@pytest.mark.parametrize("way", ["sorted", "sorted/cat", "sorted/cat/a.png", "sorted/cat/a.png/folder"])
+def test_what_is_in_the_way_of_links_stays_and_is_named(tmp_path, way):
+    found = sorting(tmp_path, f"{tmp_path}/a.png,cat,0.9,dog,0.1\n")
+    (tmp_path / way).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / way).write_text("kept")
+    with pytest.raises(StoreError, match=r"sorted.* is no (folder|link); move it away"):
+        found.link(tmp_path / "sorted")
+    assert (tmp_path / way).read_text() == "kept"
+
+
 def test_a_copy_of_the_users_file_is_made_and_taken_back(tmp_path):
     given = write_noise(tmp_path / "given", {"x": 1}) / "x/0.png"
-    copy_image(given, tmp_path / "home", "cat")
+    copy = copy_image(given, tmp_path / "home", "cat")
+    assert copy == "cat/0.png"
     assert [path.name for path in (tmp_path / "home/cat").iterdir()] == ["0.png"]
-    remove_copy(given, tmp_path / "home", "cat")
+    assert copy_image(given, tmp_path / "home", "cat") == ""
+    assert copy_image(given, tmp_path / "home", "cat", [copy]) == copy
+    remove_copy(given, tmp_path / "home", copy)
     assert not (tmp_path / "home/cat").exists() and given.exists()
+
+
+def test_only_the_copy_itself_is_taken_back(tmp_path):
+    given = write_noise(tmp_path / "given", {"x": 1}) / "x/0.png"
+    home = tmp_path / "home"
+    copy = copy_image(given, home, "cat")
+    (home / "cat/mine.png").write_bytes(given.read_bytes())
+    remove_copy(given, home, copy)
+    assert [path.name for path in (home / "cat").iterdir()] == ["mine.png"]
+    (home / copy).write_text("another image by now")
+    remove_copy(given, home, copy)
+    assert (home / copy).exists()
+    with pytest.raises(StoreError, match="lies outside"):
+        remove_copy(given, home, "../given/x/0.png")
+    assert given.exists()

@@ -42,6 +42,7 @@ async def ask(
     path: str = "/predict",
     parts: Sequence[bytes] = (b"abc",),
     pause: float = 0.0,
+    method: str = "POST",
 ) -> tuple[int, dict[str, str], str]:
     """The status, headers and text of an answer to a body in parts; pause: seconds before each."""
     left, sent = list(parts), list[Message]()
@@ -55,7 +56,7 @@ async def ask(
 
     scope = {
         "type": "http",
-        "method": "POST",
+        "method": method,
         "path": path,
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
     }
@@ -107,10 +108,25 @@ def test_another_host_name_is_refused(host: str) -> None:
         ("http://localhost:9", 403),
         ("http://evil.example", 403),
         ("null", 403),
+        ("http://[zz]", 403),
+        ("http://[", 403),
     ],
 )
 def test_only_its_own_pages_may_ask(origin: str, status: int) -> None:
     assert answered(Settings(), LOCAL | {"origin": origin})[0] == status
+
+
+def test_a_page_of_another_site_may_ask_for_nothing_and_a_link_may_be_followed() -> None:
+    other = LOCAL | {"sec-fetch-site": "cross-site"}
+    assert answered(Settings(), other | {"sec-fetch-mode": "no-cors"}, method="GET")[0] == 403
+    assert answered(Settings(), other | {"sec-fetch-mode": "navigate"}, method="GET")[0] == 200
+    assert answered(Settings(), other | {"sec-fetch-mode": "navigate"})[0] == 403
+
+
+def test_what_needs_no_token_takes_few_bytes() -> None:
+    settings = Settings(host="0.0.0.0", token=TOKEN)
+    assert answered(settings, LOCAL, path="/login", parts=[b"1" * 9_000, b"1" * 9_000])[0] == 413
+    assert answered(settings, LOCAL | {"content-length": "10001"}, path="/login")[0] == 413
 
 
 def test_a_body_that_grows_too_large_is_refused() -> None:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from headstart import store
 from headstart.app import (
     advice_pages,
     images_pages,
@@ -103,6 +104,11 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HeadstartError)
     async def mistaken(request: Request, error: HeadstartError) -> Response:
         return failure(request, str(error), status_of(error))
+
+    @app.exception_handler(OSError)
+    async def of_the_disk(request: Request, error: OSError) -> Response:
+        told = store.disk_error(error, error.filename or "the disk")
+        return failure(request, str(told), status_of(told))
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:

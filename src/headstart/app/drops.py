@@ -15,7 +15,7 @@ from headstart import store
 from headstart.data.folders.find import canonical
 from headstart.data.folders.sniff import HEAD_BYTES, is_image
 from headstart.data.folders.walk import is_junk
-from headstart.errors import ConfigError, DataError
+from headstart.errors import ConfigError, DataError, HeadstartError
 from headstart.store.names import NAME_RULE, is_name
 
 _BLOCK_BYTES = 1 << 20
@@ -98,14 +98,9 @@ class Drop:
                 unpacked = self._unpacked(name, archive, members, Path(incoming))
                 for part, digest, member, of_class in unpacked:
                     self._keep(part, digest, self.home / of_class, member)
-        except (
-            zipfile.BadZipFile,
-            RuntimeError,
-            NotImplementedError,
-            EOFError,
-            OSError,
-            ValueError,
-        ) as error:
+        except HeadstartError:
+            raise
+        except Exception as error:  # damaged archives raise nearly anything
             raise DataError(
                 f"the zip {name} cannot be read ({error}); unpack it and drop its files"
             ) from error
@@ -127,9 +122,9 @@ class Drop:
         members = []
         for info in infos:
             path = PurePosixPath(info.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
                 raise DataError(f"the zip {name} has a file that would lie outside its folder; it is refused")
-            if stat.S_ISLNK(info.external_attr >> 16) or any(map(is_junk, path.parts)):
+            if not path.parts or stat.S_ISLNK(info.external_attr >> 16) or any(map(is_junk, path.parts)):
                 self.dropped.left_out["links, hidden or junk"] += 1
                 continue
             members.append((info, path))

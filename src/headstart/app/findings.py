@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from headstart import store
 from headstart.app.listing import Listed, Listing
@@ -56,12 +56,11 @@ class Remark(BaseModel):
 class _Check(BaseModel):
     """What the app reads of check.json."""
 
-    files: int
     remarks: list[Remark]
     suspects: list[_Suspect] | None = None
     groups: list[_Group]
     bad: list[_Bad]
-    odd: dict[str, list[Annotated[int, Field(ge=0)]]]
+    odd_names: dict[str, list[str]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +136,7 @@ def read_findings(project: Project) -> CheckResult | None:
         if there:
             kinds[kind].append(Finding(kind=kind, images=there, suggested=suggested))
 
-    for kind, names_said, suggested in [*_listed(check), *_odd(check, listing)]:
+    for kind, names_said, suggested in _listed(check):
         if len(kinds[kind]) < _SHOWN:
             add(kind, [with_decision(name, said) for name, said in names_said[:_MEMBERS]], suggested)
         else:
@@ -162,21 +161,8 @@ def _listed(check: _Check) -> list[tuple[str, list[tuple[str, str]], str]]:
         kind = "classes" if group.across_classes else "parts" if group.across_parts else "copies"
         findings.append((kind, list(zip(group.names, group.classes, strict=False)), ""))
     findings += [("unreadable", [(bad.name, bad.reason)], "") for bad in check.bad]
+    findings += [("odd", [(name, what)], "") for what, names in check.odd_names.items() for name in names]
     return findings
-
-
-def _odd(check: _Check, listing: Listing) -> list[tuple[str, list[tuple[str, str]], str]]:
-    """As _listed, of images that show hardly anything: the check knows them by their place among the names,
-    which counts while there are as many images as there were."""
-    names = sorted(listing.by_name)
-    if check.files != len(names):
-        return []
-    return [
-        ("odd", [(names[place], what)], "")
-        for what, places in check.odd.items()
-        for place in places
-        if place < len(names)
-    ]
 
 
 def decision_of(project: Project, image: Listed, decisions: Mapping[str, Decision]) -> Decision | None:

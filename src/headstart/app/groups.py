@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstart.app.listing import Listing
@@ -22,6 +26,13 @@ RULES = (
 _LONGEST = 300  # letters of a rule
 _TRIED = 20_000  # images
 _SHOWN = 12
+_SECONDS = 5.0  # that a rule of the user's own may take
+_SEARCH = """
+import json, re, sys
+rule, names = json.load(sys.stdin)
+pattern = re.compile(rule)
+json.dump([match[0] if (match := pattern.search(name)) else "" for name in names], sys.stdout)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +47,13 @@ class Groups:
 
 def groups_of(listing: Listing, rule: str) -> Groups:
     """The groups that a rule gives. Raises: ConfigError for a rule that is none, or matches nothing."""
-    if rule not in {each for each, _ in RULES}:
-        rule = _plain(rule)
-    pattern = re.compile(rule)
     names = list(listing.by_name)[:_TRIED]
     if not names:
         raise DataError("there are no images yet")
-    keys = [match[0] if (match := pattern.search(name)) else "" for name in names]
+    if rule in {each for each, _ in RULES}:
+        keys = [match[0] if (match := re.search(rule, name)) else "" for name in names]
+    else:
+        keys = _searched(_checked(rule), names)
     sizes = Counter(key for key in keys if key)
     if not sizes:
         raise ConfigError(f"the rule {rule!r} matches none of the names, e.g. {names[0]}")
@@ -57,13 +68,31 @@ def groups_of(listing: Listing, rule: str) -> Groups:
     )
 
 
-def _plain(rule: str) -> str:
-    """A rule of the user's own. One that takes exponential time would hold the app up: of nested repetition
-    only the given rules are taken. Raises: ConfigError."""
+def _searched(rule: str, names: Sequence[str]) -> list[str]:
+    """What a rule of the user's own matches of each name, "" where nothing; in a process of its own, for some
+    rules take for ever and nothing else here would run meanwhile. Raises: ConfigError."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _SEARCH],
+            input=json.dumps([rule, names]).encode(),
+            capture_output=True,
+            timeout=_SECONDS,
+            check=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise ConfigError(
+            f"the rule {rule!r} takes more than {_SECONDS:g} s on these names; repeat less in it"
+        ) from None
+    except subprocess.CalledProcessError as error:
+        raise ConfigError(f"the rule {rule!r} cannot be tried on these names ({error})") from error
+    keys: list[str] = json.loads(done.stdout)
+    return keys
+
+
+def _checked(rule: str) -> str:
+    """A rule of the user's own. Raises: ConfigError."""
     if not 0 < len(rule) <= _LONGEST:
         raise ConfigError(f"a rule has 1 to {_LONGEST} letters")
-    if re.search(r"[*+}]\)?[*+{?]|\)[*+{]", rule):
-        raise ConfigError("a rule may not repeat a group or a repetition; see headstart advise --group-regex")
     try:
         re.compile(rule)
     except re.error as error:

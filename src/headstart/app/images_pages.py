@@ -161,11 +161,12 @@ def _grid(project: Project, listing: Listing, of_class: str, number: int) -> dic
     images = listing.by_class.get(of_class, [])
     number = max(0, min(number, len(images) // _PER_PAGE))
     start = number * _PER_PAGE
-    decided = {each.name: each for each in project.decisions().values()}
+    shown, decisions = images[start : start + _PER_PAGE], project.decisions()
+    decided = {image.name: decision_of(project, image, decisions) for image in shown}
     return {
         "name": project.name,
         "of_class": of_class,
-        "images": images[start : start + _PER_PAGE],
+        "images": shown,
         "next": number + 1 if start + _PER_PAGE < len(images) else 0,
         "decided_by_name": decided,
     }
@@ -177,13 +178,21 @@ def _after_decision(request: Request, project: Project, image: str, place: str) 
         return image_page(project, image, "noted in decisions.csv")
     kind, _, number = place.partition("-")
     check = read_findings(project)
-    for findings in check.kinds if check else ():
-        if findings.kind == kind and number.isdigit() and int(number) < len(findings.findings):
-            finding = findings.findings[int(number)]
-            classes = classes_of(project.listing(), project.decisions())
-            return HTMLResponse(
-                render("finding.html", finding=finding, place=place, name=project.name, classes=classes)
-            )
+    every = [each for of_kind in (check.kinds if check else ()) for each in of_kind.findings]
+    # Where files have gone since the page was made, the numbers are others.
+    with_image = [
+        each
+        for each in every
+        if each.kind == kind and any(found.image.name == image for found in each.images)
+    ]
+    if with_image:
+        at = [each for each in every if each.kind == kind]
+        asked = at[int(number)] if number.isdecimal() and int(number) < len(at) else None
+        finding = asked if asked in with_image else with_image[0]
+        classes = classes_of(project.listing(), project.decisions())
+        return HTMLResponse(
+            render("finding.html", finding=finding, place=place, name=project.name, classes=classes)
+        )
     raise Refused(404, "there is no such finding any more; reload the page")
 
 
@@ -213,5 +222,8 @@ def _store(project: Project, files: list[UploadFile], of_class: str) -> str:
         name = Path(file.filename or "image").name
         if not of_class.strip() and not name.lower().endswith(".zip"):
             raise ConfigError(f"say which class {name} is of")
-        drop.add(name, file.file, of_class)
+        try:
+            drop.add(name, file.file, of_class)
+        except DataError as error:
+            raise DataError(f"{error} ({drop.dropped.words()})") from error
     return drop.dropped.words()

@@ -27,6 +27,7 @@ from headstart.errors import BusyError, StoreError
 
 _NUMBERED = re.compile(r"[0-9]{1,9}-.+")  # a job's folder
 _STARTING_SECONDS = 30.0
+_BEGINS_SECONDS = 10.0  # that a request to stop waits for a process that is being started
 _TAIL_BYTES = 20_000
 State = Literal["running", "done", "failed", "stopped", "lost"]
 
@@ -68,7 +69,10 @@ class Job:
         return _tail(self.folder / "err.txt")
 
     def stop(self) -> None:
-        """Asks it to end; what it has done is kept."""
+        """Asks it to end, once it has begun; what it has done is kept."""
+        until = time.monotonic() + _BEGINS_SECONDS
+        while self.is_running and not (self.folder / "pid").exists() and time.monotonic() < until:
+            time.sleep(0.05)
         with suppress(OSError, ValueError):
             if self.is_running:
                 os.kill(int((self.folder / "pid").read_text()), signal.SIGTERM)
@@ -82,13 +86,15 @@ class Jobs:
 
     def start(self, kind: str, command: Sequence[str], unique: bool = True) -> Job:
         """Start a command. Raises: BusyError where one of its kind runs; StoreError."""
-        if unique and (last := self.last(kind)) is not None and last.is_running:
-            raise BusyError(f"{kind} is running already; stop it first")
-        number = 1 + max((_number(folder) for folder in self._folders()), default=0)
-        folder = self.folder / f"{number}-{kind}"
-        folder.mkdir(parents=True)
-        written = _Written(kind=kind, command=list(command), started=time.time())
-        store.write_json(folder / "job.json", written.model_dump())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "start.lock"):  # two tabs, or two apps
+            if unique and (last := self.last(kind)) is not None and last.is_running:
+                raise BusyError(f"{kind} is running already; stop it first")
+            number = 1 + max(map(_number, self._numbered()), default=0)
+            folder = self.folder / f"{number}-{kind}"
+            folder.mkdir()
+            written = _Written(kind=kind, command=list(command), started=time.time())
+            store.write_json(folder / "job.json", written.model_dump())
         process = subprocess.Popen(
             [sys.executable, "-m", "headstart.app.job", str(folder.resolve())],
             stdin=subprocess.DEVNULL,
@@ -111,8 +117,11 @@ class Jobs:
     def _folders(self) -> list[Path]:
         if not self.folder.is_dir():
             return []
-        numbered = [each for each in self.folder.iterdir() if _NUMBERED.fullmatch(each.name)]
-        return sorted((each for each in numbered if (each / "job.json").exists()), key=_number)
+        return sorted((each for each in self._numbered() if (each / "job.json").exists()), key=_number)
+
+    def _numbered(self) -> list[Path]:
+        """The folders of jobs, also of one that was never begun."""
+        return [each for each in self.folder.iterdir() if _NUMBERED.fullmatch(each.name)]
 
     def _read(self, folder: Path) -> Job:
         written = store.read_as(_Written, folder / "job.json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headstart import store
 from headstart.app.jobs import Jobs
-from headstart.app.listing import Listed, Listing, list_images
+from headstart.app.listing import Listed, Listing, list_images, real_below
 from headstart.data.folders.decisions import (
     ADDED,
     Decision,
@@ -32,6 +33,8 @@ OWN = "images"  # the folder of a project that has no other: what was dropped
 _SETTINGS = "app.json"
 _UNDONE = 1000  # steps that can be taken back
 _HASH_BYTES = 200_000_000  # the decoder's own limit
+_WAIT_SECONDS = 10.0  # for another process that decides
+_MOST_FOLDERS = 10_000  # whose times are looked at
 
 
 class Settings(BaseModel):
@@ -68,6 +71,7 @@ class Project:
         self.jobs = Jobs(folder / "jobs")
         self._lock = threading.RLock()
         self._listing: tuple[object, Listing] | None = None
+        self._folders: dict[str, tuple[int, list[str]]] = {}
         self._digests: dict[tuple[str, int, int], str] = {}
 
     # --- what is kept ---
@@ -79,9 +83,17 @@ class Project:
 
     def change(self, **values: object) -> None:
         """Replace some settings."""
-        with self._lock:
+        with self._alone():
             changed = Settings.model_validate(self.settings.model_dump() | values)
             store.write_sealed(self.folder / _SETTINGS, changed.model_dump())
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread or process changes what is kept. Raises: BusyError where one does for long."""
+        # In a folder of its own: whoever takes a lock looks for unfinished files beside it.
+        path = self.folder / ".changing" / "lock"
+        with self._lock, store.lock(path, f"the folder {self.folder}", _WAIT_SECONDS):
+            yield
 
     @property
     def source(self) -> Path:
@@ -101,6 +113,7 @@ class Project:
 
         Raises: HeadstartError where they cannot be listed."""
         with self._lock:
+            self._require_same()
             signature = self._signature()
             if again or self._listing is None or self._listing[0] != signature:
                 self._listing = (signature, self._listed())
@@ -124,14 +137,32 @@ class Project:
         ]
         return Listing([*listing.by_name.values(), *joined], [*listing.by_class])
 
+    def _require_same(self) -> None:
+        """Raises: DataError where a link has taken the place of what was opened, or of a folder above it."""
+        given = self.settings.images
+        home = Path(os.path.realpath(self.folder))
+        source = home / OWN if given is None else Path(os.path.abspath(given))
+        for path in (source, home / self.added.name):
+            if os.path.realpath(path) != str(path):
+                raise DataError(f"{path} is a link now; open the folder that it leads to")
+
     def _signature(self) -> object:
-        """Changes where a file has come or gone: the times of the folders."""
-        stamps = []
+        """Changes where a file has come or gone: the times of the folders, however deep."""
+        folders: dict[str, tuple[int, list[str]]] = {}
         for root in (self.source, self.added):
-            with os.scandir(root) if root.is_dir() else _nothing() as children:
-                homes = [(child.name, child.stat().st_mtime_ns) for child in children if child.is_dir()]
-            stamps.append((str(root), root.stat().st_mtime_ns if root.exists() else 0, sorted(homes)))
-        return stamps
+            pending = [str(root)]
+            while pending and len(folders) < _MOST_FOLDERS:
+                here = pending.pop()
+                try:
+                    time = os.lstat(here).st_mtime_ns
+                    if (known := self._folders.get(here)) is None or known[0] != time:
+                        known = (time, _folders_in(here))
+                except OSError:  # gone, or not to be read
+                    known = (0, [])
+                folders[here] = known
+                pending += known[1]
+        self._folders = folders
+        return {path: time for path, (time, _) in folders.items()}
 
     # --- decisions ---
 
@@ -149,9 +180,9 @@ class Project:
         Raises: ConfigError for a label that cannot name a class."""
         if kind == "relabel" and not is_name(label):
             raise ConfigError(f"a class is named by {NAME_RULE}")
-        with self._lock:
+        digest = self.digest(image)
+        with self._alone():
             decisions = dict(self.decisions())
-            digest = self.digest(image)
             before = decisions.pop(digest, None)
             if kind is not None:
                 label = label if kind == "relabel" else ""
@@ -167,7 +198,7 @@ class Project:
 
     def undo(self) -> str | None:
         """Take the last decision back; the image's name, None where there is none to take back."""
-        with self._lock:
+        with self._alone():
             steps = self._steps()
             if not steps:
                 return None
@@ -198,15 +229,17 @@ class Project:
             return []
 
     def digest(self, image: Listed) -> str:
-        """SHA-256 of an image's file; of a file that is too large to be decoded, none. Raises: DataError."""
+        """SHA-256 of an image's file; of a file that is too large to be decoded, none.
+
+        Raises: DataError, also for what is no regular file or lies outside the opened folder."""
+        path = real_below(image.path, image.root)
         try:
-            facts = os.stat(image.path)
-            key = (image.path, facts.st_size, facts.st_mtime_ns)
+            facts = os.stat(path)
+            key = (path, facts.st_size, facts.st_mtime_ns)
             if key not in self._digests:
                 if facts.st_size > _HASH_BYTES:
                     raise DataError("the file is too large to be decided on")
-                with open(image.path, "rb") as file:
-                    self._digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+                self._digests[key] = _digest_of(path)
         except OSError as error:
             raise DataError(f"the file cannot be read ({error.strerror})") from error
         return self._digests[key]
@@ -236,6 +269,23 @@ def in_words(command: list[str]) -> str:
     return shlex.join(["headstart", *command])
 
 
-@contextmanager
-def _nothing() -> Iterator[Iterator[os.DirEntry[str]]]:
-    yield iter(())
+def _folders_in(folder: str) -> list[str]:
+    """The folders in a folder, none of them a link; of a file, none."""
+    try:
+        with os.scandir(folder) as children:
+            return [child.path for child in children if child.is_dir(follow_symlinks=False)]
+    except NotADirectoryError:
+        return []
+
+
+def _digest_of(path: str) -> str:
+    """SHA-256 of a regular file. Raises: DataError for a pipe, a socket or a device; OSError."""
+    with open(path, "rb", opener=_opened_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise DataError("it is no regular file; remove it from the folder")
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    """Opens without waiting for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -12,17 +13,19 @@ from starlette.responses import FileResponse, HTMLResponse, Response, StreamingR
 from headstart.app.copies import copy_image, remove_copy
 from headstart.app.desk import TheDesk, TheProject
 from headstart.app.images_pages import NO_IMAGE
+from headstart.app.jobs import Job
 from headstart.app.listing import Listed
 from headstart.app.pages import go_to, is_fragment, page, render
 from headstart.app.project import Project, in_words
-from headstart.app.sorting import CORRECTIONS, TOP, Sorted, Sorting, page_of
+from headstart.app.sorting import CORRECTIONS, TOP, Sorted, Sorting, class_named, page_of
 from headstart.app.thumbnails import SIDES
 from headstart.app.try_pages import has_model, model_of
-from headstart.errors import ConfigError, DataError
+from headstart.errors import BusyError, ConfigError, DataError
 
 router = APIRouter()
 _PER_PAGE = 40
 _NEXT = 20
+_DECIDING = Lock()  # a copy and its note belong together
 
 
 @router.get("/p/{name}/sort")
@@ -62,8 +65,8 @@ def start(project: TheProject, desk: TheDesk, path: Annotated[str, Form()]) -> R
 
 
 @router.get("/p/{name}/sort/{row}/thumbnail")
-async def thumbnail(project: TheProject, desk: TheDesk, row: int) -> Response:
-    sorting = sorting_of(project)
+async def thumbnail(project: TheProject, desk: TheDesk, row: int, job: str = "") -> Response:
+    sorting = sorting_of(project, job)
     image = sorting.row(row)
     listed = Listed(image.path, image.path, image.label, str(sorting.source))
     try:
@@ -75,40 +78,44 @@ async def thumbnail(project: TheProject, desk: TheDesk, row: int) -> Response:
 
 
 @router.post("/p/{name}/sort/{row}/label")
-def label(request: Request, project: TheProject, row: int, label: Annotated[str, Form()] = "") -> Response:
-    """What an image shows: a copy joins the training set; empty takes it back."""
-    sorting, label = sorting_of(project), label.strip()
-    image = sorting.row(row)
-    _inside(sorting, image)
-    if before := sorting.corrections.get(row):
-        remove_copy(Path(image.path), project.added, before)
-    if label:
-        copy_image(Path(image.path), project.added, label)
-    sorting.correct(row, label)
+def label(
+    request: Request, project: TheProject, row: int, label: Annotated[str, Form()] = "", job: str = ""
+) -> Response:
+    """What an image shows: a copy joins the training set; empty takes it back. job: that the page shows."""
+    label = class_named(label)
+    with _DECIDING:
+        sorting = sorting_of(project, job)
+        image = sorting.row(row)
+        _inside(sorting, image)
+        _decide(project, sorting, image, label)
     if not is_fragment(request):
         return go_to(f"/p/{project.name}/sort")
     return HTMLResponse(render("sorted.html", name=project.name, row=image, sorting=sorting))
 
 
 @router.get("/p/{name}/sorted.csv")
-def table(project: TheProject) -> Response:
+def table(project: TheProject, job: str = "") -> Response:
     headers = {"Content-Disposition": 'attachment; filename="sorted.csv"'}
-    return StreamingResponse(sorting_of(project).table(), media_type="text/csv", headers=headers)
+    return StreamingResponse(sorting_of(project, job).table(), media_type="text/csv", headers=headers)
 
 
 @router.post("/p/{name}/sort-links")
-def links(project: TheProject) -> Response:
+def links(project: TheProject, job: str = "") -> Response:
     folder = project.folder / "sorted"
-    count = sorting_of(project).link(folder)
+    count = sorting_of(project, job).link(folder)
     return go_to(f"/p/{project.name}/sort", f"{count:,} links in {folder}")
 
 
-def sorting_of(project: Project) -> Sorting:
-    """The last folder that was sorted. Raises: DataError where there is none."""
+def sorting_of(project: Project, name: str = "") -> Sorting:
+    """The last folder that was sorted. name: of the job that a page shows, which has to be that one.
+
+    Raises: DataError where there is none; BusyError where the page shows another one."""
     job = project.jobs.last("sort")
     if job is None:
         raise DataError("no folder was sorted yet")
-    return _read(project, job.folder, _state(job.folder))
+    if name and name != job.folder.name:
+        raise BusyError("a folder was sorted after this page was loaded; reload the page")
+    return _read(job, _state(job.folder))
 
 
 def _state(folder: Path) -> tuple[int, ...]:
@@ -117,10 +124,20 @@ def _state(folder: Path) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=4)
-def _read(project: Project, folder: Path, state: object) -> Sorting:
-    job = project.jobs.last("sort")
-    assert job is not None
+def _read(job: Job, state: object) -> Sorting:
     return Sorting(job)
+
+
+def _decide(project: Project, sorting: Sorting, image: Sorted, label: str) -> None:
+    """Note a decision, with the copy that it makes; the copy of an earlier one goes, unless another image has
+    the same one."""
+    path, before = Path(image.path), sorting.copies.get(image.number, "")
+    made = {*sorting.copies.values()}
+    copy = copy_image(path, project.added, label, made) if label else ""
+    others = {each for number, each in sorting.copies.items() if number != image.number}
+    if before and before not in {copy, *others}:
+        remove_copy(path, project.added, before)
+    sorting.correct(image.number, label, copy)
 
 
 def _command(project: Project, folder: Path) -> list[str]:

@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter
 
 from headstart import store
 from headstart.app.jobs import Job
+from headstart.data.folders.find import canonical
 from headstart.errors import ConfigError, DataError, StoreError
 from headstart.runtime.show import shown
 from headstart.store.names import is_name
@@ -25,7 +26,11 @@ from headstart.store.reading import parse_json
 CORRECTIONS = "corrections.jsonl"
 TOP = 3
 _MOST_BYTES = 500_000_000  # of the rows: a million images take a fifth of it
-_CORRECTION = TypeAdapter(tuple[Annotated[int, Field(ge=0)], Annotated[str, Field(max_length=1000)]])
+_Number = Annotated[int, Field(ge=0)]
+_Text = Annotated[str, Field(max_length=1000)]
+_CORRECTION: TypeAdapter[tuple[int, str] | tuple[int, str, str]] = TypeAdapter(
+    tuple[_Number, _Text] | tuple[_Number, _Text, _Text]
+)
 _CONSIDERED = 20  # times as many images as are to be labelled
 
 
@@ -48,7 +53,8 @@ class Sorted:
 
 
 class Sorting:
-    """The rows that a job has written so far, and the corrections made to them."""
+    """The rows that a job has written so far, and the corrections made to them. copies: of a row, the copy
+    that its correction made, as CLASS/NAME."""
 
     def __init__(self, job: Job) -> None:
         if len(job.command) < 3:
@@ -56,7 +62,7 @@ class Sorting:
         self.job = job
         self.source = Path(job.command[2])
         self.rows = _rows(job.folder / "out.txt")
-        self.corrections = _corrections(job.folder / CORRECTIONS)
+        self.corrections, self.copies = _corrections(job.folder / CORRECTIONS)
 
     def row(self, number: int) -> Sorted:
         """Raises: DataError where there is no such row."""
@@ -86,14 +92,15 @@ class Sorting:
         """What was decided, else what the model says."""
         return self.corrections.get(row.number, row.label)
 
-    def correct(self, number: int, label: str) -> None:
-        """Note what an image shows; empty: as before. Raises: ConfigError, DataError."""
-        if label and not is_name(label):
-            raise ConfigError("a class is named by 1 to 100 printable characters without / and \\")
+    def correct(self, number: int, label: str, copy: str = "") -> None:
+        """Note what an image shows; empty: as before. copy: the file that was made for it, as CLASS/NAME.
+
+        Raises: ConfigError, DataError."""
+        label = class_named(label)
         self.row(number)
         with (self.job.folder / CORRECTIONS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps([number, label]) + "\n")
-        self.corrections = _corrections(self.job.folder / CORRECTIONS)
+            file.write(json.dumps([number, label, copy] if copy else [number, label]) + "\n")
+        self.corrections, self.copies = _corrections(self.job.folder / CORRECTIONS)
 
     def table(self) -> Iterator[str]:
         """The rows as CSV: path, class, probability, whether somebody decided."""
@@ -104,25 +111,40 @@ class Sorting:
 
     def link(self, folder: Path) -> int:
         """Links to the images, sorted into folders by class; how many. Raises: DataError for a class that can
-        name no folder."""
-        taken: dict[str, set[str]] = defaultdict(set)
+        name no folder; StoreError where something else is in the way."""
+        links = self._links(folder)
+        homes = {link.parent for link in links}
+        _require_free(folder, homes, links)
+        with store.disk_errors(folder):
+            for link, path in links.items():
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.unlink(missing_ok=True)
+                link.symlink_to(path)
+            for home in homes:
+                for old in home.iterdir():
+                    if old.is_symlink() and old not in links:
+                        old.unlink()
+        return len(links)
+
+    def _links(self, folder: Path) -> dict[Path, str]:
+        """A link for every row, each of another name, and where it leads."""
+        links: dict[Path, str] = {}
         for row in self.rows:
             label, name = self.label(row), Path(row.path).name
             if not is_name(label):
                 raise DataError(f"class {label!r} can name no folder; rename it")
-            if name in taken[label]:
+            while folder / label / name in links:
                 name = f"{row.number}-{name}"
-            taken[label].add(name)
-            home = folder / label
-            home.mkdir(parents=True, exist_ok=True)
-            link = home / name
-            link.unlink(missing_ok=True)
-            link.symlink_to(os.path.abspath(row.path))
-        for label, names in taken.items():
-            for old in (folder / label).iterdir():
-                if old.is_symlink() and old.name not in names:
-                    old.unlink()
-        return len(self.rows)
+            links[folder / label / name] = os.path.abspath(row.path)
+        return links
+
+
+def class_named(text: str) -> str:
+    """The name of a class as its folder has it; empty stays empty. Raises: ConfigError for no such name."""
+    name = canonical(text)
+    if name and not is_name(name):
+        raise ConfigError("a class is named by 1 to 100 printable characters without / and \\")
+    return name
 
 
 def page_of(rows: Sequence[Sorted], number: int, size: int) -> tuple[Sequence[Sorted], int]:
@@ -161,24 +183,41 @@ def _share(text: str) -> float:
     return value
 
 
-def _corrections(path: Path) -> Mapping[int, str]:
+def _require_free(folder: Path, homes: Iterable[Path], links: Iterable[Path]) -> None:
+    """Raises: StoreError where a file stands in place of a folder, or what is no link in place of a link."""
+    for home in (folder, *sorted(homes)):
+        if os.path.lexists(home) and not home.is_dir():
+            raise StoreError(f"{home} is no folder; move it away, then make the links again")
+    for link in links:
+        if os.path.lexists(link) and not link.is_symlink():
+            raise StoreError(f"{link} is no link; move it away, then make the links again")
+
+
+def _corrections(path: Path) -> tuple[Mapping[int, str], Mapping[int, str]]:
+    """Of every row that was decided: its class; the copy that was made, where one was."""
     labels: dict[int, str] = {}
+    copies: dict[int, str] = {}
     try:
         lines = store.read_bytes(path, _MOST_BYTES).splitlines()
     except StoreError:
-        return {}
+        return {}, {}
     for line in lines:
         try:
-            number, label = _CORRECTION.validate_python(parse_json(line))
+            number, label, *copy = _CORRECTION.validate_python(parse_json(line))
         except ValueError:  # being written when the process was killed, or damaged
             continue
         labels.pop(number, None)
+        copies.pop(number, None)
         if label:
             labels[number] = label
-    return labels
+            copies.update((number, each) for each in copy if each)
+    return labels, copies
 
 
 def _line(cells: list[str]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(cells)
+    if any("\r" in cell for cell in cells):  # which the writer quotes only where it quotes all
+        csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(cells)
+    else:
+        csv.writer(out, lineterminator="\n").writerow(cells)
     return out.getvalue()

@@ -17,7 +17,8 @@ router = APIRouter()
 @router.get("/")
 def start(desk: TheDesk, message: str = "") -> Response:
     workspace = desk.workspace
-    return page("start.html", projects=workspace.projects(), opened=workspace.opened, message=message)
+    said = "; ".join(filter(None, [message, *workspace.damaged()]))
+    return page("start.html", projects=workspace.projects(), opened=workspace.opened, message=said)
 
 
 @router.post("/open")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.app.project import OWN, Project
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, HeadstartError
 from headstart.store.names import NAME_RULE, is_name
 
 
@@ -21,11 +21,19 @@ class Workspace:
         self._projects: dict[str, Project] = {}
 
     def projects(self) -> list[Project]:
-        """Every project that there is, by name."""
+        """Every project whose settings can be read, by name."""
+        return [project for project, problem in self._all() if not problem]
+
+    def damaged(self) -> list[str]:
+        """What is wrong with each of the others, in a line."""
+        return [problem for _, problem in self._all() if problem]
+
+    def _all(self) -> list[tuple[Project, str]]:
+        """Every project by name, with what is wrong with it."""
         if not self.folder.is_dir():
             return []
         names = sorted(child.name for child in self.folder.iterdir() if (child / "app.json").exists())
-        return [self.project(name) for name in names if is_name(name)]
+        return [(project, _problem(project)) for project in map(self.project, filter(is_name, names))]
 
     def project(self, name: str) -> Project:
         """A project by its name. Raises: ConfigError where there is none."""
@@ -74,3 +82,12 @@ class Workspace:
             roots = ", ".join(map(str, self.opened))
             raise ConfigError(f"{path} lies outside the opened folders ({roots}); see headstart app --allow")
         return real
+
+
+def _problem(project: Project) -> str:
+    """What is wrong with the settings of a project; empty: nothing."""
+    try:
+        _ = project.settings
+    except HeadstartError as error:
+        return str(error)
+    return ""

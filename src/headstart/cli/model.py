@@ -92,6 +92,7 @@ def _writer(
     from headstart.store import as_cell
 
     table = csv.writer(sys.stdout, lineterminator="\n")
+    quoted = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_ALL)
     if format == "csv":
         table.writerow(
             [
@@ -109,13 +110,12 @@ def _writer(
                 row["unfamiliar"] = unfamiliar
             print(json_format.dumps(row, ensure_ascii=False), flush=True)
         elif format == "csv":
-            table.writerow(
-                [
-                    as_cell(printable(str(path))),
-                    *(cell for name, value in best for cell in (as_cell(name), f"{value:.6f}")),
-                    *([str(unfamiliar).lower()] if marks else []),
-                ]
-            )
+            cells = [
+                as_cell(printable(str(path))),
+                *(cell for name, value in best for cell in (as_cell(name), f"{value:.6f}")),
+                *([str(unfamiliar).lower()] if marks else []),
+            ]
+            (quoted if any("\r" in cell for cell in cells) else table).writerow(cells)
             sys.stdout.flush()
         else:
             answers_shown = ", ".join(f"{shown(name)} {100 * value:.1f} %" for name, value in best)

@@ -71,7 +71,8 @@ def inspect(decoded: DecodedSource, *, alike: bool = False) -> Inspection:
         ),
         remarks=(),
         left_out=source.left_out,
-        odd=looks.odd_places(),
+        odd=(odd := looks.odd_places()),
+        odd_names={what: [decoded.facts[at].name for at in every] for what, every in odd.items()},
         division=division,
     )
     series = None if any(entry.group for entry in source.entries) else find_series(decoded)

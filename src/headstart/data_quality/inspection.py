@@ -67,8 +67,9 @@ class Inspection:
     bad: (name, reason) of the files that give no image. parts: images by split; parts_given: the splits are
     the user's own. sizes: widths and heights in pixels by quantile. notes: files by what decoding did to
     them. small: images with a side below SMALL_SIDE. left_out: the first names of the files that were
-    ignored, by reason. odd: places of images that show nothing or hardly anything, by what is odd. suspects:
-    None where they were not searched for; suspects_note says why, or how they were found."""
+    ignored, by reason. odd, odd_names: places and names of images that show nothing or hardly anything, by
+    what is odd. suspects: None where they were not searched for; suspects_note says why, or how they were
+    found."""
 
     path: str
     form: str
@@ -88,6 +89,7 @@ class Inspection:
     remarks: tuple[Remark, ...]
     left_out: dict[str, tuple[str, ...]] = field(default_factory=dict)
     odd: dict[str, list[int]] = field(default_factory=dict)
+    odd_names: dict[str, list[str]] = field(default_factory=dict)
     suspects: tuple[LabelSuspect, ...] | None = None
     suspects_note: str = ""
     division: Division | None = field(default=None, compare=False)

@@ -13,6 +13,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from headstart.serve.refusal import Refused, short
 
@@ -68,10 +69,18 @@ async def read_body(request: Request, query: Wishes, max_images: int) -> tuple[l
     if kind == "multipart/form-data":
         images, wishes = await _read_form(request, max_images)
     elif kind == "application/json":
-        images, wishes = _read_json(await request.body(), max_images)
+        images, wishes = _read_json(await _whole(request), max_images)
     else:
-        images, wishes = [SentImage(name=None, content=await request.body())], Wishes()
+        images, wishes = [SentImage(name=None, content=await _whole(request))], Wishes()
     return images, query.joined(wishes)
+
+
+async def _whole(request: Request) -> bytes:
+    """The body. Raises: Refused where the client has gone before it was complete; nobody reads that."""
+    try:
+        return await request.body()
+    except ClientDisconnect:
+        raise Refused(400, "the connection was closed before the request was complete") from None
 
 
 async def _read_form(request: Request, max_images: int) -> tuple[list[SentImage], Wishes]:
@@ -87,12 +96,14 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[SentImage]
         raise
     except Exception as error:  # parsers of damaged forms raise nearly anything
         raise Refused(400, f"the form cannot be read ({type(error).__name__})") from None
-    for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            images.append(SentImage(name=value.filename or None, content=await value.read()))
-        else:
-            fields[name] = value
-    await form.close()
+    try:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                images.append(SentImage(name=value.filename or None, content=await value.read()))
+            elif fields.setdefault(name, value) != value:
+                raise Refused(400, f"{name} is given twice, and differently; give it once")
+    finally:
+        await form.close()
     if not images:
         raise Refused(400, "the form holds no file; send images as files, as in curl -F image=@photo.jpg")
     try:

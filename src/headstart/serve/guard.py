@@ -19,6 +19,7 @@ from headstart.serve.refusal import Refused, busy
 from headstart.serve.settings import Settings
 
 _HELD_BODIES = 4  # bodies of the largest size that all requests together may hold
+_FREE_BODY_BYTES = 10_000  # of a request that needs no token, as one that brings it
 COOKIE = "headstart"  # of a browser that has given the token
 
 
@@ -72,7 +73,7 @@ class Guard:
         except Refused as refused:
             await self._refusal(scope, refused)(scope, receive, answer)
             return
-        body = _Body(self, receive, self._settings)
+        body = _Body(self, receive, self._settings, self._limit(scope))
         self._requests += 1
         self._metrics.in_flight.set(self._requests)
         try:
@@ -81,6 +82,11 @@ class Guard:
             self._requests -= 1
             self._held_bytes -= body.bytes
             self._metrics.in_flight.set(self._requests)
+
+    def _limit(self, scope: Scope) -> int:
+        """Bytes of a request's body: few where no token is asked for."""
+        most = self._settings.max_body_bytes
+        return min(most, _FREE_BODY_BYTES) if scope["path"] in self._rules.free else most
 
     def hold(self, count: int) -> None:
         """Counts bytes of a body. Raises: Refused where all bodies together are too large."""
@@ -101,9 +107,11 @@ class Guard:
         if len(hosts) != 1 or not settings.accepts_host(_host_name(hosts[0])):
             raise Refused(400, "this server does not answer under that host name; see --allow-host")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin.lower()).netloc != hosts[0].lower():
+        if origin is not None and _place_of(origin) != hosts[0].lower():
             raise Refused(403, "pages of other sites may not send requests here")
-        if scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site") == "cross-site":
+        # A link that somebody follows may come from anywhere; a page may ask for nothing by itself.
+        follows_link = scope["method"] in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
+        if headers.get("sec-fetch-site") == "cross-site" and not follows_link:
             raise Refused(403, "pages of other sites may not send requests here")
         if scope["path"] in self._rules.always:
             return
@@ -115,8 +123,9 @@ class Guard:
                 {"WWW-Authenticate": "Bearer"},
             )
         declared = headers.get("content-length", "0")
-        if int(declared if declared.isdigit() and len(declared) < 20 else 0) > settings.max_body_bytes:
-            raise _too_large(settings)
+        limit = self._limit(scope)
+        if int(declared if declared.isdigit() and len(declared) < 20 else 0) > limit:
+            raise _too_large(limit)
         if scope["path"] != "/metrics" and self._requests >= settings.max_requests:
             raise busy(f"{self._requests:,} requests are being answered; try again in a second")
 
@@ -124,8 +133,8 @@ class Guard:
 class _Body:
     """The body of one request as it arrives, under limits. bytes: so far."""
 
-    def __init__(self, guard: Guard, receive: Receive, settings: Settings) -> None:
-        self._guard, self._receive, self._settings = guard, receive, settings
+    def __init__(self, guard: Guard, receive: Receive, settings: Settings, limit: int) -> None:
+        self._guard, self._receive, self._settings, self._limit = guard, receive, settings, limit
         self._until = time.monotonic() + settings.timeout_seconds
         self._complete = False
         self.bytes = 0
@@ -144,16 +153,22 @@ class _Body:
             count = len(message.get("body", b""))
             self.bytes += count
             self._guard.hold(count)
-            if self.bytes > self._settings.max_body_bytes:
-                raise _too_large(self._settings)
+            if self.bytes > self._limit:
+                raise _too_large(self._limit)
             self._complete = not message.get("more_body", False)
         return message
 
 
-def _too_large(settings: Settings) -> Refused:
-    return Refused(
-        413, f"the request has more than {settings.max_body_bytes:,} bytes; send fewer or smaller images"
-    )
+def _too_large(limit: int) -> Refused:
+    return Refused(413, f"the request has more than {limit:,} bytes; send fewer or smaller images")
+
+
+def _place_of(origin: str) -> str:
+    """Host and port of an Origin header, lower case; "" where it is none."""
+    try:
+        return urlsplit(origin.lower()).netloc
+    except ValueError:
+        return ""
 
 
 def _host_name(header: str) -> str:

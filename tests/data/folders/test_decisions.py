@@ -39,6 +39,19 @@ def test_decisions_are_read_as_they_were_written(photos, tmp_path):
     assert read_decisions(tmp_path / "none.csv") == {}
 
 
+def test_a_carriage_return_in_a_name_is_read_with_and_without_quotes(tmp_path):
+    file, digests = tmp_path / "decisions.csv", ("a" * 64, "b" * 64)
+    names = ("cat/a\rb.png", "cat/plain.png")
+    given = [
+        Decision(digest=digest, kind="keep", name=name) for digest, name in zip(digests, names, strict=True)
+    ]
+    write_decisions(file, given)
+    assert list(read_decisions(file).values()) == given
+    assert file.read_bytes().endswith(f"\n{digests[1]},keep,,cat/plain.png\n".encode())
+    file.write_bytes(file.read_bytes().replace(b'"', b""))
+    assert [each.name for each in read_decisions(file).values()] == ["cat/a b.png", names[1]]
+
+
 @pytest.mark.parametrize(
     "row", ["abc,exclude,,x", f"{'a' * 64},remove,,x", f"{'a' * 64},relabel,,x", f"{'a' * 64},keep,cat,x"]
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ FILE, ADDED = "decisions.csv", "added"
 _MOST_BYTES = 500_000_000  # a million decisions take a fifth of it
 Kind = Literal["exclude", "relabel", "keep"]
 _COLUMNS = ("digest", "decision", "label", "name")
+_LONE_RETURN = re.compile(r"\r(?!\n)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +49,29 @@ def read_decisions(path: Path) -> dict[str, Decision]:
         text = store.read_bytes(path, _MOST_BYTES).decode("utf-8-sig")
     except (StoreError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read ({error}); mend or remove it") from error
-    decisions: dict[str, Decision] = {}
     try:
-        rows = csv.reader(io.StringIO(text), strict=True)
-        if (header := next(rows, None)) is None or tuple(header[:3]) != _COLUMNS[:3]:
-            raise DataError(f"{path} does not begin with the line {','.join(_COLUMNS)}")
-        for number, row in enumerate(rows, 2):
-            digest, kind, label, name = (*row, "", "", "", "")[:4]
-            if kind not in get_args(Kind) or len(digest) != 64 or (kind == "relabel") != bool(label.strip()):
-                raise DataError(
-                    f"{path}, line {number}: expected a SHA-256, one of {', '.join(get_args(Kind))}, and a "
-                    "label with relabel alone"
-                )
-            decisions[digest] = Decision(digest=digest, kind=kind, label=canonical(label), name=name)  # type: ignore[arg-type]
+        try:
+            return _parsed(path, text)
+        except csv.Error:  # names with a carriage return were once written without quotes
+            return _parsed(path, _LONE_RETURN.sub(" ", text))
     except csv.Error as error:
         raise DataError(f"{path} cannot be read as a table ({error}); mend or remove it") from error
+
+
+def _parsed(path: Path, text: str) -> dict[str, Decision]:
+    """The rows of a file's text. Raises: DataError; csv.Error."""
+    decisions: dict[str, Decision] = {}
+    rows = csv.reader(io.StringIO(text), strict=True)
+    if (header := next(rows, None)) is None or tuple(header[:3]) != _COLUMNS[:3]:
+        raise DataError(f"{path} does not begin with the line {','.join(_COLUMNS)}")
+    for number, row in enumerate(rows, 2):
+        digest, kind, label, name = (*row, "", "", "", "")[:4]
+        if kind not in get_args(Kind) or len(digest) != 64 or (kind == "relabel") != bool(label.strip()):
+            raise DataError(
+                f"{path}, line {number}: expected a SHA-256, one of {', '.join(get_args(Kind))}, and a "
+                "label with relabel alone"
+            )
+        decisions[digest] = Decision(digest=digest, kind=kind, label=canonical(label), name=name)  # type: ignore[arg-type]
     return decisions
 
 
@@ -69,8 +79,11 @@ def write_decisions(path: Path, decisions: Iterable[Decision]) -> None:
     """Write decisions.csv, whole or not at all."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     table.writerow(_COLUMNS)
-    table.writerows([each.digest, each.kind, each.label, printable(each.name)] for each in decisions)
+    for each in decisions:
+        row = [each.digest, each.kind, each.label, printable(each.name)]
+        (quoted if any("\r" in cell for cell in row) else table).writerow(row)
     store.write_bytes(path, text.getvalue().encode())
 
 
