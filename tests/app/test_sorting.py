@@ -100,9 +100,13 @@ def test_what_is_in_the_way_of_links_stays_and_is_named(tmp_path, way):
     found = sorting(tmp_path, f"{tmp_path}/a.png,cat,0.9,dog,0.1\n")
     (tmp_path / way).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / way).write_text("kept")
-    with pytest.raises(StoreError, match=r"sorted.* is no (folder|link); move it away"):
+    with pytest.raises(StoreError, match=r"sorted.* is no (folder|link); move it away") as refused:
         found.link(tmp_path / "sorted")
     assert (tmp_path / way).read_text() == "kept"
+    away = tmp_path / "away"  # as it says
+    Path(str(refused.value).partition(" is no ")[0]).rename(away)
+    assert found.link(tmp_path / "sorted") == 1
+    assert [path.read_text() for path in (away, *away.rglob("*")) if path.is_file()] == ["kept"]
 
 
 def test_a_copy_of_the_users_file_is_made_and_taken_back(tmp_path):

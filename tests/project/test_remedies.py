@@ -464,6 +464,7 @@ _WORDS = re.compile(r"\b(delete|remove|rename|move that|move it|put|again|anew)\
 _ELSEWHERE = {
     "make it again: headstart report": "tests/report/test_bundle.py",
     "delete it and run the same command again, which makes it anew": "tests/models/test_int8.py",
+    "move it away, then make the links again": "tests/app/test_sorting.py",
 }
 _ANNOUNCED = (  # by the program, which then does it: tests of damaged caches, checkpoints, searches, readings
     "it is planned anew",
@@ -510,6 +511,7 @@ _OF_PEOPLE = (  # about images, tables and names that only their owner can chang
     "rename one folder",
     "mend or remove",
     "or remove it",
+    "it is no regular file; remove it from the folder",
     "fill the label or remove the rows",
     "the labels ({}, ...)",
     "remove them",
