@@ -153,8 +153,10 @@ def test_from_a_dropped_zip_to_an_exported_model(browser: Any, photos: Path, tmp
         page.fill("input[name=minutes]", "1")
         page.click("form button >> text=Start")
         page.wait_for_selector("text=Running")
+        assert errors == []
         desk.kill_and_start()  # the job goes on
         page.reload()
+        errors.clear()  # the browser tells of the connection that was cut
         other = context.new_page()  # a second tab sees the same
         other.goto(desk.address("advice"))
         other.wait_for_selector("text=The answer", timeout=2 * WAIT)
