@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import subprocess
 import sys
@@ -201,3 +203,13 @@ def test_a_damaged_trial_is_set_aside_and_the_others_stay(tmp_path: Path) -> Non
     assert len(told) == 1 and "history.jsonl is damaged" in told[0]
     assert [trial.key for trial in store.finished_trials(folder)] == [second.key]
     assert (first.folder / "result.json.damaged").exists()
+
+
+def test_a_carriage_return_in_a_cell_is_read_back_and_other_lines_are_as_ever() -> None:
+    rows = [{"a": "x\ry", "b": None}, {"a": "x,y", "b": 1.5}]
+    content = store.csv_bytes(rows, ["a", "b"]).decode()
+    assert content == 'a,b\n"x\ry",""\n"x,y",1.5\n'
+    assert list(csv.reader(io.StringIO(content, newline=""), strict=True))[1:] == [
+        ["x\ry", ""],
+        ["x,y", "1.5"],
+    ]

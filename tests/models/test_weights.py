@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import http.server
 import json
@@ -15,7 +16,7 @@ from tests.support.local_server import serving
 from torch import Tensor, nn
 
 from headstart.errors import ConfigError, DownloadError, WeightsError
-from headstart.models import load_model, preprocessing_of
+from headstart.models import load, load_model, preprocessing_of
 from headstart.models import weights as files
 from headstart.models.resnet import ResNet
 from headstart.models.resnet_models import TORCHVISION_PREPROCESSING
@@ -330,3 +331,17 @@ def test_a_pickle_that_takes_from_an_empty_stack_is_one_line(tmp_path: Path) -> 
             files.load_state_file(tmp_path / "x.pth")
         except WeightsError as error:
             assert "\n" not in str(error)
+
+
+def test_a_network_with_weights_leaves_the_global_generator_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = load.model_spec("resnet50")
+
+    def build(*given: object, **options: object) -> object:
+        torch.randn(3)  # as networks of other packages draw
+        return spec.build(*given, **options)
+
+    monkeypatch.setattr(load, "model_spec", lambda name: dataclasses.replace(spec, build=build))
+    before = torch.get_rng_state()
+    network = load.load_model("resnet50")
+    load.rebuild_model("resnet50", network.state_dict(), network.preprocessing, image_pixels=32)
+    assert torch.equal(torch.get_rng_state(), before)

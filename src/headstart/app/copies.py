@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
 from headstart import store
 from headstart.app.drops import Drop
 from headstart.errors import DataError
+from headstart.store.hashes import sha256_of_file
 
 
 def copy_image(source: Path, home: Path, class_name: str, made: Collection[str] = ()) -> str:
@@ -16,15 +16,17 @@ def copy_image(source: Path, home: Path, class_name: str, made: Collection[str] 
     content is there already, the answer is the one of them that has it, else an empty text.
 
     Raises: ConfigError, DataError."""
-    folder, drop = home / class_name, Drop(home)
     try:
-        before = _same(source, folder)
         with source.open("rb") as file:
-            drop.add_image(source.name, file, class_name)
-        found = _same(source, folder) - before if drop.dropped.joined else before.intersection(made)
+            kept = Drop(home).add_image(source.name, file, class_name)
+        if kept is not None:
+            return f"{class_name}/{kept.name}"
+        digest = sha256_of_file(source)
+        in_class = (copy for copy in sorted(made) if copy.startswith(f"{class_name}/"))
+        there = ((copy, home / copy) for copy in in_class)
+        return next((copy for copy, path in there if path.is_file() and sha256_of_file(path) == digest), "")
     except OSError as error:
         raise DataError(f"{source.name} cannot be read ({error.strerror})") from error
-    return min(found, default="")
 
 
 def remove_copy(source: Path, home: Path, copy: str) -> None:
@@ -33,24 +35,9 @@ def remove_copy(source: Path, home: Path, copy: str) -> None:
     Raises: DataError where the image cannot be read; StoreError for a path that leads elsewhere."""
     path = store.inside(home, copy)
     try:
-        if path.is_file() and not path.samefile(source) and _digest_of(path) == _digest_of(source):
+        if path.is_file() and not path.samefile(source) and sha256_of_file(path) == sha256_of_file(source):
             path.unlink()
         if path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()
     except OSError as error:
         raise DataError(f"{source.name} cannot be read ({error.strerror})") from error
-
-
-def _same(source: Path, folder: Path) -> set[str]:
-    """The files of a class folder with the content of an image, as CLASS/NAME."""
-    size, digest = source.stat().st_size, _digest_of(source)
-    return {
-        f"{folder.name}/{path.name}"
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if path.is_file() and path.stat().st_size == size and _digest_of(path) == digest
-    }
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,6 +16,7 @@ from headstart.data.folders.find import canonical
 from headstart.data.folders.sniff import HEAD_BYTES, is_image
 from headstart.data.folders.walk import is_junk
 from headstart.errors import ConfigError, DataError, HeadstartError
+from headstart.store.hashes import sha256_of_file
 from headstart.store.names import NAME_RULE, is_name
 
 _BLOCK_BYTES = 1 << 20
@@ -67,25 +68,26 @@ class Drop:
         else:
             self.add_image(name, file, class_name)
 
-    def add_image(self, name: str, file: IO[bytes], class_name: str) -> None:
-        """One image. Raises: ConfigError, DataError: as `add`."""
-        folder = self.home / _class_named(class_name)
+    def add_image(self, name: str, file: IO[bytes], class_name: str) -> Path | None:
+        """One image; the file it became, None where it was there already. Raises: ConfigError, DataError: as
+        `add`."""
+        folder = self.home / class_named(class_name)
         with TemporaryDirectory(dir=_made(self.home), prefix=".incoming-") as incoming:
             part = Path(incoming, "part")
             digest = _copied(file, part, self.limits.image_bytes, name)
-            self._keep(part, digest, folder, name)
+            return self._keep(part, digest, folder, name)
 
-    def _keep(self, part: Path, digest: str, folder: Path, name: str) -> None:
+    def _keep(self, part: Path, digest: str, folder: Path, name: str) -> Path | None:
         plain = PurePosixPath(name.replace("\\", "/")).name
         path = Path(plain if is_name(plain) and not is_junk(plain) else digest[:16])
         target = folder / path
         other = folder / f"{path.stem[:60]}-{digest[:12]}{path.suffix}"
-        if (target.exists() and _digest_of(target) == digest) or other.exists():
+        if (target.exists() and sha256_of_file(target) == digest) or other.exists():
             self.dropped.left_out["there already"] += 1
-            return
+            return None
         _made(folder)
-        part.replace(other if target.exists() else target)
         self.dropped.joined[folder.name] += 1
+        return part.replace(other if target.exists() else target)
 
     def _add_zip(self, name: str, file: IO[bytes], class_name: str) -> None:
         try:
@@ -130,7 +132,7 @@ class Drop:
             members.append((info, path))
         if not class_name and any(len(path.parts) < 2 for _, path in members):
             raise ConfigError(f"the zip {name} has files outside folders; say which class they are of")
-        return [(info, _class_named(class_name or path.parts[-2])) for info, path in members]
+        return [(info, class_named(class_name or path.parts[-2])) for info, path in members]
 
     def _unpacked(
         self, name: str, archive: zipfile.ZipFile, members: list[tuple[zipfile.ZipInfo, str]], incoming: Path
@@ -150,7 +152,8 @@ class Drop:
         return unpacked
 
 
-def _class_named(text: str) -> str:
+def class_named(text: str) -> str:
+    """The name of a class as its folder has it. Raises: ConfigError for no such name."""
     name = canonical(text)
     if not is_name(name):
         raise ConfigError(f"a class is named by {NAME_RULE}")
@@ -173,8 +176,3 @@ def _copied(file: IO[bytes], part: Path, most_bytes: int, name: str) -> str:
             digest.update(block)
             out.write(block)
     return digest.hexdigest()
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

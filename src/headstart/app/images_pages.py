@@ -178,16 +178,12 @@ def _after_decision(request: Request, project: Project, image: str, place: str) 
         return image_page(project, image, "noted in decisions.csv")
     kind, _, number = place.partition("-")
     check = read_findings(project)
-    every = [each for of_kind in (check.kinds if check else ()) for each in of_kind.findings]
+    findings = [each for shown in (check.kinds if check else ()) for each in shown.findings]
+    of_kind = [each for each in findings if each.kind == kind]
     # Where files have gone since the page was made, the numbers are others.
-    with_image = [
-        each
-        for each in every
-        if each.kind == kind and any(found.image.name == image for found in each.images)
-    ]
+    with_image = [each for each in of_kind if any(found.image.name == image for found in each.images)]
     if with_image:
-        at = [each for each in every if each.kind == kind]
-        asked = at[int(number)] if number.isdecimal() and int(number) < len(at) else None
+        asked = of_kind[int(number)] if number.isdecimal() and int(number) < len(of_kind) else None
         finding = asked if asked in with_image else with_image[0]
         classes = classes_of(project.listing(), project.decisions())
         return HTMLResponse(

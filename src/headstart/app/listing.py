@@ -12,7 +12,7 @@ from pathlib import Path
 from headstart.data.folders.find import canonical, find_entries
 from headstart.data.folders.layout import split_of
 from headstart.data.folders.options import SourceOptions
-from headstart.data.folders.walk import LeftOut, is_junk, takes
+from headstart.data.folders.walk import LeftOut, is_junk, real_below, takes
 from headstart.errors import DataError
 from headstart.runtime.show import printable
 
@@ -74,27 +74,20 @@ def list_images(source: Path, options: SourceOptions) -> Listing:
     return Listing(entries, [name for name in source_entries.class_names if name not in gone])
 
 
-def real_below(path: str, root: str) -> str:
-    """The real path of a file. Raises: DataError where it lies outside the root, also by a link."""
-    real = os.path.realpath(path)
-    if not Path(real).is_relative_to(os.path.realpath(root)):
-        raise DataError("the file lies outside the opened folder")
-    return real
-
-
 class _Inside:
     """Tells files of a folder from what lies elsewhere; each folder is resolved once."""
 
     def __init__(self, root: str) -> None:
-        self._root = Path(os.path.realpath(root))
+        self._root = root
         self._folders: dict[str, bool] = {}
 
     def holds(self, path: str) -> bool:
         """Whether the real path lies below the folder."""
         try:
-            return Path(os.path.realpath(path)).is_relative_to(self._root)
-        except ValueError:  # a NUL
+            real_below(path, self._root)
+        except (DataError, ValueError):  # the latter: a NUL
             return False
+        return True
 
     def file(self, path: str) -> bool:
         """Whether it is a regular file of the folder, or one that is missing."""

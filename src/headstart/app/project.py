@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import stat
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headstart import store
 from headstart.app.jobs import Jobs
-from headstart.app.listing import Listed, Listing, list_images, real_below
+from headstart.app.listing import Listed, Listing, list_images
 from headstart.data.folders.decisions import (
     ADDED,
     Decision,
@@ -26,7 +25,9 @@ from headstart.data.folders.decisions import (
 )
 from headstart.data.folders.decisions import FILE as DECISIONS
 from headstart.data.folders.options import SourceOptions
+from headstart.data.folders.walk import real_below
 from headstart.errors import ConfigError, DataError, StoreError
+from headstart.store.hashes import sha256_of_file
 from headstart.store.names import NAME_RULE, is_name
 
 OWN = "images"  # the folder of a project that has no other: what was dropped
@@ -235,11 +236,13 @@ class Project:
         path = real_below(image.path, image.root)
         try:
             facts = os.stat(path)
+            if not stat.S_ISREG(facts.st_mode):
+                raise DataError("it is no regular file; remove it from the folder")
             key = (path, facts.st_size, facts.st_mtime_ns)
             if key not in self._digests:
                 if facts.st_size > _HASH_BYTES:
                     raise DataError("the file is too large to be decided on")
-                self._digests[key] = _digest_of(path)
+                self._digests[key] = sha256_of_file(Path(path))
         except OSError as error:
             raise DataError(f"the file cannot be read ({error.strerror})") from error
         return self._digests[key]
@@ -276,16 +279,3 @@ def _folders_in(folder: str) -> list[str]:
             return [child.path for child in children if child.is_dir(follow_symlinks=False)]
     except NotADirectoryError:
         return []
-
-
-def _digest_of(path: str) -> str:
-    """SHA-256 of a regular file. Raises: DataError for a pipe, a socket or a device; OSError."""
-    with open(path, "rb", opener=_opened_at_once) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise DataError("it is no regular file; remove it from the folder")
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _opened_at_once(path: str, flags: int) -> int:
-    """Opens without waiting for the other end of a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -17,9 +17,10 @@ from headstart.app.jobs import Job
 from headstart.app.listing import Listed
 from headstart.app.pages import go_to, is_fragment, page, render
 from headstart.app.project import Project, in_words
-from headstart.app.sorting import CORRECTIONS, TOP, Sorted, Sorting, class_named, page_of
+from headstart.app.sorting import CORRECTIONS, TOP, Sorted, Sorting, decided_class, page_of
 from headstart.app.thumbnails import SIDES
 from headstart.app.try_pages import has_model, model_of
+from headstart.data.folders.walk import real_below
 from headstart.errors import BusyError, ConfigError, DataError
 
 router = APIRouter()
@@ -82,11 +83,11 @@ def label(
     request: Request, project: TheProject, row: int, label: Annotated[str, Form()] = "", job: str = ""
 ) -> Response:
     """What an image shows: a copy joins the training set; empty takes it back. job: that the page shows."""
-    label = class_named(label)
+    label = decided_class(label)
     with _DECIDING:
         sorting = sorting_of(project, job)
         image = sorting.row(row)
-        _inside(sorting, image)
+        real_below(image.path, str(sorting.source))
         _decide(project, sorting, image, label)
     if not is_fragment(request):
         return go_to(f"/p/{project.name}/sort")
@@ -148,9 +149,3 @@ def _classes(sorting: Sorting) -> list[str]:
     return sorted(
         {name for row in sorting.rows[:5000] for name, _ in row.said} | {*sorting.corrections.values()}
     )
-
-
-def _inside(sorting: Sorting, image: Sorted) -> None:
-    """Raises: DataError where a link leads out of the folder."""
-    if not Path(image.path).resolve().is_relative_to(sorting.source.resolve()):
-        raise DataError("that image lies outside the folder; links out of it are not followed")

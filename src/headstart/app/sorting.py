@@ -16,9 +16,10 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from headstart import store
+from headstart.app.drops import class_named
 from headstart.app.jobs import Job
 from headstart.data.folders.find import canonical
-from headstart.errors import ConfigError, DataError, StoreError
+from headstart.errors import DataError, StoreError
 from headstart.runtime.show import shown
 from headstart.store.names import is_name
 from headstart.store.reading import parse_json
@@ -96,7 +97,7 @@ class Sorting:
         """Note what an image shows; empty: as before. copy: the file that was made for it, as CLASS/NAME.
 
         Raises: ConfigError, DataError."""
-        label = class_named(label)
+        label = decided_class(label)
         self.row(number)
         with (self.job.folder / CORRECTIONS).open("a", encoding="utf-8") as file:
             file.write(json.dumps([number, label, copy] if copy else [number, label]) + "\n")
@@ -104,10 +105,12 @@ class Sorting:
 
     def table(self) -> Iterator[str]:
         """The rows as CSV: path, class, probability, whether somebody decided."""
-        yield _line(["path", "class", "probability", "decided"])
+        yield store.csv_line(["path", "class", "probability", "decided"])
         for row in self.rows:
             decided = row.number in self.corrections
-            yield _line([row.path, self.label(row), f"{row.said[0][1]:.6f}", "yes" if decided else ""])
+            yield store.csv_line(
+                [row.path, self.label(row), f"{row.said[0][1]:.6f}", "yes" if decided else ""]
+            )
 
     def link(self, folder: Path) -> int:
         """Links to the images, sorted into folders by class; how many. Raises: DataError for a class that can
@@ -139,12 +142,9 @@ class Sorting:
         return links
 
 
-def class_named(text: str) -> str:
+def decided_class(text: str) -> str:
     """The name of a class as its folder has it; empty stays empty. Raises: ConfigError for no such name."""
-    name = canonical(text)
-    if name and not is_name(name):
-        raise ConfigError("a class is named by 1 to 100 printable characters without / and \\")
-    return name
+    return class_named(text) if canonical(text) else ""
 
 
 def page_of(rows: Sequence[Sorted], number: int, size: int) -> tuple[Sequence[Sorted], int]:
@@ -212,12 +212,3 @@ def _corrections(path: Path) -> tuple[Mapping[int, str], Mapping[int, str]]:
             labels[number] = label
             copies.update((number, each) for each in copy if each)
     return labels, copies
-
-
-def _line(cells: list[str]) -> str:
-    out = io.StringIO()
-    if any("\r" in cell for cell in cells):  # which the writer quotes only where it quotes all
-        csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(cells)
-    else:
-        csv.writer(out, lineterminator="\n").writerow(cells)
-    return out.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json as json_format
 import os
 import sys
@@ -89,18 +88,15 @@ def _writer(
     """Prints one row; standard output is flushed at each, so that a program that reads along sees it at
     once. marks: the model marks images that are unfamiliar to it, and a CSV has a column for that."""
     from headstart.runtime.show import printable, shown
-    from headstart.store import as_cell
+    from headstart.store import as_cell, csv_line
 
-    table = csv.writer(sys.stdout, lineterminator="\n")
-    quoted = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_ALL)
     if format == "csv":
-        table.writerow(
-            [
-                "path",
-                *(f"{what}_{place}" for place in range(1, count + 1) for what in ("class", "probability")),
-                *(["unfamiliar"] if marks else []),
-            ]
-        )
+        header = [
+            "path",
+            *(f"{what}_{place}" for place in range(1, count + 1) for what in ("class", "probability")),
+            *(["unfamiliar"] if marks else []),
+        ]
+        print(csv_line(header), end="")
 
     def write(path: Path, best: list[tuple[str, float]], unfamiliar: bool | None) -> None:
         if format == "json":
@@ -115,8 +111,7 @@ def _writer(
                 *(cell for name, value in best for cell in (as_cell(name), f"{value:.6f}")),
                 *([str(unfamiliar).lower()] if marks else []),
             ]
-            (quoted if any("\r" in cell for cell in cells) else table).writerow(cells)
-            sys.stdout.flush()
+            print(csv_line(cells), end="", flush=True)
         else:
             answers_shown = ", ".join(f"{shown(name)} {100 * value:.1f} %" for name, value in best)
             mark = "  unfamiliar: unlike the images that the model learned from" if unfamiliar else ""

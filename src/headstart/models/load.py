@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +75,10 @@ def load_model(
     form = spec.sources[weights].form if weights in spec.sources else _file_source(spec, state).form
     head = f"{spec.head}.weight"
     kept_classes = len(state[head]) if head in state else spec.num_classes
-    build = partial(spec.build, num_classes or kept_classes, pixels, **form, **options)
-    if weights == "none" or num_classes is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
-            model = build()
-    else:
-        with _NoDraws():
-            model = build()
+    all_replaced = weights != "none" and num_classes is None
+    with torch.random.fork_rng(devices=[]), _NoDraws() if all_replaced else nullcontext():
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
+        model = spec.build(num_classes or kept_classes, pixels, **form, **options)
     if weights != "none":
         if num_classes is not None:
             state = {key: value for key, value in state.items() if not key.startswith(f"{spec.head}.")}
@@ -104,7 +100,7 @@ def rebuild_model(
     head = f"{spec.head}.weight"
     if head not in state:
         raise WeightsError(f"the stored weights of {name} have no {head}; train the model again")
-    with _NoDraws():
+    with torch.random.fork_rng(devices=[]), _NoDraws():
         model = spec.build(len(state[head]), image_pixels, **_file_source(spec, state).form, **options)
     files.load_into(model, state, f"the stored weights of {name}")
     model.preprocessing = preprocessing

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from headstart import store
 from headstart.errors import DamagedError, DataError, StoreError
 from headstart.results import metrics
@@ -33,13 +31,6 @@ _WEIGHT_OF_AN_IMAGE = 6.0
 _Metrics = Mapping[str, float | None]
 
 
-def _balanced_accuracy(test: Predictions) -> float:
-    right = test.logits.argmax(axis=1) == test.labels
-    present = np.bincount(test.labels)
-    recall = np.bincount(test.labels, weights=right)[present > 0] / present[present > 0]
-    return float(recall.mean())
-
-
 def _made_again(test: Predictions, stored: _Metrics) -> dict[str, tuple[float | None, float]]:
     """By metric: its value from the logits, and by how much the stored one may differ."""
     temperature = stored.get("temperature")
@@ -52,7 +43,7 @@ def _made_again(test: Predictions, stored: _Metrics) -> dict[str, tuple[float | 
     gap = None if train is None or test_accuracy is None else train - test_accuracy
     return {
         "test_accuracy": (accuracy, _EXACT),
-        "test_balanced_accuracy": (_balanced_accuracy(test), 1e-6),
+        "test_balanced_accuracy": (metrics.balanced_accuracy(test.logits, test.labels), 1e-6),
         "test_top5_accuracy": (metrics.topk_accuracy(test.logits, test.labels), _ROUNDED),
         "test_nll": (raw.nll, _ROUNDED),
         "test_ece": (raw.ece, _ROUNDED),

@@ -50,7 +50,7 @@ class IndexedRows(NDArrayOperatorsMixin):
         return getattr(function, method)(*whole, **options)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or "places" not in self.__dict__:  # the latter: while it is unpickled
+        if name.startswith("_") or "places" not in self.__dict__:  # the latter: while it is copied
             raise AttributeError(name)
         return getattr(np.asarray(self), name)
 

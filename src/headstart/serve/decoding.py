@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL import Image
 
 from headstart.data.folders.cache import reading_from
 from headstart.data.folders.decode import Limits, decode, quiet_pillow, square
-from headstart.errors import DataError
+from headstart.data.folders.walk import real_below
 from headstart.serve.child import Values, answer_calls
 
 _MEMORY_BYTES = 4 * 10**9  # of address space: an image of the most pixels, in floats, and the libraries
@@ -21,16 +20,8 @@ def _decoded(values: Values, content: bytes) -> Any:
     limits = Limits(**values["limits"])
     source: Any = content
     if path := values.get("path"):
-        source = _inside(path, values["root"])
+        source = real_below(path, values["root"])
     return decode(source, limits, reading=reading_from(values.get("reading", {}))).image
-
-
-def _inside(path: str, root: str) -> str:
-    """The real path. Raises: DataError where it lies outside the root, also by a link."""
-    real = os.path.realpath(path)
-    if os.path.commonpath([real, os.path.realpath(root)]) != os.path.realpath(root):
-        raise DataError("the file lies outside the opened folder")
-    return real
 
 
 def pixels(values: Values, content: bytes) -> tuple[Values, bytes]:

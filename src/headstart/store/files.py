@@ -95,14 +95,23 @@ def as_cell(text: str) -> str:
     return f"'{text}" if text[:1] in _FORMULA else text
 
 
+def csv_line(cells: Iterable[Any]) -> str:
+    """Cells as a line of a CSV file. A lone carriage return, which Python's reader takes for a line's end, is
+    quoted, as its writer does only where it quotes all."""
+    row, text = list(cells), io.StringIO()
+    has_return = any(isinstance(cell, str) and "\r" in cell for cell in row)
+    csv.writer(
+        text, lineterminator="\n", quoting=csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+    ).writerow(row)
+    return text.getvalue()
+
+
 def csv_bytes(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     """Rows as CSV, UTF-8, one below the names of the columns; texts as `as_cell`, None, NaN and what a row
     lacks as empty cells."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(map(as_cell, columns))
-    table.writerows([_cell(row.get(column)) for column in columns] for row in rows)
-    return text.getvalue().encode()
+    lines = [csv_line(map(as_cell, columns))]
+    lines += [csv_line(_cell(row.get(column)) for column in columns) for row in rows]
+    return "".join(lines).encode()
 
 
 def _cell(value: Any) -> Any:

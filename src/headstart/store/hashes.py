@@ -157,6 +157,12 @@ def require_unchanged(path: Path, stored: FileFacts, remedy: str) -> None:
         raise DamagedError(f"{path} is damaged: its SHA-256 is not that of what was written; {remedy}")
 
 
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 (hex) of an ordinary file. Raises: OSError, also for what is none."""
+    with open_file(path) as file:
+        return sha256_of(file)
+
+
 def sha256_of(file: BufferedReader) -> str:
     """SHA-256 (hex) of an open file from where it stands, read in pieces. Raises: OSError."""
     return hashlib.file_digest(file, "sha256").hexdigest()

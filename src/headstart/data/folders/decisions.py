@@ -77,14 +77,8 @@ def _parsed(path: Path, text: str) -> dict[str, Decision]:
 
 def write_decisions(path: Path, decisions: Iterable[Decision]) -> None:
     """Write decisions.csv, whole or not at all."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    table.writerow(_COLUMNS)
-    for each in decisions:
-        row = [each.digest, each.kind, each.label, printable(each.name)]
-        (quoted if any("\r" in cell for cell in row) else table).writerow(row)
-    store.write_bytes(path, text.getvalue().encode())
+    rows = ((each.digest, each.kind, each.label, printable(each.name)) for each in decisions)
+    store.write_bytes(path, "".join(map(store.csv_line, [_COLUMNS, *rows])).encode())
 
 
 def with_added(source: Source, decisions: Path) -> Source:

@@ -245,3 +245,11 @@ def _identity(folder: Path) -> tuple[int, int] | str:
 
 def _named(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def real_below(path: str, root: str) -> str:
+    """The real path of a file. Raises: DataError where it lies outside the root, also by a link."""
+    real = os.path.realpath(path)
+    if not Path(real).is_relative_to(os.path.realpath(root)):
+        raise DataError("the file lies outside the opened folder")
+    return real
