@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 from tests.support.noise_folder import write_noise
@@ -172,6 +173,17 @@ def test_an_app_that_others_reach_asks_for_its_token(folder):
         app.process.terminate()
         assert app.process.wait(30) == 0
         assert time.monotonic() - started < 20
+
+
+def test_an_app_that_is_told_to_end_ends_while_pages_follow_a_job(folder):
+    with running_app("photos", cwd=folder, HEADSTART_CACHE=str(folder / "cache")) as app:
+        assert posted(app, "/p/photos/check")[0] == 303
+        with urlopen(f"{app.address}/p/photos/live/check", timeout=60) as followed:
+            assert followed.readline() == b"retry: 1000\n"
+            app.process.terminate()
+            assert b"end" not in followed.read().split(b"event: ")  # the page asks again when there is an app
+        assert app.process.wait(30) == 0
+        assert app.process.stderr is not None and not app.process.stderr.read()
 
 
 @pytest.mark.parametrize("command", re.findall(r"^headstart (app.*)$", PAGE, flags=re.M))

@@ -19,6 +19,8 @@ def make_flat(root: Path) -> None:
     (root / "cat/notes.txt").write_text("no image")
     (root / "cat/photo").write_bytes((root / "cat/0.png").read_bytes())  # an image by its content
     (root / "cat/photo.jpg.part").write_bytes(b"")
+    for letter in ("\udcff", "\udce9"):  # bytes that are no text
+        (root / f"cat/b{letter}.png").write_bytes((root / "cat/0.png").read_bytes())
     (root / "loose.png").write_bytes((root / "cat/0.png").read_bytes())
 
 

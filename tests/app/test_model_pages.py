@@ -78,12 +78,17 @@ def test_an_image_is_tried(app, folder, photos, tmp_path):
     assert nearest.count("<img") == 6 and "Unfamiliar" not in nearest
     assert path.relative_to(photos).as_posix() in nearest or f"{path.parent.name}, 1.00" in nearest
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "noise.png")
-    body, headers = form(("image", "noise.png", (tmp_path / "noise.png").read_bytes()))
+    Image.fromarray(noise).save(tmp_path / "noise.tiff")
+    body, headers = form(("image", "noise.tiff", (tmp_path / "noise.tiff").read_bytes()))
     strange = app.ask(f"{BASE}/try", body, headers | {"HX-Request": "true"})[2].decode()
     assert "Unfamiliar" in text(app, f"{BASE}/tried/{strange}/nearest")
+    assert app.ask(f"{BASE}/tried/{strange}")[2].startswith(b"\xff\xd8")  # what every browser shows
     body, headers = form(("image", "x.txt", b"no image"))
     assert app.ask(f"{BASE}/try", body, headers)[0] == 422
+    Image.new("1", (40_000, 40_000)).save(tmp_path / "large.png")  # 1,600 million pixels in 200 kB
+    body, headers = form(("image", "large.png", (tmp_path / "large.png").read_bytes()))
+    status, _, said = app.ask(f"{BASE}/try", body, headers)
+    assert status == 422 and b"that image cannot be read" in said
     for wrong in ("0" * 64, "..", "x"):
         assert app.ask(f"{BASE}/tried/{wrong}/answer")[0] == 422
     status, _, _ = app.ask(f"{BASE}/tried/{strange}/add", urlencode({"label": "noise"}), FORM)

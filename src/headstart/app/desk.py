@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +18,14 @@ _MODEL_SECONDS = 120.0  # for one answer, the first one with the loading of the 
 
 
 class Desk:
-    """Of one app; close() ends its child processes, jobs go on. studies: folders that hold studies."""
+    """Of one app; close() ends its child processes, jobs go on. studies: folders that hold studies.
+    ending: set when the app is told to end."""
 
     def __init__(self, workspace: Workspace, settings: Settings) -> None:
         self.workspace, self.settings = workspace, settings
         self.thumbnails = Thumbnails()
         self.model = Children("headstart.app.model_child", 1, _MODEL_SECONDS)
+        self.ending = asyncio.Event()
         self.studies = (Path("runs").resolve(), workspace.folder)
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter
@@ -10,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from headstart.app.advice_pages import advice_fragment
-from headstart.app.desk import TheProject
+from headstart.app.desk import TheDesk, TheProject
 from headstart.app.pages import go_to, render
 from headstart.app.project import Project, in_words
 from headstart.serve.refusal import Refused
@@ -24,9 +25,9 @@ router = APIRouter()
 
 
 @router.get("/p/{name}/live/{kind}")
-async def live(project: TheProject, kind: str) -> Response:
+async def live(project: TheProject, desk: TheDesk, kind: str) -> Response:
     _require(kind)
-    return StreamingResponse(_changes(project, kind), media_type="text/event-stream")
+    return StreamingResponse(_changes(project, kind, desk.ending), media_type="text/event-stream")
 
 
 @router.post("/p/{name}/stop/{kind}")
@@ -54,8 +55,9 @@ def fragment(project: Project, kind: str) -> tuple[str, bool]:
     return text, job is not None and job.is_running
 
 
-async def _changes(project: Project, kind: str) -> AsyncIterator[str]:
-    """The fragment as often as it changes; at the end of the job, `end`, and the page loads itself anew."""
+async def _changes(project: Project, kind: str, ending: asyncio.Event) -> AsyncIterator[str]:
+    """The fragment as often as it changes; at the end of the job, `end`, and the page loads itself anew.
+    Where the app ends, nothing more: the page asks again by itself."""
     yield "retry: 1000\n\n"
     before = ""
     for _ in range(int(_LONGEST_SECONDS / _EVERY_SECONDS)):
@@ -66,4 +68,6 @@ async def _changes(project: Project, kind: str) -> AsyncIterator[str]:
         if not is_running:
             yield "event: end\ndata: end\n\n"
             return
-        await asyncio.sleep(_EVERY_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), _EVERY_SECONDS)
+            return

@@ -10,12 +10,12 @@ from dataclasses import replace
 from headstart.app.application import application
 from headstart.app.desk import Desk
 from headstart.app.workspace import Workspace
-from headstart.serve.listening import address_of, run
+from headstart.serve.listening import Moments, address_of, run
 from headstart.serve.settings import Settings
 
 MAX_BODY_BYTES = 2_000_000_000  # of dropped files; they are kept on disk while they arrive
 UPLOAD_SECONDS = 900.0
-_GRACE_SECONDS = 2.0  # pages that follow a job never end by themselves
+_GRACE_SECONDS = 2.0  # for what is being answered
 
 
 def new_token() -> str:
@@ -36,4 +36,5 @@ def serve(bound: socket.socket, workspace: Workspace, settings: Settings, path: 
         if browse:
             webbrowser.open(address)
 
-    run(application(desk), bound, (started, desk.close), _GRACE_SECONDS)
+    moments = Moments(listening=started, ended=desk.close, told_to_end=desk.ending.set)
+    run(application(desk), bound, moments, _GRACE_SECONDS)

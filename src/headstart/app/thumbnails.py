@@ -35,12 +35,18 @@ class Thumbnails:
         key = store.digest([_SCHEMA, image.path, facts.st_size, facts.st_mtime_ns, side])
         path = store.cache_folder() / "thumbnails" / key[:2] / f"{key[2:34]}.jpg"
         if not path.exists():
-            values = {"path": image.path, "root": image.root, "side": side, "limits": asdict(_LIMITS)}
-            try:
-                _, content = await self.children.call("thumbnail", values)
-            except CallError as error:
-                raise DataError(error.reason) from None
-            except ChildLostError as error:
-                raise DataError(str(error)) from None
-            store.write_bytes(path, content)
+            store.write_bytes(path, await self._made(side, path=image.path, root=image.root))
         return path
+
+    async def of_upload(self, content: bytes, side: int) -> bytes:
+        """The thumbnail of an image that is no file yet, a JPEG. Raises: DataError where it is no image."""
+        return await self._made(side, content)
+
+    async def _made(self, side: int, content: bytes = b"", **values: str) -> bytes:
+        try:
+            given = {"side": side, "limits": asdict(_LIMITS), **values}
+            return (await self.children.call("thumbnail", given, content))[1]
+        except CallError as error:
+            raise DataError(error.reason) from None
+        except ChildLostError as error:
+            raise DataError(str(error)) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from headstart.app.desk import Desk, TheDesk, TheProject
 from headstart.app.drops import Drop
 from headstart.app.pages import go_to, is_fragment, page, render
 from headstart.app.project import Project, in_words
+from headstart.app.thumbnails import SIDES
 from headstart.data.folders.sniff import HEAD_BYTES, is_image
 from headstart.errors import ConfigError, DataError
 from headstart.serve.children import CallError, ChildLostError
@@ -42,11 +42,19 @@ def try_page(project: TheProject, tried: str = "", message: str = "") -> Respons
 
 
 @router.post("/p/{name}/try")
-async def upload(request: Request, project: TheProject, image: UploadFile) -> Response:
+async def upload(request: Request, project: TheProject, desk: TheDesk, image: UploadFile) -> Response:
+    """Keeps an image that is tried. It is decoded here once, in a process that has limits and can be killed:
+    what takes too long or too much memory never reaches the process with the model."""
     content = await image.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise Refused(413, f"an image of more than {_MOST_BYTES:,} bytes; send a smaller one")
-    digest = await run_in_threadpool(_keep, project, content)
+    if not is_image(content[:HEAD_BYTES]):
+        raise DataError("that is no image by its content; choose a PNG, JPEG, WebP, HEIC, ... file")
+    try:
+        thumbnail = await desk.thumbnails.of_upload(content, SIDES[-1])
+    except DataError as error:
+        raise DataError(f"that image cannot be read ({error}); choose another") from None
+    digest = await run_in_threadpool(_keep, project, content, thumbnail)
     if not is_fragment(request):
         return go_to(f"/p/{project.name}/try?tried={digest}")
     return Response(digest, media_type="text/plain")
@@ -54,7 +62,7 @@ async def upload(request: Request, project: TheProject, image: UploadFile) -> Re
 
 @router.get("/p/{name}/tried/{digest}")
 def tried(project: TheProject, digest: str) -> Response:
-    return FileResponse(_there(project, digest), media_type="application/octet-stream")
+    return FileResponse(_shown(_there(project, digest)), media_type="image/jpeg")
 
 
 @router.get("/p/{name}/tried/{digest}/answer")
@@ -126,17 +134,22 @@ async def asked(
         raise busy(f"the model did not answer: {error}; try again") from None
 
 
-def _keep(project: Project, content: bytes) -> str:
-    """Keeps an image that is tried; its digest. Raises: DataError where it is none."""
-    if not is_image(io.BytesIO(content).read(HEAD_BYTES)):
-        raise DataError("that is no image by its content; choose a PNG, JPEG, WebP, HEIC, ... file")
+def _keep(project: Project, content: bytes, thumbnail: bytes) -> str:
+    """Keeps an image that is tried and how it is shown; its digest."""
     digest = hashlib.sha256(content).hexdigest()
     path = _path(project, digest)
+    store.write_bytes(_shown(path), thumbnail)
     store.write_bytes(path, content)
-    kept = sorted(path.parent.iterdir(), key=lambda each: -each.stat().st_mtime_ns)
-    for old in kept[_KEPT:]:
+    kept = [each for each in path.parent.iterdir() if not each.suffix]
+    for old in sorted(kept, key=lambda each: -each.stat().st_mtime_ns)[_KEPT:]:
         old.unlink(missing_ok=True)
+        _shown(old).unlink(missing_ok=True)
     return digest
+
+
+def _shown(path: Path) -> Path:
+    """The file of a kept image as browsers show it, whatever its format."""
+    return path.with_suffix(".jpg")
 
 
 def _path(project: Project, digest: str) -> Path:

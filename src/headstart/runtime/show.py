@@ -10,8 +10,9 @@ _DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # turn t
 
 
 def printable(name: str) -> str:
-    """Text for JSON, CSV and messages; bytes that are no text become replacement characters."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    r"""Text for JSON, CSV and messages: bytes that are no text become \xe9 and the like, so that two names
+    stay two."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def shown(name: str) -> str:

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
@@ -18,9 +19,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from headstart.errors import BusyError, ConfigError
 from headstart.serve.settings import Settings
 
-Awaited = Callable[[], Awaitable[None]]
 _HEADER_SECONDS = 10.0  # for a request's head to arrive
 _BACKLOG = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """What is called when a server listens, is told to end, and has answered what had come."""
+
+    listening: Callable[[], Awaitable[None]]
+    ended: Callable[[], Awaitable[None]]
+    told_to_end: Callable[[], None] = lambda: None
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -55,11 +64,11 @@ def listen(settings: Settings) -> socket.socket:
 def run(
     app: ASGIApp,
     bound: socket.socket,
-    around: tuple[Awaited, Awaited],
+    moments: Moments,
     grace_seconds: float,
 ) -> None:
     """Answers until SIGTERM or Ctrl-C, then for at most grace_seconds what has come; slow clients are cut
-    off. around: called when it listens, and at the end."""
+    off."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)  # uvicorn raises it once more at its end
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)  # a client's mistakes are its own
@@ -77,7 +86,7 @@ def run(
         timeout_keep_alive=5,
         timeout_graceful_shutdown=int(grace_seconds),
     )
-    _Server(config, *around).run([bound])
+    _Server(config, moments).run([bound])
 
 
 def address_of(bound: socket.socket) -> str:
@@ -87,19 +96,18 @@ def address_of(bound: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Calls a function when it listens, and another at its end."""
-
-    def __init__(self, config: uvicorn.Config, on_start: Awaited, on_end: Awaited) -> None:
+    def __init__(self, config: uvicorn.Config, moments: Moments) -> None:
         super().__init__(config)
-        self._on_start, self._on_end = on_start, on_end
+        self._moments = moments
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        await self._on_start()
+        await self._moments.listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._moments.told_to_end()
         await super().shutdown(sockets)
-        await self._on_end()
+        await self._moments.ended()
 
 
 class _Protocol(H11Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from headstart.runtime.progress import say
 from headstart.serve.application import Service, application
-from headstart.serve.listening import address_of, run
+from headstart.serve.listening import Moments, address_of, run
 from headstart.serve.served import ServedModel
 from headstart.serve.settings import Settings
 
@@ -26,7 +26,7 @@ def serve(bound: socket.socket, models: Mapping[str, ServedModel], settings: Set
         run(
             application(service),
             bound,
-            (started, service.decoder.close),
+            Moments(listening=started, ended=service.decoder.close),
             2 * settings.timeout_seconds + 1,
         )
     finally:

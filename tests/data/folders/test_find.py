@@ -140,14 +140,12 @@ def test_upper_and_lower_case_stay_two_classes_and_are_reported(tmp_path):
     }
 
 
-def test_file_names_that_are_no_text_are_shown_with_a_replacement(tmp_path):
+def test_file_names_that_are_no_text_are_text_and_stay_apart(tmp_path):
     _fill(tmp_path, "cat/a.png", "dog/b.png")
-    (tmp_path / "cat" / "b\udcff.png").write_bytes(b"")
-    assert [entry.name for entry in find_entries(tmp_path).entries] == [
-        "cat/a.png",
-        "cat/b\ufffd.png",
-        "dog/b.png",
-    ]
+    for letter in ("\udcff", "\udce9"):
+        (tmp_path / "cat" / f"b{letter}.png").write_bytes(b"")
+    names = ["cat/a.png", r"cat/b\xe9.png", r"cat/b\xff.png", "dog/b.png"]
+    assert [entry.name for entry in find_entries(tmp_path).entries] == names
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
