@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +64,8 @@ def test_sixty_trials_survive_ten_killed_nodes_and_a_killed_driver(
     file, folder = _file(tmp_path, photos, seeds=30), tmp_path / "ray"
     call = f"run_on_cluster({cluster.address!r}, {file!r}, {str(folder)!r}, threads=1)"
     script = f"from headstart.cluster.study import run_on_cluster\n{call}"
-    driver = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", script]
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while len(list(folder.glob("*/result.json"))) < 5:
         assert driver.poll() is None, driver.communicate()[1]
@@ -75,21 +75,14 @@ def test_sixty_trials_survive_ten_killed_nodes_and_a_killed_driver(
     driver.communicate()
     before = len(list(folder.glob("*/result.json")))
     assert 5 <= before < 60
-    kills, chance, ended = [0], random.Random(0), threading.Event()
-
-    def kill() -> None:
-        while kills[0] < 10 and not ended.wait(chance.uniform(1, 3)):
-            cluster.kill(kills[0] % 2)
-            kills[0] += 1
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        run_on_cluster(cluster.address, file, folder, threads=1)
-    finally:
-        ended.set()
-        killer.join()
-    assert kills[0] == 10, "the study ended before ten nodes were killed"
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    chance = random.Random(0)
+    for number in range(10):
+        time.sleep(chance.uniform(1, 3))
+        assert driver.poll() is None, f"it ended before ten nodes were killed: {driver.communicate()[1]}"
+        cluster.kill(number % 2)
+    said = driver.communicate(timeout=1200)[1]
+    assert driver.returncode == 0, said
     assert len(store.finished_trials(folder)) == 60
     assert_equal_trials(run_study(file, tmp_path / "alone", threads=1), folder)
 

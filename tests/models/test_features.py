@@ -156,7 +156,7 @@ def test_an_interrupted_extraction_goes_on_where_it_stopped(
     for path in (cache / "features").rglob("*"):
         if path.is_file():
             path.unlink()
-    monkeypatch.setattr(features, "_CHUNK", 64)
+    monkeypatch.setattr(features, "CHUNK", 64)
     seen: list[int] = []
 
     def counted(images: np.ndarray, *arguments: object, **keywords: object) -> torch.Tensor:

@@ -14,12 +14,12 @@ _STARTS = 4
 class RayCluster:
     """A head without cores, which the driver needs, and nodes that do the work.
 
-    cores: of each node."""
+    cores: of each node. environment: variables that the nodes have and the driver has not."""
 
-    def __init__(self, nodes: int = 2, cores: int = 1, temporary: Path | None = None) -> None:
+    def __init__(self, nodes: int = 2, cores: int = 1, **environment: str) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cores = cores
+        self._cores, self._environment = cores, environment
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes = [self._add() for _ in range(nodes)]
@@ -31,7 +31,9 @@ class RayCluster:
     def _add(self):  # type: ignore[no-untyped-def]
         for left in reversed(range(_STARTS)):
             try:
-                return self._cluster.add_node(num_cpus=self._cores, object_store_memory=_STORE_BYTES)
+                return self._cluster.add_node(
+                    num_cpus=self._cores, object_store_memory=_STORE_BYTES, env_vars=self._environment
+                )
             except Exception:  # Ray gives a node 30 s to start, too few on a busy machine
                 if not left:
                     raise

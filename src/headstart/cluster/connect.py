@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.errors import ConfigError
+from headstart.runtime import progress
 from headstart.runtime.cores import usable_cores
 
 LOCAL = "local"  # a cluster of this machine alone, for as long as the command runs
@@ -74,3 +75,11 @@ def slots(machines: list[Node], threads: int, gpus: int) -> list[int]:
     return [
         min(machine.cores // threads, machine.gpus // gpus if gpus else machine.cores) for machine in machines
     ]
+
+
+def say_nodes() -> None:
+    """Says how large the cluster is."""
+    machines = nodes()
+    cores, gpus = sum(node.cores for node in machines), sum(node.gpus for node in machines)
+    also = f", {gpus} GPUs" if gpus else ""
+    progress.say(f"cluster: {len(machines)} {'node' if len(machines) == 1 else 'nodes'}, {cores} cores{also}")

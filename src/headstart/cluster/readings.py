@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import store
-from headstart.cluster.connect import connected
-from headstart.cluster.engine import Sent, cancel, files_of, first_ended, say_nodes
+from headstart.cluster.connect import connected, say_nodes
 from headstart.cluster.inputs import WeightsFile
+from headstart.cluster.sent import Sent, cancel, first_ended, result_of
 from headstart.cluster.work import Files, Setting, files_in, set_up, write_trial
 from headstart.data.download import downloads_folder
 from headstart.errors import HeadstartError
@@ -70,9 +70,8 @@ class RayReadings:
         running = {}
         try:
             if away:
-                sent = Sent(
-                    run_reading_work, without_training(dataset), [trial.arm for trial in away], _frost()
-                )
+                sent = Sent(without_training(dataset), [trial.arm for trial in away])
+                sent.add(_frost())
             for trial in away:
                 begun = task.folder / _names(trial.key)[0]
                 work = ReadingWork(
@@ -82,14 +81,14 @@ class RayReadings:
                     trial=files_in(trial.folder),
                     begun=begun.read_bytes() if begun.exists() else b"",
                 )
-                running[sent.task(work)] = trial
+                running[sent.task(run_reading_work, work)] = trial
             for trial in due:
                 if trial not in away:
                     read_arm(task, trial)
             while running:
                 for ended in first_ended(running):
                     trial = running.pop(ended)
-                    files = files_of(ended)
+                    files: Files = result_of(ended)
                     for name in _names(trial.key):
                         store.write_bytes(task.folder / name, files[name])
                     progress.say(f"{trial.arm.label}: read on corrupted images")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import store
-from headstart.cluster.connect import connected
-from headstart.cluster.engine import Sent, cancel, files_of, first_ended, say_nodes
+from headstart.cluster.connect import connected, say_nodes
+from headstart.cluster.sent import Sent, cancel, first_ended, result_of
 from headstart.cluster.work import Files, Setting, set_up
 from headstart.data import load_dataset
 from headstart.errors import HeadstartError, TakenError
@@ -74,7 +74,7 @@ class RaySearches:
         """See tuning.search.Engine. Raises: ConfigError where no node is large enough."""
         numbered = list(due)
         dataset = without_test(load_dataset(searches.study.dataset))
-        sent = Sent(run_search_work, dataset, [arm for _, (arm, _) in numbered])
+        sent = Sent(dataset, [arm for _, (arm, _) in numbered])
         running = dict[Any, tuple[int, Due]]()
         with ExitStack() as locks:
             try:
@@ -89,7 +89,7 @@ class RaySearches:
                     if read_candidates(question):  # damage is announced and set aside here
                         begun = (question.folder / "tuning.json").read_bytes()
                     work = SearchWork(setting=sent.setting, due=each, searches=searches, begun=begun)
-                    running[sent.task(work)] = number, each
+                    running[sent.task(run_search_work, work)] = number, each
                 while running:
                     for task in first_ended(running):
                         number, each = running.pop(task)
@@ -104,7 +104,8 @@ def _raise(error: TakenError) -> Tuned:
 
 def _finished(searches: Searches, due: Due, dataset: Dataset, task: Any) -> Tuned:
     """The search of an ended task, written into its folder. Raises: the search's error."""
-    files, question = files_of(task), searches.question(due, dataset)
+    files: Files = result_of(task)
+    question = searches.question(due, dataset)
     for name in _FILES:
         if name in files:
             store.write_bytes(question.folder / name, files[name])

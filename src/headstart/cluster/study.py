@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Unpack
 
-from headstart.cluster.connect import connected
-from headstart.cluster.engine import RayEngine, say_nodes
+from headstart.cluster.connect import connected, say_nodes
+from headstart.cluster.engine import RayEngine
 from headstart.studies.begin import RunOptions
 from headstart.studies.run import run_study
 from headstart.types import Study

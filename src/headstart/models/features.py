@@ -18,11 +18,11 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -54,7 +54,7 @@ from headstart.types import Features, ImageSet
 
 SCHEMA = 2  # raised when the same key would give other values
 BATCH = 64  # part of the key through SCHEMA: a matrix product's bits may depend on the batch it is in
-_CHUNK = 1024  # rows between two progress records
+CHUNK = 1024  # rows between two progress records
 # Of a network: shape and operations of a row by image height, width and cut. Counting takes 0.2 s a time.
 _OUTLINES: WeakKeyDictionary[Network, dict[tuple[int, int, str], tuple[tuple[int, ...], int]]]
 _OUTLINES = WeakKeyDictionary()
@@ -74,6 +74,14 @@ class Extraction:
     flops: int
     was_cached: bool
     joules: float | None = None
+
+
+class RowSource(Protocol):
+    """Other machines that compute rows."""
+
+    def rows(self, start: int, stop: int) -> tuple[bytes, float]:
+        """The rows from a whole number of chunks on, as FeatureRequest.rows has them there; and the seconds
+        that they took."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,20 +217,31 @@ class FeatureRequest:
         """SHA-256 (hex) of the identity; it begins with the name of the cache folder."""
         return digest(self.identity)
 
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all rows."""
+        shape, _ = self.layers.outline(self.images)
+        return 2 * int(np.prod(shape)) * len(self)
+
     def missing_bytes(self) -> int:
         """Bytes that `extract` would still write; 0 where the cache has them all."""
         folder = _folder(self.key)
         if (folder / "meta.json").exists():
             return 0
-        shape, _ = self.layers.outline(self.images)
         written = (folder / "values.f16").stat().st_size if (folder / "progress.json").exists() else 0
-        return max(0, 2 * int(np.prod(shape)) * len(self) - written)
+        return max(0, self.total_bytes - written)
 
-    def extract(self, what: str = "features") -> Extraction:
+    def rows(self, start: int, stop: int) -> Iterator[bytes]:
+        """The rows of some images as they are stored, a batch at a time; start: a multiple of BATCH, so that
+        the bits are those of a whole extraction. Costs of int8's calibration are not counted."""
+        return self._rows_by(self.layers._runner().run, start, stop)
+
+    def extract(self, what: str = "features", source: RowSource | None = None) -> Extraction:
         """The features, from the cache or computed now (resumed where a run was interrupted).
 
-        what: the name of the progress line. What calibrating int8 costs is in the seconds and flops of the
-        calibration images' own features (all of them, not mirrored) and in no others.
+        what: the name of the progress line. source: computes the rows; None: this process does. What
+        calibrating int8 costs is in the seconds and flops of the calibration images' own features (all of
+        them, not mirrored) and in no others.
         Raises: StoreError where the disk is full; ConfigError for int8 without onnxruntime or calibration, on
             another device than the CPU, at an inner cut, or of another network than a ResNet."""
         key = self.key
@@ -235,7 +254,7 @@ class FeatureRequest:
                     was_cached = False
                     (folder / "meta.json").unlink(missing_ok=True)
                     with disk_errors(folder):
-                        self._compute(folder, what)
+                        self._compute(folder, what, source)
                     meta = read_meta(folder)
         values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r", shape=(len(self), *meta.shape))
         labels = self.images.labels if self.ids is None else self.images.labels[self.ids]
@@ -252,6 +271,10 @@ class FeatureRequest:
         batch = images[start:stop] if self.ids is None else images[self.ids[start:stop]]
         return batch[:, :, ::-1] if self.mirrored else batch
 
+    def _rows_by(self, run: Callable[[Tensor], Tensor], start: int, stop: int) -> Iterator[bytes]:
+        for begin in range(start, stop, BATCH):
+            yield self.layers._rows(run, self._batch(begin, min(begin + BATCH, stop))).tobytes()
+
     def _pays_for_calibration(self) -> bool:
         calibration = self.layers.calibration
         return (
@@ -261,19 +284,17 @@ class FeatureRequest:
             and not self.mirrored
         )
 
-    @torch.inference_mode()
-    def _compute(self, folder: Path, what: str) -> None:
+    def _compute(self, folder: Path, what: str, source: RowSource | None) -> None:
         warn_of_spinning()
-        runner = self.layers._runner()
-        if not self._pays_for_calibration():
-            runner = _Runner(run=runner.run)
+        runner = self.layers._runner() if source is None else None
+        paid = runner if self._pays_for_calibration() else None
         mapping = file_mapping(self.images.images)
         shape, flops = self.layers.outline(self.images)
         count, row_bytes = len(self), 2 * int(np.prod(shape))
         record, values = folder / "progress.json", folder / "values.f16"
         done, seconds, content = resumable(record, values, row_bytes) or (
             0,
-            runner.seconds,
+            paid.seconds if paid else 0.0,
             hashlib.sha256(),
         )
         if not done:
@@ -289,18 +310,22 @@ class FeatureRequest:
             file.seek(done * row_bytes)
             file.truncate()
             while done < count:
-                start = time.perf_counter()
-                stop = min(done + _CHUNK, count)
-                for begin in range(done, stop, BATCH):
-                    end = min(begin + BATCH, stop)
-                    rows = self.layers._rows(runner.run, self._batch(begin, end)).tobytes()
+                start, elsewhere = time.perf_counter(), None
+                stop = min(done + CHUNK, count)
+                if source is not None:
+                    content_there, elsewhere = source.rows(done, stop)
+                    batches = iter([content_there])
+                elif runner is not None:
+                    batches = self._rows_by(runner.run, done, stop)
+                for rows in batches:
                     content.update(rows)
                     file.write(rows)
-                    bar.advance(end - begin)
+                    bar.advance(len(rows) // row_bytes)
                 file.flush()
                 os.fsync(file.fileno())
                 release_pages(mapping)
-                done, seconds = stop, seconds + time.perf_counter() - start
+                seconds += time.perf_counter() - start if elsewhere is None else elsewhere
+                done = stop
                 write_json(record, {"rows": done, "seconds": seconds, "sha256": content.hexdigest()})
         write_json(
             folder / "meta.json",
@@ -308,7 +333,7 @@ class FeatureRequest:
                 "key": json.loads(json.dumps(self.identity, default=vars)),
                 "shape": shape,
                 "seconds": seconds,
-                "flops": flops * (count + runner.images),
+                "flops": flops * (count + (paid.images if paid else 0)),
                 "joules": meter.joules if is_whole else None,
                 "values": {"bytes": row_bytes * count, "sha256": content.hexdigest()},
             },
@@ -324,6 +349,11 @@ def cached_values(key: str) -> Rows | None:
         return None
     values = np.memmap(folder / "values.f16", dtype=np.float16, mode="r")
     return values.reshape(-1, *meta.shape)
+
+
+def files_of(key: str) -> tuple[Path, Path]:
+    """Where the cache has the features of that key: values, then what is said of them."""
+    return _folder(key) / "values.f16", _folder(key) / "meta.json"
 
 
 def _folder(key: str) -> Path:
