@@ -111,7 +111,7 @@ class Target:
         if self.value is None:
             return "n/a"
         if not self.judged:
-            return "told"
+            return "stated"
         return (
             "met" if (self.value >= self.limit if self.at_least else self.value <= self.limit) else "missed"
         )

@@ -42,9 +42,9 @@ What `make bench` measures: contenders take turns in one sitting, each in a proc
 the median of the ratios round by round, so that a drift of the machine's speed cancels; its interval is of
 that median. Peers (PyTorch, Keras, fastai, scikit-learn, LitServe) have an environment of their own. Where a
 section was measured on several kinds of processors (AMX, AVX512-BF16, AVX512, AVX2), each keeps its newest
-table. Precision is what the processor multiplies in hardware; what is promised for bfloat16 alone is told,
-and not judged, on one that has none. The load before is the machine's mean over a minute: above 0.5 other
-work may have taken part, but for a section that came after others in one run, where those made it. On a GPU:
+table. Precision is what the processor multiplies in hardware; what is promised for bfloat16 alone is
+stated, and not judged, on one that has none. The load before is the machine's mean over a minute: above 0.5
+other work may have taken part, but for a section that came after others in one run, where those made it. On a GPU:
 [all images](questions/how-accurate-with-all-images.md).
 """
 
@@ -86,7 +86,10 @@ def _measured(kind: str, name: str, content: dict[str, Any], *, is_first: bool) 
         f"### {kind}",
         table,
         *(
-            "\n".join("- **{}** {}".format(*line.strip().split(maxsplit=1)) for line in text.splitlines())
+            "\n".join(
+                "- **{}** {}".format(*line.strip().split(maxsplit=1))
+                for line in text.replace("  told  ", "stated  ").splitlines()  # as older results have it
+            )
             for text in targets
         ),
         f"{about['processor']}, {cores}, {about['native_precision']}, load before "

@@ -105,9 +105,9 @@ def test_a_target_is_met_at_its_limit(value, at_least, verdict):
     assert summary.Target(sentence="x", value=value, limit=1.8, at_least=at_least).verdict == verdict
 
 
-def test_a_promise_for_another_kind_of_machine_is_told_and_not_judged():
+def test_a_promise_for_another_kind_of_machine_is_stated_and_not_judged():
     target = summary.Target(sentence="ours", value=1.2, limit=1.8, judged=False)
-    assert target.line() == "  told  ours: 1.2 (target >= 1.8)"
+    assert target.line() == "stated  ours: 1.2 (target >= 1.8)"
 
 
 @pytest.mark.parametrize(("native", "precisions"), [("bf16", ("bf16", "fp32")), ("fp32", ("fp32",))])

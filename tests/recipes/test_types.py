@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import pydantic
@@ -17,7 +16,7 @@ FINETUNE = RECIPES["finetune"]
 def test_a_recipe_is_a_frozen_value() -> None:
     recipe = ProbeRecipe(l2_values=(1.0, 0.1))
     assert recipe == ProbeRecipe(l2_values=(1.0, 0.1)) and len({recipe, recipe.replace()}) == 1
-    assert recipe != recipe.replace(max_passes=5) and pickle.loads(pickle.dumps(recipe)) == recipe
+    assert recipe != recipe.replace(max_passes=5)
     with pytest.raises(pydantic.ValidationError, match="frozen"):
         recipe.max_passes = 5  # type: ignore[misc]
 
