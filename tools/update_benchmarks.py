@@ -44,8 +44,8 @@ that median. Peers (PyTorch, Keras, fastai, scikit-learn, LitServe) have an envi
 section was measured on several kinds of processors (AMX, AVX512-BF16, AVX512, AVX2), each keeps its newest
 table. Precision is what the processor multiplies in hardware; what is promised for bfloat16 alone is
 stated, and not judged, on one that has none. The load before is the machine's mean over a minute: above 0.5
-other work may have taken part, but for a section that came after others in one run, where those made it. On a GPU:
-[all images](questions/how-accurate-with-all-images.md).
+other work may have taken part, but for a section that came after others in one run, where those made it. On a
+GPU: [all images](questions/how-accurate-with-all-images.md).
 """
 
 
