@@ -222,6 +222,21 @@ def test_predictions_as_csv_are_no_formulas(tmp_path: Path, capsys: pytest.Captu
     assert not set(capsys.readouterr().out) & set("\x1b\x07\u202e")
 
 
+def test_predictions_as_json_are_a_line_each_and_give_the_names_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from headstart.cli.model import _writer
+
+    write = _writer(1, "json", False)
+    for name in CLASS_NAMES:
+        write(Path(f"{name}.png"), [(name, 0.5)], None)
+    said = capsys.readouterr().out
+    rows = [json.loads(line) for line in said.splitlines()]
+    assert [row["path"] for row in rows] == [f"{name}.png" for name in CLASS_NAMES]
+    assert [row["predictions"][0]["class"] for row in rows] == [*CLASS_NAMES]
+    assert not set(said) & set("\x1b\x07")
+
+
 def _saved(names: tuple[str, ...]) -> SavedModel:
     folder = next(p for p in sorted((GOLDEN / "run").iterdir()) if p.is_dir() and _is_cnn(p))
     return replace(read_model(folder), class_names=names, label=names[0])

@@ -7,7 +7,9 @@ beyond the budgets measured.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ from scipy.optimize import brentq
 
 from headstart.results.curve_fit import Curve, Floats, Points, fit_curve
 from headstart.results.trials import Trials, newest
+from headstart.types import LabelBudget
+
+Budget = TypeVar("Budget", float, LabelBudget)
 
 FURTHEST = 4.0  # answers up to this many times beyond the budgets measured
 _CHECKED_TO = (
@@ -199,3 +204,8 @@ def check_hidden_budget(points: Points, generator: np.random.Generator) -> Hidde
         predicted=predicted,
         inside=None if interval is None else interval[0] <= observed <= interval[1],
     )
+
+
+def skips(tried: Sequence[Budget], budget: Budget) -> bool:
+    """Whether an arm was tried with fewer and with more labels, and not with these."""
+    return bool(tried) and min(tried) < budget < max(tried) and budget not in tried

@@ -12,6 +12,7 @@ from headstart.report import words
 from headstart.report.load import Arm, StudyView, Trials, estimate
 from headstart.report.sections.accuracy import difference, overlap
 from headstart.report.sections.own_work import own_flops
+from headstart.results.label_curves import skips
 from headstart.results.trials import metric_values
 from headstart.store import FinishedTrial
 from headstart.types import LabelBudget
@@ -121,8 +122,7 @@ def _told(view: StudyView, arms: Sequence[Arm]) -> list[LabelBudget]:
 
 
 def _skips(view: StudyView, arm: Arm, budget: LabelBudget) -> bool:
-    tried = [each for each in view.budgets if view.at(arm.name, each)]
-    return bool(tried) and min(tried) < budget < max(tried) and budget not in tried
+    return skips([each for each in view.budgets if view.at(arm.name, each)], budget)
 
 
 def _limits(work: Sequence[float], main: Sequence[float]) -> tuple[float | None, ...]:

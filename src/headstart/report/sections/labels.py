@@ -7,6 +7,8 @@ measured.
 from __future__ import annotations
 
 import itertools
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -184,15 +186,18 @@ def _leaders(view: StudyView, points: dict[str, list[plots.BudgetPoint]]) -> str
     for x in sorted({point.labels for row in compared.values() for point in row}):
         there = {name: p.estimate.value for name, row in points.items() for p in row if p.labels == x}
         among = [name for name in compared if name in there]
-        if len(among) > 1 and not any(_skips(row, x) for row in compared.values()):
+        if len(among) > 1 and not any(
+            label_curves.skips([point.labels for point in row], x) for row in compared.values()
+        ):
             best = max(among, key=lambda name: there[name])
             beaten |= there[best] < max(there.values())
             lead.append((x, best))
     if not lead or len(points) < 2:
         return "Accuracy by labels a class"
     runs = [list(group) for _, group in itertools.groupby(lead, key=lambda each: each[1])]
+    names = _without_networks([arm for arm in view.arms if arm.name in points])
     leaders = [
-        f"{view.styles[run[0][1]].label} {_span([x for x, _ in run], place == len(runs) - 1 > 0)}"
+        f"{names[run[0][1]]} {_span([x for x, _ in run], place == len(runs) - 1 > 0)}"
         for place, run in enumerate(runs)
     ]
     only = "" if len(lead) > 1 else ", the only budget that arms share"
@@ -200,9 +205,15 @@ def _leaders(view: StudyView, points: dict[str, list[plots.BudgetPoint]]) -> str
     return f"In front by labels a class: {'; '.join(leaders)}{only}{limit}"
 
 
-def _skips(row: list[plots.BudgetPoint], labels: float) -> bool:
-    budgets = [point.labels for point in row]
-    return min(budgets) < labels < max(budgets) and labels not in budgets
+def _without_networks(arms: Sequence[Arm]) -> dict[str, str]:
+    """The arms' labels for a list: "Linear probe" for "Linear probe, ResNet-50", where it is the only one."""
+    first = {}
+    for arm in arms:
+        way, _, network = arm.label.rpartition(", ")
+        is_network = re.sub(r"\W", "", network).lower() == re.sub(r"\W", "", arm.stored.model).lower()
+        first[arm.name] = way if way and is_network else arm.label
+    alike = Counter(first.values())
+    return {arm.name: first[arm.name] if alike[first[arm.name]] == 1 else arm.label for arm in arms}
 
 
 def _span(budgets: list[float], is_last: bool) -> str:
