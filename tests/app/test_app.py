@@ -194,3 +194,17 @@ def test_every_shown_app_is_one_that_the_command_line_takes(command: str) -> Non
 
     name, *words = command.split()
     typer.main.get_command(app).commands[name].make_context(name, words)  # type: ignore[attr-defined]
+
+
+def test_an_image_is_tried_without_a_script(app, folder):
+    body, headers = form(("image", "x.png", (folder / "photos/cat/1.png").read_bytes()))
+    status, answered, _ = app.ask("/p/photos/try", body, headers)
+    assert status == 303 and re.fullmatch(r"/p/photos/try\?tried=[0-9a-f]{64}", answered["location"])
+    assert app.ask(answered["location"])[0] == 200
+    status, _, content = app.ask("/p/photos/try", *form(("image", None, b"text")))
+    assert status == 400 and b"no image was chosen" in content
+
+
+def test_a_form_that_is_too_large_is_told_so(app):
+    status, _, content = app.ask("/login", iter([b"token=" + b"x" * 20_000]), FORM)
+    assert status == 413 and b"more than 10,000 bytes" in content

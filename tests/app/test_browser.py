@@ -92,6 +92,8 @@ def test_an_image_is_tried_and_the_answer_survives_an_end_of_the_app(
     assert sum(float(share.split()[0]) for share in shares) == pytest.approx(100, abs=0.2)
     page.wait_for_selector(".nearest .grid img", timeout=WAIT)
     assert page.locator(".nearest .grid img").count() == 6
+    while page.evaluate("[...document.images].some((image) => !image.complete)"):  # else: errors
+        page.wait_for_timeout(50)
     desk.kill_and_start()
     page.reload()
     page.wait_for_selector(".bars li", timeout=WAIT)

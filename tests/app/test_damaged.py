@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from tests.support.noise_folder import write_noise
 
 from headstart import store
 from headstart.app.answer import read_answer
@@ -98,3 +100,41 @@ def test_corrections_that_are_none_are_passed_over(tmp_path: Path):
 def test_a_sorting_without_a_folder_is_one_line(tmp_path: Path):
     with pytest.raises(DataError, match="names no folder"):
         sorting(tmp_path, "a.png,cat,0.5\n", command=("predict",))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"digest": "../x", "kind": "exclude"},
+        {"digest": "a" * 64, "kind": "relabel"},
+        {"digest": "a" * 64, "kind": "keep", "label": "cat"},
+    ],
+)
+def test_a_step_that_would_damage_the_decisions_is_not_taken_back(tmp_path: Path, step: dict[str, str]):
+    (tmp_path / "undo.json").write_text(json.dumps({"steps": [step | {"name": "x.png"}]}))
+    project = Project(tmp_path)
+    assert project.undo() is None
+    assert project.decisions() == {}
+
+
+def test_the_pages_that_make_a_damaged_file_anew_are_shown_with_what_is_wrong(tmp_path: Path):
+    pytest.importorskip("fastapi")
+    from headstart.app import advice_pages, images_pages, sort_pages
+
+    project = Project(tmp_path)
+    project.change(images=str(write_noise(tmp_path / "own", {"cat": 1, "dog": 1})))
+    for name in ("advice.json", "check/check.json", "model/model.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{")
+    job = tmp_path / "jobs/1-sort"
+    store.write_json(job / "job.json", {"kind": "sort", "command": ["predict", "m", "f"], "started": 1.0})
+    store.write_json(job / "end.json", {"code": 0, "ended": 2.0})
+    (job / "out.txt").write_text("path,class_1,probability_1\na.png,cat,much\n")
+    shown = {
+        "advice.json is damaged": (advice_pages.advice(project), "/advice"),
+        "check.json is damaged": (images_pages.images_page(project, "", 0, ""), "/check"),
+        "is no probability; sort the folder again": (sort_pages.sort_page(project), "/sort"),
+    }
+    for line, (page, action) in shown.items():
+        text = bytes(page.body).decode()
+        assert line in text and f'action="/p/{project.name}{action}"' in text

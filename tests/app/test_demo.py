@@ -27,3 +27,13 @@ def test_the_demonstration_tells_images_apart_without_any_cache(tmp_path: Path) 
         assert right >= 6
         nearest = app.ask(f"/p/cifar10-demo/tried/{digest}/nearest")[2].decode()
         assert "of your own images" in nearest
+
+
+def test_a_demonstration_whose_app_was_killed_is_completed(tmp_path: Path) -> None:
+    from headstart.app.demo import open_demo
+    from headstart.app.workspace import Workspace
+
+    Workspace(tmp_path, [tmp_path]).create("cifar10-demo")
+    for _ in range(2):
+        project = open_demo(Workspace(tmp_path, [tmp_path]))
+        assert len(project.listing()) == 80 and (project.folder / "model/model.safetensors").exists()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import struct
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.support.noise_folder import write_noise
 
-from headstart.app.drops import Drop, DropLimits
+from headstart.app.drops import Drop, DropLimits, incoming
 from headstart.errors import ConfigError, DataError
 
 
@@ -126,3 +130,55 @@ def _damaged(method: int) -> bytes:
 def test_a_damaged_zip_is_one_line(tmp_path, content):
     with pytest.raises(DataError, match=r"the zip bad\.zip cannot be read"):
         Drop(tmp_path / "home").add("bad.zip", io.BytesIO(content), "")
+
+
+def test_two_images_of_one_name_that_come_at_once_stay_two(tmp_path, images, monkeypatch):
+    def slow_exists(path: Path) -> bool:
+        there = path.is_file()
+        time.sleep(0.02)
+        return there
+
+    monkeypatch.setattr(Path, "exists", slow_exists)
+    drops = [Drop(tmp_path / "home") for _ in images]
+    with ThreadPoolExecutor(len(images)) as tabs:
+        list(tabs.map(lambda drop, image: drop.add("a.png", io.BytesIO(image), "cat"), drops, images))
+    assert sum(drop.dropped.joined["cat"] for drop in drops) == 4
+    assert {(tmp_path / "home" / name).read_bytes() for name in stored(tmp_path / "home")} == {*images}
+
+
+def test_entries_that_share_their_bytes_are_a_bomb(tmp_path, images):
+    content = zipped({"cat/1.png": images[0] + bytes(100_000)}).getvalue()
+    start, end = content.rfind(b"PK\1\2"), content.rfind(b"PK\5\6")
+    table, count = content[start:end] * 200, 200
+    tail = struct.pack("<HHII", count, count, len(table), start) + content[end + 20 :]
+    bomb = io.BytesIO(content[:start] + table + content[end : end + 8] + tail)
+    with pytest.raises(DataError, match=r"unpacks to 20,.* bytes, which is refused"):
+        Drop(tmp_path / "home").add("bomb.zip", bomb, "")
+
+
+def test_what_a_killed_app_left_goes_and_what_another_unpacks_stays(tmp_path, images):
+    home = tmp_path / "home"
+    (home / ".incoming-killed").mkdir(parents=True)
+    (home / ".incoming-killed/0").write_bytes(images[0])
+    with incoming(home) as other:
+        (other / "0").write_bytes(images[1])
+        Drop(home).add("a.png", io.BytesIO(images[2]), "cat")
+        assert [path.name for path in home.glob(".incoming-*")] == [other.name]
+        assert (other / "0").exists()
+    assert stored(home) == ["cat/a.png"]
+
+
+def test_a_full_disk_is_not_the_zips_fault(tmp_path, images, monkeypatch):
+    def full(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("headstart.app.drops._copied", full)
+    with pytest.raises(OSError, match="No space left"):
+        Drop(tmp_path / "home").add("photos.zip", zipped({"cat/1.png": images[0]}), "")
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_the_folder_of_a_zip_that_can_be_no_class_is_named(tmp_path, images):
+    content = zipped({"dog/1.png": images[0], "cat./1.png": images[1]})
+    with pytest.raises(ConfigError, match=r"^'cat\.' names no class: a class is named by 1 to 100 "):
+        Drop(tmp_path / "home").add("photos.zip", content, "")

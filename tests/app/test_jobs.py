@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -67,4 +68,17 @@ def test_several_starts_at_once_are_one_and_a_job_never_begun_stops_no_other(tmp
     with ThreadPoolExecutor(4) as pool:
         answers = sorted(pool.map(start, range(4)))
     assert answers == ["2-check", *["check is running already; stop it first"] * 3]
+    assert ended(jobs, "check").code == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"kind": "check", "command": [], "started": 1e400}'])
+def test_a_job_that_cannot_be_read_stops_no_other(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "1-check"
+    folder.mkdir()
+    (folder / "job.json").write_text(content)
+    os.utime(folder, (1.0, 1.0))
+    jobs = Jobs(tmp_path)
+    job = jobs.last("check")
+    assert job is not None and job.state == "lost"
+    jobs.start("check", ["--version"])
     assert ended(jobs, "check").code == 0

@@ -78,3 +78,12 @@ def test_rows_of_a_table_that_lead_out_are_left_out(tmp_path):
     table.write_text("path,label\n../other/0.png,owl\n/etc/passwd,cat\n")
     with pytest.raises(DataError, match="are not followed"):
         list_images(table, DEFAULT_OPTIONS)
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "cat"))
+
+    monkeypatch.setattr("headstart.app.listing._flat", refuse)
+    with pytest.raises(DataError, match=r"cat cannot be read \(Permission denied\)"):
+        list_images(tmp_path, DEFAULT_OPTIONS)

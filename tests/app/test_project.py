@@ -171,7 +171,7 @@ def test_groups_are_those_of_the_rule(tmp_path):
     assert groups.largest[0] == ("cat/rex", 3, ("cat/rex_1.png", "cat/rex_2.png", "cat/rex_3.png"))
 
 
-@pytest.mark.parametrize("rule", ["(a+)+b", "(x*)*", "[", "", "a" * 400])
+@pytest.mark.parametrize("rule", ["(a+)+b", "(x*)*", "[", "", "a" * 400, "a{99999999999}"])
 def test_a_rule_that_is_none_or_takes_for_ever_is_refused(project, rule):
     with pytest.raises(ConfigError, match=r"rule|regular expression"):
         groups_of(project.listing(), rule)
@@ -200,3 +200,44 @@ def test_other_images_of_the_same_name_are_refused(tmp_path):
     workspace.open(tmp_path / "a/photos")
     with pytest.raises(ConfigError, match="is of other images that are called photos, too"):
         workspace.open(tmp_path / "b/photos")
+
+
+def test_a_folder_whose_name_is_no_text_is_refused_in_one_line(tmp_path):
+    photos = write_noise(tmp_path / "f\udce9te", {"cat": 1})
+    with pytest.raises(ConfigError, match=r"f\\xe9te has bytes that are no UTF-8; rename that folder"):
+        Workspace(tmp_path / "advice", [tmp_path]).open(photos)
+
+
+def test_the_folder_that_holds_what_the_app_keeps_is_not_opened_as_images(tmp_path):
+    photos = write_noise(tmp_path / "photos", {"cat": 1})
+    for home in (photos, tmp_path):
+        with pytest.raises(ConfigError, match="name a folder elsewhere with --out"):
+            Workspace(photos / "advice", [tmp_path]).open(home)
+    assert not (photos / "advice").exists()
+
+
+def test_opening_a_folder_again_writes_nothing(project, tmp_path):
+    before = (project.folder / "app.json").stat()
+    again = Workspace(tmp_path / "advice", [tmp_path]).open(tmp_path / "photos")
+    assert again.folder == project.folder
+    assert (project.folder / "app.json").stat() == before
+
+
+def test_what_is_changed_alone_may_change_more(project):
+    with project.alone():
+        project.decide(project.image("cat/0.png"), "exclude")
+        project.change(minutes=3)
+    assert kinds(project) == {"cat/0.png": "exclude"} and project.settings.minutes == 3
+
+
+def test_a_class_of_a_table_can_be_given_whatever_its_name(tmp_path):
+    write_noise(tmp_path / "photos", {"cat": 2})
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\nphotos/cat/0.png,Rosa/canina.\nphotos/cat/1.png,Homo sapiens\n")
+    project = Workspace(tmp_path / "advice", [tmp_path]).open(table)
+    image = project.image("photos/cat/1.png")
+    project.decide(image, "relabel", "Rosa/canina.")
+    assert [each.label for each in project.decisions().values()] == ["Rosa/canina."]
+    for label in ("Rosa/", "", "../x"):
+        with pytest.raises(ConfigError, match="a class is named by"):
+            project.decide(image, "relabel", label)

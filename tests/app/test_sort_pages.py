@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
@@ -16,8 +20,11 @@ from starlette.requests import Request
 
 from headstart import store
 from headstart.app import sort_pages
+from headstart.app.jobs import Job
 from headstart.app.project import Project
-from headstart.errors import BusyError, ConfigError
+from headstart.app.sorting import Sorting
+from headstart.app.workspace import Workspace
+from headstart.errors import BusyError, ConfigError, DataError
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -133,3 +140,88 @@ def test_a_class_that_cannot_be_named_changes_nothing(project, tmp_path):
         decide(project, 0, "a/b")
     assert copies(project) == ["cat/0.png"]
     assert dict(sort_pages.sorting_of(project).corrections) == {0: "cat"}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("label", ["dog", ""])
+@pytest.mark.parametrize("step", range(6))
+def test_an_app_that_is_killed_at_any_step_leaves_no_copy_behind(project, tmp_path, monkeypatch, step, label):
+    write_sorting(project.folder, write_noise(tmp_path / "sa", {"x": 2}))
+    decide(project, 0, "cat")
+    left = [step]
+
+    def kill(function):
+        def counted(*arguments, **options):
+            if not left[0]:
+                raise Killed
+            left[0] -= 1
+            return function(*arguments, **options)
+
+        return counted
+
+    with monkeypatch.context() as patched, suppress(Killed):
+        patched.setattr(Sorting, "correct", kill(Sorting.correct))
+        patched.setattr(Path, "replace", kill(Path.replace))
+        patched.setattr(sort_pages, "remove_copy", kill(sort_pages.remove_copy))
+        decide(project, 0, label)
+    sort_pages._read.cache_clear()
+    decided = sort_pages.sorting_of(project).corrections.get(0, "")
+    assert decided in ("cat", label)
+    decide(project, 1, "owl")  # whatever is decided next
+    assert copies(project) == sorted([*([f"{decided}/0.png"] if decided else []), "owl/1.png"])
+
+
+def test_a_decision_that_cannot_be_carried_out_leaves_the_earlier_one(project, tmp_path, monkeypatch):
+    write_sorting(project.folder, write_noise(tmp_path / "sa", {"x": 1}))
+    decide(project, 0, "cat")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(DataError, match="No space left on device"):
+        patched.setattr("headstart.app.drops._copied", full)
+        decide(project, 0, "dog")
+    assert dict(sort_pages.sorting_of(project).corrections) == {0: "cat"}
+    assert copies(project) == ["cat/0.png"]
+
+
+def test_tabs_that_decide_at_once_leave_one_copy_a_row(project, tmp_path):
+    write_sorting(project.folder, write_noise(tmp_path / "sa", {"x": 3}))
+    apps = [Project(project.folder) for _ in range(3)]  # as of three processes
+
+    def decide_all(app: Project) -> None:
+        for row in range(3):
+            for label in ("cat", "dog", "owl"):
+                decide(app, row, label)
+
+    with ThreadPoolExecutor(3) as tabs:
+        list(tabs.map(decide_all, apps))
+    assert dict(sort_pages.sorting_of(project).corrections) == {0: "owl", 1: "owl", 2: "owl"}
+    assert copies(project) == ["owl/0.png", "owl/1.png", "owl/2.png"]
+
+
+def test_a_folder_that_is_sorted_again_keeps_what_was_decided(project, tmp_path, monkeypatch):
+    (project.folder / "model").mkdir(parents=True)
+    (project.folder / "model/model.safetensors").write_bytes(b"")
+    source = write_noise(tmp_path / "sa", {"x": 3})
+    write_sorting(project.folder, source)
+    for row, label in ((0, "cat"), (1, "dog"), (2, "dog"), (2, "")):
+        decide(project, row, label)
+    write_sorting(project.folder, write_noise(tmp_path / "other", {"y": 1}), 2)
+    write_noise(source, {"w": 1}, seed=1)  # its image comes before the others
+
+    def begin(kind: str, command: list[str]) -> Job:
+        write_sorting(project.folder, source, 3)
+        return project.jobs.last(kind)
+
+    monkeypatch.setattr(project.jobs, "start", begin)
+    desk = SimpleNamespace(workspace=Workspace(tmp_path / "advice", [tmp_path]))
+    sort_pages.start(project, desk, str(source))
+    assert dict(sort_pages.sorting_of(project).corrections) == {1: "cat", 2: "dog"}
+    decide(project, 1, "")
+    decide(project, 2, "owl")
+    assert copies(project) == ["owl/1.png"]
+    assert dict(sort_pages.sorting_of(project).corrections) == {2: "owl"}

@@ -133,3 +133,34 @@ def test_only_the_copy_itself_is_taken_back(tmp_path):
     with pytest.raises(StoreError, match="lies outside"):
         remove_copy(given, home, "../given/x/0.png")
     assert given.exists()
+
+
+def test_a_class_that_a_spreadsheet_would_run_has_its_own_name(tmp_path):
+    found = sorting(tmp_path, "a.png,'+1,0.9,'=x,0.1\nb.png,'s,0.9,dog,0.1\n")
+    assert [row.said[0][0] for row in found.rows] == ["+1", "'s"]
+    assert found.rows[0].said[1][0] == "=x"
+    found.correct(1, "-1")
+    assert list(found.table())[1:] == ["a.png,'+1,0.900000,\n", "b.png,'-1,0.900000,yes\n"]
+
+
+def test_a_correction_after_half_a_line_is_kept(tmp_path):
+    (tmp_path / "corrections.jsonl").write_text('[0, "dog"]\n[1, "ca')  # the app was killed
+    found = sorting(tmp_path, ROWS)
+    found.correct(2, "owl")
+    assert dict(found.corrections) == dict(sorting(tmp_path, ROWS).corrections) == {0: "dog", 2: "owl"}
+
+
+def test_a_name_that_is_no_text_leads_to_its_file(tmp_path):
+    given = write_noise(tmp_path / "given", {"x": 1}) / "x/0.png"
+    path = given.rename(given.with_name("caf\udce9.png"))
+    found = sorting(tmp_path, f"{tmp_path}/given/x/caf\\xe9.png,cat,0.9,dog,0.1\n/no\\xe9,cat,0.9,dog,0.1\n")
+    assert [row.path for row in found.rows] == [str(path), "/no\\xe9"]
+    assert f"{tmp_path}/given/x/caf\\xe9.png,cat" in list(found.table())[1]
+    assert copy_image(Path(found.rows[0].path), tmp_path / "home", "cat").startswith("cat/")
+
+
+def test_a_long_name_that_comes_twice_has_two_links(tmp_path):
+    name = "ü" * 125 + ".png"  # 254 bytes, of 255 that there may be
+    found = sorting(tmp_path, "".join(f"/{home}/{name},cat,0.9,dog,0.1\n" for home in ("a", "b")))
+    assert found.link(tmp_path / "sorted") == 2
+    assert len(list((tmp_path / "sorted/cat").iterdir())) == 2

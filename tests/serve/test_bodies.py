@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Sequence
 
 import pytest
@@ -43,3 +44,24 @@ def test_a_field_is_given_once() -> None:
     body: Message = {"type": "http.request", "body": FORM + fields + b"--x--\r\n", "more_body": False}
     refused = refusal("multipart/form-data; boundary=x", [body])
     assert refused.status == 400 and "top is given twice, and differently" in refused.line
+
+
+def test_a_full_disk_is_not_the_clients_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", full)
+    body: Message = {"type": "http.request", "body": FORM + b"--x--\r\n", "more_body": False}
+    refused = refusal("multipart/form-data; boundary=x", [body])
+    assert (refused.status, refused.headers) == (503, {"Retry-After": "1"})
+    assert "the disk for temporary files takes no more (No space left on device)" in refused.line
+
+
+@pytest.mark.parametrize("value", [b"{}", b'""', b"[]", b'{"data": ""}', b"0"])
+def test_many_small_values_are_refused_before_they_are_parsed(
+    value: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.serve.bodies._JsonBody", None)
+    content = b'{"images": [' + (value + b",") * 100_000 + value + b"]}"
+    refused = refusal("application/json", [{"type": "http.request", "body": content, "more_body": False}])
+    assert refused.status == 413 and "more values than 4 images have" in refused.line

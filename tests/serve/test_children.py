@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from dataclasses import asdict
@@ -112,3 +113,16 @@ def test_a_path_outside_the_opened_folder_is_refused_also_through_a_link(tmp_pat
                 await children.call("pixels", VALUES | {"path": path, "root": root})
 
     in_loop(work)
+
+
+def test_a_process_that_cannot_be_started_fails_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object, **options: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def work(children: Children) -> Any:
+        with monkeypatch.context() as patched, pytest.raises(ChildLostError, match="Too many open files"):
+            patched.setattr(asyncio, "create_subprocess_exec", refuse)
+            await children.call("pixels", VALUES, png())
+        return await children.call("pixels", VALUES, png())
+
+    assert in_loop(work)[0] == {"shape": [8, 8, 3]}

@@ -180,3 +180,24 @@ def test_a_browser_gives_the_token_once_and_carries_a_cookie() -> None:
 def test_a_form_of_another_site_is_refused_where_the_browser_says_so_without_an_origin() -> None:
     assert answered(Settings(), LOCAL | {"sec-fetch-site": "cross-site"})[0] == 403
     assert answered(Settings(), LOCAL | {"sec-fetch-site": "same-origin"})[0] == 200
+
+
+def test_head_is_answered_as_get_is() -> None:
+    async def method(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(scope["method"])(scope, receive, send)
+
+    guard = Guard(method, Settings(), Metrics(), RULES)
+    assert [asyncio.run(ask(guard, LOCAL, method=name))[2] for name in ("HEAD", "GET", "POST")] == [
+        "GET",
+        "GET",
+        "POST",
+    ]
+
+
+def test_bodies_are_small_where_no_files_are_taken() -> None:
+    guard = Guard(length_of_body, Settings(), Metrics(), Rules(uploads=("/drop",)))
+    parts = [b"1" * 600_000] * 2
+    statuses = [asyncio.run(ask(guard, LOCAL, path=path, parts=parts))[0] for path in ("/p/x/drop", "/open")]
+    assert statuses == [200, 413]
+    declared = LOCAL | {"content-length": "1000001"}
+    assert asyncio.run(ask(guard, declared, path="/open"))[0] == 413

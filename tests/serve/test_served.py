@@ -54,3 +54,7 @@ def test_two_models_of_one_name_are_refused(loaded: list[tuple[str, str | None]]
         load_models(["a/photos", "b/photos"])
     with pytest.raises(ConfigError, match="'x' would name 2 arms"):
         load_models(["x=runs/mine"], ["probe", "cnn"])
+
+
+def test_a_name_is_text_whatever_its_folder_is_called(loaded: list[tuple[str, str | None]]) -> None:
+    assert list(load_models(["runs/mod\udce9l", "\udcff=runs/mine"])) == ["mod\\xe9l", "\\xff"]

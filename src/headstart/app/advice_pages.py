@@ -25,12 +25,16 @@ _SHOWN = 120  # images of one cell
 @router.get("/p/{name}/advice")
 def advice(project: TheProject, message: str = "") -> Response:
     job = project.jobs.last("advice")
-    answer = read_answer(project.folder)
+    try:
+        answer, problem = read_answer(project.folder), ""
+    except HeadstartError as error:  # damaged: another advice replaces it
+        answer, problem = None, str(error)
     return page(
         "advice.html",
         project,
         tab="advice",
         message=message,
+        problem=problem,
         job=job,
         settings=project.settings,
         command=in_words(project.advise_command()),
@@ -68,8 +72,12 @@ def seen_image(project: TheProject, part: Literal["train", "test"], place: int) 
     """A training or held-out image as the models saw it."""
     from PIL import Image
 
-    confusion = _confusion(project) if part == "test" else None
-    images = read_images(project.folder).train.images if confusion is None else confusion.images
+    if part == "train":
+        images = read_images(project.folder).train.images
+    elif (confusion := _confusion(project)) is not None:
+        images = confusion.images
+    else:
+        raise DataError("the images are others since the advice; reload the page")
     if not 0 <= place < len(images):
         raise DataError("there is no such image; reload the page")
     out = io.BytesIO()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import RLock
 from typing import Annotated, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from headstart.types import Dataset
 
 # advice.json's "how" where the images are those that the model learned from, each judged by another model.
 _JUDGED_BY_OTHERS = ("folds", "fifth")
+_READING = RLock()  # a page asks for many images at once: they are read once
 
 
 class _Chosen(BaseModel):
@@ -120,7 +122,8 @@ def read_confusion(folder: Path) -> Confusion | None:
     path = folder / "advice.json"
     if not path.exists():
         return None
-    return _read(folder, _state(folder))
+    with _READING:
+        return _read(folder, _state(folder))
 
 
 def read_images(folder: Path) -> Dataset:
@@ -128,7 +131,8 @@ def read_images(folder: Path) -> Dataset:
     description. Raises: HeadstartError where they cannot be read."""
     answer = read_answer(folder)
     name = "all-images.toml" if answer is not None and answer.by_folds else "images.toml"
-    return _images(folder, name, _state(folder))
+    with _READING:
+        return _images(folder, name, _state(folder))
 
 
 def _state(folder: Path) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Annotated
 
 from fastapi import FastAPI, Form, Request
@@ -38,6 +39,7 @@ _FREE = ("/login", "/static/app.css", "/static/icon.svg", "/healthz")
 _RULES = Rules(
     free=_FREE,
     always=("/healthz",),
+    uploads=("/drop", "/try"),
     content_security_policy=CONTENT_SECURITY_POLICY,
     login="/login",
 )
@@ -107,8 +109,12 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(OSError)
     async def of_the_disk(request: Request, error: OSError) -> Response:
-        told = store.disk_error(error, error.filename or "the disk")
-        return failure(request, str(told), status_of(told))
+        path = error.filename or "the disk"
+        if store.is_disk_error(error):
+            line = str(store.disk_error(error, path))
+        else:  # one that has gone meanwhile, or may not be read or written
+            line = f"{os.fsdecode(path)} cannot be used ({error.strerror}); reload the page"
+        return failure(request, line, 422)
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:

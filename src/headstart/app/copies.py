@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from headstart import store
@@ -11,14 +11,22 @@ from headstart.errors import DataError
 from headstart.store.hashes import sha256_of_file
 
 
-def copy_image(source: Path, home: Path, class_name: str, made: Collection[str] = ()) -> str:
+def copy_image(
+    source: Path,
+    home: Path,
+    class_name: str,
+    made: Collection[str] = (),
+    on_begin: Callable[[str], None] = lambda _: None,
+) -> str:
     """A copy of an image in a class folder below `home`; its path there. made: earlier copies; where that
-    content is there already, the answer is the one of them that has it, else an empty text.
+    content is there already, the answer is the one of them that has it, else an empty text. on_begin: is
+    called with the path before the copy is there.
 
     Raises: ConfigError, DataError."""
+    drop = Drop(home, on_keep=lambda path: on_begin(f"{path.parent.name}/{path.name}"))
     try:
         with source.open("rb") as file:
-            kept = Drop(home).add_image(source.name, file, class_name)
+            kept = drop.add_image(source.name, file, class_name)
         if kept is not None:
             return f"{class_name}/{kept.name}"
         digest = sha256_of_file(source)

@@ -14,14 +14,17 @@ _FILES = Path(__file__).parent / "demo_files"
 
 
 def open_demo(workspace: Workspace) -> Project:
-    """The project of the demonstration, made where it is not there yet."""
+    """The project of the demonstration, made where it is not there yet, or was not completed."""
     if (workspace.folder / NAME / "app.json").exists():
-        return workspace.project(NAME)
-    project = workspace.create(NAME)
+        project = workspace.project(NAME)
+        if project.settings.together is not None:  # what is written last
+            return project
+    else:
+        project = workspace.create(NAME)
     with (_FILES / "images.zip").open("rb") as file:
         Drop(project.added).add("images.zip", file, "")
     model = project.folder / "model"
-    model.mkdir()
+    model.mkdir(exist_ok=True)
     shutil.copy(_FILES / "model.safetensors", model)
     project.change(together=False)
     return project

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import stat
 import zipfile
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import IO
+
+from filelock import FileLock, Timeout
 
 from headstart import store
 from headstart.data.folders.find import canonical
 from headstart.data.folders.sniff import HEAD_BYTES, is_image
 from headstart.data.folders.walk import is_junk
 from headstart.errors import ConfigError, DataError, HeadstartError
+from headstart.runtime.show import shown
 from headstart.store.hashes import sha256_of_file
 from headstart.store.names import NAME_RULE, is_name
 
 _BLOCK_BYTES = 1 << 20
+_INCOMING = ".incoming-"
+_WAIT_SECONDS = 60.0  # for another process that adds images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +59,22 @@ class Dropped:
 
 
 class Drop:
-    """Stores images into class folders below `home`; each content once."""
+    """Stores images into class folders below `home`; each content once. on_keep: is called with each image's
+    path before it is there."""
 
-    def __init__(self, home: Path, limits: DropLimits = DEFAULT_DROP_LIMITS) -> None:
-        self.home, self.limits, self.dropped = home, limits, Dropped()
+    def __init__(
+        self,
+        home: Path,
+        limits: DropLimits = DEFAULT_DROP_LIMITS,
+        on_keep: Callable[[Path], None] = lambda _: None,
+    ) -> None:
+        self.home, self.limits, self.dropped, self._on_keep = home, limits, Dropped(), on_keep
 
     def add(self, name: str, file: IO[bytes], class_name: str) -> None:
         """An image or a zip of images. class_name: of all of them; empty: of the folders in a zip.
 
         Raises: ConfigError for a class that cannot be named so; DataError for a zip that is refused."""
+        file.seek(0)
         head = file.read(HEAD_BYTES)
         file.seek(0)
         if head[:4] in (b"PK\3\4", b"PK\5\6"):
@@ -72,10 +88,10 @@ class Drop:
         """One image; the file it became, None where it was there already. Raises: ConfigError, DataError: as
         `add`."""
         folder = self.home / class_named(class_name)
-        with TemporaryDirectory(dir=_made(self.home), prefix=".incoming-") as incoming:
-            part = Path(incoming, "part")
-            digest = _copied(file, part, self.limits.image_bytes, name)
-            return self._keep(part, digest, folder, name)
+        with incoming(self.home) as unpacked:
+            digest = _copied(file, unpacked / "part", self.limits.image_bytes, name)
+            with _alone(self.home):
+                return self._keep(unpacked / "part", digest, folder, name)
 
     def _keep(self, part: Path, digest: str, folder: Path, name: str) -> Path | None:
         plain = PurePosixPath(name.replace("\\", "/")).name
@@ -85,26 +101,30 @@ class Drop:
         if (target.exists() and sha256_of_file(target) == digest) or other.exists():
             self.dropped.left_out["there already"] += 1
             return None
-        _made(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        target = other if target.exists() else target
+        self._on_keep(target)
+        part.replace(target)
         self.dropped.joined[folder.name] += 1
-        return part.replace(other if target.exists() else target)
+        return target
 
     def _add_zip(self, name: str, file: IO[bytes], class_name: str) -> None:
         try:
-            with (
-                zipfile.ZipFile(file) as archive,
-                TemporaryDirectory(dir=_made(self.home), prefix=".incoming-") as incoming,
-            ):
+            with zipfile.ZipFile(file) as archive, incoming(self.home) as folder:
                 members = self._members(name, archive, class_name)
                 store.require_space(self.home, sum(info.file_size for info, _ in members), f"the zip {name}")
-                unpacked = self._unpacked(name, archive, members, Path(incoming))
-                for part, digest, member, of_class in unpacked:
-                    self._keep(part, digest, self.home / of_class, member)
+                unpacked = self._unpacked(name, archive, members, folder)
+                with _alone(self.home):
+                    for part, digest, member, of_class in unpacked:
+                        self._keep(part, digest, self.home / of_class, member)
         except HeadstartError:
             raise
         except Exception as error:  # damaged archives raise nearly anything
+            if store.is_disk_error(error):
+                raise
+            reason = str(error) or type(error).__name__
             raise DataError(
-                f"the zip {name} cannot be read ({error}); unpack it and drop its files"
+                f"the zip {name} cannot be read ({reason}); unpack it and drop its files"
             ) from error
 
     def _members(
@@ -118,7 +138,8 @@ class Drop:
                 f"the zip {name} has {len(infos):,} files; at most {self.limits.images:,} are taken"
             )
         size = sum(info.file_size for info in infos)
-        packed = sum(info.compress_size for info in infos)
+        assert archive.fp is not None
+        packed = archive.fp.seek(0, os.SEEK_END)  # what it says of its sizes is not believed
         if size > self.limits.all_bytes or size > self.limits.expansion * max(packed, 10_000):
             raise DataError(f"the zip {name} unpacks to {size:,} bytes, which is refused")
         members = []
@@ -137,7 +158,7 @@ class Drop:
     def _unpacked(
         self, name: str, archive: zipfile.ZipFile, members: list[tuple[zipfile.ZipInfo, str]], incoming: Path
     ) -> list[tuple[Path, str, str, str]]:
-        unpacked = []
+        unpacked: list[tuple[Path, str, str, str]] = []
         left = self.limits.all_bytes
         for number, (info, of_class) in enumerate(members):
             with archive.open(info) as member:
@@ -156,13 +177,32 @@ def class_named(text: str) -> str:
     """The name of a class as its folder has it. Raises: ConfigError for no such name."""
     name = canonical(text)
     if not is_name(name):
-        raise ConfigError(f"a class is named by {NAME_RULE}")
+        which = f"{shown(name[:80])!r} names no class: " if name else ""
+        raise ConfigError(f"{which}a class is named by {NAME_RULE}")
     return name
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+@contextmanager
+def incoming(home: Path) -> Iterator[Path]:
+    """A folder below `home` for what is not complete yet; those that killed processes left there go."""
+    with _alone(home):
+        for old in home.glob(f"{_INCOMING}*"):
+            with suppress(OSError, Timeout), FileLock(old / "lock", timeout=0):
+                shutil.rmtree(old)
+        home.mkdir(parents=True, exist_ok=True)
+        folder = Path(mkdtemp(dir=home, prefix=_INCOMING))
+        lock = FileLock(folder / "lock")
+        lock.acquire()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+def _alone(home: Path) -> FileLock:
+    """No other thread or process adds to `home`, so that two images of one name stay two."""
+    return store.lock(home.parent / ".adding" / "lock", f"the folder {home}", _WAIT_SECONDS)
 
 
 def _copied(file: IO[bytes], part: Path, most_bytes: int, name: str) -> str:

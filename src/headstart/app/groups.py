@@ -95,6 +95,6 @@ def _checked(rule: str) -> str:
         raise ConfigError(f"a rule has 1 to {_LONGEST} letters")
     try:
         re.compile(rule)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"{rule!r} is no regular expression ({error})") from error
     return rule

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Form, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 
+from headstart import store
 from headstart.app.desk import TheDesk, TheProject
 from headstart.app.drops import Drop
 from headstart.app.findings import classes_of, decision_of, read_findings
@@ -20,6 +20,7 @@ from headstart.app.pages import go_to, is_fragment, page, render
 from headstart.app.project import Project, in_words
 from headstart.app.thumbnails import SIDES
 from headstart.errors import ConfigError, DataError, HeadstartError
+from headstart.serve.bodies import read_form
 from headstart.serve.refusal import Refused
 
 _PER_PAGE = 60
@@ -50,11 +51,11 @@ async def thumbnail(project: TheProject, desk: TheDesk, image: str, side: int = 
         raise Refused(400, f"side is one of {', '.join(map(str, SIDES))}")
     listed = await run_in_threadpool(project.image, image)
     try:
-        path = await desk.thumbnails.path(listed, side)
+        content = await desk.thumbnails.content(listed, side)
     except DataError:
         return Response(NO_IMAGE, media_type="image/svg+xml")
     headers = {"Cache-Control": "private, max-age=600"}
-    return FileResponse(path, media_type="image/jpeg", headers=headers)
+    return Response(content, media_type="image/jpeg", headers=headers)
 
 
 @router.get("/p/{name}/image")
@@ -116,10 +117,12 @@ async def drop(request: Request, project: TheProject) -> Response:
 
 def images_page(project: Project, of_class: str, number: int, message: str) -> Response:
     """The page of the images of one class (empty: the first)."""
+    listing, check, problem = Listing([], []), None, ""
     try:
-        listing, problem = project.listing(), ""
-    except HeadstartError as error:  # nothing was dropped yet, or the folder has gone
-        listing, problem = Listing([], []), str(error)
+        listing = project.listing()
+        check = read_findings(project)
+    except HeadstartError as error:  # nothing was dropped yet, the folder has gone, or the check is damaged
+        problem = str(error)
     settings = project.settings
     job = project.jobs.last("check")
     return page(
@@ -132,7 +135,7 @@ def images_page(project: Project, of_class: str, number: int, message: str) -> R
         settings=settings,
         rules=RULES,
         job=job,
-        check=read_findings(project),
+        check=check,
         decided=len(project.decisions()),
         classes=classes_of(listing, project.decisions()),
         command=in_words(project.check_command()),
@@ -194,14 +197,7 @@ def _after_decision(request: Request, project: Project, image: str, place: str) 
 
 async def _dropped(request: Request, project: Project) -> str:
     """Stores the files of a form (field files, class) and says what became of them."""
-    try:
-        form = await request.form(max_files=_FILES, max_fields=8, max_part_size=10_000)
-    except HTTPException as error:
-        raise Refused(413, f"the files cannot be taken ({error.detail}); drop a zip instead") from None
-    except Refused:
-        raise
-    except Exception as error:  # parsers of damaged forms raise nearly anything
-        raise Refused(400, f"the form cannot be read ({type(error).__name__})") from None
+    form = await read_form(request, _FILES, f"more than {_FILES:,} files at once; drop a zip instead")
     try:
         files = [each for each in form.getlist("files") if isinstance(each, UploadFile) and each.filename]
         of_class = str(form.get("class", ""))
@@ -214,12 +210,13 @@ async def _dropped(request: Request, project: Project) -> str:
 
 def _store(project: Project, files: list[UploadFile], of_class: str) -> str:
     drop = Drop(project.added)
-    for file in files:
-        name = Path(file.filename or "image").name
-        if not of_class.strip() and not name.lower().endswith(".zip"):
-            raise ConfigError(f"say which class {name} is of")
+    named = [(Path(file.filename or "image").name, file.file) for file in files]
+    if not of_class.strip() and (loose := [each for each, _ in named if not each.lower().endswith(".zip")]):
+        raise ConfigError(f"say which class {loose[0]} is of")
+    for name, content in named:
         try:
-            drop.add(name, file.file, of_class)
-        except DataError as error:
-            raise DataError(f"{error} ({drop.dropped.words()})") from error
+            drop.add(name, content, of_class)
+        except (HeadstartError, OSError) as error:
+            told = store.disk_error(error, drop.home) if isinstance(error, OSError) else error
+            raise DataError(f"{told} ({drop.dropped.words()})") from error
     return drop.dropped.words()

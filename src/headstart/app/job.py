@@ -33,7 +33,7 @@ def run(folder: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     with FileLock(folder / "running.lock"):
-        (folder / "pid").write_text(str(os.getpid()))
+        store.write_bytes(folder / "pid", str(os.getpid()).encode())
         with (folder / "out.txt").open("wb") as out, (folder / "err.txt").open("wb") as err:
             processes.append(
                 subprocess.Popen(

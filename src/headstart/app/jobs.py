@@ -124,7 +124,11 @@ class Jobs:
         return [each for each in self.folder.iterdir() if _NUMBERED.fullmatch(each.name)]
 
     def _read(self, folder: Path) -> Job:
-        written = store.read_as(_Written, folder / "job.json")
+        try:
+            written = store.read_as(_Written, folder / "job.json")
+        except StoreError:  # damaged: nothing is known of it but how it ended
+            kind, started = folder.name.split("-", 1)[1], folder.stat().st_mtime
+            written = _Written(kind=kind, command=[], started=started)
         end = _read_end(folder)
         running = end is None and _is_running(folder, written.started)
         end = end or _read_end(folder)  # it may have ended in between
@@ -152,7 +156,7 @@ def _read_end(folder: Path) -> _End | None:
 
 def _is_running(folder: Path, started: float) -> bool:
     if not (folder / "pid").exists():
-        return time.time() - started < _STARTING_SECONDS
+        return abs(time.time() - started) < _STARTING_SECONDS  # the clock may have been set back
     lock = FileLock(folder / "running.lock", timeout=0)
     try:
         with lock:

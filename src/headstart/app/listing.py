@@ -47,7 +47,15 @@ def list_images(source: Path, options: SourceOptions) -> Listing:
     """The images as find_entries finds them; a folder of folders without further ones is listed here, which
     takes a twentieth of the time. Links that lead out of the folder, pipes, sockets and devices are left out.
 
-    Raises: as find_entries, for all but a folder of folders; DataError where every image lies elsewhere."""
+    Raises: as find_entries, for all but a folder of folders; DataError where every image lies elsewhere, or
+    a folder cannot be read."""
+    try:
+        return _listed(source, options)
+    except OSError as error:  # also one that goes while it is read
+        raise DataError(f"{error.filename or source} cannot be read ({error.strerror})") from error
+
+
+def _listed(source: Path, options: SourceOptions) -> Listing:
     if options.group_column is None and (homes := _flat(source)) is not None:
         images = [
             Listed(

@@ -30,9 +30,10 @@ _DRAWN_PIXELS = 320
 
 
 class Loaded:
-    """A model with what it has been asked for so far."""
+    """A model with what it has been asked for so far. state: tells it from another one in the same folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, state: int) -> None:
+        self.state = state
         self.predictor: Predictor = load_predictor(folder)
         self._network: Any = None
         self._reference: Reference | None = None
@@ -81,7 +82,8 @@ class Reference:
         self.dataset: Dataset = load_dataset(name)
         self.train = _drawn(len(self.dataset.train), _TRAIN)
         self.test = _drawn(len(self.dataset.test), _TEST)
-        key = store.digest([1, str(loaded.predictor.saved.folder), self.dataset.fingerprint, _TRAIN, _TEST])
+        model = [str(loaded.predictor.saved.folder), loaded.state]
+        key = store.digest([2, *model, self.dataset.fingerprint, _TRAIN, _TEST])
         self._path = store.cache_folder() / "familiar" / f"{key[:32]}.npz"
         self._parts: list[NDArray[np.float32]] = []
         self._done = 0
@@ -147,7 +149,7 @@ def _drawn(count: int, most: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=2)
 def _loaded(folder: str, state: int) -> Loaded:
-    return Loaded(Path(folder))
+    return Loaded(Path(folder), state)
 
 
 def _model(values: Values) -> Loaded:

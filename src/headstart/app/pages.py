@@ -76,10 +76,10 @@ def is_fragment(request: Request) -> bool:
     return "hx-request" in request.headers
 
 
-def go_to(path: str, message: str = "") -> Response:
-    """Sends a browser to another page of the app, which shows the message."""
-    query = f"?{urlencode({'message': message})}" if message else ""
-    return RedirectResponse(quote(path, safe="/%") + query, 303)
+def go_to(path: str, message: str = "", **query: str) -> Response:
+    """Sends a browser to another page of the app, which shows the message. query: what else it is asked."""
+    values = query | ({"message": message} if message else {})
+    return RedirectResponse(quote(path) + (f"?{urlencode(values)}" if values else ""), 303)
 
 
 def failure(request: Request, line: str, status: int) -> Response:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headstart import store
 from headstart.app.jobs import Jobs
@@ -57,6 +57,12 @@ class Step(BaseModel):
     kind: Literal["exclude", "relabel", "keep", "none"]
     label: str = ""
 
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Step:
+        if not store.is_key(self.digest) or (self.kind == "relabel") != bool(self.label.strip()):
+            raise ValueError("expected a SHA-256, and a label with relabel alone")
+        return self
+
 
 class _Undo(BaseModel):
     """undo.json."""
@@ -71,6 +77,7 @@ class Project:
         self.folder, self.name = folder, folder.name
         self.jobs = Jobs(folder / "jobs")
         self._lock = threading.RLock()
+        self._is_alone = False
         self._listing: tuple[object, Listing] | None = None
         self._folders: dict[str, tuple[int, list[str]]] = {}
         self._digests: dict[tuple[str, int, int], str] = {}
@@ -84,17 +91,26 @@ class Project:
 
     def change(self, **values: object) -> None:
         """Replace some settings."""
-        with self._alone():
+        with self.alone():
             changed = Settings.model_validate(self.settings.model_dump() | values)
             store.write_sealed(self.folder / _SETTINGS, changed.model_dump())
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other thread or process changes what is kept. Raises: BusyError where one does for long."""
+    def alone(self) -> Iterator[None]:
+        """No other thread or process changes what is kept; may be entered again inside. Raises: BusyError
+        where one does for long."""
         # In a folder of its own: whoever takes a lock looks for unfinished files beside it.
         path = self.folder / ".changing" / "lock"
-        with self._lock, store.lock(path, f"the folder {self.folder}", _WAIT_SECONDS):
-            yield
+        with self._lock:
+            if self._is_alone:
+                yield
+                return
+            with store.lock(path, f"the folder {self.folder}", _WAIT_SECONDS):
+                self._is_alone = True
+                try:
+                    yield
+                finally:
+                    self._is_alone = False
 
     @property
     def source(self) -> Path:
@@ -178,11 +194,12 @@ class Project:
     def decide(self, image: Listed, kind: Kind | None, label: str = "") -> None:
         """Decide about an image, or (None) take back what was decided.
 
-        Raises: ConfigError for a label that cannot name a class."""
-        if kind == "relabel" and not is_name(label):
+        Raises: ConfigError for a label that cannot name a class, and is none that there is: a table's may
+        have any."""
+        if kind == "relabel" and not is_name(label) and not (label and label in self.listing().by_class):
             raise ConfigError(f"a class is named by {NAME_RULE}")
         digest = self.digest(image)
-        with self._alone():
+        with self.alone():
             decisions = dict(self.decisions())
             before = decisions.pop(digest, None)
             if kind is not None:
@@ -199,7 +216,7 @@ class Project:
 
     def undo(self) -> str | None:
         """Take the last decision back; the image's name, None where there is none to take back."""
-        with self._alone():
+        with self.alone():
             steps = self._steps()
             if not steps:
                 return None

@@ -7,32 +7,43 @@ import io
 import json
 import math
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from headstart import store
 from headstart.app.drops import class_named
 from headstart.app.jobs import Job
 from headstart.data.folders.find import canonical
 from headstart.errors import DataError, StoreError
-from headstart.runtime.show import shown
+from headstart.runtime.show import printable, shown
 from headstart.store.names import is_name
 from headstart.store.reading import parse_json
 
-CORRECTIONS = "corrections.jsonl"
+CORRECTIONS, EARLIER = "corrections.jsonl", "earlier.json"
+Decisions = Mapping[str, tuple[str, str]]  # path of an image -> its class, and the copy that was made
 TOP = 3
 _MOST_BYTES = 500_000_000  # of the rows: a million images take a fifth of it
 _Number = Annotated[int, Field(ge=0)]
 _Text = Annotated[str, Field(max_length=1000)]
-_CORRECTION: TypeAdapter[tuple[int, str] | tuple[int, str, str]] = TypeAdapter(
-    tuple[_Number, _Text] | tuple[_Number, _Text, _Text]
+_Line = tuple[int, str] | tuple[int, str, str] | tuple[int, str, str, str]
+_CORRECTION: TypeAdapter[_Line] = TypeAdapter(
+    tuple[_Number, _Text] | tuple[_Number, _Text, _Text] | tuple[_Number, _Text, _Text, _Text]
 )
+_ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
+_NAME_BYTES = 240  # of a file's name, which with a number before it may have 255
 _CONSIDERED = 20  # times as many images as are to be labelled
+
+
+class _Earlier(BaseModel):
+    """earlier.json: what was decided when the folder was sorted before."""
+
+    decisions: dict[str, tuple[_Text, _Text]]
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Sorted:
 
 class Sorting:
     """The rows that a job has written so far, and the corrections made to them. copies: of a row, the copy
-    that its correction made, as CLASS/NAME."""
+    that its correction made, as CLASS/NAME. strays: of a row, a copy that was begun or is to go."""
 
     def __init__(self, job: Job) -> None:
         if len(job.command) < 3:
@@ -63,7 +74,11 @@ class Sorting:
         self.job = job
         self.source = Path(job.command[2])
         self.rows = _rows(job.folder / "out.txt")
-        self.corrections, self.copies = _corrections(job.folder / CORRECTIONS)
+        earlier = _earlier(job.folder / EARLIER)
+        self._earlier = {
+            row.number: earlier[key] for row in self.rows if (key := printable(row.path)) in earlier
+        }
+        self._read_corrections()
 
     def row(self, number: int) -> Sorted:
         """Raises: DataError where there is no such row."""
@@ -93,15 +108,28 @@ class Sorting:
         """What was decided, else what the model says."""
         return self.corrections.get(row.number, row.label)
 
-    def correct(self, number: int, label: str, copy: str = "") -> None:
+    def correct(self, number: int, label: str, copy: str = "", stray: str = "") -> None:
         """Note what an image shows; empty: as before. copy: the file that was made for it, as CLASS/NAME.
+        stray: another one, which may be there while the decision is carried out.
 
-        Raises: ConfigError, DataError."""
+        Raises: ConfigError, DataError; StoreError where the disk takes nothing."""
         label = decided_class(label)
         self.row(number)
-        with (self.job.folder / CORRECTIONS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps([number, label, copy] if copy else [number, label]) + "\n")
-        self.corrections, self.copies = _corrections(self.job.folder / CORRECTIONS)
+        line = [number, label, copy, stray] if stray else [number, label, copy] if copy else [number, label]
+        _append(self.job.folder / CORRECTIONS, json.dumps(line))
+        self._read_corrections()
+
+    def decisions(self) -> Decisions:
+        """What was decided, for another sorting of the same folder (`write_earlier`)."""
+        rows = (self.rows[number] for number in self.corrections if number < len(self.rows))
+        return {
+            printable(row.path): (self.corrections[row.number], self.copies.get(row.number, ""))
+            for row in rows
+        }
+
+    def _read_corrections(self) -> None:
+        read = _corrections(self.job.folder / CORRECTIONS, self._earlier)
+        self.corrections, self.copies, self.strays = read
 
     def table(self) -> Iterator[str]:
         """The rows as CSV: path, class, probability, whether somebody decided."""
@@ -109,7 +137,12 @@ class Sorting:
         for row in self.rows:
             decided = row.number in self.corrections
             yield store.csv_line(
-                [row.path, self.label(row), f"{row.said[0][1]:.6f}", "yes" if decided else ""]
+                [
+                    store.as_cell(printable(row.path)),
+                    store.as_cell(self.label(row)),
+                    f"{row.said[0][1]:.6f}",
+                    "yes" if decided else "",
+                ]
             )
 
     def link(self, folder: Path) -> int:
@@ -137,9 +170,14 @@ class Sorting:
             if not is_name(label):
                 raise DataError(f"class {label!r} can name no folder; rename it")
             while folder / label / name in links:
-                name = f"{row.number}-{name}"
+                name = _numbered(row.number, name)
             links[folder / label / name] = os.path.abspath(row.path)
         return links
+
+
+def _numbered(number: int, name: str) -> str:
+    """A name with a number before it, its start left out where it would be too long for a file system."""
+    return f"{number}-{os.fsdecode(os.fsencode(name)[-_NAME_BYTES:])}"
 
 
 def decided_class(text: str) -> str:
@@ -168,8 +206,17 @@ def _rows(path: Path) -> list[Sorted]:
 
 def _read(rows: Iterable[list[str]]) -> Iterator[Sorted]:
     for number, (path, *cells) in enumerate(row for row in rows if len(row) >= 3):
-        said = tuple((name, _share(value)) for name, value in zip(cells[::2], cells[1::2], strict=False))
-        yield Sorted(number, path, said)
+        pairs = zip(cells[::2], cells[1::2], strict=False)
+        said = tuple((store.of_cell(name), _share(value)) for name, value in pairs)
+        yield Sorted(number, _there(store.of_cell(path)), said)
+
+
+def _there(path: str) -> str:
+    r"""The path whose bytes that are no text stand as \xe9 and the like in the table."""
+    if "\\x" not in path or os.path.lexists(path):
+        return path
+    content = _ESCAPED.sub(lambda escape: bytes.fromhex(escape[1].decode()), path.encode())
+    return written if os.path.lexists(written := os.fsdecode(content)) else path
 
 
 def _share(text: str) -> float:
@@ -193,22 +240,50 @@ def _require_free(folder: Path, homes: Iterable[Path], links: Iterable[Path]) ->
             raise StoreError(f"{link} is no link; move it away, then make the links again")
 
 
-def _corrections(path: Path) -> tuple[Mapping[int, str], Mapping[int, str]]:
-    """Of every row that was decided: its class; the copy that was made, where one was."""
-    labels: dict[int, str] = {}
-    copies: dict[int, str] = {}
+def _append(path: Path, line: str) -> None:
+    """Write a line at the end; half a line that an earlier process left there stays one of its own.
+
+    Raises: StoreError."""
+    with store.disk_errors(path), path.open("ab+") as file:
+        if end := file.seek(0, os.SEEK_END):
+            file.seek(end - 1)
+        is_whole = not end or file.read(1) == b"\n"
+        file.write((b"" if is_whole else b"\n") + line.encode() + b"\n")
+
+
+def write_earlier(folder: Path, decisions: Decisions) -> None:
+    """Give a job that sorts a folder again what was decided before. folder: the job's. Raises: StoreError."""
+    store.write_json(folder / EARLIER, {"decisions": decisions})
+
+
+def _earlier(path: Path) -> Decisions:
+    try:
+        return store.read_as(_Earlier, path).decisions
+    except StoreError:  # the folder was not sorted before
+        return {}
+
+
+def _corrections(
+    path: Path, earlier: Mapping[int, tuple[str, str]]
+) -> tuple[Mapping[int, str], Mapping[int, str], Mapping[int, str]]:
+    """Of every row that was decided: its class; the copy that was made, where one was; the stray one.
+    earlier: class and copy, where the file says nothing."""
+    labels = {number: label for number, (label, _) in earlier.items()}
+    copies = {number: copy for number, (_, copy) in earlier.items()}
+    strays: dict[int, str] = {}
     try:
         lines = store.read_bytes(path, _MOST_BYTES).splitlines()
     except StoreError:
-        return {}, {}
+        lines = []
     for line in lines:
         try:
-            number, label, *copy = _CORRECTION.validate_python(parse_json(line))
+            number, label, *of_copies = _CORRECTION.validate_python(parse_json(line))
         except ValueError:  # being written when the process was killed, or damaged
             continue
-        labels.pop(number, None)
-        copies.pop(number, None)
-        if label:
-            labels[number] = label
-            copies.update((number, each) for each in copy if each)
-    return labels, copies
+        copy, stray = (*of_copies, "", "")[:2]
+        labels[number], copies[number], strays[number] = label, copy, stray
+    return _given(labels), _given({each: copies[each] for each in copies if labels[each]}), _given(strays)
+
+
+def _given(texts: Mapping[int, str]) -> Mapping[int, str]:
+    return {number: text for number, text in texts.items() if text}

@@ -40,6 +40,7 @@ def take(project: TheProject, message: str = "") -> Response:
         ("Answer over HTTP", ["serve", str(model)]),
         ("Answer over HTTP twice as fast, in int8", ["serve", str(model), "--backend", "int8"]),
     )
+    job = project.jobs.last("export")
     return page(
         "take.html",
         project,
@@ -47,7 +48,8 @@ def take(project: TheProject, message: str = "") -> Response:
         message=message,
         has_model=has_model(project),
         files=[(name, words, _size(model / name)) for name, words in FILES.items()],
-        job=project.jobs.last("export"),
+        job=job,
+        command=in_words(list(job.command)) if job else "",
         commands=[(words, in_words(command)) for words, command in commands],
         python=_PYTHON.format(model=str(model)),
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request, UploadFile
+from fastapi import APIRouter, Form, Request
 from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 from headstart import store
@@ -19,6 +21,7 @@ from headstart.app.project import Project, in_words
 from headstart.app.thumbnails import SIDES
 from headstart.data.folders.sniff import HEAD_BYTES, is_image
 from headstart.errors import ConfigError, DataError
+from headstart.serve.bodies import read_form
 from headstart.serve.children import CallError, ChildLostError
 from headstart.serve.refusal import Refused, busy
 
@@ -42,10 +45,10 @@ def try_page(project: TheProject, tried: str = "", message: str = "") -> Respons
 
 
 @router.post("/p/{name}/try")
-async def upload(request: Request, project: TheProject, desk: TheDesk, image: UploadFile) -> Response:
-    """Keeps an image that is tried. It is decoded here once, in a process that has limits and can be killed:
-    what takes too long or too much memory never reaches the process with the model."""
-    content = await image.read(_MOST_BYTES + 1)
+async def upload(request: Request, project: TheProject, desk: TheDesk) -> Response:
+    """Keeps an image that is tried (field image). It is decoded here once, in a process that has limits and
+    can be killed: what takes too long or too much memory never reaches the process with the model."""
+    content = await _sent(request)
     if len(content) > _MOST_BYTES:
         raise Refused(413, f"an image of more than {_MOST_BYTES:,} bytes; send a smaller one")
     if not is_image(content[:HEAD_BYTES]):
@@ -56,7 +59,7 @@ async def upload(request: Request, project: TheProject, desk: TheDesk, image: Up
         raise DataError(f"that image cannot be read ({error}); choose another") from None
     digest = await run_in_threadpool(_keep, project, content, thumbnail)
     if not is_fragment(request):
-        return go_to(f"/p/{project.name}/try?tried={digest}")
+        return go_to(f"/p/{project.name}/try", tried=digest)
     return Response(digest, media_type="text/plain")
 
 
@@ -110,6 +113,18 @@ def add(project: TheProject, digest: str, label: Annotated[str, Form()]) -> Resp
     return go_to(f"/p/{project.name}/try", drop.dropped.words())
 
 
+async def _sent(request: Request) -> bytes:
+    """The image of a form, or a little more than may be sent."""
+    form = await read_form(request, 1, "more than one image; try one at a time")
+    try:
+        image = form.get("image")
+        if not isinstance(image, UploadFile):
+            raise Refused(400, "no image was chosen; choose one")
+        return await image.read(_MOST_BYTES + 1)
+    finally:
+        await form.close()
+
+
 def model_of(project: Project) -> Path:
     """The folder of a project's model."""
     return project.folder / "model"
@@ -140,11 +155,19 @@ def _keep(project: Project, content: bytes, thumbnail: bytes) -> str:
     path = _path(project, digest)
     store.write_bytes(_shown(path), thumbnail)
     store.write_bytes(path, content)
-    kept = [each for each in path.parent.iterdir() if not each.suffix]
-    for old in sorted(kept, key=lambda each: -each.stat().st_mtime_ns)[_KEPT:]:
+    with os.scandir(path.parent) as files:
+        kept = [(_changed(each), Path(each.path)) for each in files if "." not in each.name]
+    for _, old in sorted(kept, reverse=True)[_KEPT:]:
         old.unlink(missing_ok=True)
         _shown(old).unlink(missing_ok=True)
     return digest
+
+
+def _changed(file: os.DirEntry[str]) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:  # another tab has removed it
+        return 0
 
 
 def _shown(path: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headstart.app.project import OWN, Project
 from headstart.errors import ConfigError, HeadstartError
+from headstart.runtime.show import printable
 from headstart.store.names import NAME_RULE, is_name
 
 
@@ -16,7 +17,7 @@ class Workspace:
     below which paths may be named."""
 
     def __init__(self, folder: Path, opened: Sequence[Path]) -> None:
-        self.folder = folder
+        self.folder = _in_text(folder)
         self.opened = tuple(path.resolve() for path in opened)
         self._projects: dict[str, Project] = {}
 
@@ -46,17 +47,25 @@ class Workspace:
     def open(self, path: Path) -> Project:
         """The project of a folder, zip or table of this machine.
 
-        Raises: ConfigError for a path outside the opened folders, or that is not there."""
+        Raises: ConfigError for a path outside the opened folders, or that is not there, or that holds this
+        folder of projects."""
         real = self.below_opened(path)
         if not real.exists():
             raise ConfigError(f"{path} is not there; give a folder of images, a zip or a table")
+        if self.folder.is_relative_to(real):
+            raise ConfigError(
+                f"{self.folder} lies in {real}, so that what the app keeps would be among the images; name a "
+                "folder elsewhere with --out"
+            )
         name = real.name if is_name(real.name) else "images"
         project = Project(self.folder / name)
-        if project.settings.images not in (None, str(real)) or (project.folder / OWN).exists():
-            raise ConfigError(
-                f"{self.folder / name} is of other images that are called {name}, too; rename one folder"
-            )
-        project.change(images=str(real))
+        if project.settings.images != str(real):  # else nothing is written: the folder may be read-only
+            with project.alone():
+                if project.settings.images not in (None, str(real)) or (project.folder / OWN).exists():
+                    raise ConfigError(
+                        f"{project.folder} is of other images that are called {name}, too; rename one folder"
+                    )
+                project.change(images=str(real))
         return self.project(name)
 
     def create(self, name: str) -> Project:
@@ -81,7 +90,7 @@ class Workspace:
         if not any(real.is_relative_to(root) for root in self.opened):
             roots = ", ".join(map(str, self.opened))
             raise ConfigError(f"{path} lies outside the opened folders ({roots}); see headstart app --allow")
-        return real
+        return _in_text(real)
 
 
 def _problem(project: Project) -> str:
@@ -91,3 +100,10 @@ def _problem(project: Project) -> str:
     except HeadstartError as error:
         return str(error)
     return ""
+
+
+def _in_text(path: Path) -> Path:
+    """The path. Raises: ConfigError where it is no text: the files of a project could not name it."""
+    if printable(str(path)) != str(path):
+        raise ConfigError(f"{printable(str(path))} has bytes that are no UTF-8; rename that folder")
+    return path

@@ -26,8 +26,11 @@ def app(
     port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one, which is printed.")] = 8765,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     out: Annotated[
-        Path, typer.Option(help="Where advice, decisions and dropped images go, a folder for each.")
-    ] = Path("advice"),
+        Path | None,
+        typer.Option(
+            help="Where advice, decisions and dropped images go, a folder for each (default: advice)."
+        ),
+    ] = None,
     allow: Annotated[
         list[Path] | None,
         typer.Option(help="A folder below which the page may open paths, beside this one. May be repeated."),
@@ -54,6 +57,7 @@ def app(
     from headstart.app.demo import open_demo
     from headstart.app.server import new_token, serve
     from headstart.app.workspace import Workspace
+    from headstart.data.folders.owner import output_folder
     from headstart.runtime.progress import say
     from headstart.serve.listening import listen
     from headstart.serve.settings import Settings, is_loopback
@@ -62,6 +66,8 @@ def app(
         token = new_token()
         say(f"token for browsers and programs: {token}")
     settings = Settings(host=host, port=port, token=token, names=tuple(allow_host or ()))
+    if out is None:  # where `headstart advise` puts it
+        out = output_folder("advice", folder, None).parent if folder is not None else Path("advice")
     workspace = Workspace(out.resolve(), [Path.cwd(), *([folder] if folder else []), *(allow or [])])
     if demo and folder is not None:
         raise ConfigError(f"--demo opens images of its own, {folder} others; give one of the two")

@@ -11,13 +11,14 @@ from typing import Any
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from headstart.serve.refusal import Refused, short
+from headstart.serve.refusal import Refused, busy, short
 
 _FIELD_BYTES = 10_000  # of a text field in a form
+_COMMAS = 300  # in the JSON of an image: those of its name, which has up to 255 letters, and a few more
 
 
 class Wishes(BaseModel):
@@ -63,6 +64,7 @@ class SentImage:
 async def read_body(request: Request, query: Wishes, max_images: int) -> tuple[list[SentImage], Wishes]:
     """The images of a request and what is asked about them. Raises: Refused for a body that is none of the
     three forms, has no image or too many."""
+    _require_one_each(request)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused(415, "compressed bodies are not read; send the image files as they are")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -75,6 +77,13 @@ async def read_body(request: Request, query: Wishes, max_images: int) -> tuple[l
     return images, query.joined(wishes)
 
 
+def _require_one_each(request: Request) -> None:
+    """Raises: Refused for a query that says two things of one name."""
+    for name in request.query_params:
+        if len({*request.query_params.getlist(name)}) > 1:
+            raise Refused(400, f"{short(name)} is given twice, and differently; give it once")
+
+
 async def _whole(request: Request) -> bytes:
     """The body. Raises: Refused where the client has gone before it was complete; nobody reads that."""
     try:
@@ -83,19 +92,28 @@ async def _whole(request: Request) -> bytes:
         raise Refused(400, "the connection was closed before the request was complete") from None
 
 
+async def read_form(request: Request, max_files: int, too_many: str) -> FormData:
+    """The form that a request brings, to be closed. too_many: what is said of more than `max_files` files.
+
+    Raises: Refused, also where the disk that keeps its files is full."""
+    try:
+        return await request.form(max_files=max_files, max_fields=8, max_part_size=_FIELD_BYTES)
+    except Refused:
+        raise
+    except HTTPException as error:
+        if error.detail.startswith("Too many files"):
+            raise Refused(413, too_many) from None
+        raise Refused(400, f"the form cannot be read: {error.detail}") from None
+    except OSError as error:
+        raise busy(f"the disk for temporary files takes no more ({error.strerror}); free space") from error
+    except Exception as error:  # parsers of damaged forms raise nearly anything
+        raise Refused(400, f"the form cannot be read ({type(error).__name__})") from None
+
+
 async def _read_form(request: Request, max_images: int) -> tuple[list[SentImage], Wishes]:
     images: list[SentImage] = []
     fields: dict[str, str] = {}
-    try:
-        form = await request.form(max_files=max_images, max_fields=8, max_part_size=_FIELD_BYTES)
-    except HTTPException as error:
-        if error.detail.startswith("Too many files"):
-            raise Refused(413, f"more than {max_images:,} images in one request") from None
-        raise Refused(400, f"the form cannot be read: {error.detail}") from None
-    except Refused:
-        raise
-    except Exception as error:  # parsers of damaged forms raise nearly anything
-        raise Refused(400, f"the form cannot be read ({type(error).__name__})") from None
+    form = await read_form(request, max_images, f"more than {max_images:,} images in one request")
     try:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
@@ -113,6 +131,9 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[SentImage]
 
 
 def _read_json(content: bytes, max_images: int) -> tuple[list[SentImage], Wishes]:
+    # Before it is parsed: ten million small values take gigabytes.
+    if content.count(b",") > _COMMAS * (max_images + 1):
+        raise Refused(413, f"the JSON has more values than {max_images:,} images have; send fewer images")
     try:
         body = _JsonBody.model_validate_json(content)
     except ValidationError as error:

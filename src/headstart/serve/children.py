@@ -75,9 +75,12 @@ class Children:
             if process.returncode is None:
                 return process
             await self._end(process)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module, stdin=PIPE, stdout=PIPE, limit=1 << 20
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", self._module, stdin=PIPE, stdout=PIPE, limit=1 << 20
+            )
+        except OSError as error:  # too many open files or processes
+            raise ChildLostError(f"its process could not be started ({error.strerror})") from error
         self._all.add(process)
         try:
             await asyncio.wait_for(_answer(process), _START_SECONDS)

@@ -20,6 +20,7 @@ from headstart.serve.settings import Settings
 
 _HELD_BODIES = 4  # bodies of the largest size that all requests together may hold
 _FREE_BODY_BYTES = 10_000  # of a request that needs no token, as one that brings it
+_FORM_BYTES = 1_000_000  # of a request that brings no files
 COOKIE = "headstart"  # of a browser that has given the token
 
 
@@ -28,12 +29,14 @@ class Rules:
     """What a guard knows of the routes behind it.
 
     free: paths without a token. always: of those, the ones answered however busy. paths: named by the
-    metrics. content_security_policy: what a browser may load. login: where a browser without the token is
+    metrics. uploads: how paths end that take files; bodies of others, which are held in memory, are small.
+    content_security_policy: what a browser may load. login: where a browser without the token is
     sent; None: it is refused as a program is."""
 
     free: tuple[str, ...] = ()
     always: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    uploads: tuple[str, ...] = ("",)
     content_security_policy: str = "default-src 'none'; frame-ancestors 'none'"
     login: str | None = None
 
@@ -76,17 +79,21 @@ class Guard:
         body = _Body(self, receive, self._settings, self._limit(scope))
         self._requests += 1
         self._metrics.in_flight.set(self._requests)
+        # HEAD is GET without the body, which the server leaves out; routes know GET alone.
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
-            await self._app(scope, body.receive, answer)
+            await self._app(asked, body.receive, answer)
         finally:
             self._requests -= 1
             self._held_bytes -= body.bytes
             self._metrics.in_flight.set(self._requests)
 
     def _limit(self, scope: Scope) -> int:
-        """Bytes of a request's body: few where no token is asked for."""
+        """Bytes of a request's body: few where no token is asked for, or no files are taken."""
         most = self._settings.max_body_bytes
-        return min(most, _FREE_BODY_BYTES) if scope["path"] in self._rules.free else most
+        if scope["path"] in self._rules.free:
+            return min(most, _FREE_BODY_BYTES)
+        return most if scope["path"].endswith(self._rules.uploads) else min(most, _FORM_BYTES)
 
     def hold(self, count: int) -> None:
         """Counts bytes of a body. Raises: Refused where all bodies together are too large."""

@@ -12,15 +12,24 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from headstart.errors import BusyError, ConfigError
+from headstart.serve.refusal import Refused
 from headstart.serve.settings import Settings
 
 _HEADER_SECONDS = 10.0  # for a request's head to arrive
+_STALLED_SECONDS = 60.0  # for a client to take the part of an answer that was sent to it last
 _BACKLOG = 128
+_OF_NO_HTTP = {
+    "content-type": "application/json",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "connection": "close",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +120,11 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """Closes connections whose request's head does not arrive in time, which uvicorn would keep."""
+    """Closes connections whose request's head does not arrive in time, or whose client does not take its
+    answer, which uvicorn would keep; and answers what is no HTTP as all else is answered."""
 
     _waiting: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -126,9 +137,33 @@ class _Protocol(H11Protocol):
         elif self._waiting is None:
             self._wait()
 
+    def send_400_response(self, _msg: str) -> None:
+        """{"error": line} for what is no HTTP; nothing where the answer was sent before all had come."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            content = Refused(400, "this is no request of HTTP/1.1 that can be read").response().body
+            headers = {**_OF_NO_HTTP, "content-length": str(len(content))}
+            head = h11.Response(status_code=400, headers=[*headers.items()], reason=b"Bad Request")
+            for event in (head, h11.Data(data=bytes(content)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        self._unstall()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(_STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._unstall()
+        super().resume_writing()
+
+    def _unstall(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _wait(self) -> None:
         self._waiting = self.loop.call_later(_HEADER_SECONDS, self._close_idle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from headstart.runtime.show import shown
@@ -12,12 +13,17 @@ _RETRY_SECONDS = "1"
 _LONGEST_NAME = 80
 
 
-class Refused(Exception):
+class Refused(HTTPException):  # FastAPI takes any other error while it reads a form for a damaged form
     """A request that is refused: `status` of HTTP, `line` that says why and what to do, extra `headers`."""
 
+    headers: dict[str, str]
+
     def __init__(self, status: int, line: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(line)
-        self.status, self.line, self.headers = status, line, dict(headers or {})
+        super().__init__(status, line, dict(headers or {}))
+        self.status, self.line = status, line
+
+    def __str__(self) -> str:
+        return self.line
 
     def response(self) -> JSONResponse:
         """{"error": line}, in JSON."""

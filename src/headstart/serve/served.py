@@ -11,6 +11,7 @@ import numpy as np
 from headstart.errors import ConfigError
 from headstart.models.network import Network
 from headstart.predict.predictor import Predictor, load_predictor
+from headstart.runtime.show import printable
 from headstart.serve.backends import Backend, answer_by
 
 _WARM_BATCH = 16
@@ -33,7 +34,7 @@ class ServedModel:
         saved = self.predictor.saved
         return {
             "name": self.name,
-            "classes": list(self.predictor.class_names),
+            "classes": list(map(printable, self.predictor.class_names)),
             "image_pixels": self.predictor.image_pixels,
             "network": saved.model,
             "method": saved.method,
@@ -58,7 +59,7 @@ def load_models(
         if asked_name is not None and len(arms) > 1:
             raise ConfigError(f"{asked_name!r} would name {len(arms)} arms; leave the name out")
         for arm in arms or (None,):
-            name = asked_name or arm or path.resolve().name
+            name = printable(asked_name or arm or path.resolve().name)
             if name in models:
                 raise ConfigError(f"two models are named {name!r}; name them apart, as in other={path}")
             predictor = load_predictor(path, arm=arm)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping
 
 from headstart.runtime.progress import say
+from headstart.runtime.show import shown
 from headstart.serve.application import Service, application
 from headstart.serve.listening import Moments, address_of, run
 from headstart.serve.served import ServedModel
@@ -20,7 +21,7 @@ def serve(bound: socket.socket, models: Mapping[str, ServedModel], settings: Set
 
     async def started() -> None:
         await service.decoder.start()
-        print(f"serving {', '.join(models)} at {address_of(bound)}", flush=True)
+        print(f"serving {', '.join(map(shown, models))} at {address_of(bound)}", flush=True)
 
     try:
         run(

@@ -18,6 +18,7 @@ from headstart.store.files import (
     csv_bytes,
     csv_line,
     digest,
+    of_cell,
     write_json,
     write_npz,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "is_name",
     "last_measured",
     "lock",
+    "of_cell",
     "purge_unfinished",
     "read_as",
     "read_bytes",

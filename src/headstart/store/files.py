@@ -95,6 +95,11 @@ def as_cell(text: str) -> str:
     return f"'{text}" if text[:1] in _FORMULA else text
 
 
+def of_cell(text: str) -> str:
+    """The text that `as_cell` made a cell of."""
+    return text[1:] if text[:1] == "'" and text[1:2] in _FORMULA else text
+
+
 def csv_line(cells: Iterable[Any]) -> str:
     """Cells as a line of a CSV file. A lone carriage return, which Python's reader takes for a line's end, is
     quoted, as its writer does only where it quotes all."""

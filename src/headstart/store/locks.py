@@ -131,6 +131,7 @@ def _tell_who_holds(path: Path) -> None:
         _holder_file(path).write_text(
             f"process {os.getpid()} on {socket.gethostname()} ({command[:200]}), since {since}",
             encoding="utf-8",
+            errors="backslashreplace",  # an argument may be a path of any bytes
         )
 
 
