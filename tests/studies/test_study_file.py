@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from headstart.errors import ConfigError
 from headstart.recipes import CNNRecipe
-from headstart.studies.study_file import built_in_studies, load_study
+from headstart.studies.study_file import built_in_studies, load_study, study_folder
 from headstart.studies.trials import trials_of
 from headstart.types import ALL_LABELS, LabelBudget, Robustness, ShiftSet
 
@@ -249,3 +250,15 @@ def test_no_seeds_are_refused() -> None:
         load_study("cifar10-quick", seeds=0)
     with pytest.raises(ConfigError, match="--seeds must be at most 100,000, got 1000000"):
         load_study("cifar10-quick", seeds=10**30)
+
+
+def test_trials_never_lie_among_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    study = dataclasses.replace(load_study("cifar10-quick")[0], dataset=str(tmp_path / "photos"))
+    monkeypatch.chdir(tmp_path)
+    assert study_folder(study, None) == Path("runs/cifar10-quick")
+    monkeypatch.chdir(tmp_path / "photos")
+    for out in (None, "here", str(tmp_path / "photos/cat")):
+        with pytest.raises(ConfigError, match="name a folder elsewhere with --out"):
+            study_folder(study, out)
+    assert study_folder(study, "../runs") == Path("../runs")

@@ -13,7 +13,7 @@ from headstart.advise.images import UserImages, prepare_images
 from headstart.advise.search import BACKBONES, Backbone, Search
 from headstart.advise.timekeeper import Timekeeper
 from headstart.data.folders import DEFAULT_OPTIONS, BadFiles, SourceOptions
-from headstart.data.folders.owner import claim
+from headstart.data.folders.owner import claim, output_folder
 from headstart.errors import ConfigError
 from headstart.methods.frozen import sharing_backbones
 from headstart.models import model_spec
@@ -57,7 +57,7 @@ def advise(
     wishes: Wishes = Wishes(),
 ) -> Advice:
     """The recommendation, written with everything it rests on into `out` (default: advice/<the folder's
-    name>).
+    name>, see output_folder).
 
     There: events.jsonl (progress, as it is made), advice.html, advice.md, advice.json, check/check.html and
     model/ (for predict, explain, export), which needs no other file.
@@ -71,7 +71,7 @@ def advise(
     if not 0 < minutes < 10_000:
         raise ConfigError(f"--minutes must be above 0, got {minutes:g}")
     source = Path(path).expanduser()
-    folder = Path("advice") / source.resolve().name if out is None else out
+    folder = output_folder("advice", source, out)
     time = Timekeeper(minutes=minutes)
     if wishes.began is not None:
         time.started = wishes.began

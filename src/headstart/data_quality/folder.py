@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headstart import store
 from headstart.data import folders
-from headstart.data.folders.owner import claim
+from headstart.data.folders.owner import claim, output_folder
 from headstart.data.folders.size import MANY, default_budget, disk_bytes, storage_of
 from headstart.data_quality.inspect_folder import inspect
 from headstart.data_quality.inspection import Inspection, LabelSuspect, with_suspects
@@ -56,13 +56,13 @@ def check_images(
 ) -> Check:
     """Inspect every image of a folder or table; write check.html and check.json.
 
-    out: the folder for both files (default: checks/<the images' folder>). options: how they are found and
-    read. storage: how they are stored decoded. Unreadable files are listed, never an error: to train on the
-    images, call folders.require_mostly_good(check.decoded) first.
+    out: the folder for both files (default: checks/<the images' folder>, see output_folder). options: how
+    they are found and read. storage: how they are stored decoded. Unreadable files are listed, never an
+    error: to train on the images, call folders.require_mostly_good(check.decoded) first.
     Raises: ConfigError, DataError for a path that holds no classes; StoreError where a folder cannot be
     written."""
     path = Path(path).expanduser()
-    out = Path("checks") / path.resolve().name if out is None else out
+    out = output_folder("checks", path, out)
     claim(out, path, "headstart data check")
     decoded = folders.decode_decided(path, storage.side or _side(path, options, storage), options)
     inspection = inspect(decoded, alike=options.alike)

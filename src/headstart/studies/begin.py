@@ -18,7 +18,7 @@ from headstart.store import ThreadsRecord
 from headstart.studies.missing import Engine, TrialRun
 from headstart.studies.record import describe
 from headstart.studies.shard import Shard
-from headstart.studies.study_file import load_study
+from headstart.studies.study_file import load_study, study_folder
 from headstart.studies.threads import kept_threads, threads_of
 from headstart.studies.trials import as_finished, trials_of
 from headstart.types import Dataset, Study
@@ -79,7 +79,7 @@ class Asked:
     ) -> Asked:
         """What the arguments of `run_study` ask for. Raises: ConfigError, StoreError."""
         value, text = load_study(study, changes, seeds)
-        folder = Path(out) if out is not None else Path("runs") / value.name
+        folder = study_folder(value, out)
         published = _existing_folder(settings.published)
         minutes = settings.minutes
         deadline = None if minutes is None else time.monotonic() + 60 * minutes

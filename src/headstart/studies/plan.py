@@ -37,7 +37,7 @@ from headstart.runtime.memory import keep_freed_memory
 from headstart.runtime.precision import default_device
 from headstart.studies.after import has_textures
 from headstart.studies.feature_needs import FeatureNeeds, PlannedFeatures
-from headstart.studies.study_file import load_study
+from headstart.studies.study_file import load_study, study_folder
 from headstart.studies.timings import Timings
 from headstart.studies.trial import environment, resolve, trial_key
 from headstart.studies.trials import as_finished, trials_of
@@ -105,7 +105,7 @@ def plan_study(
     trains nothing. timings: what was measured before, of the same dataset."""
     value, _ = load_study(study, changes, seeds)
     folders = [
-        Path(out) if out is not None else Path("runs") / value.name,
+        study_folder(value, out),
         *([Path(published)] if published else []),
     ]
     keep_freed_memory()

@@ -9,6 +9,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from headstart.data.folders.owner import require_outside
 from headstart.errors import ConfigError, unknown_name
 from headstart.store.toml import parse_toml, read_toml
 from headstart.studies.check import checked_study
@@ -24,6 +25,15 @@ _MOST_SEEDS = 100_000
 def built_in_studies() -> dict[str, Path]:
     """Name -> file of every built-in study."""
     return {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
+
+
+def study_folder(study: Study, out: str | Path | None) -> Path:
+    """Where a study's trials go: `out`, else runs/NAME.
+
+    Raises: ConfigError where that lies inside the folder of its images."""
+    folder = Path(out) if out is not None else Path("runs") / study.name
+    require_outside(folder, Path(study.dataset))
+    return folder
 
 
 def load_study(

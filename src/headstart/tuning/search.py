@@ -30,7 +30,7 @@ from headstart.runtime.processes import attempts
 from headstart.store import Candidate
 from headstart.studies.begin import make_folder
 from headstart.studies.shard import Shard
-from headstart.studies.study_file import load_study
+from headstart.studies.study_file import load_study, study_folder
 from headstart.studies.trials import cells_of
 from headstart.training.durations import parse_duration
 from headstart.tuning.candidates import SCRATCH, best_candidate, train_candidate
@@ -160,7 +160,7 @@ def tune(
     for model, weights in sorted({(arm.model, arm.weights) for arm, _ in due if arm.weights != "none"}):
         load_model(model, weights)  # fetched and checked before anything is computed
     load_dataset(value.dataset)
-    folder = Path(out) if out is not None else Path("runs") / value.name
+    folder = study_folder(value, out)
     numbered = list(enumerate(due))
     if shard is not None:
         make_folder(folder)

@@ -1,4 +1,5 @@
-"""Output folders remember whose they are: the results of other images never replace them."""
+"""Output folders: where they lie, never among the images, and whose they are: the results of other images
+never replace them."""
 
 from __future__ import annotations
 
@@ -20,6 +21,32 @@ class _Owner(BaseModel):
     """belongs-to.json."""
 
     images: Annotated[str, Field(max_length=_LONGEST)] = ""
+
+
+def output_folder(what: str, images: Path, out: Path | None) -> Path:
+    """Where results go: `out`, else WHAT/NAME seen from here; beside the folder of images where that would
+    lie inside it, for its next reader would take it for a class.
+
+    Raises: ConfigError where `out` lies inside."""
+    source = images.resolve()
+    folder = Path(what) / source.name if out is None else out
+    if out is None and _lies_in(folder, source):
+        return source.parent / what / source.name
+    require_outside(folder, images)
+    return folder
+
+
+def require_outside(folder: Path, images: Path) -> None:
+    """Raises: ConfigError where results would lie inside a folder of images."""
+    if _lies_in(folder, images.resolve()):
+        raise ConfigError(
+            f"{shown(str(folder))} lies in {shown(str(images))}: what is written there would be among the "
+            "images; name a folder elsewhere with --out"
+        )
+
+
+def _lies_in(folder: Path, source: Path) -> bool:
+    return source.is_dir() and folder.resolve().is_relative_to(source)
 
 
 def claim(folder: Path, images: Path, command: str) -> None:
