@@ -27,6 +27,7 @@ report: $(ALL)
 	@$(BIN)/headstart report report/cpu/trials --to report/cpu
 	@$(BIN)/headstart report report/equal/trials --to report/equal
 	@$(BIN)/headstart report report/gpu/trials --to report/gpu
+	@$(BIN)/headstart report report/fashion/trials --to report/fashion
 
 lint: $(ALL)
 	@$(BIN)/ruff check src tests benchmarks tools

@@ -3,6 +3,7 @@
     python tools/screenshots.py                      docs/pictures/screen-check.png, -advise.png, -report.png
     python tools/screenshots.py --app ~/Pictures     docs/pictures/app-images.png, -advice.png, -sort.png, and
                                                      screen-advise.png of the same advice; the folder is shown
+    python tools/screenshots.py --planted            docs/pictures/data-check.png, of planted faults
     python tools/screenshots.py --site FOLDER        every page of site/ (make docs) at 1280 and 390 px, light
                                                      and dark, into a folder
 
@@ -108,6 +109,17 @@ def product_pages(folder: Path) -> dict[str, Path]:
     }
 
 
+def planted_page(folder: Path) -> Path:
+    """The page of a data check of a folder into which faults were put on purpose."""
+    sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+    from tests.support.planted_folder import plant
+
+    plant(folder / "photos")
+    command = [sys.executable, "-m", "headstart.cli", "data", "check", "photos"]
+    subprocess.run(command, cwd=folder, check=False)
+    return next(folder.rglob("check.html"))
+
+
 def app_pictures(launched: Any, folder: Path, minutes: float) -> list[Path]:
     """Pictures of the app on images that are made in `folder`: check, advice as it runs, sorting."""
     animals = _animals(folder)
@@ -182,11 +194,15 @@ def main() -> int:
     parser.add_argument(
         "--app", type=Path, metavar="FOLDER", help="photograph the app, with images made here"
     )
+    parser.add_argument("--planted", action="store_true", help="photograph a check that finds much")
     parser.add_argument("--minutes", type=float, default=6, help="of the app's advice")
     arguments = parser.parse_args()
     with browser() as launched, tempfile.TemporaryDirectory() as folder:
         if arguments.site is not None:
             made = shoot_site(launched, SITE, arguments.site)
+        elif arguments.planted:
+            made = [PICTURES / "data-check.png"]
+            shoot(launched, planted_page(Path(folder)), made[0])
         elif arguments.app is not None:
             arguments.app.mkdir(parents=True, exist_ok=True)
             made = app_pictures(launched, arguments.app, arguments.minutes)

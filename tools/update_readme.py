@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from two_data_sets import side_by_side
+
 from headstart import store
 from headstart.report import words
 from headstart.report.chapters import opening
@@ -330,6 +332,11 @@ def _same_work(view: StudyView) -> str:
     )
 
 
+def _far(view: StudyView) -> str:
+    """Another data set beside the full study's."""
+    return side_by_side(_load(FULL), view)
+
+
 def _large(view: StudyView) -> str:
     """What 224 pixels buy, a new head alone and all layers."""
     aims = f"What was aimed at: {_against_aims(view)}."
@@ -424,7 +431,7 @@ def _section(view: StudyView) -> str:
 
 
 _QUESTIONS = ROOT / "docs" / "questions"
-_CPU, _EQUAL, _GPU = (ROOT / "report" / part / "trials" for part in ("cpu", "equal", "gpu"))
+_CPU, _EQUAL, _GPU, _FAR = (ROOT / "report" / part / "trials" for part in ("cpu", "equal", "gpu", "fashion"))
 PARTS = (
     Part(ROOT / "README.md", "answer", FULL, _answer),
     Part(ROOT / "docs" / "index.md", "answer", FULL, _home),
@@ -433,6 +440,7 @@ PARTS = (
     Part(_QUESTIONS / "what-do-two-cores-buy.md", "two cores", _CPU, _two_cores),
     Part(_QUESTIONS / "who-wins-at-equal-work.md", "same work", _EQUAL, _same_work),
     Part(_QUESTIONS / "what-does-224-px-bring.md", "224 pixels", _GPU, _large),
+    Part(_QUESTIONS / "how-far-from-imagenet.md", "far", _FAR, _far),
     Part(_QUESTIONS / "what-does-the-quick-study-show.md", "results", QUICK, _section),
 )
 

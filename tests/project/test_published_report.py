@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 update_readme = importlib.import_module("update_readme")
 
 SMALLEST = "report/cnn"
-FOLDERS = ["report", "report/cnn", "report/cpu", "report/equal", "report/gpu"]
+FOLDERS = ["report", "report/cnn", "report/cpu", "report/equal", "report/gpu", "report/fashion"]
 
 
 def test_every_published_report_is_checked() -> None:
