@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -269,3 +271,52 @@ def test_other_mistakes_are_refused(images: Any) -> None:
         ValueError, match="X holds images of 16 x 16 pixels; this classifier learned from 32 x 32"
     ):
         fitted.predict(x[:, ::2, ::2])
+
+
+_BATCH = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+_BATCH[0, 0, :2] = [[0, 0, 0], [255, 255, 255]]  # so that the extremes are those of the type
+
+
+@pytest.mark.parametrize(
+    ("x", "meant"),
+    [
+        (_BATCH.astype(np.uint16) * 257, _BATCH),
+        ((_BATCH / 127.5 - 1).astype(np.float32), _BATCH),
+        (_BATCH.astype(np.float64), _BATCH),
+        (_BATCH > 100, np.uint8(255) * (_BATCH > 100)),
+        (_BATCH[0], _BATCH[:1]),
+        (_BATCH[..., :2], _BATCH[..., [0, 0, 0]]),
+        (_BATCH.reshape(4, -1), _BATCH),
+        (_BATCH[..., 0].reshape(4, -1), _BATCH[..., [0, 0, 0]]),
+        (_BATCH[:, :5], _BATCH[:, :5, 1:6]),
+        (_BATCH[0, :, 2:], _BATCH[:1, 1:7, 2:]),
+        ((_BATCH / 255).transpose(0, 3, 1, 2), _BATCH),
+        (list(_BATCH), _BATCH),
+        ([PIL.Image.fromarray(image) for image in _BATCH], _BATCH),
+        (torch.from_numpy(_BATCH), _BATCH),
+    ],
+)
+def test_the_line_that_mends_x_gives_the_images_that_were_meant(x: Any, meant: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"; X = ") as error:
+        TransferClassifier(**SMALL).fit(x, ["a", "b", "a", "b"])
+    names = {"X": x, "np": np}
+    for line in str(error.value).split("; X = ")[1:]:
+        exec(f"X = {line}", names)
+    assert names["X"].dtype == np.uint8 and np.array_equal(names["X"], meant)
+
+
+@pytest.mark.parametrize("x", [(path for path in ("a.png", "b.png")), np.array([["a.png"], ["b.png"]])])
+def test_the_line_that_mends_paths_gives_a_list_of_them(x: Any) -> None:
+    with pytest.raises(ValueError, match=r"; X = ") as error:
+        TransferClassifier(**SMALL).fit(x, ["a", "b"])
+    names = {"X": x, "np": np}
+    exec(str(error.value).rpartition("; ")[2], names)
+    assert list(names["X"]) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("y", "kinds"), [(["a", None, "b", "a"], "NoneType, str"), ([1, "a", 1, "a"], "number, str")]
+)
+def test_labels_of_several_kinds_are_refused(y: list[Any], kinds: str) -> None:
+    with pytest.raises(ValueError, match=rf"y holds labels of several kinds \({kinds}\); give text only"):
+        TransferClassifier(**SMALL).fit(_BATCH, np.array(y, object))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                 "labels, one an image"
             )
         labels: NDArray[Any] = column_or_1d(y, warn=True)
+        _require_one_kind(labels)
         assert_all_finite(labels, input_name="y")
         check_classification_targets(labels)
         if len(images) != len(labels):
@@ -202,7 +204,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         ):
             raise ValueError(
                 f"X is {type(X).__name__}; expected images uint8 (N, S, S, 3) or a list of paths of "
-                "image files"
+                f"image files{_how_to_list(X)}"
             )
         errors: list[str] = []
         side = self._pixels() if reset else self.predictor_.image_pixels
@@ -238,18 +240,80 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.selected_, self.history_ = dict(fitted.selected), fitted.history
 
 
+def _require_one_kind(labels: NDArray[Any]) -> None:
+    """Raises: ValueError for labels that have no order: text beside numbers, or beside None."""
+    if labels.dtype.kind != "O":
+        return
+    kinds = {
+        "str" if isinstance(label, str) else "number" if np.isscalar(label) else type(label).__name__
+        for label in labels
+    }
+    if len(kinds) > 1:
+        raise ValueError(
+            f"y holds labels of several kinds ({', '.join(sorted(kinds))}); give text only, or numbers only"
+        )
+
+
+def _how_to_list(X: Any) -> str:
+    """The line that makes something else an array of images or a list of paths; empty where none is known."""
+    if isinstance(X, np.ndarray):
+        return "; X = X.ravel()" if X.ndim == 2 and X.shape[1] == 1 else ""
+    if hasattr(X, "__next__"):
+        return "; X = list(X)"
+    if (
+        isinstance(X, Sequence)
+        and not isinstance(X, str)
+        and any(hasattr(x, "__array_interface__") for x in X)
+    ):
+        return "; X = np.stack([np.asarray(x) for x in X])"
+    return "; X = np.asarray(X)" if hasattr(X, "__array__") else ""
+
+
 def _how_to_mend(images: NDArray[Any]) -> str:
     """The line that makes an array of another form one of images; empty where none is known."""
-    shape, steps = images.shape, []
-    if len(shape) == 3 and shape[2] > 4:
-        steps.append("np.repeat(X[..., None], 3, axis=3)")
-    elif len(shape) == 4 and shape[1] == 3 != shape[3]:
-        steps.append("X.transpose(0, 2, 3, 1)")
-    elif len(shape) == 4 and shape[3] == 1:
-        steps.append("np.repeat(X, 3, axis=3)")
-    elif len(shape) == 4 and shape[3] == 4:
-        steps.append("X[..., :3]")
-    if len(shape) in (3, 4) and images.dtype != np.uint8 and images.size:
-        is_share = images.dtype.kind == "f" and float(np.nanmax(images)) <= 1
-        steps.append("(255 * X).round().astype(np.uint8)" if is_share else "X.astype(np.uint8)")
+    steps = [*_mended_shape(images.shape)]
+    if images.ndim in (3, 4) and images.dtype != np.uint8 and images.size:
+        steps.append(_mended_values(images))
     return f"; X = {'; X = '.join(steps)}" if steps else ""
+
+
+def _mended_shape(shape: tuple[int, ...]) -> Iterator[str]:
+    channels = shape[3] if len(shape) == 4 else 0
+    if len(shape) == 2:
+        for depth in (3, 1):
+            side = math.isqrt(shape[1] // depth)
+            if side * side * depth == shape[1] and side > 1:
+                yield f"X.reshape(-1, {side}, {side}, {depth})"
+                channels = depth
+                break
+    elif len(shape) == 3 and shape[2] in (3, 4):
+        yield "X[None]"
+        channels = shape[2]
+    elif len(shape) == 3:
+        yield "np.repeat(X[..., None], 3, axis=3)"
+    elif len(shape) == 4 and shape[1] == 3 != channels:
+        yield "X.transpose(0, 2, 3, 1)"
+        return
+    if channels in (1, 2):
+        yield f"np.repeat({'X' if channels == 1 else 'X[..., :1]'}, 3, axis=3)"
+    elif channels == 4:
+        yield "X[..., :3]"
+    if len(shape) in (3, 4) and shape[-1] in (1, 2, 3, 4):
+        height, width = shape[-3:-1]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        if height != width:
+            yield f"X[:, {top} : {top + side}, {left} : {left + side}]"
+
+
+def _mended_values(images: NDArray[Any]) -> str:
+    if images.dtype == np.bool_:
+        return "255 * X.astype(np.uint8)"
+    low, high = float(np.nanmin(images)), float(np.nanmax(images))
+    if images.dtype.kind == "f" and high <= 1 and low >= -1:
+        return (
+            "(255 * X).round().astype(np.uint8)" if low >= 0 else "(127.5 * (X + 1)).round().astype(np.uint8)"
+        )
+    if low >= 0 and high <= 255:
+        return "X.astype(np.uint8)"
+    return "((X - X.min()) * (255 / (X.max() - X.min()))).round().astype(np.uint8)"

@@ -83,9 +83,16 @@ def test_folders_are_searched_to_the_bottom_in_order(album: Path) -> None:
         ("https://example.org/x.jpg", "https://example.org/x.jpg is an address on the web; fetch the file"),
         ("-", "standard input is not read"),
         ("gone.png", "gone.png is not there; give image files or folders"),
+        ("labels.csv", "labels.csv is a table; give the images that it names, or their folder"),
+        ("photos.zip", "photos.zip is a zip; unpack it and give the folder"),
     ],
 )
-def test_what_is_no_file_is_named_and_the_others_are_read(album: Path, given: str, message: str) -> None:
+def test_what_is_no_image_is_named_and_the_others_are_read(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("labels.csv", "photos.zip"):
+        Path(name).touch()
     with pytest.raises(DataError, match=message):
         find_images([given])
     found = find_images([given, album / "b.png"])
@@ -181,6 +188,7 @@ def test_csv_and_text_hold_the_same_answers(headstart, models: Path, album: Path
             3,
             "x.png cannot be read as an image (there is no such file)",
         ),
+        (("explain", "MODELS", "--arm", "cnn", "."), 2, ". is a folder; give one image of it"),
         (
             ("export", "MODELS", "--arm", "cnn", "--format", "onx"),
             2,

@@ -196,7 +196,7 @@ def test_bad_files_stop_from_five_percent_on(tmp_path, monkeypatch):
     (home / "dog" / "bad.png").write_bytes(b"no")
     two = decode_source(find_entries(home), 8)  # 2 of 40: 5 %, which is not below 5 %
     with pytest.raises(
-        DataError, match=r"2 of 40 .*at most 5 % are left out: cat/bad.png: .*; dog/bad.png: text"
+        DataError, match=r"2 of 40 .*only fewer than 5 % are left out: cat/bad.png: .*; dog/bad.png: text"
     ) as error:
         require_mostly_good(two)
     assert error.value.exit_code == 3

@@ -75,7 +75,7 @@ def test_what_a_square_cuts_off_is_said_and_pad_keeps_it(tmp_path):
     assert "cut-off" not in _remarks(folder, fit="pad")
 
 
-def test_grey_or_a_format_in_one_class_alone_is_a_shortcut(tmp_path):
+def test_grey_a_format_or_a_size_in_one_class_alone_is_a_shortcut(tmp_path):
     grey = _two_classes(lambda image, k: image.convert("L") if k == 0 else image)
     message = _remarks(_folder(tmp_path / "grey", grey))["shortcut"].message
     assert message == "nearly all images of a are grey, of b hardly any"
@@ -88,6 +88,12 @@ def test_grey_or_a_format_in_one_class_alone_is_a_shortcut(tmp_path):
     ]
     message = _remarks(_folder(tmp_path / "format", files))["shortcut"].message
     assert message == "nearly all images of a are JPEG files, of b hardly any"
+    sizes = [
+        (name, image.resize((40, 24)) if name[0] == "b" else image)
+        for name, image in _two_classes(lambda image, k: image)
+    ]
+    message = _remarks(_folder(tmp_path / "sizes", sizes))["shortcut"].message
+    assert message == "nearly all images of a are 24 x 24 pixels, of b hardly any"
     mixed = _two_classes(lambda image, k: image.convert("L") if sum(image.getpixel((0, 0))) % 2 else image)
     assert "shortcut" not in _remarks(_folder(tmp_path / "mixed", mixed))
 

@@ -55,6 +55,12 @@ def _hidden() -> Image.Image:
     return image
 
 
+def _with_holes() -> np.ndarray:
+    values = np.asarray(_photo().convert("L")).astype(np.float32) / 255
+    values[:5], values[5:8] = np.nan, np.inf
+    return values
+
+
 KINDS = {
     "plain.png": lambda: encoded(_photo(), "PNG"),
     "turned.jpg": lambda: _turned("JPEG"),
@@ -78,6 +84,12 @@ KINDS = {
     ),
     "fractions.tif": lambda: tiff(np.asarray(_photo().convert("L")).astype(np.float32) / 255),
     "whole numbers.tif": lambda: tiff(np.asarray(_photo().convert("L")).astype(np.int32)),
+    "faint on clear.png": lambda: encoded(_clear((245, 246, 247)), "PNG"),
+    "negative fractions.tif": lambda: tiff(np.asarray(_photo().convert("L")).astype(np.float32) / 127.5 - 1),
+    "degrees.tif": lambda: tiff(np.asarray(_photo().convert("L")).astype(np.float32) * 4 - 500),
+    "holes.tif": lambda: tiff(_with_holes()),
+    "one value.tif": lambda: tiff(np.full((40, 60), 7, np.uint16)),
+    "white is 0.tif": lambda: tiff(np.asarray(_photo().convert("L")).astype(np.uint16) * 16, photometric=0),
     "tiny.png": lambda: encoded(_photo((7, 5)), "PNG"),
 }
 READINGS = (

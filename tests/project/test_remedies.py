@@ -387,11 +387,30 @@ OWN = {
         says="put PNG, JPEG, WebP, HEIC, ... files into the class folders",
         remedy=lambda: (shutil.rmtree("own"), _classes(a=4, b=4)),
     ),
+    "images of one class only": Case(
+        spoil=lambda: (_classes(a=4), Path("own/b").mkdir()),
+        meet=_load,
+        says="put images into the folder of a second class",
+        remedy=lambda: (shutil.rmtree("own"), _classes(a=4, b=4)),
+    ),
     "a table without a header": Case(
         spoil=lambda: (_classes(a=4, b=4), Path("own/labels.csv").write_text("\n".join(_rows()))),
         meet=_load_table,
-        says="put a line path,label above it",
+        says="has no header: its first line is",
         remedy=lambda: Path("own/labels.csv").write_text("\n".join(["path,label", *_rows()])),
+    ),
+    "two different columns of one name": Case(
+        spoil=lambda: (
+            _classes(a=4, b=4),
+            Path("own/labels.csv").write_text(
+                "\n".join(["path,label,label", *(f"{row},{place}" for place, row in enumerate(_rows()))])
+            ),
+        ),
+        meet=_load_table,
+        says="rename all but one",
+        remedy=lambda: Path("own/labels.csv").write_text(
+            "\n".join(["path,label,place", *(f"{row},{place}" for place, row in enumerate(_rows()))])
+        ),
     ),
     "a row without a path": Case(
         spoil=lambda: (
@@ -508,6 +527,7 @@ _VERIFIED = (  # archives whose hash is compared before they are read
 _OF_PEOPLE = (  # about images, tables and names that only their owner can change; none is written to
     "rename them",
     "can name no folder; rename it",
+    "has bytes that are no UTF-8; rename that folder",
     "rename one folder",
     "mend or remove",
     "or remove it",

@@ -141,6 +141,8 @@ def explain(
     path = out or _free(Path(f"{image.stem}-explained.png"))
     if path.resolve() == image.resolve():
         raise ConfigError(f"--out {path} is the image itself; give another file")
+    if image.is_dir():
+        raise ConfigError(f"{image} is a folder; give one image of it")
     predictor = load_predictor(model, arm=arm)
     explanation = write_explanation(predictor, image, path, class_)
     best = int(explanation.probabilities.argmax())

@@ -62,7 +62,13 @@ def is_dataset(name: str) -> bool:
 
 def dataset_spec(name: str) -> DatasetSpec:
     """The entry of DATASETS, or that of an installed package. Raises: ConfigError for an unknown name."""
-    return plugins.look_up("dataset", name, DATASETS, DatasetSpec)
+    try:
+        return plugins.look_up("dataset", name, DATASETS, DatasetSpec)
+    except ConfigError as error:
+        if is_dataset(name):  # a package's, which is at fault itself
+            raise
+        place = Path(name).expanduser().absolute()
+        raise ConfigError(f"{error}; nor is there a folder, zip or table of images at {place}") from None
 
 
 def load_dataset(name_or_path: str | Path, *, image_pixels: int | None = None) -> Dataset:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.folders import DecodedSource, shown
-from headstart.data.folders.decode import LARGER_PAGE
+from headstart.data.folders.decode import FIRST_OF_SEVERAL, LARGER_PAGE
 from headstart.data_quality.remark import Remark, images
 
 _DARK = 40  # of 255: an image whose brightest value is below is nearly black
@@ -23,6 +23,7 @@ _CLIPPED_SHARE = 0.6  # of an image's values that are black or white
 _CUT_SHARE = 0.3  # of an image that a square from its middle leaves out, from which it is said
 _SOME = 0.05  # of the images, from which it is said of a whole folder
 _NEARLY_ALL, _NEARLY_NONE = 0.95, 0.05  # of a class's images
+_SIZES = 20  # the most frequent sizes of images, which are compared between classes
 _BATCH = 1024
 
 
@@ -159,6 +160,9 @@ def _shortcuts(decoded: DecodedSource, looks: Looks, labels: NDArray[np.object_]
     formats = np.array([fact.format for fact in facts], dtype=object)
     kinds = [("grey", looks.grey)]
     kinds += [(f"{name} files", formats == name) for name in sorted(set(formats.tolist()))]
+    sizes = np.array([f"{fact.width} x {fact.height}" for fact in facts], dtype=object)
+    common = Counter(sizes.tolist()).most_common(_SIZES)
+    kinds += [(f"{size} pixels", sizes == size) for size, count in common if count > 1]
     for what, mask in kinds:
         shares = {
             name: float(mask[labels == name].mean())
@@ -242,7 +246,7 @@ def _pages(decoded: DecodedSource, looks: Looks) -> Iterator[Remark]:
 
 def _has_pages(decoded: DecodedSource, place: int) -> bool:
     fact = decoded.facts[place]
-    return fact.format == "TIFF" and "first of several frames" in fact.notes
+    return fact.format == "TIFF" and FIRST_OF_SEVERAL in fact.notes
 
 
 def _listed(names: list[str], most: int = 3) -> str:

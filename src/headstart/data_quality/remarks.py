@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headstart.data.folders import shown
+from headstart.data.folders.decode import FIRST_OF_SEVERAL
 from headstart.data.folders.layout import split_of
-from headstart.data.folders.walk import JUNK, LOOP, NO_IMAGE, OUTSIDE
+from headstart.data.folders.walk import ADVICE
 from headstart.data_quality.inspection import SMALL_SIDE, Inspection
 from headstart.data_quality.remark import Remark, images
 from headstart.data_quality.series import Series
 
 FEW_IMAGES = 20  # of a class with fewer, a fifth for testing is four: too few for an accuracy
 IMBALANCE = 5.0  # largest class over smallest, from which plain accuracy misleads
-_HARMLESS = (JUNK, LOOP, NO_IMAGE, OUTSIDE)  # left out as it should be; other reasons may hide images
 
 
 def remarks_on(inspection: Inspection, problem: str, series: Series | None) -> Iterator[Remark]:
@@ -143,7 +143,7 @@ def _class_remarks(inspection: Inspection) -> Iterator[Remark]:
 
 def _file_remarks(inspection: Inspection) -> Iterator[Remark]:
     """Remarks on what decoding did, and on files that were left out."""
-    if count := inspection.notes.get("first of several frames"):
+    if count := inspection.notes.get(FIRST_OF_SEVERAL):
         yield Remark(
             severity="note",
             code="animations",
@@ -162,12 +162,12 @@ def _left_out_remarks(inspection: Inspection) -> Iterator[Remark]:
     for reason, count in sorted(inspection.ignored.items()):
         names = inspection.left_out.get(reason, ())
         more = f" and {count - 3:,} more" if count > 3 and len(names) >= 3 else ""
-        harmless = reason in _HARMLESS
+        advice = ADVICE.get(reason, "")
         yield Remark(
-            severity="note" if harmless else "warning",
+            severity="warning" if advice else "note",
             code="ignored",
             message=f"{_files(count)} left out, {reason}: {', '.join(map(shown, names[:3]))}{more}",
-            advice="" if harmless else "rename or convert those that are images",
+            advice=advice,
         )
 
 

@@ -24,15 +24,23 @@ def to_srgb(image, profile):
         return image
 
 
-def to_eight_bits(values, kind):
-    low, high = BLACK_AND_WHITE[kind] or (0, None)
-    if high is None:
-        top = float(np.percentile(values, 99.9))
-        steps = ([1.0] if kind == "floats" else []) + [2.0**bits - 1 for bits in range(8, 17)]
-        high = next((step for step in steps if top <= step * 1.0001), top)
-        high = top if top and top * 4 < high else high
-    shares = (np.clip(np.nan_to_num(values, nan=low), low, high) - low) / (high - low)
-    return Image.fromarray(np.floor(shares * 255 + 0.5).astype(np.uint8)).convert("RGB")
+def own_range(values, kind):
+    low, high = map(float, np.percentile(values[np.isfinite(values)], (0.1, 99.9)))
+    if low < 0:
+        return (-1.0, 1.0) if kind == "floats" and low >= -1.01 and high <= 1.01 else (low, high)
+    steps = ([1.0] if kind == "floats" else []) + [2.0**bits - 1 for bits in range(8, 17)]
+    white = next((step for step in steps if high <= step * 1.0001), high)
+    if high == low:
+        return 0.0, max(white, 1.0)
+    return 0.0, high if high * 4 < white else white
+
+
+def to_eight_bits(values, kind, inverted):
+    low, high = BLACK_AND_WHITE[kind] or own_range(values, kind)
+    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    shares = (np.clip(values, low, high) - low) / max(high - low, 1e-30)
+    levels = np.floor(shares * 255 + 0.5).astype(np.uint8)
+    return Image.fromarray(255 - levels if inverted else levels).convert("RGB")
 
 
 def read_photo(path):
@@ -41,6 +49,7 @@ def read_photo(path):
         image = Image.open(io.BytesIO(file.read()))
     image.draft(None, (1024, 1024))
     image.load()
+    inverted = image.format == "TIFF" and image.tag_v2.get(262) == 0
     try:
         image = ImageOps.exif_transpose(image)
     except Exception:
@@ -48,7 +57,7 @@ def read_photo(path):
     profile = image.info.get("icc_profile")
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         kind = "floats" if image.mode == "F" else "integers"
-        image = to_eight_bits(np.asarray(image).astype(np.float64), kind)
+        image = to_eight_bits(np.asarray(image).astype(np.float64), kind, inverted)
     elif image.has_transparency_data:
         layered = image.convert("RGBA")
         alpha, colours = layered.getchannel("A"), to_srgb(layered.convert("RGB"), profile)
@@ -56,8 +65,8 @@ def read_photo(path):
             grounds = [Image.new("RGB", colours.size, name) for name in ("white", "black")]
             for ground in grounds:
                 ground.paste(colours, mask=alpha)
-            blank = [all(high - low <= 3 for low, high in each.getextrema()) for each in grounds]
-            colours = grounds[blank[0] and not blank[1]]
+            on_white, on_black = (max(high - low for low, high in g.getextrema()) for g in grounds)
+            colours = grounds[on_white <= 16 and on_black > max(3, 3 * on_white)]
         image = colours
     else:
         image = to_srgb(image, profile).convert("RGB")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.folders.decode import decode_image, quiet_pillow, square
+from headstart.data.folders.tables import TABLE_SUFFIXES
 from headstart.data.folders.walk import LeftOut, walk_images
 from headstart.errors import DataError
 from headstart.predict.predictor import Predictor
@@ -20,6 +21,10 @@ from headstart.runtime.cores import usable_cores
 from headstart.types import DEFAULT_READING, Reading
 
 _DECODERS = 4  # threads, each holding one decoded image
+
+_HOLDS_IMAGES = {".zip": "a zip; unpack it and give the folder"} | dict.fromkeys(
+    TABLE_SUFFIXES, "a table; give the images that it names, or their folder"
+)
 
 OnUnreadable = Callable[[Path, DataError], None]
 
@@ -45,6 +50,8 @@ def find_images(paths: Sequence[str | Path]) -> FoundImages:
     for path in map(Path, paths):
         if path.is_dir():
             images += walk_images(path, path, left_out)
+        elif path.is_file() and (reason := _HOLDS_IMAGES.get(path.suffix.lower())):
+            missing.append((path, DataError(f"{path} is {reason}")))
         elif path.exists() or path.is_symlink():
             images.append(path)
         else:
@@ -52,11 +59,9 @@ def find_images(paths: Sequence[str | Path]) -> FoundImages:
     if not images:
         if missing:
             raise missing[0][1]
-        named = ", ".join(f"{count:,} {reason}" for reason, count in left_out.counts.items())
         raise DataError(
-            f"no images in {', '.join(map(str, paths))} ({named or 'no file at all'}); give image files "
-            "or folders "
-            "of them"
+            f"no images in {', '.join(map(str, paths))} ({left_out.words() or 'no file at all'})"
+            f"{left_out.advice()}; give image files or folders of them"
         )
     once = {os.path.abspath(path): path for path in reversed(images)}
     return FoundImages(

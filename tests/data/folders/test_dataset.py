@@ -286,3 +286,44 @@ def test_no_image_is_copied_and_a_dataset_that_an_earlier_version_copied_is_read
     mended = load_dataset(folder)
     assert isinstance(mended.train.images, IndexedRows) and mended.fingerprint == first.fingerprint
     assert not list(home.glob("*_images.npy"))
+
+
+@pytest.mark.parametrize(
+    ("extra", "hint"),
+    [("Zint", " (is it 'zint'? then give both one name)"), ("zimt", " (is it 'zint'? "), ("q", "; ")],
+)
+def test_a_class_of_test_that_train_has_under_another_spelling_is_told(tmp_path, extra, hint):
+    write_noise(tmp_path / "p" / "train", {"wug": 3, "zint": 3})
+    write_noise(tmp_path / "p" / "test", {"wug": 3, extra: 3})
+    with pytest.raises(DataError) as error:
+        load_images(tmp_path / "p")
+    assert f"class {extra!r} has no image in train{hint}" in str(error.value)
+
+
+def test_where_the_paths_of_a_table_start_is_told_where_files_are_not_there(tmp_path):
+    write_noise(tmp_path / "p", {"wug": 2, "zint": 2})
+    (tmp_path / "p" / "t.csv").write_text("path,label\ngone/1.png,wug\ngone/2.png,zint\n")
+    with pytest.raises(DataError) as error:
+        load_images(tmp_path / "p" / "t.csv")
+    assert f"there is no such file (paths start at the table's folder, {tmp_path / 'p'})" in str(error.value)
+
+
+def test_copies_that_are_first_pages_are_told_as_such(tmp_path):
+    for name in ("wug", "zint"):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        for number in range(3):
+            page = Image.effect_noise((16, 16), 90)
+            cover = Image.new("L", page.size, 255)
+            cover.save(tmp_path / "p" / name / f"{number}.tif", save_all=True, append_images=[page])
+    with pytest.raises(
+        DataError, match="All of them are the first of several pages or frames: where another"
+    ):
+        load_images(tmp_path / "p")
+
+
+def test_where_a_folder_was_looked_for_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as error:
+        load_dataset("qzx")
+    place = f"nor is there a folder, zip or table of images at {tmp_path / 'qzx'}"
+    assert str(error.value) == f"unknown dataset 'qzx'; choose from: cifar10, fashion-mnist; {place}"

@@ -297,7 +297,7 @@ def test_what_is_not_a_file_never_blocks(tmp_path):
     (tmp_path / "self.png").symlink_to("self.png")
     for name, reason in (
         ("pipe.png", "not a file"),
-        ("folder.png", "not a file"),
+        ("folder.png", "a folder, not a file"),
         ("gone.png", "there is no such file"),
         ("self.png", "too many levels of symbolic links"),
     ):
@@ -344,3 +344,33 @@ def test_a_square_is_the_middle_the_whole_on_grey_or_the_whole_squashed():
 def test_a_tiff_that_is_not_read_says_why(array, reason):
     with pytest.raises(UnreadableError, match=reason):
         decode_image(tiff(array))
+
+
+@pytest.mark.parametrize(
+    ("sides", "said"), [((8, 8, 30), "page 1 is 8 x 8, page 3 is 30 x 30"), ((8, 6, 8), None)]
+)
+def test_the_largest_page_of_a_tiff_is_told_wherever_it_stands(sides, said):
+    pages = [Image.new("RGB", (side, side)) for side in sides]
+    with quiet_pillow():
+        decoded = decode(_bytes(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    assert decoded.image.size == (8, 8)
+    assert decoded.notes == ("first of several frames", *([said] if said else []))
+
+
+def test_a_zip_with_an_images_suffix_is_called_one(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"PK\3\4" + bytes(60))
+    with pytest.raises(UnreadableError, match="a zip, not an image: unpack it"):
+        decode_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF"])
+def test_half_a_file_is_called_truncated_or_damaged(photo, format):
+    content = _bytes(photo, format)
+    with pytest.raises(UnreadableError) as error:
+        decode_image(content[: len(content) // 2])
+    assert error.value.reason.startswith(("truncated: ", "damaged: "))
+
+
+def test_a_jpeg_cut_within_its_header_is_called_truncated(photo):
+    with pytest.raises(UnreadableError, match="truncated: the end of the file is missing"):
+        decode_image(_bytes(photo, "JPEG")[:320])

@@ -244,7 +244,7 @@ def test_a_folder_around_the_folder_is_named(tmp_path):
 
 def test_folders_without_pictures_say_what_they_hold(tmp_path):
     _fill(tmp_path, "cat/a.txt", "dog/b.txt")
-    with pytest.raises(DataError, match=r"holds no images \(2 no images by their content\)"):
+    with pytest.raises(DataError, match=r"\(2 no images by their content \(cat/a\.txt, \.\.\.\)\); put PNG"):
         find_entries(tmp_path)
 
 
@@ -274,5 +274,52 @@ def test_links_that_may_not_be_looked_at_and_folders_of_the_system_are_left_out(
 
 @pytest.mark.parametrize("folder", ["/proc", "/dev", "/sys/kernel"])
 def test_folders_of_the_system_hold_no_images(folder):
-    with pytest.raises(DataError, match="holds no images"):
+    # memory that serves as a disk, /dev/shm, may hold some of another program
+    with pytest.raises(DataError, match=r"holds no images|images of one class only, shm"):
         find_entries(Path(folder))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "reason", "remedy"),
+    [
+        ("tga", "images or arrays in formats that are not read", "save those that are images as PNG or JPEG"),
+        ("nii.gz", "images or arrays in formats that are not read", "save those that are images as PNG"),
+        ("tar.gz", "archives that are not unpacked", "unpack those that hold images"),
+        ("dng", "raw files of cameras", "convert them to JPEG or PNG"),
+    ],
+)
+def test_files_that_may_hold_images_are_told_from_others(tmp_path, suffix, reason, remedy):
+    _fill(tmp_path, f"zint/q.{suffix}", f"wug/q.{suffix}", "wug/notes.txt")
+    with pytest.raises(DataError) as error:
+        find_entries(tmp_path)
+    assert f"2 {reason} (wug/q.{suffix}, ...)" in str(error.value) and remedy in str(error.value)
+    _fill(tmp_path, "zint/1.png", "wug/1.png")
+    assert find_entries(tmp_path).ignored == {reason: 2, "no images by their content": 1}
+
+
+def test_a_folder_of_zips_says_to_unpack_them(tmp_path):
+    _fill(tmp_path, "zint.zip", "wug.zip")
+    with pytest.raises(
+        DataError, match=r"0 sub-folders \(2 archives .* \(wug\.zip, .*; unpack those that hold"
+    ):
+        find_entries(tmp_path)
+
+
+def test_one_class_with_images_beside_empty_ones_is_refused_by_their_names(tmp_path):
+    """As with images/ and labels/ of a detection dataset."""
+    _fill(tmp_path, "images/train/1.jpg", "images/val/2.jpg", "labels/train/1.txt", "labels/val/2.txt")
+    with pytest.raises(DataError, match=r"of one class only, images \(2\), and none of labels \(2 no images"):
+        find_entries(tmp_path)
+
+
+@pytest.mark.parametrize("table", ["qzx.csv", "train/metadata.csv"])
+def test_a_table_beside_images_without_class_folders_is_named(tmp_path, table):
+    _fill(tmp_path, *("1.png", "2.png") if table == "qzx.csv" else ("train/1.png", "train/2.png"), table)
+    with pytest.raises(DataError, match=f"; where {tmp_path / table} holds the labels, give that$"):
+        find_entries(tmp_path)
+
+
+def test_class_folders_far_below_are_named(tmp_path):
+    _fill(tmp_path, "a/b/c/d/e/f/zint/1.png", "a/b/c/d/e/f/wug/1.png")
+    with pytest.raises(DataError, match=r"did you mean .*/a/b/c/d/e/f\?"):
+        find_entries(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,68 @@ def test_a_zip_is_read_as_its_folder(tmp_path, monkeypatch):
 def test_what_is_no_dataset_says_what_it_is(tmp_path, counts, message):
     with pytest.raises(DataError, match=message):
         find_entries(_fill(tmp_path, counts))
+
+
+def _zip(path, members):
+    import zipfile
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members:
+            member = zipfile.ZipInfo()
+            member.filename = name
+            archive.writestr(member, content)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("separator", ["/", "\\"])
+def test_zips_in_a_zip_and_names_written_by_windows_are_read(tmp_path, monkeypatch, separator):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    zint = _zip(tmp_path / "zint.zip", [("1.png", b"a"), (f"deep{separator}2.png", b"b")])
+    wug = _zip(tmp_path / "wug.zip", [("1.png", b"c")])
+    _zip(tmp_path / "outer.ZIP", [(f"q{separator}zint.zip", zint), (f"q{separator}wug.zip", wug)])
+    source = find_entries(tmp_path / "outer.ZIP")
+    assert [(e.name, e.label) for e in source.entries] == [
+        ("wug/1.png", "wug"),
+        ("zint/1.png", "zint"),
+        ("zint/deep/2.png", "zint"),
+    ]
+
+
+def test_a_damaged_zip_is_one_line(tmp_path, monkeypatch):
+    import zipfile
+
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    with zipfile.ZipFile(tmp_path / "q.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zint/1.png", b"abc" * 1000)
+    content = bytearray((tmp_path / "q.zip").read_bytes())
+    content[40:50] = b"\xff" * 10  # the beginning of the compressed bytes
+    (tmp_path / "q.zip").write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"q\.zip cannot be unpacked \(.*\); unpack it yourself"):
+        find_entries(tmp_path / "q.zip")
+
+
+def test_what_is_wrong_with_a_zip_is_said_of_the_zip(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    _zip(tmp_path / "q.zip", [("pics/1.png", b"a"), ("labels.csv", b"path,label\n")])
+    with pytest.raises(DataError) as error:
+        find_entries(tmp_path / "q.zip")
+    archive = tmp_path / "q.zip"
+    assert str(error.value).startswith(f"{archive} has one class, pics (1 images)")
+    assert str(error.value).endswith(f"give that (unpack {archive} first)")
+
+
+def test_classes_with_splits_of_their_own_may_lack_one_and_hold_a_loose_image(tmp_path):
+    for name in (
+        *(f"zint/train/{n}.png" for n in range(20)),
+        *(f"zint/test/{n}.png" for n in range(5)),
+        *(f"wug/train/{n}.png" for n in range(20)),
+        "zint/loose.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    source = find_entries(tmp_path)
+    counts = Counter((entry.label, entry.split) for entry in source.entries)
+    assert counts == {("zint", "train"): 20, ("zint", "test"): 5, ("wug", "train"): 20}
+    assert [note.message for note in source.notes if note.severity == "warning"] == [
+        "1 images lie in zint beside its folders of splits and are left out"
+    ]

@@ -10,7 +10,7 @@ from PIL import Image
 from headstart.data import load_dataset
 from headstart.data.folders import find_entries
 from headstart.data.folders import size as stored
-from headstart.data.folders.size import default_budget, disk_bytes, fitting_side, storage_of
+from headstart.data.folders.size import Storage, default_budget, disk_bytes, fitting_side, storage_of
 from headstart.errors import StoreError
 
 
@@ -58,19 +58,33 @@ def test_images_are_stored_at_the_largest_side_that_the_budget_holds_and_it_is_s
     assert disk_bytes(6, 64) == 6 * 3 * (64 * 64 + 32 * 32) == 92_160
     roomy = storage_of(source, 10**6, most=224)
     assert (roomy.side, roomy.wanted_side, roomy.bytes) == (96, 96, 6 * 3 * (96 * 96 + 1024))
-    assert roomy.words("1 s") == "6 images are decoded at 96 px: 0.00 GB of disk (0.0 allowed), about 1 s"
+    assert roomy.words("1 s") == "6 images are decoded at 96 px: 0.2 MB of disk (1.0 MB allowed), about 1 s"
     tight = storage_of(source, 92_160, most=224)
     assert (tight.side, tight.wanted_side) == (64, 96)
-    assert "at 96 px they would take 0.0 GB: --cache-gb 0.0 allows it" in tight.words("1 s")
+    assert "at 96 px they would take 0.2 MB: --cache-gb 0.00019 allows it" in tight.words("1 s")
     assert storage_of(source, 92_159, most=224).side == 32
     assert storage_of(source, 10**6, most=64).wanted_side == 64
     assert storage_of(source, 10**6, most=224, longer=True).side == 128
     assert storage_of(source, 92_160, most=224, side=96).side == 96  # as an earlier run had it
 
 
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (22_000, "0.7 GB: --cache-gb 0.68"),
+        (33_000, "1.0 GB: --cache-gb 1.1"),
+        (325_520, "10.0 GB: --cache-gb 10 "),
+    ],
+)
+def test_the_budget_that_is_named_allows_the_larger_side(images, words):
+    storage = Storage(side=64, wanted_side=96, images=images, bytes=1, budget_bytes=1, seconds=1)
+    assert f"at 96 px they would take {words}" in storage.words("1 s")
+    assert float(words.split()[-1]) * 1e9 >= images * 3 * (96 * 96 + 1024)
+
+
 def test_a_budget_that_holds_no_side_is_refused(source):
     with pytest.raises(
-        StoreError, match=r"6 images take 0\.0 GB .* at 32 px, and 0\.0 GB are allowed; allow more"
+        StoreError, match=r"6 images take 36\.9 kB .* at 32 px, and 36\.9 kB are allowed; allow more"
     ):
         storage_of(source, 36_863, most=224)
 

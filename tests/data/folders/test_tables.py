@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from headstart.data.folders import find_entries
@@ -185,3 +186,94 @@ def test_lists_of_labels_are_refused_where_only_one_of_them_stands_alone(tmp_pat
     (tmp_path / "t.tsv").write_text("\n".join(lines))
     with pytest.raises(DataError, match="look like several"):
         read_table(tmp_path / "t.tsv")
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("sep=;\npath;label\nq/1.png;zint\nq/2.png;wug\n", ["zint", "wug"]),
+        ("My blorps,\nmade in May,,\npath,label\nq/1.png,zint\nq/2.png,wug\n", ["zint", "wug"]),
+        ("'path','label'\n'q/1.png','zint'\n'q/2.png','wug, it'\n", ["zint", "wug, it"]),
+        ("path,label\nq/1.png,['zint']\nq/2.png,['wug']\n", ["zint", "wug"]),
+        ('path,label\nq/1.png,"[""zint""]"\nq/2.png,"[""wug""]"\n', ["zint", "wug"]),
+        ("path,label,label\nq/1.png,zint,zint\nq/2.png,wug,wug\n", ["zint", "wug"]),
+    ],
+)
+def test_what_spreadsheets_and_programs_write_around_cells_is_understood(tmp_path, written, found):
+    (tmp_path / "t.csv").write_text(written)
+    rows = read_table(tmp_path / "t.csv").rows
+    assert [row.label for row in rows] == found and [row.name for row in rows] == ["q/1.png", "q/2.png"]
+
+
+def test_lines_above_the_header_are_counted(tmp_path):
+    (tmp_path / "t.csv").write_text("My blorps,\n2026,,\npath,label\nq/1.png,zint\n")
+    (note,) = read_table(tmp_path / "t.csv").notes
+    assert note.message == "above the line path,label 2 others are passed over"
+
+
+@pytest.mark.parametrize("column", ["set", "qzx"])
+def test_a_column_of_the_words_for_splits_is_the_split_whatever_it_is_called(home, column):
+    rows = [(p, k, "Test" if "0" in p else "train") for p, k in ROWS]
+    source = find_entries(_table(home, rows, ("path", "label", column)))
+    assert [entry.split for entry in source.entries] == ["test", "train", "train"] * 2
+    assert source.notes[0].message == f"column {column} is read as the split: it holds nothing else"
+
+
+@pytest.mark.parametrize("values", [("train", "train"), ("train", "zint")])
+def test_a_column_of_one_split_or_of_other_words_too_is_none(home, values):
+    rows = [(p, k, values["0" in p]) for p, k in ROWS]
+    assert not find_entries(_table(home, rows, ("path", "label", "set"))).has_splits
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        ((), [(k, p) for p, k in ROWS], "put a line label,path above it"),
+        (("path", "zint", "wug"), [(p, 0.9, 0.1) for p, _ in ROWS], "add a column label with the class of"),
+        (("path", "label", "label"), [(p, k, "x") for p, k in ROWS], "has 2 different columns label; rename"),
+        (("path label",), [(f"{p} {k}",) for p, k in ROWS], "columns path and label, separated by commas"),
+    ],
+)
+def test_the_way_out_fits_the_table(home, header, rows, message):
+    with pytest.raises(DataError, match=message):
+        find_entries(_table(home, rows, header))
+
+
+@pytest.mark.parametrize(("cell", "code"), [("b/1.png", "folder"), ("b/1", "suffix"), ("B/1.PNG", "folder")])
+def test_paths_that_leave_out_the_upper_folders_are_found_where_only_one_ends_so(tmp_path, cell, code):
+    for name in ("q/b/1.png", "q/c/1.png", "q/b/11.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    resolver = Resolver(tmp_path / "t.csv")
+    assert resolver.resolve([cell, "1.png"]) == [tmp_path / "q" / "b" / "1.png", tmp_path / "1.png"]
+    assert [code for code, _ in resolver.notes()] == [f"paths-{code}"]
+
+
+@pytest.mark.parametrize("word", ["-", "#N/A", "nan"])
+def test_words_for_no_label_are_told(home, word):
+    source = find_entries(_table(home, [(p, word if "0" in p else k) for p, k in ROWS]))
+    assert source.notes[0].message == f"2 images have the label {word!r}, which is read as a class"
+
+
+def test_amounts_with_a_decimal_comma_are_no_classes(home):
+    rows = [(f"{n}.png", f"{n},5") for n in range(40)]
+    with pytest.raises(DataError, match="look like amounts, not classes"):
+        find_entries(_table(home, rows, separator=";"))
+
+
+def test_parquet_with_its_paths_as_index_and_lists_of_labels_is_read(tmp_path):
+    frame = pd.DataFrame({"path": ["a.png", "b.png"], "label": [["zint"], ["wug"]]}).set_index("path")
+    frame.to_parquet(tmp_path / "t.parquet")
+    rows = read_table(tmp_path / "t.parquet").rows
+    assert [(row.name, row.label) for row in rows] == [("a.png", "zint"), ("b.png", "wug")]
+    pd.DataFrame({"path": ["a.png"], "label": [["zint", "wug"]]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="look like several"):
+        read_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("cell", [b"\x89PNG", {"bytes": b"\x89PNG", "path": None}])
+def test_images_inside_a_parquet_file_are_refused_without_their_bytes(tmp_path, cell):
+    pd.DataFrame({"qzx": [cell], "label": ["zint"]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="column qzx holds the images themselves, not their paths") as error:
+        read_table(tmp_path / "t.parquet")
+    assert "PNG" not in str(error.value)

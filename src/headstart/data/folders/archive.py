@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path
 
 from headstart import store
 from headstart.data.folders.walk import is_junk
 from headstart.errors import DataError
 
+_NESTED = 2  # zips in one another that are unpacked too, each into a folder of its name
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+    *(RuntimeError, NotImplementedError),  # a password; a compression that zipfile does not know
+)
+
 
 def unpacked(archive: Path) -> Path:
     """The folder with the archive's files, below folders that hold nothing but one folder.
 
     Named by the content, so that another archive of the same name is another folder. Links and members that
-    would lie outside are left out.
+    would lie outside are left out; zips inside are unpacked too.
     Raises: DataError where it is no zip, is damaged or is protected by a password; StoreError where the cache
     is full."""
     home = store.cache_folder() / "unpacked" / store.facts_of(archive).sha256[:32]
-    folder, done = home / archive.stem, home / "done.json"
+    folder, done = home / archive.stem, home / "unpacked.json"
     with store.lock(home / "lock", f"the unpacked {archive}", wait_seconds=24 * 3600):
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -31,7 +39,8 @@ def unpacked(archive: Path) -> Path:
     return folder
 
 
-def _unpack(archive: Path, folder: Path) -> None:
+def _unpack(archive: Path, folder: Path, nested: int = 0) -> None:
+    inner: list[Path] = []
     try:
         with zipfile.ZipFile(archive) as content:
             members = [each for each in content.infolist() if _is_plain(each)]
@@ -39,11 +48,16 @@ def _unpack(archive: Path, folder: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             store.require_space(folder, total, f"the unpacked {archive.name}")
             for member in members:
-                content.extract(member, folder)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+                member.filename = member.filename.replace("\\", "/")  # as some programs on Windows write it
+                inner.append(Path(content.extract(member, folder)))
+    except _DAMAGED as error:
         raise DataError(
             f"{archive} cannot be unpacked ({error}); unpack it yourself and give the folder"
         ) from error
+    for path in inner:
+        if path.suffix.lower() == ".zip" and path.is_file() and nested < _NESTED:
+            _unpack(path, path.with_suffix(""), nested + 1)
+            path.unlink()
 
 
 def _is_plain(member: zipfile.ZipInfo) -> bool:

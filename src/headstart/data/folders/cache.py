@@ -51,7 +51,7 @@ from headstart.types import DEFAULT_READING, Reading
 
 _FACTS = TypeAdapter(tuple[Annotated[int, Field(ge=0)], Facts])  # a line of facts.jsonl
 _READING = TypeAdapter(Reading)
-SCHEMA = 2  # raise it when the same file would give other pixels or facts
+SCHEMA = 3  # raise it when the same file would give other pixels or facts
 NEAR = "near.npz"
 _CHUNK_BYTES = 32 * 2**20  # of pixels, about
 

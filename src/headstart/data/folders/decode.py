@@ -32,7 +32,10 @@ from headstart.types import DEFAULT_READING, Reading
 if TYPE_CHECKING:
     from PIL.Image import Image, Transpose
 
-LARGER_PAGE = "page 1 is "  # starts the note on a TIFF whose second page is larger than its first
+FIRST_OF_SEVERAL = "first of several frames"  # the note on a file with more than one image
+LARGER_PAGE = "page 1 is "  # starts the note on a TIFF with a page that is larger than its first
+_PAGES_LOOKED_AT = 16  # of a TIFF, for a larger one
+NO_FILE = "there is no such file"
 _GROUND = 128  # grey level beside an image that is brought to a square whole
 ENOUGH_PIXELS = 1024  # a side that no reduced decoding goes below
 _TRANSPOSES = {  # EXIF orientation -> what brings the pixels upright
@@ -271,23 +274,26 @@ def _brought_to_eight(
 
 
 def _frames(image: Image) -> list[str]:
-    """A note where a file holds several images; for TIFFs, with the sizes where the second is larger."""
+    """A note where a file holds several images; for TIFFs, with the sizes where a later one is larger."""
     if not _is_animated(image):
         return []
     if image.format == "TIFF":
         try:
-            first = image.size
-            image.seek(1)
-            second = image.size
+            sizes = []
+            for page in range(min(image.n_frames, _PAGES_LOOKED_AT)):  # type: ignore[attr-defined]
+                image.seek(page)
+                sizes.append(image.size)
             image.seek(0)
         except Exception:  # damaged after its first page
-            return ["first of several frames"]
-        if second[0] * second[1] > first[0] * first[1]:
+            return [FIRST_OF_SEVERAL]
+        largest = max(range(len(sizes)), key=lambda page: sizes[page][0] * sizes[page][1])
+        if largest:
+            (width, height), (more_width, more_height) = sizes[0], sizes[largest]
             return [
-                "first of several frames",
-                f"{LARGER_PAGE}{first[0]} x {first[1]}, page 2 is {second[0]} x {second[1]}",
+                FIRST_OF_SEVERAL,
+                f"{LARGER_PAGE}{width} x {height}, page {largest + 1} is {more_width} x {more_height}",
             ]
-    return ["first of several frames"]
+    return [FIRST_OF_SEVERAL]
 
 
 def _is_animated(image: Image) -> bool:
@@ -317,7 +323,8 @@ def _opened(source: str | Path | bytes, limits: Limits) -> Iterator[IO[bytes]]:
     facts = os.fstat(handle)
     if not stat.S_ISREG(facts.st_mode):
         os.close(handle)
-        raise UnreadableError(printable(str(source)), "not a file")
+        what = "a folder, not a file" if stat.S_ISDIR(facts.st_mode) else "not a file"
+        raise UnreadableError(printable(str(source)), what)
     with _TimedFile(io.FileIO(handle), limits.max_seconds) as file:
         _check_bytes(printable(str(source)), facts.st_size, limits)
         yield file
@@ -365,14 +372,12 @@ class _TimedBytes(io.BytesIO, _Timed):
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError) or (type(error) is OSError and error.errno is None):
+    if isinstance(error, TimeoutError):
         text = str(error)
     elif isinstance(error, OSError) and error.strerror:
-        return {"No such file or directory": "there is no such file"}.get(
-            error.strerror, error.strerror.lower()
-        )
+        return {"No such file or directory": NO_FILE}.get(error.strerror, error.strerror.lower())
     else:
         text = f"damaged: {error or type(error).__name__}"
-    if "truncated" in text or "unexpected end" in text.lower():
+    if "truncated" in text.lower() or "unexpected end" in text.lower():
         return "truncated: the end of the file is missing"
     return " ".join(text.split())[:200]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.folders.cache import DecodedSource
+from headstart.data.folders.decode import FIRST_OF_SEVERAL, NO_FILE
 from headstart.data.folders.near import near_pairs_of
 from headstart.data.grouped import TEST_FRACTION, hold_out, units_of
 from headstart.errors import DataError
@@ -17,6 +19,10 @@ from headstart.runtime.show import shown
 
 BadFiles = Literal["few", "skip", "refuse"]  # leave them out while they are few; always; never
 BAD_FRACTION = 0.05  # "few": below this share of the files
+_OF_PAGES = (
+    ". All of them are the first of several pages or frames: where another one matters, save it as a file of "
+    "its own"
+)
 _LISTED = 5  # bad files named in a message
 
 
@@ -45,17 +51,19 @@ def require_mostly_good(decoded: DecodedSource, bad_files: BadFiles = "few") -> 
     bad, total = decoded.bad, len(decoded.facts)
     if not bad or bad_files == "skip" or (bad_files == "few" and len(bad) < BAD_FRACTION * total):
         return
+    gone = decoded.source.form == "table" and any(fact.reason == NO_FILE for fact in bad)
+    where = f" (paths start at the table's folder, {decoded.source.root.parent})" if gone else ""
     causes = by_reason([(fact.name, fact.reason or "") for fact in bad])
     named = shown("; ".join(causes[:_LISTED]))
     more = f"; and {len(causes) - _LISTED:,} more causes" if len(causes) > _LISTED else ""
     allowed = (
         "none may be bad (--strict)"
         if bad_files == "refuse"
-        else f"at most {100 * BAD_FRACTION:g} % are left out"
+        else f"only fewer than {100 * BAD_FRACTION:g} % are left out"
     )
     raise DataError(
         f"{len(bad):,} of {total:,} files in {decoded.source.root} give no image and {allowed}: "
-        f"{named}{more}; mend or remove them, or pass --skip-bad"
+        f"{named}{more}{where}; mend or remove them, or pass --skip-bad"
     )
 
 
@@ -111,19 +119,32 @@ def _require_every_class(division: Division, decoded: DecodedSource, tests: bool
         if division.is_own:
             if not (in_class & ~held_out).any():
                 raise DataError(
-                    f"{decoded.source.root}: class {name!r} has no image in train; add some, or remove "
-                    "the class"
+                    f"{decoded.source.root}: class {shown(name)!r} has no image in train"
+                    f"{_meant(name, division, held_out)}; add some, or remove the class"
                 )
             continue
         count = int(in_class.sum())
         distinct = len(np.unique(division.units[in_class]))
         if count < 2 or distinct < 2 or (tests and not (in_class & held_out).any()):
             files = sum(entry.label == name for entry in decoded.source.entries)
-            raise DataError(f"{decoded.source.root}: {_too_few(name, files, count, distinct)}")
+            readable = [decoded.facts[place] for place in division.places[in_class]]
+            paged = bool(readable) and all(FIRST_OF_SEVERAL in fact.notes for fact in readable)
+            words = _too_few(name, files, count, distinct) + (_OF_PAGES if paged and count > 1 else "")
+            raise DataError(f"{decoded.source.root}: {words}")
     if division.is_own and not held_out.any():
         raise DataError(
             f"{decoded.source.root} has images for training only; add a folder test with the same classes"
         )
+
+
+def _meant(name: str, division: Division, held_out: NDArray[np.bool_]) -> str:
+    """Another class that the folder may have been meant for: one of nearly that name that train has."""
+    trained = {division.class_names[label].casefold(): label for label in division.labels[~held_out]}
+    near = get_close_matches(name.casefold(), trained, n=1, cutoff=0.7)
+    if not near:
+        return ""
+    other = shown(division.class_names[trained[near[0]]])
+    return f" (is it {other!r}? then give both one name)"
 
 
 def _too_few(name: str, files: int, count: int, distinct: int) -> str:

@@ -19,7 +19,7 @@ from headstart.runtime.show import printable, shown
 
 Form = Literal["folder", "split folders", "table"]
 _FEWEST_CLASSES = 2
-_DEEPEST = 4  # folders in one another that are looked into for class folders
+_DEEPEST = 12  # folders in one another that are looked into for class folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,20 +100,25 @@ def find_entries(
     than two classes or no images, or where the layout is a guess.
     """
     if path.is_file() and path.suffix.lower() == ".zip":
-        path = unpacked(path)
+        folder = unpacked(path)
+        try:
+            return find_entries(folder, group_column=group_column, group_regex=group_regex, layout=layout)
+        except DataError as error:  # about the archive, not about the place that it was unpacked to
+            text = str(error).replace(str(folder), str(path))
+            raise DataError(text + (f" (unpack {path} first)" if f"{path}/" in text else "")) from error
     listing = _list_files(path, group_column, layout)
     entries, mixed_names = _name_classes(listing.entries)
     if group_regex:
         entries = _grouped(entries, group_regex)
     class_names = tuple(sorted({canonical(label) for label in listing.labels}))
     if len(class_names) < _FEWEST_CLASSES:
-        raise DataError(_too_few_classes(path, listing, class_names))
+        raise DataError(_too_few_classes(path, listing, class_names) + _table_hint(path))
     if not entries:
-        left_out = ", ".join(f"{count:,} {reason}" for reason, count in listing.left_out.counts.items())
         raise DataError(
-            f"{path} holds no images ({left_out or 'no file at all'}); put PNG, JPEG, WebP, HEIC, ... files "
-            "into the class folders"
+            f"{path} holds no images ({listing.left_out.words() or 'no file at all'})"
+            + (listing.left_out.advice() or "; put PNG, JPEG, WebP, HEIC, ... files into the class folders")
         )
+    _require_two_filled(path, listing, class_names)
     notes = listing.notes
     if count := listing.left_out.by_content:
         message = f"{count:,} files without an image's suffix are read as their content says"
@@ -130,11 +135,23 @@ def find_entries(
     )
 
 
+def _require_two_filled(path: Path, listing: _Listing, class_names: tuple[str, ...]) -> None:
+    filled = sorted({canonical(entry.label) for entry in listing.entries})
+    if len(filled) == 1:
+        empty = ", ".join(shown(name) for name in class_names if name != filled[0])
+        left_out = f" ({words})" if (words := listing.left_out.words()) else ""
+        raise DataError(
+            f"{path} has images of one class only, {shown(filled[0])} ({len(listing.entries):,}), and none "
+            f"of {empty}{left_out}; put images into the folder of a second class{listing.left_out.advice()}"
+        )
+
+
 _OTHER_FILES = (
     dict.fromkeys(IMAGE_SUFFIXES, "is one image")
     | dict.fromkeys(
         (".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "is an archive that is not read; unpack it"
     )
+    | dict.fromkeys((".txt", ".json", ".jsonl", ".xml", ".yaml"), "is no table that is read; save it as CSV")
     | dict.fromkeys((".xlsx", ".xls", ".ods"), "is a spreadsheet; save it as CSV")
 )
 
@@ -225,10 +242,22 @@ def _too_few_classes(path: Path, listing: _Listing, class_names: tuple[str, ...]
             "needs a "
             "second class to tell it from: add a folder of other images"
         )
+    left_out = f" ({words})" if not listing.entries and (words := listing.left_out.words()) else ""
     return (
-        f"{path} has {len(class_names)} sub-folder{'' if len(class_names) == 1 else 's'}; a dataset needs "
-        f"one for each class, two at least{_inner_hint(path)}"
+        f"{path} has {len(class_names)} sub-folder{'' if len(class_names) == 1 else 's'}{left_out}; "
+        "a dataset needs one for each class, two at least"
+        f"{listing.left_out.advice() if left_out else ''}{_inner_hint(path)}"
     )
+
+
+def _table_hint(path: Path) -> str:
+    """Name a table that may hold the labels, in the folder or in its only sub-folder."""
+    if not path.is_dir():
+        return ""
+    inner = sub_folders(path, LeftOut())
+    homes = [path, *(inner if len(inner) == 1 else [])]
+    tables = sorted(each for home in homes for each in home.iterdir() if each.suffix in TABLE_SUFFIXES)
+    return f"; where {shown(str(tables[0]))} holds the labels, give that" if tables else ""
 
 
 def _guessed_class(name: str) -> str:

@@ -103,6 +103,12 @@ class _Home:
         )
 
     @property
+    def is_divided(self) -> bool:
+        """Whether its images lie in sub-folders whose names speak of splits."""
+        few_loose = self.loose <= _LOOSE_SHARE * self.images
+        return few_loose and bool(self.inner) and all(split_of(name) for name in self.inner)
+
+    @property
     def classes(self) -> set[str]:
         return {name.casefold() for name, count in self.inner.items() if count}
 
@@ -172,7 +178,7 @@ def _chosen(root: Path, homes: Sequence[_Home]) -> Literal["classes", "splits", 
         return _with_training(root, filled)
     if not nested or len(filled) < 2:
         return "classes"
-    if all(set(home.inner) and all(split_of(n) for n in home.inner) for home in filled):
+    if all(home.is_divided for home in filled):
         return "classes"  # each class has its own train and test
     named = [home for home in nested if home.split]
     alike = len(nested) >= 2 and all(_holds_the_same(nested[0], home) for home in nested[1:])
@@ -223,14 +229,14 @@ def _described(nested: Sequence[_Home], flat: Sequence[_Home]) -> str:
 def _as_classes(root: Path, homes: Sequence[_Home]) -> Arranged:
     arranged = Arranged(in_splits=False)
     filled = [home for home in homes if home.images]
-    own_splits = bool(filled) and all(
-        home.is_nested and all(split_of(name) for name in home.inner) for home in filled
-    )
+    own_splits = any(home.is_nested for home in filled) and all(home.is_divided for home in filled)
     for home in homes:
         arranged.labels.append(home.name)
         for path in home.files:
-            inner = path.relative_to(home.base).parts[0]
-            split = split_of(inner) if own_splits else None
+            inner = path.relative_to(home.base).parts
+            if own_splits and len(inner) == 1:
+                continue  # neither for training nor for testing; counted below
+            split = split_of(inner[0]) if own_splits else None
             arranged.files.append(Found(path=path, label=home.name, split=split))
     arranged.in_splits = own_splits
     nested = [home for home in filled if home.is_nested]
@@ -242,6 +248,7 @@ def _as_classes(root: Path, homes: Sequence[_Home]) -> Arranged:
                 message="each class has folders of its own for training and testing",
             )
         )
+        arranged.notes += [_note_on_loose(home, "its folders of splits") for home in filled if home.loose]
     elif nested:
         alike = len(nested) == len(filled) >= 2 and all(
             _holds_the_same(nested[0], home) for home in nested[1:]
@@ -254,6 +261,15 @@ def _as_classes(root: Path, homes: Sequence[_Home]) -> Arranged:
         )
         arranged.notes.append(Note(severity="warning", code="sub-folders", message=message, advice=advice))
     return arranged
+
+
+def _note_on_loose(home: _Home, beside: str) -> Note:
+    return Note(
+        severity="warning",
+        code="unlabelled",
+        message=f"{home.loose:,} images lie in {shown(home.name)} beside {beside} and are left out",
+        advice="move them into one of these folders",
+    )
 
 
 def _nested_words(home: _Home) -> str:
@@ -352,15 +368,7 @@ def _notes_on_splits(
         )
     for home in parts:
         if home.loose:
-            notes.append(
-                Note(
-                    severity="warning",
-                    code="unlabelled",
-                    message=f"{home.loose:,} images lie in {shown(home.name)} beside its class folders "
-                    "and are left out",
-                    advice="move them into class folders",
-                )
-            )
+            notes.append(_note_on_loose(home, "its class folders"))
     empty = [home for home in homes if not home.images]
     if empty:
         names = ", ".join(shown(home.name) for home in empty)

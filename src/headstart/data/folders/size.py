@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -44,20 +45,35 @@ class Storage:
     def words(self, clock: str) -> str:
         """What is stored, in a sentence. clock: the seconds in words."""
         text = (
-            f"{self.images:,} images are decoded at {self.side} px: {self.bytes / 1e9:.2f} GB of disk "
-            f"({self.budget_bytes / 1e9:.1f} allowed), about {clock}"
+            f"{self.images:,} images are decoded at {self.side} px: {_in_words(self.bytes)} of disk "
+            f"({_in_words(self.budget_bytes)} allowed), about {clock}"
         )
         if self.side == self.wanted_side:
             return text
-        more = disk_bytes(self.images, self.wanted_side) / 1e9
+        more = disk_bytes(self.images, self.wanted_side)
         return (
-            f"{text}; at {self.wanted_side} px they would take {more:.1f} GB: --cache-gb {more:.1f} allows it"
+            f"{text}; at {self.wanted_side} px they would take {_in_words(more)}: --cache-gb "
+            f"{_rounded_up(more / 1e9):g} allows it"
         )
 
 
 def disk_bytes(images: int, side: int) -> int:
     """What decoded images take on disk: squares, and the small copies that duplicates are searched in."""
     return images * 3 * (side * side + SMALL_PIXELS * SMALL_PIXELS)
+
+
+def _in_words(size: int) -> str:
+    unit, name = next(
+        (u, n) for u, n in ((10**9, "GB"), (10**6, "MB"), (1000, "kB")) if size >= u / 10 or u == 1000
+    )
+    return f"{size / unit:.1f} {name}"
+
+
+def _rounded_up(gigabytes: float) -> float:
+    """With one decimal, or for less than a gigabyte with two digits; never less than was given."""
+    decimals = max(1, 1 - math.floor(math.log10(gigabytes)))
+    power = 10.0**decimals
+    return math.ceil(round(gigabytes * power, 6)) / power
 
 
 def default_budget(images: int) -> int:
@@ -92,8 +108,8 @@ def storage_of(
     chosen = side if side is not None else next(iter(fitting), None)
     if chosen is None:
         raise StoreError(
-            f"{count:,} images take {disk_bytes(count, SIDES[-1]) / 1e9:.1f} GB when they are decoded at "
-            f"{SIDES[-1]} px, and {budget_bytes / 1e9:.1f} GB are allowed; allow more with --cache-gb, or "
+            f"{count:,} images take {_in_words(disk_bytes(count, SIDES[-1]))} when they are decoded at "
+            f"{SIDES[-1]} px, and {_in_words(budget_bytes)} are allowed; allow more with --cache-gb, or "
             "set HEADSTART_CACHE to a larger disk"
         )
     return Storage(

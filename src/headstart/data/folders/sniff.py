@@ -46,6 +46,8 @@ def described(file: IO[bytes]) -> str:
         return 'a HEIC image; to read those: pip install "headstart[heic]"'
     if head[:5] == b"%PDF-":
         return "a PDF, not an image"
+    if head.startswith(b"PK\3\4"):
+        return "a zip, not an image: unpack it"
     if head.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS, not the image itself: fetch it with git lfs pull"
     if head.startswith(b"\0\x05\x16\x07"):

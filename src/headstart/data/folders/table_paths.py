@@ -94,9 +94,8 @@ class Resolver:
         yield "suffix", self._with_suffix(slashed)
         yield "other-suffix", self._with_suffix(str(PurePosixPath(slashed).with_suffix("")))
         yield "case", self._only(self._by_path.get(slashed.casefold()))
-        if len(parts) == 1:
-            yield "folder", self._only(self._by_end.get(slashed.casefold()))
-            yield "suffix", self._only(self._by_end.get(f"{slashed.casefold()}."))
+        yield "folder", self._only(self._further_down(slashed))
+        yield "suffix", self._only(self._further_down(f"{slashed}."))
 
     def _existing(self, relative: str) -> Path | None:
         path = self._home / relative
@@ -109,6 +108,16 @@ class Resolver:
         except OSError:
             return None
         return parent.parent / names[0] if len(names) == 1 else None
+
+    def _further_down(self, slashed: str) -> list[Path]:
+        """The files whose path ends so, whatever folders it begins with."""
+        end = "/" + slashed.casefold()
+        files = self._by_end.get(PurePosixPath(slashed).name.casefold(), [])
+        return [path for path in files if self._beginning(path, end).casefold().endswith(end)]
+
+    def _beginning(self, path: Path, end: str) -> str:
+        relative = "/" + path.relative_to(self._home).as_posix()
+        return relative.removesuffix(path.suffix) + "." if end.endswith(".") else relative
 
     @staticmethod
     def _only(paths: list[Path] | None) -> Path | None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart import store
-from headstart.data.folders.layout import Note
+from headstart.data.folders.cells import Cells, read_cells
+from headstart.data.folders.layout import SPLIT_NAMES, Note
 from headstart.data.folders.table_paths import Resolver, looks_like_path
-from headstart.errors import ConfigError, DataError, StoreError, unknown_name
+from headstart.errors import DataError, unknown_name
 from headstart.runtime.show import shown
 
-_MOST_BYTES = 1_000_000_000  # ten million rows and more
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _PATH_WORDS = (
     *("file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "images"),
@@ -27,10 +24,11 @@ _LABEL_WORDS = (
 )
 _FLAGS = {"is_valid": "val", "is_val": "val", "is_test": "test"}  # columns of true and false
 _TRUE, _FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "")
-_MISSING_WORDS = ("nan", "null", "n/a", "none", "na", "?", "unknown")
+_MISSING_WORDS = ("nan", "null", "n/a", "#n/a", "<na>", "nil", "?", "-", "--")
 _SEVERAL = re.compile(r"[\s,;|/+&]+")
 _LISTED = re.compile(r"\s*[;|]\s*")  # one of them alone in another row says that these are several labels
 _IN_BRACKETS = re.compile(r"[\[{](.*)[\]}]")  # as programs print a list of labels
+_LIST_OF_ONE = re.compile(r"""\[\s*(?P<quote>["'])(?P<label>[^"']+)(?P=quote)\s*\]""")
 _MANY_LABELS = 20  # labels from which they are compared with the number of rows
 _READ_AS_ROWS = 0.5  # labels for each row, from which they are no classes
 
@@ -57,28 +55,6 @@ class Table:
     notes: tuple[Note, ...]
 
 
-@dataclass(kw_only=True)
-class _Cells:
-    """A table's cells as text, stripped; columns by their names as written."""
-
-    file: Path
-    columns: list[str]
-    rows: list[list[str]]
-    notes: list[Note]
-
-    def named(self, *names: str) -> int | None:
-        """The place of the first column that is called so, whatever its letter case."""
-        lowered = [column.strip().lower() for column in self.columns]
-        return next((lowered.index(name) for name in names if name in lowered), None)
-
-    def column(self, place: int) -> list[str]:
-        return [row[place] for row in self.rows]
-
-    def note(self, code: str, message: str, advice: str = "", *, warning: bool = False) -> None:
-        severity = "warning" if warning else "note"
-        self.notes.append(Note(severity=severity, code=code, message=message, advice=advice))  # type: ignore[arg-type]
-
-
 def read_table(table: Path, *, group_column: str | None = None) -> Table:
     """Read the rows of a table; relative paths start at the table's own folder.
 
@@ -86,7 +62,7 @@ def read_table(table: Path, *, group_column: str | None = None) -> Table:
     row, columns is_valid and is_test, and paths written for another machine are understood and noted.
     Raises: ConfigError for a group column that is not there; DataError for a table that cannot be read, lacks
     a column, has a row without path or label, or labels that are no classes."""
-    cells = _read(table)
+    cells = read_cells(table)
     if not cells.rows:
         raise DataError(f"{table} has no rows below its header; add a line path,label for each image")
     path_place = _path_column(cells)
@@ -96,6 +72,7 @@ def read_table(table: Path, *, group_column: str | None = None) -> Table:
     groups = None if group_column is None else cells.column(cells.columns.index(group_column))
     splits = _splits(cells)
     paths = cells.column(path_place)
+    labels = _without_brackets(cells, labels)
     _require_filled(cells, paths, labels, splits)
     _check_labels(cells, labels)
     resolver = Resolver(table)
@@ -114,123 +91,32 @@ def read_table(table: Path, *, group_column: str | None = None) -> Table:
     return Table(rows=tuple(rows), notes=tuple(cells.notes))
 
 
-def _read(table: Path) -> _Cells:
-    if table.suffix.lower() == ".parquet":
-        return _read_parquet(table)
-    try:
-        content = store.read_bytes(table, _MOST_BYTES, "split the table")
-    except StoreError as error:
-        raise DataError(f"{table} cannot be read as a table ({error})") from error
-    notes: list[Note] = []
-    text = _decoded(content, notes)
-    if "\n" not in text:  # old Macs end lines so
-        text = text.replace("\r", "\n")
-    while text.startswith("#"):  # a comment above the header
-        text = text.partition("\n")[2]
-    first = text.lstrip("\r\n").split("\n", 1)[0]
-    separator = _separator(table, first)
-    try:
-        lines = [
-            row
-            for row in csv.reader(io.StringIO(text), delimiter=separator, strict=True)
-            if any(map(str.strip, row))
-        ]
-    except csv.Error as error:
-        raise DataError(f"{table} cannot be read as a table ({error})") from error
-    if not lines:
-        raise DataError(f"{table} cannot be read as a table (it is empty); its first line is path,label")
-    columns = [cell.strip() for cell in lines[0]]
-    rows = []
-    for number, line in enumerate(lines[1:], start=1):
-        if len(line) > len(columns) and any(cell.strip() for cell in line[len(columns) :]):
-            raise DataError(
-                f"{table}: row {number} has {len(line)} cells, the header {len(columns)}; put quotes "
-                "around cells "
-                f"with a {separator!r} in them"
-            )
-        padded = line[: len(columns)] + [""] * (len(columns) - len(line))
-        rows.append([cell.strip() for cell in padded])
-    if separator != ("\t" if table.suffix.lower() == ".tsv" else ","):
-        name = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}[separator]
-        notes.append(
-            Note(
-                severity="note",
-                code="separator",
-                message=f"the cells of {table.name} are separated by {name}",
-            )
-        )
-    return _Cells(file=table, columns=columns, rows=rows, notes=notes)
-
-
-def _decoded(content: bytes, notes: list[Note]) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", "replace")
-    if b"\0" in content[:200]:
-        return content.decode("utf-16-le" if content[1:2] == b"\0" else "utf-16-be", "replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        text = content.decode("cp1252", "replace")
-        at = len(content[: error.start].decode("cp1252", "replace"))
-        word = re.search(r"\w+$", text[:at])
-        example = re.match(r"\w+", text[at - len(word[0]) if word else at :])
-        shown_word = f", e.g. {example[0]!r}" if example else ""
-        notes.append(
-            Note(
-                severity="warning",
-                code="encoding",
-                message=f"the table is not UTF-8; its letters are read as Windows-1252{shown_word}",
-                advice="save it as UTF-8 where these letters are wrong",
-            )
-        )
-        return text
-
-
-def _separator(table: Path, header: str) -> str:
-    usual = "\t" if table.suffix.lower() == ".tsv" else ","
-    if usual in header:
-        return usual
-    return next((mark for mark in (";", "\t", "|", ",") if mark in header), usual)
-
-
-def _read_parquet(table: Path) -> _Cells:
-    import pandas as pd
-
-    try:
-        frame = pd.read_parquet(table)
-    except ImportError as error:
-        raise ConfigError(
-            f'{table} is a Parquet table, which needs pyarrow: pip install "headstart[parquet]"'
-        ) from error
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{table} cannot be read as a table ({' '.join(str(error).split())[:150]})"
-        ) from error
-    rows = [
-        ["" if value is None or value is pd.NA or value != value else str(value).strip() for value in row]
-        for row in frame.itertuples(index=False, name=None)
-    ]
-    return _Cells(file=table, columns=[str(column) for column in frame.columns], rows=rows, notes=[])
-
-
-def _path_column(cells: _Cells) -> int:
+def _path_column(cells: Cells) -> int:
     place = cells.named("path")
     if place is not None:
         return place
     table, columns = cells.file, ", ".join(map(shown, cells.columns))
     if any(looks_like_path(cell) for cell in cells.columns):
-        raise DataError(f"{table} has no header: its first line is {columns}; put a line path,label above it")
+        header = ",".join(_names_for(cells.columns))
+        raise DataError(f"{table} has no header: its first line is {columns}; put a line {header} above it")
     guess = cells.named(*_PATH_WORDS)
     if guess is None:
         guess = next((i for i in range(len(cells.columns)) if _are_paths(cells.column(i))), None)
     raise DataError(f"{table} has no column 'path', only {columns}; {_mended_header(cells, guess)}")
 
 
+def _names_for(first_row: Sequence[str]) -> list[str]:
+    """What the columns of a table without a header are to be called, by its first row."""
+    if len(first_row) == 2:
+        return ["path" if looks_like_path(cell) else "label" for cell in first_row]
+    return ["path", "label"]
+
+
 def _are_paths(values: Sequence[str]) -> bool:
     return sum(map(looks_like_path, values)) > 0.9 * len(values)
 
 
-def _mended_header(cells: _Cells, path_place: int | None) -> str:
+def _mended_header(cells: Cells, path_place: int | None) -> str:
     """The header's first line as it should be, where that can be told."""
     label_place = cells.named("label")
     if label_place is None:
@@ -238,11 +124,14 @@ def _mended_header(cells: _Cells, path_place: int | None) -> str:
     if label_place is None and len(cells.columns) == 2 and path_place is not None:
         label_place = 1 - path_place
     if path_place is None:
-        return "a table of images has the columns path and label"
+        also = ", separated by commas" if len(cells.columns) == 1 else ""
+        return f"a table of images has the columns path and label{also}"
     mended = list(cells.columns)
     mended[path_place] = "path"
     if label_place is not None:
         mended[label_place] = "label"
+    if mended == cells.columns:
+        return "add a column label with the class of each image"
     text = f"make its first line {','.join(map(shown, mended))}"
     values = cells.column(path_place)
     if values and not any(looks_like_path(value) for value in values):
@@ -252,7 +141,7 @@ def _mended_header(cells: _Cells, path_place: int | None) -> str:
     return text
 
 
-def _labels(cells: _Cells, path_place: int) -> list[str]:
+def _labels(cells: Cells, path_place: int) -> list[str]:
     place = cells.named("label")
     if place is not None:
         return cells.column(place)
@@ -274,30 +163,53 @@ def _labels(cells: _Cells, path_place: int) -> list[str]:
     raise DataError(f"{table} has no column 'label', only {columns}; {_mended_header(cells, path_place)}")
 
 
+def _without_brackets(cells: Cells, labels: list[str]) -> list[str]:
+    """The labels; where each is a list of one, as a program prints it (['cat']), what the list holds."""
+    inner = [_LIST_OF_ONE.fullmatch(label) for label in labels]
+    if not labels or not all(inner):
+        return labels
+    cells.note(
+        "brackets", f"labels are lists of one, such as {shown(labels[0])}: what they hold is the label"
+    )
+    return [match["label"] for match in inner if match]
+
+
 def _is_flag(values: Sequence[str]) -> bool:
     return all(value.lower() in _TRUE + _FALSE for value in values) and any(
         v.lower() in _TRUE for v in values
     )
 
 
-def _splits(cells: _Cells) -> list[str] | None:
+def _splits(cells: Cells) -> list[str] | None:
     place = cells.named("split")
-    splits: list[str] | None = None
     if place is not None:
-        splits = cells.column(place)
-    else:
-        flag = cells.named(*_FLAGS)
-        if flag is not None and _is_flag(cells.column(flag)):
-            name = cells.columns[flag].strip().lower()
-            splits = [_FLAGS[name] if value.lower() in _TRUE else "train" for value in cells.column(flag)]
-            cells.note(
-                "flag", f"column {shown(cells.columns[flag])} is read as the split: true is {_FLAGS[name]}"
-            )
-    return splits
+        return cells.column(place)
+    flag = cells.named(*_FLAGS)
+    if flag is not None and _is_flag(cells.column(flag)):
+        name = cells.columns[flag].strip().lower()
+        cells.note(
+            "flag", f"column {shown(cells.columns[flag])} is read as the split: true is {_FLAGS[name]}"
+        )
+        return [_FLAGS[name] if value.lower() in _TRUE else "train" for value in cells.column(flag)]
+    place = next((i for i in range(len(cells.columns)) if _names_splits(cells, i)), None)
+    if place is None:
+        return None
+    cells.note(
+        "split-column", f"column {shown(cells.columns[place])} is read as the split: it holds nothing else"
+    )
+    return cells.column(place)
+
+
+def _names_splits(cells: Cells, place: int) -> bool:
+    """Whether a column, whatever it is called, holds train beside val or test, and nothing else."""
+    values = {value.lower() for value in cells.column(place)}
+    splits = {SPLIT_NAMES.get(value) for value in values}
+    is_label = cells.columns[place].strip().lower() in ("path", "label")
+    return not is_label and None not in splits and "train" in splits and len(splits) >= 2
 
 
 def _require_filled(
-    cells: _Cells, paths: Sequence[str], labels: Sequence[str], splits: Sequence[str] | None
+    cells: Cells, paths: Sequence[str], labels: Sequence[str], splits: Sequence[str] | None
 ) -> None:
     without = [place for place, label in enumerate(labels) if not label]
     for place, path in enumerate(paths):
@@ -313,10 +225,10 @@ def _require_filled(
     raise DataError(f"{cells.file}: {where}; fill it or remove the row")
 
 
-def _check_labels(cells: _Cells, labels: Sequence[str]) -> None:
+def _check_labels(cells: Cells, labels: Sequence[str]) -> None:
     counts = Counter(labels)
     if len(counts) >= _MANY_LABELS and len(counts) > _READ_AS_ROWS * len(labels):
-        numbers = all(_is_number(label) for label in counts)
+        numbers = all(_is_number(label.replace(",", ".")) for label in counts)
         examples = ", ".join(shown(label) for label in list(counts)[:3])
         what = "look like amounts, not classes" if numbers else "are nearly as many as the images"
         raise DataError(
@@ -346,7 +258,7 @@ def _check_labels(cells: _Cells, labels: Sequence[str]) -> None:
                 warning=True,
             )
     for word in counts:
-        if word.lower() in _MISSING_WORDS and word.lower() not in ("na", "none", "unknown"):
+        if word.lower() in _MISSING_WORDS:
             cells.note(
                 "missing-word",
                 f"{counts[word]:,} images have the label {shown(word)!r}, which is read as a class",
@@ -369,7 +281,7 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?|[+-]?\.\d+", text) is not None
 
 
-def _note_conflicts(cells: _Cells, paths: Sequence[str], labels: Sequence[str]) -> None:
+def _note_conflicts(cells: Cells, paths: Sequence[str], labels: Sequence[str]) -> None:
     given: dict[str, set[str]] = {}
     for path, label in zip(paths, labels, strict=True):
         given.setdefault(path, set()).add(label)

@@ -61,6 +61,25 @@ _UNFINISHED = re.compile(
     r"~$|\.(part|partial|crdownload|opdownload|download|te?mp|bak|old|orig|swp)$", re.IGNORECASE
 )
 _RAW = re.compile(r"\.(cr2|cr3|nef|arw|dng|orf|rw2|raf|pef|srw)$", re.IGNORECASE)  # TIFFs inside, of previews
+_OTHER_FORMATS = (
+    *(
+        ".tga",
+        ".ico",
+        ".icns",
+        ".psd",
+        ".xcf",
+        ".svg",
+        ".eps",
+        ".pdf",
+        ".pcx",
+        ".dds",
+        ".sgi",
+        ".jxl",
+        ".exr",
+    ),
+    *(".hdr", ".dcm", ".dicom", ".nii", ".nii.gz", ".fits", ".fit", ".npy", ".npz"),
+)
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _SYSTEM = ("/proc", "/sys", "/dev", "/boot", "/etc", "/bin", "/sbin", "/lib", "/run", "/System", "/Library")
 _DEVICES = _SYSTEM[:3]
 _FOR_FILES = ("/dev/shm", "/run/media", "/run/user")
@@ -71,11 +90,24 @@ LOOP = "links back into a folder that is read already"
 SYSTEM_LINK = "system folders or links into them"
 DEAD_LINK = "links to nothing"
 NO_IMAGE = "no images by their content"
+OTHER_FORMAT = "images or arrays in formats that are not read"
+ARCHIVE = "archives that are not unpacked"
 ODD = "backups, unfinished downloads or odd suffixes"
 RAW = "raw files of cameras"
 UNREADABLE_FOLDER = "in folders that cannot be read"
 OUTSIDE = "outside the class folders"
 LOOSE = "images outside the class folders"
+# What to do about files that were left out; the reasons that are not here are no cause for worry.
+ADVICE = {
+    LOOSE: "move them into class folders",
+    ODD: "rename or convert those that are images",
+    RAW: "convert them to JPEG or PNG",
+    OTHER_FORMAT: "save those that are images as PNG or JPEG",
+    ARCHIVE: "unpack those that hold images",
+    DEAD_LINK: "mend or remove the links",
+    SYSTEM_LINK: "copy the images themselves there",
+    UNREADABLE_FOLDER: "change the permissions of these folders",
+}
 
 
 @dataclass(kw_only=True)
@@ -92,6 +124,10 @@ class LeftOut:
         names = self.names.setdefault(reason, [])
         if len(names) < _NAMED:
             names.append(printable(name))
+
+    def advice(self) -> str:
+        """What to do about them, each after a semicolon; empty where nothing need be done."""
+        return "".join(f"; {ADVICE[reason]}" for reason in self.counts if reason in ADVICE)
 
     def words(self) -> str:
         """How many for each reason, with a name, in one line; empty where nothing was left out."""
@@ -157,7 +193,7 @@ def sub_folders(folder: Path, left_out: LeftOut) -> list[Path]:
         elif os.path.islink(child) and not os.path.exists(child):
             left_out.add(DEAD_LINK, child.name)
         else:
-            left_out.add(LOOSE if child.suffix.lower() in IMAGE_SUFFIXES else OUTSIDE, child.name)
+            left_out.add(_reason_outside(child.name.lower()), child.name)
     return homes
 
 
@@ -176,8 +212,19 @@ def takes(path: Path, root: Path, left_out: LeftOut) -> bool:
         left_out.by_content += 1
         return True
     else:
-        left_out.add(NO_IMAGE, _named(path, root))
+        left_out.add(_reason_not_read(name) or NO_IMAGE, _named(path, root))
     return False
+
+
+def _reason_outside(name: str) -> str:
+    return LOOSE if name.endswith(IMAGE_SUFFIXES) else _reason_not_read(name) or OUTSIDE
+
+
+def _reason_not_read(name: str) -> str:
+    """Why a file that may well hold images is left out, by its suffix; empty for any other."""
+    if name.endswith(_OTHER_FORMATS):
+        return OTHER_FORMAT
+    return ARCHIVE if name.endswith(_ARCHIVES) else ""
 
 
 def _has_odd_suffix(name: str) -> bool:
