@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import subprocess
@@ -213,3 +214,14 @@ def test_a_carriage_return_in_a_cell_is_read_back_and_other_lines_are_as_ever() 
         ["x\ry", ""],
         ["x,y", "1.5"],
     ]
+
+
+def test_the_cache_that_cannot_be_written_says_which_variable_names_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    for place, remedy in (("cache/x", " for the cache, HEADSTART_CACHE"), ("x", "")):
+        error = store.disk_error(OSError(errno.EROFS, "Read-only file system"), tmp_path / place)
+        assert str(error).endswith(
+            f"{place}: Read-only file system; free space or choose another folder{remedy}"
+        )

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from tests.support.noise_folder import write_noise
 from tests.support.planted_folder import CLASS_NAMES, Planted, plant
 
 from headstart.data import load_images
 from headstart.data.folders import decode_image
+from headstart.data_quality.folder import check_images
 from headstart.errors import DataError
 from headstart.store import cache_folder
 
@@ -241,3 +244,16 @@ def test_a_folder_with_too_many_bad_files_is_not_trained_on(small, tmp_path, mon
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
     with pytest.raises(DataError, match="none may be bad"):
         load_images(small.root, bad_files="refuse")
+
+
+def test_many_near_copies_may_be_images_alike_by_nature(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    photos = write_noise(tmp_path / "photos", {"good": 20, "scratched": 20})
+    for image in sorted((photos / "good").iterdir())[:3]:  # 6 of 43 files: saved again a little brighter
+        pixels = np.asarray(Image.open(image)).astype(int) + 2
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(image.with_stem(f"{image.stem}-b"))
+    done = check_images(photos, out=tmp_path / "out", label_errors=False)
+    advice = {remark.code: remark.advice for remark in done.inspection.remarks}["near-duplicates"]
+    assert advice.endswith(
+        "where images are alike by nature (a fixed camera, digits, blank ones), pass --alike"
+    )

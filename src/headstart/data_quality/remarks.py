@@ -12,6 +12,7 @@ from headstart.data_quality.inspection import SMALL_SIDE, Inspection
 from headstart.data_quality.remark import Remark, images
 from headstart.data_quality.series import Series
 
+_ALIKE_SHARE = 0.1  # of the files: so many near copies may be a kind of image, not copies
 FEW_IMAGES = 20  # of a class with fewer, a fifth for testing is four: too few for an accuracy
 IMBALANCE = 5.0  # largest class over smallest, from which plain accuracy misleads
 
@@ -70,6 +71,8 @@ def _duplicate_remarks(inspection: Inspection, kind: str, words: str) -> Iterato
     if not groups:
         return
     keep_apart = "they stay on one side of the split; keep one of each where that is enough"
+    if kind == "near" and sum(len(group.names) for group in groups) >= _ALIKE_SHARE * inspection.files:
+        keep_apart += "; where images are alike by nature (a fixed camera, digits, blank ones), pass --alike"
     yield Remark(
         severity="warning" if inspection.parts_given else "note",
         code=f"{kind}-duplicates",

@@ -14,7 +14,6 @@ from headstart.store.durable import (
 from headstart.store.files import (
     as_cell,
     as_stored,
-    cache_folder,
     csv_bytes,
     csv_line,
     digest,
@@ -25,6 +24,7 @@ from headstart.store.files import (
 from headstart.store.hashes import FileFacts, facts_of, require_unchanged
 from headstart.store.locks import lock, require_space, shared_lock
 from headstart.store.names import inside, is_key, is_name
+from headstart.store.places import cache_folder
 from headstart.store.predictions import (
     read_predictions,
     read_test,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from headstart.errors import StoreError
+from headstart.store.places import cache_folder
 
 try:
     import fcntl
@@ -58,7 +59,10 @@ def disk_error(error: OSError, path: Path | str) -> StoreError:
         if isinstance(error.filename, str) and not str(error.filename).endswith(".part")
         else path
     )
-    return StoreError(f"cannot write {what_failed(error, where, 'free space or choose another folder')}")
+    remedy = "free space or choose another folder"
+    if Path(os.fsdecode(where)).is_relative_to(cache_folder()):
+        remedy += " for the cache, HEADSTART_CACHE"
+    return StoreError(f"cannot write {what_failed(error, where, remedy)}")
 
 
 @contextmanager

@@ -8,29 +8,17 @@ import hashlib
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from headstart.store.durable import write_bytes
 from headstart.types import LabelBudget, Recipe
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a cell that begins so for a formula
-
-
-def cache_folder() -> Path:
-    """Where data, weights and features are kept: HEADSTART_CACHE, else the platform's user cache folder."""
-    configured = os.environ.get("HEADSTART_CACHE")
-    return (
-        Path(configured).expanduser()
-        if configured
-        else Path(platformdirs.user_cache_dir("headstart", appauthor=False))
-    )
 
 
 def as_stored(value: Any) -> Any:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import StoreError
-from headstart.store.files import as_stored, cache_folder
+from headstart.store.files import as_stored
+from headstart.store.places import cache_folder
 from headstart.store.reading import checked, read_table
 from headstart.store.schema import ThreadsFields
 from headstart.store.sealed import write_sealed
