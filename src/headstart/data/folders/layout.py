@@ -354,7 +354,7 @@ def _notes_on_splits(
         read = ", ".join(f"{shown(home.name)} as {split}" for home, split in zip(parts, given, strict=True))
         notes.append(Note(severity="note", code="layout", message=f"read {read}"))
     for home in without:
-        rest = "" if len(parts) > 1 else "; a fifth of the other images is held out for testing instead"
+        rest = "" if len(parts) > 1 else "; parts of the other images test instead"
         notes.append(
             Note(
                 severity="warning",
