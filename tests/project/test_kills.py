@@ -16,7 +16,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,14 @@ def _bits() -> Bits:
         + store.read_test(trial.folder).logits.tobytes()
         for trial in (store.finished_trials(Path("run")) if Path("run").is_dir() else ())
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_checkpoint_each_epoch() -> Iterator[None]:
+    """However slow the machine is at the moment, so that every run makes the same writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headstart.training.loop._CHECKPOINT_SHARE", 1e9)
+        yield
 
 
 @pytest.fixture(scope="module")

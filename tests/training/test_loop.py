@@ -329,3 +329,20 @@ def test_the_gradient_is_bounded_where_batchnorm_keeps_its_statistics() -> None:
         moved[batchnorm] = float(weights.norm())
     assert moved["frozen"] == pytest.approx(0.5, rel=1e-4)
     assert moved["train"] > 10
+
+
+class _Convolved(Linear):
+    """A convolution with a bias before the head, whose input a bf16 trial gives in bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(2, 2, 1)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.convolution(x[..., None]).squeeze(2)
+
+
+def test_a_last_image_alone_is_tried_in_the_trials_own_precision() -> None:
+    step = step_of(SGD, _Convolved())
+    step = dataclasses.replace(step, precision="bf16", prepare=lambda x: x.bfloat16())
+    assert step.takes_one(_OneLeft(9))

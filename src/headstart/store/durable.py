@@ -24,6 +24,7 @@ except ImportError:  # Windows removes no file that is open: there the file need
     fcntl = None  # type: ignore[assignment]
 
 _PATTERN = ".*.part"
+_LONGEST_NAME = 255  # bytes of a file's name
 
 
 _OF_THE_DISK = {
@@ -42,10 +43,11 @@ def what_failed(error: OSError, path: Path | str, remedy: str) -> str:
     to blame."""
     name = os.fsdecode(path)
     if error.errno == errno.ENAMETOOLONG:
-        longest = max(map(len, Path(name).parts), default=0)
+        longest = max(Path(name).parts, key=len, default="")
+        begins = longest if len(longest.encode(errors="replace")) > _LONGEST_NAME else name
         return (
-            f"{name[:40]}... is a path of {len(name):,} letters, its longest name of {longest:,}; file "
-            "systems take names of 255 bytes and paths of 4,095: give a shorter one"
+            f"{begins[:40]}... is a path of {len(name):,} letters, its longest name of {len(longest):,}; "
+            "file systems take names of 255 bytes and paths of 4,095: give a shorter one"
         )
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST):
         remedy = "give another path"

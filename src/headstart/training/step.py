@@ -80,8 +80,10 @@ class Step:
         inputs, _ = next(iter(batches.epoch(0)))
         network = copy.deepcopy(self.network).train()
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            x = self.prepare(inputs[:1])
             try:
-                network(self.prepare(inputs[:1]))
+                with autocast(self.precision, self.device):
+                    network(x)
             except ValueError:  # BatchNorm: expected more than 1 value per channel
                 return False
         return True
