@@ -246,11 +246,11 @@ def components(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 def _blurred(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Mean of 2 x 2 pixels of the small versions, float32 (N, 256, 3)."""
     small = small_versions(images)
-    rows = (
-        small[:, ::2].astype(np.uint16) + small[:, 1::2]
-    )  # numpy's mean over two axes takes 27 times as long
-    sums = rows[:, :, ::2] + rows[:, :, 1::2]
-    return (sums.astype(np.float32) / 4).reshape(len(small), -1, 3)
+    # The same bits as numpy's mean over two axes, which takes 27 times as long.
+    rows = small[:, ::2].astype(np.uint16) + small[:, 1::2]
+    means: NDArray[np.float32] = (rows[:, :, ::2] + rows[:, :, 1::2]).astype(np.float32)
+    means /= 4
+    return means.reshape(len(small), -1, 3)
 
 
 def _cosines(size: int, count: int) -> NDArray[np.float32]:
