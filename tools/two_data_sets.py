@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from headstart.report import words
 from headstart.report.load import StudyView, estimate
@@ -10,13 +11,17 @@ from headstart.report.sections import labels, tables
 from headstart.results.trials import metric_values
 from headstart.types import LabelBudget
 
+_FEW = 3  # seeds, from which on n is said in general
+
 
 def side_by_side(near: StudyView, far: StudyView) -> str:
     """Markdown, of the arms that both studies have and have trials of."""
-    names = [arm.name for arm in far.arms if any(arm.name == other.name for other in near.arms)]
+    there = {trial.arm.name for trial in near.trials}
+    arms = {trial.arm.name: trial.arm.label for trial in far.trials if trial.arm.name in there}
+    names = sorted(arms)
     titles = (near.study.dataset.title, far.study.dataset.title)
     lines = [
-        f"| Labels per class | {' | '.join(_label(far, name) for name in names)} |",
+        f"| Labels per class | {' | '.join(arms[name] for name in names)} |",
         "| --- |" + " --: |" * len(names),
     ]
     for budget in far.budgets:
@@ -27,18 +32,17 @@ def side_by_side(near: StudyView, far: StudyView) -> str:
     return "\n".join(lines)
 
 
-def _label(view: StudyView, name: str) -> str:
-    return next(arm.label for arm in view.arms if arm.name == name)
-
-
 def _share(view: StudyView, name: str, budget: LabelBudget) -> str:
     values = metric_values(view.at(name, budget), "test_accuracy")
-    return words.share(estimate(values, view.test_images).value) if values else "–"
+    if not values:
+        return "–"
+    few = f" (n = {len(values)})" if len(values) < _FEW and not budget.is_all else ""
+    return f"{words.share(estimate(values, view.test_images).value)}{few}"
 
 
 def _n(view: StudyView) -> str:
-    counts = {len(view.at(arm.name, budget)) for arm in view.arms for budget in view.budgets} - {0}
-    return f"Means over n = {min(counts)} to {max(counts)} seeds; intervals stand in the report."
+    counts = Counter((trial.arm.name, trial.label_budget) for trial in view.trials).values()
+    return f"Means over n = {min(counts)} to {max(counts)} seeds; intervals and n stand in the report."
 
 
 def _ends(*views: StudyView) -> str:

@@ -63,7 +63,7 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Health, Path, Ba
     pytest.importorskip("cleanlab")
     data = planted()
     folder = tmp_path_factory.mktemp("health")
-    with narrow(), pytest.MonkeyPatch.context() as patch:
+    with narrow(8), pytest.MonkeyPatch.context() as patch:
         weights = transfer_trials.random_weights(folder)
         backbone = Backbone(model="resnet18", weights=weights, input_pixels=32, precision="fp32")
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))

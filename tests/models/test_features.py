@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module", autouse=True)
 def narrow_networks() -> Iterator[None]:
-    with narrow():
+    with narrow(8):
         yield
 
 

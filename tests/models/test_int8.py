@@ -77,7 +77,7 @@ def request(
 
 @pytest.fixture(scope="module", autouse=True)
 def narrow_networks() -> Iterator[None]:
-    with narrow():
+    with narrow(8):
         yield
 
 
