@@ -17,9 +17,11 @@ from headstart.app.findings import read_findings
 from headstart.app.jobs import Job
 from headstart.app.progress import read_progress
 from headstart.app.project import Project
-from headstart.app.sorting import Sorting
+from headstart.app.sorting import Sorting, write_earlier
 from headstart.errors import StoreError
 from headstart.models.load import preprocessing_of
+
+_OF_SORTING = ("out.txt", "corrections.jsonl", "earlier.json")
 
 
 def write_app_files(folder: Path) -> dict[str, Kind]:
@@ -95,6 +97,7 @@ def _sorted(folder: Path) -> dict[str, Kind]:
     header = "path,class_1,probability_1,class_2,probability_2\n"
     (home / "out.txt").write_text(header + "a.png,cat,0.90,dog,0.05\nb.png,dog,0.40,cat,0.35\n")
     (home / "corrections.jsonl").write_text('[1, "owl"]\n[0, "cat"]\n')
+    write_earlier(home, {"a.png": ("dog", "dog/a.png")})
 
     def read() -> object:
         job = Job(
@@ -109,7 +112,7 @@ def _sorted(folder: Path) -> dict[str, Kind]:
         found = Sorting(job)
         return list(found.table()), found.least_certain(), found.label_next(2)
 
-    return {f"app, {name}": Kind(path=home / name, read=read) for name in ("out.txt", "corrections.jsonl")}
+    return {f"app, {name}": Kind(path=home / name, read=read) for name in _OF_SORTING}
 
 
 def _fold(folder: Path) -> dict[str, Kind]:

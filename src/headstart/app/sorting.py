@@ -253,7 +253,7 @@ def _append(path: Path, line: str) -> None:
 
 def write_earlier(folder: Path, decisions: Decisions) -> None:
     """Give a job that sorts a folder again what was decided before. folder: the job's. Raises: StoreError."""
-    store.write_json(folder / EARLIER, {"decisions": decisions})
+    store.write_sealed(folder / EARLIER, {"decisions": dict(decisions)})
 
 
 def _earlier(path: Path) -> Decisions:
