@@ -9,6 +9,7 @@ import os
 import resource
 import select
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
 
@@ -47,6 +48,8 @@ def _work(
 ) -> None:
     try:
         faulthandler.disable()  # a death is an answer here
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.set_num_threads(1)  # the threads that the parent computed with are not in its fork
         with open("/proc/self/statm", encoding="ascii") as file:
             used = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + extra_bytes,) * 2)
