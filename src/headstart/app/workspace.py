@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.app.project import OWN, Project
+from headstart.data.folders.owner import require_outside
 from headstart.errors import ConfigError, HeadstartError
 from headstart.runtime.show import printable
 from headstart.store.names import NAME_RULE, is_name
@@ -52,11 +53,7 @@ class Workspace:
         real = self.below_opened(path)
         if not real.exists():
             raise ConfigError(f"{path} is not there; give a folder of images, a zip or a table")
-        if self.folder.is_relative_to(real):
-            raise ConfigError(
-                f"{self.folder} lies in {real}, so that what the app keeps would be among the images; name a "
-                "folder elsewhere with --out"
-            )
+        require_outside(self.folder, real)
         name = real.name if is_name(real.name) else "images"
         project = Project(self.folder / name)
         if project.settings.images != str(real):  # else nothing is written: the folder may be read-only

@@ -118,7 +118,7 @@ def spread_features(sent: Sent, run: TrialRun) -> dict[WeightsFile, Path]:
 
     int8 features are each node's own, for it calibrates its network itself. Raises: what went wrong."""
     files: dict[WeightsFile, Path] = {}
-    arms = set()
+    arms, keys = set(), set()
     for trial in run.trials:
         is_due = trial.arm not in arms and method_spec(trial.arm.method).features in _OF_WHOLE_PARTS
         if not is_due or trial.feature_precision == "int8" or run.is_finished(trial):
@@ -129,7 +129,8 @@ def spread_features(sent: Sent, run: TrialRun) -> dict[WeightsFile, Path]:
         except HeadstartError:  # its trials fail with it, and are named
             continue
         for number, request in enumerate(requests):
-            if request.total_bytes <= _MOST_BYTES:
+            if request.total_bytes <= _MOST_BYTES and request.key not in keys:  # kNN reads what a probe does
+                keys.add(request.key)
                 _join(sent, trial, number, request)
                 files |= {_file(path): path for path in files_of(request.key)}
     return files

@@ -13,7 +13,7 @@ from typing import Literal
 from headstart.data.folders.archive import unpacked
 from headstart.data.folders.layout import SPLIT_NAMES, Arranged, Layout, Note, Split, arrange
 from headstart.data.folders.tables import TABLE_SUFFIXES, read_table
-from headstart.data.folders.walk import IMAGE_SUFFIXES, LeftOut, sub_folders, walk_images
+from headstart.data.folders.walk import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, LeftOut, sub_folders, walk_images
 from headstart.errors import ConfigError, DataError
 from headstart.runtime.show import printable, shown
 
@@ -149,7 +149,7 @@ def _require_two_filled(path: Path, listing: _Listing, class_names: tuple[str, .
 _OTHER_FILES = (
     dict.fromkeys(IMAGE_SUFFIXES, "is one image")
     | dict.fromkeys(
-        (".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "is an archive that is not read; unpack it"
+        (each for each in ARCHIVE_SUFFIXES if each != ".zip"), "is an archive that is not read; unpack it"
     )
     | dict.fromkeys((".txt", ".json", ".jsonl", ".xml", ".yaml"), "is no table that is read; save it as CSV")
     | dict.fromkeys((".xlsx", ".xls", ".ods"), "is a spreadsheet; save it as CSV")

@@ -79,7 +79,7 @@ _OTHER_FORMATS = (
     ),
     *(".hdr", ".dcm", ".dicom", ".nii", ".nii.gz", ".fits", ".fit", ".npy", ".npz"),
 )
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _SYSTEM = ("/proc", "/sys", "/dev", "/boot", "/etc", "/bin", "/sbin", "/lib", "/run", "/System", "/Library")
 _DEVICES = _SYSTEM[:3]
 _FOR_FILES = ("/dev/shm", "/run/media", "/run/user")
@@ -224,7 +224,7 @@ def _reason_not_read(name: str) -> str:
     """Why a file that may well hold images is left out, by its suffix; empty for any other."""
     if name.endswith(_OTHER_FORMATS):
         return OTHER_FORMAT
-    return ARCHIVE if name.endswith(_ARCHIVES) else ""
+    return ARCHIVE if name.endswith(ARCHIVE_SUFFIXES) else ""
 
 
 def _has_odd_suffix(name: str) -> bool:
